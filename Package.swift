@@ -1,0 +1,92 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The targets in layer order: a target may depend only on targets above it.
+// `Scripts/check-imports.py` compares this table with the imports in the sources.
+
+/// What a target is for; decides its path, its products and its settings.
+enum Kind {
+  /// C inner loops. `-O3` also in debug builds, or a debug build would be unusably slow.
+  case kernels
+  /// A Swift library layer.
+  case library
+  /// The command-line tool.
+  case command
+  /// Code shared by tests, never shipped.
+  case testSupport
+  /// Tests of one layer.
+  case test
+}
+
+struct Layer {
+  var kind: Kind
+  var name: String
+  var uses: [String] = []
+  var products: [Target.Dependency] = []
+  var resources: [Resource] = []
+}
+
+let layers: [Layer] = [
+  Layer(kind: .kernels, name: "CToeplitzKernels"),
+  Layer(kind: .library, name: "ToeplitzTensor"),
+  Layer(kind: .library, name: "ToeplitzOps", uses: ["ToeplitzTensor", "CToeplitzKernels"]),
+  Layer(kind: .library, name: "ToeplitzCheckpoint", uses: ["ToeplitzTensor"]),
+  Layer(
+    kind: .library, name: "ToeplitzNN",
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint"]),
+  Layer(
+    kind: .library, name: "ToeplitzModels",
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN"]),
+  Layer(
+    kind: .library, name: "Toeplitz",
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN"]),
+  Layer(
+    kind: .command, name: "ToeplitzCommand", uses: ["Toeplitz", "ToeplitzModels"],
+    products: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+    resources: [.copy("Resources/vocoder")]),
+  Layer(
+    kind: .testSupport, name: "ToeplitzTestSupport",
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint"]),
+  Layer(kind: .test, name: "ToeplitzTensorTests", uses: ["ToeplitzTensor"]),
+  Layer(
+    kind: .test, name: "ToeplitzOpsTests",
+    uses: ["ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzTestSupport", "CToeplitzKernels"]),
+  Layer(kind: .test, name: "ToeplitzCheckpointTests", uses: ["ToeplitzCheckpoint", "ToeplitzTestSupport"]),
+  Layer(kind: .test, name: "ToeplitzNNTests", uses: ["Toeplitz", "ToeplitzTestSupport"]),
+  Layer(kind: .test, name: "ToeplitzModelsTests", uses: ["ToeplitzModels", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzCommandTests",
+    uses: ["ToeplitzCommand", "ToeplitzModels", "ToeplitzTestSupport"]),
+]
+
+func target(_ layer: Layer) -> Target {
+  let dependencies = layer.uses.map { Target.Dependency.target(name: $0) } + layer.products
+  switch layer.kind {
+  case .kernels:
+    return .target(name: layer.name, cSettings: [.unsafeFlags(["-O3"])])
+  case .library:
+    return .target(name: layer.name, dependencies: dependencies, resources: layer.resources)
+  case .command:
+    return .executableTarget(
+      name: layer.name, dependencies: dependencies, resources: layer.resources)
+  case .testSupport:
+    return .target(name: layer.name, dependencies: dependencies, path: "Tests/\(layer.name)")
+  case .test:
+    return .testTarget(name: layer.name, dependencies: dependencies)
+  }
+}
+
+let package = Package(
+  name: "Toeplitz",
+  platforms: [.macOS(.v15), .iOS(.v18)],
+  products: [
+    .library(name: "Toeplitz", targets: ["Toeplitz"]),
+    .library(name: "ToeplitzModels", targets: ["ToeplitzModels"]),
+    .executable(name: "toeplitz", targets: ["ToeplitzCommand"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+  ],
+  targets: layers.map(target),
+  swiftLanguageModes: [.v6]
+)

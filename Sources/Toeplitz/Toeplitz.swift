@@ -1,0 +1,4 @@
+@_exported import ToeplitzTensor
+@_exported import ToeplitzOps
+@_exported import ToeplitzCheckpoint
+@_exported import ToeplitzNN

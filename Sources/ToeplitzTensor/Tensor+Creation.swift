@@ -1,0 +1,111 @@
+extension Tensor {
+  /// A tensor of the given elements in row-major order; without a shape, a vector.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` if the shape does not have as many elements.
+  public init<T: TensorScalar>(_ scalars: [T], shape: Shape? = nil, device: Device = .cpu) throws {
+    try device.requirePresent("Tensor")
+    let shape = shape ?? [scalars.count]
+    guard try shape.elementCount("Tensor") == scalars.count else {
+      throw ToeplitzError(
+        .shape, "Tensor", expected: "as many elements as shape \(shape) has", got: "\(scalars.count) elements")
+    }
+    try self.init(uninitialized: shape, dtype: T.dtype, operation: "Tensor")
+    scalars.withUnsafeBufferPointer { source in
+      if let first = source.baseAddress { pointer(T.self).update(from: first, count: source.count) }
+    }
+  }
+
+  /// A float32 tensor of the given elements.
+  public init(_ scalars: [Float], shape: Shape? = nil) throws {
+    try self.init(scalars, shape: shape, device: .cpu)
+  }
+
+  /// A tensor without dimensions that holds one element.
+  public init<T: TensorScalar>(scalar: T) throws {
+    try self.init([scalar], shape: [])
+  }
+
+  /// A tensor whose elements all are `value`, converted to the element type.
+  public static func full(
+    _ shape: Shape, _ value: Double, dtype: DType = .float32, device: Device = .cpu
+  ) throws -> Tensor {
+    try device.requirePresent("full")
+    let result = try Tensor(uninitialized: shape, dtype: dtype, operation: "full")
+    func fill<T: TensorScalar>(_ type: T.Type) {
+      result.pointer(T.self).update(repeating: T(converting: value), count: result.count)
+    }
+    fill(dtype.scalarType)
+    return result
+  }
+
+  /// A tensor of zeros.
+  public static func zeros(_ shape: Shape, dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
+    try full(shape, 0, dtype: dtype, device: device)
+  }
+
+  /// A tensor of ones.
+  public static func ones(_ shape: Shape, dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
+    try full(shape, 1, dtype: dtype, device: device)
+  }
+
+  /// The numbers `start`, `start + step`, … below `end` (above it for a negative step), as `torch.arange`.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if `step` is zero or points away from `end`.
+  public static func range(
+    from start: Double = 0, to end: Double, by step: Double = 1, dtype: DType = .float32
+  ) throws -> Tensor {
+    let steps = ((end - start) / step).rounded(.up)
+    guard step != 0, steps >= 0, steps <= Double(1 << 53) else {
+      throw ToeplitzError(
+        .argument, "range", expected: "a step that leads from \(start) to \(end)", got: "step \(step)")
+    }
+    let result = try Tensor(uninitialized: [Int(steps)], dtype: dtype, operation: "range")
+    func fill<T: TensorScalar>(_ type: T.Type) {
+      let elements = result.pointer(T.self)
+      for index in 0..<result.count { elements[index] = T(converting: start + Double(index) * step) }
+    }
+    fill(dtype.scalarType)
+    return result
+  }
+
+  /// Numbers drawn from the normal distribution, the same for the same state of `random`.
+  public static func randomNormal(
+    _ shape: Shape, mean: Double = 0, standardDeviation: Double = 1, dtype: DType = .float32,
+    using random: inout RandomSource
+  ) throws -> Tensor {
+    try generate(shape, dtype, "randomNormal") { random.nextNormal() * standardDeviation + mean }
+  }
+
+  /// Numbers drawn evenly from `low..<high`, the same for the same state of `random`.
+  public static func randomUniform(
+    _ shape: Shape, from low: Double = 0, to high: Double = 1, dtype: DType = .float32,
+    using random: inout RandomSource
+  ) throws -> Tensor {
+    try generate(shape, dtype, "randomUniform") { low + (high - low) * random.nextUnit() }
+  }
+
+  private static func generate(
+    _ shape: Shape, _ dtype: DType, _ operation: String, _ next: () -> Double
+  ) throws -> Tensor {
+    let result = try Tensor(uninitialized: shape, dtype: dtype, operation: operation)
+    func fill<T: TensorScalar>(_ type: T.Type) {
+      let elements = result.pointer(T.self)
+      for index in 0..<result.count { elements[index] = T(converting: next()) }
+    }
+    fill(dtype.scalarType)
+    return result
+  }
+}
+
+extension Tensor: CustomStringConvertible {
+  /// Element type, shape and the first elements.
+  public var description: String {
+    let shown = 8
+    func text<T: TensorScalar>(_ type: T.Type) -> String {
+      guard let values = try? scalars(type) else { return "" }
+      let list = values.prefix(shown).map { "\($0.doubleValue)" }.joined(separator: ", ")
+      return values.count > shown ? list + ", …" : list
+    }
+    return "Tensor(\(spec), [\(text(dtype.scalarType))])"
+  }
+}

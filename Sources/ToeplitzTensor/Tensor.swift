@@ -1,0 +1,140 @@
+/// A block of numbers with a shape.
+///
+/// A tensor is a value: copies are independent, though they share memory until one of them is written.
+/// Views (slices, permutations, expansions) share memory too and are described by strides, which may be zero
+/// (an expanded axis) or negative (a reversed one). New tensors are contiguous, row-major, on a 64-byte
+/// boundary.
+///
+/// ```swift
+/// let x = try Tensor([1, 2, 3, 4, 5, 6], shape: [2, 3])
+/// let y = try x.transposed(0, 1) * 2
+/// print(try y.scalars(Float.self))  // [2, 8, 4, 10, 6, 12]
+/// ```
+///
+/// Computation throws ``ToeplitzError`` instead of stopping the process.
+public struct Tensor: Sendable {
+  /// The sizes, outermost first.
+  public let shape: Shape
+  /// Elements between neighbours, for each dimension.
+  public let strides: [Int]
+  /// The element type.
+  public let dtype: DType
+  /// The bytes.
+  package private(set) var storage: Storage
+  /// Elements from the start of the storage to this tensor's first.
+  package private(set) var offset: Int
+
+  /// A view over `storage`. The caller has checked that every element lies inside it.
+  package init(storage: Storage, shape: Shape, strides: [Int], offset: Int, dtype: DType) {
+    self.storage = storage
+    self.shape = shape
+    self.strides = strides
+    self.offset = offset
+    self.dtype = dtype
+  }
+
+  /// A contiguous tensor with unspecified values.
+  package init(uninitialized shape: Shape, dtype: DType, operation: String) throws {
+    let count = try shape.elementCount(operation)
+    let (bytes, overflow) = count.multipliedReportingOverflow(by: dtype.byteSize)
+    guard !overflow else {
+      throw ToeplitzError(.memory, operation, expected: "a tensor that fits into memory", got: "shape \(shape)")
+    }
+    self.init(
+      storage: try Storage(byteCount: bytes, operation: operation), shape: shape,
+      strides: shape.contiguousStrides, offset: 0, dtype: dtype)
+  }
+
+  /// The number of dimensions.
+  public var rank: Int { shape.rank }
+  /// The number of elements.
+  public var count: Int { shape.dimensions.reduce(1, *) }
+  /// Shape and element type.
+  public var spec: TensorSpec { TensorSpec(shape, dtype) }
+  /// Where the tensor lives.
+  public var device: Device { .cpu }
+
+  /// Whether the elements lie one after another in row-major order.
+  public var isContiguous: Bool {
+    var expected = 1
+    for axis in stride(from: rank - 1, through: 0, by: -1) where shape[axis] != 1 {
+      if shape[axis] == 0 { return true }
+      if strides[axis] != expected { return false }
+      expected *= shape[axis]
+    }
+    return true
+  }
+
+  /// A view of the same memory with other sizes and strides. The caller has checked the bounds.
+  package func view(shape: Shape, strides: [Int], offset: Int) -> Tensor {
+    Tensor(storage: storage, shape: shape, strides: strides, offset: offset, dtype: dtype)
+  }
+
+  /// The same values, contiguous; this tensor itself if it is contiguous already.
+  public func contiguous() throws -> Tensor {
+    isContiguous ? self : try copied()
+  }
+
+  /// A contiguous copy in memory of its own.
+  public func copied() throws -> Tensor {
+    let result = try Tensor(uninitialized: shape, dtype: dtype, operation: "copy")
+    result.fillOnce(from: self)
+    return result
+  }
+
+  /// The address of the first element. The memory lives as long as the tensor.
+  package var elements: UnsafeMutableRawPointer { storage.base + offset * dtype.byteSize }
+
+  /// The first element, as a pointer to `T`, which must be the element type (or one of its size).
+  package func pointer<T>(_ type: T.Type = T.self) -> UnsafeMutablePointer<T> {
+    elements.assumingMemoryBound(to: T.self)
+  }
+
+  /// Whether nobody else refers to this tensor's memory, so that it may be written in place.
+  package mutating func ownsStorage() -> Bool {
+    !storage.isBorrowed && isKnownUniquelyReferenced(&storage)
+  }
+}
+
+// MARK: - Reading
+
+extension Tensor {
+  /// All elements in row-major order.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `dtype` if the elements are not of type `T`.
+  public func scalars<T: TensorScalar>(_ type: T.Type = T.self) throws -> [T] {
+    try withElements(type) { Array($0) }
+  }
+
+  /// The one element of a tensor that has just one.
+  public func item<T: TensorScalar>(_ type: T.Type = T.self) throws -> T {
+    guard count == 1 else {
+      throw ToeplitzError(.shape, "item", expected: "a tensor of one element", got: "shape \(shape)")
+    }
+    return try scalars(type)[0]
+  }
+
+  /// Calls `body` with all elements in row-major order; they are copied first only if not contiguous.
+  public func withElements<T: TensorScalar, R>(
+    _ type: T.Type = T.self, _ body: (UnsafeBufferPointer<T>) throws -> R
+  ) throws -> R {
+    guard T.dtype == dtype else {
+      throw ToeplitzError(.dtype, "read elements", expected: "\(T.dtype) elements", got: "a \(dtype) tensor")
+    }
+    let flat = try contiguous()
+    return try withExtendedLifetime(flat) {
+      try body(UnsafeBufferPointer(start: flat.pointer(T.self), count: flat.count))
+    }
+  }
+
+  /// Calls `body` with all elements, which it may change; shared memory is copied first.
+  public mutating func withMutableElements<T: TensorScalar, R>(
+    _ type: T.Type = T.self, _ body: (UnsafeMutableBufferPointer<T>) throws -> R
+  ) throws -> R {
+    guard T.dtype == dtype else {
+      throw ToeplitzError(.dtype, "write elements", expected: "\(T.dtype) elements", got: "a \(dtype) tensor")
+    }
+    if !isContiguous || !ownsStorage() { self = try copied() }
+    return try body(UnsafeMutableBufferPointer(start: pointer(T.self), count: count))
+  }
+}
