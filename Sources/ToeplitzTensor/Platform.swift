@@ -59,7 +59,7 @@ package final class MappedFile: Sendable {
       ToeplitzError(.file, path, expected: "a readable file", got: reason)
     }
     func systemReason() -> String { String(cString: strerror(errno)) }
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw refuse(systemReason()) }
     defer { close(descriptor) }
     var status = stat()
@@ -86,4 +86,67 @@ package final class MappedFile: Sendable {
 
   /// All bytes.
   package var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+}
+
+/// Lets threads sleep until a condition that others change may hold.
+package final class Signal: Sendable {
+  private nonisolated(unsafe) let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  private nonisolated(unsafe) let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+
+  /// A signal nobody waits for.
+  package init() {
+    pthread_mutex_init(mutex, nil)
+    pthread_cond_init(condition, nil)
+  }
+
+  deinit {
+    pthread_cond_destroy(condition)
+    pthread_mutex_destroy(mutex)
+    condition.deallocate()
+    mutex.deallocate()
+  }
+
+  /// Sleeps as long as `blocked` holds; it is asked again after each ``wakeAll()``.
+  package func wait(while blocked: () -> Bool) {
+    pthread_mutex_lock(mutex)
+    while blocked() { pthread_cond_wait(condition, mutex) }
+    pthread_mutex_unlock(mutex)
+  }
+
+  /// Wakes all sleepers.
+  package func wakeAll() {
+    pthread_mutex_lock(mutex)
+    pthread_cond_broadcast(condition)
+    pthread_mutex_unlock(mutex)
+  }
+}
+
+/// What a new thread runs; boxed so that it can pass through the C interface.
+private final class ThreadBody: Sendable {
+  let run: @Sendable () -> Void
+  init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+}
+
+extension Platform {
+  /// Starts a thread that nobody joins. Returns false if the system refuses.
+  package static func startThread(_ run: @escaping @Sendable () -> Void) -> Bool {
+    let body = Unmanaged.passRetained(ThreadBody(run))
+    #if canImport(Darwin)
+      var thread: pthread_t?
+      let status = pthread_create(&thread, nil, { enterThread($0) }, body.toOpaque())
+      if status == 0, let thread { pthread_detach(thread) }
+    #else
+      var thread = pthread_t()
+      let status = pthread_create(&thread, nil, { $0.flatMap { enterThread($0) } }, body.toOpaque())
+      if status == 0 { pthread_detach(thread) }
+    #endif
+    if status != 0 { body.release() }
+    return status == 0
+  }
+}
+
+/// The C entry of a thread.
+private func enterThread(_ context: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
+  Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()
+  return nil
 }

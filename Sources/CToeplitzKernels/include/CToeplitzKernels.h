@@ -1,5 +1,168 @@
+// Inner loops of Toeplitz. No function here allocates, starts threads or chooses between algorithms: that is
+// Swift's part (ToeplitzOps/Runtime). Every loop is written once with the compiler's vector extensions and
+// compiled for each instruction set; a table of function pointers for each set is what Swift sees.
 #ifndef CTOEPLITZ_KERNELS_H
 #define CTOEPLITZ_KERNELS_H
+
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+// ---- Instruction sets ------------------------------------------------------------------------------------
+
+/// Vector instruction sets, slowest first; the numbers order them.
+typedef enum {
+  TZ_ISA_BASELINE = 0,  ///< SSE2 on x86-64, NEON on arm64
+  TZ_ISA_AVX2 = 1,      ///< AVX2 and FMA
+  TZ_ISA_AVX512 = 2,    ///< AVX-512 F, VL, BW, DQ
+} tz_isa;
+
+/// The best instruction set of this processor.
+tz_isa tz_best_isa(void);
+/// Processors this process may use.
+int tz_processor_count(void);
+/// One pause of a waiting loop.
+void tz_pause(void);
+
+/// Makes subnormal numbers count as zero on this thread (DAZ and FTZ) and returns the state before.
+uint64_t tz_flush_denormals(void);
+/// Restores what tz_flush_denormals returned.
+void tz_restore_denormals(uint64_t state);
+
+// ---- Convolution -----------------------------------------------------------------------------------------
+
+/// A tile of a convolution as a small matrix product over taps:
+///
+///     y[r][v] = start[r] + sum over c, k of w[c][k][r] * x[c * xs + toff[k] + v]
+///
+/// for the rows r of one block and V vectors of columns v. Rows are output channels (or output channels times
+/// phases), columns are positions. Channels are the outer loop and taps the inner: the canonical order of
+/// additions that every kernel keeps.
+typedef struct {
+  const void *x;        ///< panel, at the first column of the tile
+  ptrdiff_t xs;         ///< elements between two channels of the panel
+  const void *w;        ///< weights [c][k][rows of the block]
+  const int32_t *toff;  ///< for each tap, where its column 0 lies in a channel of the panel
+  int32_t channels;
+  int32_t taps;
+  const void *start;    ///< one start value a row (the bias); unused when continuing
+  void *acc;            ///< [rows][V vectors]: partial sums, read if `continues`, written unless `y` is set
+  bool continues;       ///< start from acc instead of `start`
+  void *y;              ///< if set, whole vectors of results go here, row r at y + r * ys
+  ptrdiff_t ys;
+  const void *residual; ///< if set with y: added to the result, same offsets as y
+  double slope;         ///< with y: values below 0 are multiplied by this last (1: nothing)
+  int32_t rows;         ///< with y: how many rows exist
+} tz_conv_tile;
+
+typedef void (*tz_conv_kernel)(const tz_conv_tile *);
+
+/// Finishes `rows` rows of `n` sums each, at acc + r * pitch: adds the residual, applies the slope and writes
+/// value i of row r to y[r * ys + i * step].
+typedef struct {
+  const void *acc;
+  ptrdiff_t pitch;
+  int32_t rows;
+  ptrdiff_t n;
+  void *y;
+  ptrdiff_t ys;
+  ptrdiff_t step;
+  const void *residual;  ///< same offsets as y, or NULL
+  double slope;
+} tz_conv_rows;
+
+typedef void (*tz_conv_store)(const tz_conv_rows *);
+
+enum { TZ_PAD_ZEROS = 0, TZ_PAD_REFLECT = 1, TZ_PAD_REPLICATE = 2, TZ_PAD_CIRCULAR = 3 };
+
+/// One axis of a panel: panel position j of phase p holds input index (first + j) * step + phases[p].
+typedef struct {
+  ptrdiff_t size;         ///< input size
+  ptrdiff_t stride;       ///< elements between input neighbours
+  ptrdiff_t first;
+  ptrdiff_t count;        ///< panel positions
+  ptrdiff_t step;
+  const int32_t *phases;
+  int32_t phase_count;
+} tz_pack_axis;
+
+/// Copies part of an input into a panel [c][phase of d][d][phase of h][phase of w][h][w], with the padding filled
+/// in and a leaky rectifier (slope for values below 0; 1: nothing) applied.
+typedef struct {
+  const void *x;
+  void *panel;
+  int32_t channels;
+  ptrdiff_t x_channel;      ///< elements between input channels
+  ptrdiff_t panel_channel;  ///< elements between panel channels
+  ptrdiff_t panel_row;      ///< elements between rows of w of one phase
+  tz_pack_axis axis[3];     ///< d, h, w
+  int32_t mode;             ///< one of TZ_PAD_...
+  double slope;
+} tz_pack;
+
+typedef void (*tz_pack_function)(const tz_pack *);
+
+/// The convolution kernels of one element type on one instruction set.
+///
+/// `rowsR[v - 1]` computes R rows by v vectors of `lanes` columns.
+typedef struct {
+  int32_t lanes;
+  int32_t max_vectors8, max_vectors4, max_vectors1;
+  tz_conv_kernel rows8[3];
+  tz_conv_kernel rows4[6];
+  tz_conv_kernel rows1[8];
+  tz_conv_store store;
+  tz_conv_store store_interleaved;  ///< rows are phases: step is their number, y[i * rows + r]
+  tz_pack_function pack;
+} tz_conv_table;
+
+typedef enum { TZ_F32 = 0, TZ_F64 = 1, TZ_I32 = 2, TZ_I64 = 3 } tz_type;
+
+/// The table of an instruction set, or NULL if this build has none for it.
+const tz_conv_table *tz_conv_kernels(tz_isa isa, tz_type type);
+
+/// Runs the kernel for blocks of `rows` rows (8, 4 or 1) and `vectors` vectors.
+static inline void tz_conv_run(const tz_conv_table *table, int rows, int vectors, const tz_conv_tile *tile) {
+  (rows == 8 ? table->rows8 : rows == 4 ? table->rows4 : table->rows1)[vectors - 1](tile);
+}
+
+// ---- Elementwise -----------------------------------------------------------------------------------------
+
+/// Functions of one number. `a` and `b` are their parameters.
+typedef enum {
+  TZ_LEAKY_RELU = 0,  ///< x < 0 ? a x : x (a = 0: relu)
+  TZ_EXP,
+  TZ_TANH,
+  TZ_SIGMOID,
+  TZ_SILU,
+  TZ_GELU,       ///< x Phi(x)
+  TZ_GELU_TANH,  ///< the tanh approximation
+  TZ_SOFTPLUS,   ///< log(1 + exp(a x)) / a, x itself where a x > b
+  TZ_MISH,       ///< x tanh(log(1 + exp x))
+  TZ_ELU,        ///< x < 0 ? b a (exp x - 1) : b x  (SELU with its a and b)
+  TZ_SIN,
+  TZ_LOG,
+  TZ_SNAKE,      ///< x + b sin(a x)^2
+  TZ_UNARY_COUNT
+} tz_unary;
+
+/// y[i] = f(x[i]) for n floats; x may be y.
+typedef void (*tz_unary_function)(const float *x, float *y, ptrdiff_t n, float a, float b);
+
+/// The elementwise float32 functions of one instruction set, indexed by tz_unary, and the conversions.
+typedef struct {
+  tz_unary_function unary[TZ_UNARY_COUNT];
+  void (*f16_to_f32)(const uint16_t *x, float *y, ptrdiff_t n);
+  void (*f32_to_f16)(const float *x, uint16_t *y, ptrdiff_t n);
+} tz_elementwise_table;
+
+/// y[i] = f(x[i]) by the given table.
+static inline void tz_unary_run(const tz_elementwise_table *table, tz_unary f, const float *x, float *y, ptrdiff_t n,
+                                float a, float b) {
+  table->unary[f](x, y, n, a, b);
+}
+
+/// The table of an instruction set; lower sets stand in where this build lacks one.
+const tz_elementwise_table *tz_elementwise_kernels(tz_isa isa);
+
 #endif

@@ -1,0 +1,63 @@
+// What the processor and the thread can tell: instruction sets, processor count, floating-point state.
+#define _GNU_SOURCE
+#include "CToeplitzKernels.h"
+
+#include <unistd.h>
+#if defined(__linux__)
+#include <sched.h>
+#endif
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+tz_isa tz_best_isa(void) {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq"))
+    return TZ_ISA_AVX512;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))
+    return TZ_ISA_AVX2;
+#endif
+  return TZ_ISA_BASELINE;
+}
+
+int tz_processor_count(void) {
+#if defined(__linux__)
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+  long count = sysconf(_SC_NPROCESSORS_ONLN);
+  return count > 0 ? (int)count : 1;
+}
+
+void tz_pause(void) {
+#if defined(__x86_64__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield");
+#endif
+}
+
+uint64_t tz_flush_denormals(void) {
+#if defined(__x86_64__)
+  unsigned state = _mm_getcsr();
+  _mm_setcsr(state | 0x8040);  // FTZ and DAZ
+  return state;
+#elif defined(__aarch64__)
+  uint64_t state;
+  __asm__ __volatile__("mrs %0, fpcr" : "=r"(state));
+  __asm__ __volatile__("msr fpcr, %0" ::"r"(state | (1u << 24)));  // FZ
+  return state;
+#else
+  return 0;
+#endif
+}
+
+void tz_restore_denormals(uint64_t state) {
+#if defined(__x86_64__)
+  _mm_setcsr((unsigned)state);
+#elif defined(__aarch64__)
+  __asm__ __volatile__("msr fpcr, %0" ::"r"(state));
+#endif
+}

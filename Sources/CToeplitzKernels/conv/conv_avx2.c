@@ -1,0 +1,10 @@
+#include "conv_common.h"
+#if defined(__x86_64__)
+#define TZ_ISA avx2
+#define TZ_BYTES 32
+#define TZ_SUB8 4
+#define TZ_MAX4 3
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#include "conv_types.inc.h"
+#pragma clang attribute pop
+#endif

@@ -1,0 +1,10 @@
+#include "conv_common.h"
+#if defined(__x86_64__)
+#define TZ_ISA avx512
+#define TZ_BYTES 64
+#define TZ_SUB8 8
+#define TZ_MAX4 6
+#pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), apply_to = function)
+#include "conv_types.inc.h"
+#pragma clang attribute pop
+#endif

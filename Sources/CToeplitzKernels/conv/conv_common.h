@@ -1,0 +1,26 @@
+#ifndef TZ_CONV_COMMON_H
+#define TZ_CONV_COMMON_H
+
+#include "../base/target.h"
+#include "CToeplitzKernels.h"
+
+// Smallest q with q * b >= a, for b > 0 and any sign of a.
+TZ_INLINE ptrdiff_t tz_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a >= 0 ? (a + b - 1) / b : -((-a) / b); }
+
+// Where position i of a padded axis reads its value, or -1 for a zero. Geometry has checked that reflecting or
+// wrapping once is enough.
+TZ_INLINE ptrdiff_t tz_pad_index(ptrdiff_t i, ptrdiff_t size, int mode) {
+  if (i >= 0 && i < size) return i;
+  // A panel may reach further than any output needs (whole vectors): such positions are never read into a
+  // result, but must stay inside the input.
+  ptrdiff_t at;
+  switch (mode) {
+    case TZ_PAD_REFLECT: at = i < 0 ? -i : 2 * size - 2 - i; break;
+    case TZ_PAD_REPLICATE: at = i < 0 ? 0 : size - 1; break;
+    case TZ_PAD_CIRCULAR: at = i < 0 ? i + size : i - size; break;
+    default: return -1;
+  }
+  return at < 0 ? 0 : at >= size ? size - 1 : at;
+}
+
+#endif

@@ -1,0 +1,19 @@
+// The convolution tables by instruction set.
+#include "CToeplitzKernels.h"
+
+const tz_conv_table *tz_conv_tables_baseline(tz_type type);
+#if defined(__x86_64__)
+const tz_conv_table *tz_conv_tables_avx2(tz_type type);
+const tz_conv_table *tz_conv_tables_avx512(tz_type type);
+#endif
+
+const tz_conv_table *tz_conv_kernels(tz_isa isa, tz_type type) {
+  switch (isa) {
+    case TZ_ISA_BASELINE: return tz_conv_tables_baseline(type);
+#if defined(__x86_64__)
+    case TZ_ISA_AVX2: return tz_conv_tables_avx2(type);
+    case TZ_ISA_AVX512: return tz_conv_tables_avx512(type);
+#endif
+    default: return NULL;
+  }
+}

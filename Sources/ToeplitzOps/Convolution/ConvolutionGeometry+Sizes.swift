@@ -1,0 +1,128 @@
+import ToeplitzTensor
+
+extension ConvolutionGeometry {
+  /// The spatial size of the output for an input of the given spatial size.
+  ///
+  /// Convolution: `floor((L + low + high − d (k − 1) − 1) / s) + 1`. Transposed:
+  /// `(L − 1) s − low − high + d (k − 1) + outputPadding + 1`.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` naming the axis if a window does not fit, the output would be
+  ///   empty, the padding mode cannot fill the padding, or a size does not fit 64 bits.
+  public func outputSize(_ inputSize: [Int]) throws -> [Int] {
+    guard inputSize.count == rank else {
+      throw ToeplitzError(.shape, name, expected: "\(rank) spatial sizes", got: "\(inputSize)")
+    }
+    return try (0..<rank).map { try outputLength(axis: $0, inputSize[$0], outputPadding[$0]) }
+  }
+
+  private func outputLength(axis: Int, _ length: Int, _ outputPadding: Int) throws -> Int {
+    let what = "length \(length) on axis \(axis)"
+    guard length > 0 else {
+      throw ToeplitzError(.shape, name, expected: "at least 1 position on axis \(axis)", got: "\(length)")
+    }
+    let low = paddingLow[axis]
+    let high = paddingHigh[axis]
+    guard isTransposed else {
+      try checkModeReach(axis, length)
+      let padded = try (CheckedSize(length) + low + high).get(name, what)
+      guard padded >= extent(axis) else {
+        throw ToeplitzError(
+          .shape, name,
+          expected: "a padded input of at least \(extent(axis)) positions on axis \(axis), the kernel's extent",
+          got: "\(padded) (length \(length), padding \(low) and \(high))")
+      }
+      return (padded - extent(axis)) / stride[axis] + 1
+    }
+    let output = try
+      (CheckedSize(length - 1) * stride[axis] + extent(axis) + outputPadding - low - high).get(name, what)
+    guard output > 0 else {
+      throw ToeplitzError(
+        .shape, name, expected: "an output of at least 1 position on axis \(axis)",
+        got: "\(output) (length \(length), padding \(low) and \(high))")
+    }
+    if paddingMode == .circular { try checkCircularCrop(axis, output) }
+    return output
+  }
+
+  private func checkModeReach(_ axis: Int, _ length: Int) throws {
+    let pad = max(paddingLow[axis], paddingHigh[axis])
+    switch paddingMode {
+    case .reflect where pad >= length:
+      throw ToeplitzError(
+        .shape, name, expected: "reflect padding smaller than the input (\(length) on axis \(axis))",
+        got: "padding \(pad)")
+    case .circular where pad > length:
+      throw ToeplitzError(
+        .shape, name, expected: "circular padding of at most the input (\(length) on axis \(axis))",
+        got: "padding \(pad)")
+    default: break
+    }
+  }
+
+  private func checkCircularCrop(_ axis: Int, _ output: Int) throws {
+    let pad = max(paddingLow[axis], paddingHigh[axis])
+    guard pad <= output else {
+      throw ToeplitzError(
+        .shape, name, expected: "circular padding of at most the output (\(output) on axis \(axis))",
+        got: "padding \(pad)")
+    }
+  }
+
+  /// The spatial input sizes that give outputs of `length` on `axis`; empty if none does.
+  ///
+  /// A strided convolution maps `stride` neighbouring lengths to one; a transposed convolution is the inverse of
+  /// a function and has at most one.
+  public func inputLengths(for length: Int, axis: Int = 0) -> Range<Int> {
+    let none = 0..<0
+    guard length > 0, length < Int.max / 4, (0..<rank).contains(axis) else { return none }
+    let pads = paddingLow[axis] + paddingHigh[axis]
+    guard isTransposed else {
+      let (scaled, overflow) = (length - 1).multipliedReportingOverflow(by: stride[axis])
+      guard !overflow, scaled < Int.max / 4, extent(axis) < Int.max / 4, pads < Int.max / 4 else { return none }
+      let first = scaled + extent(axis) - pads
+      let candidates = max(first, 1)..<max(first + stride[axis], 1)
+      guard !candidates.isEmpty else { return none }
+      let legal = smallestInput(axis)
+      return candidates.upperBound <= legal ? none : max(candidates.lowerBound, legal)..<candidates.upperBound
+    }
+    let rest = length + pads - extent(axis) - outputPadding[axis]
+    guard rest >= 0, rest % stride[axis] == 0 else { return none }
+    let input = rest / stride[axis] + 1
+    return input..<(input + 1)
+  }
+
+  /// The shortest input that the padding mode can pad.
+  private func smallestInput(_ axis: Int) -> Int {
+    let pad = max(paddingLow[axis], paddingHigh[axis])
+    return paddingMode == .reflect ? max(pad + 1, 1) : paddingMode == .circular ? max(pad, 1) : 1
+  }
+
+  /// This transposed geometry with the output padding that makes inputs of `inputSize` give `outputSize`.
+  ///
+  /// As in PyTorch, the legal sizes on an axis are `min ..< min + stride`, `min` being the size without output
+  /// padding.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` that gives the legal range.
+  public func withOutputSize(_ outputSize: [Int], inputSize: [Int]) throws -> ConvolutionGeometry {
+    guard isTransposed else {
+      throw ToeplitzError(.argument, name, expected: "outputSize on a transposed convolution only", got: "\(outputSize)")
+    }
+    guard outputSize.count == rank, inputSize.count == rank else {
+      throw ToeplitzError(.shape, name, expected: "an outputSize of \(rank) numbers", got: "\(outputSize)")
+    }
+    var extra: [Int] = []
+    for axis in 0..<rank {
+      let least = try outputLength(axis: axis, inputSize[axis], 0)
+      guard outputSize[axis] >= least, outputSize[axis] - least < stride[axis] else {
+        throw ToeplitzError(
+          .shape, name, expected: "an outputSize from \(least) to \(least + stride[axis] - 1) on axis \(axis)",
+          got: "\(outputSize[axis])")
+      }
+      extra.append(outputSize[axis] - least)
+    }
+    return try ConvolutionGeometry(
+      rank: rank, isTransposed: true, inChannels: inChannels, outChannels: outChannels,
+      kernelSize: PerAxis(kernelSize), stride: PerAxis(stride), padding: padding, outputPadding: PerAxis(extra),
+      dilation: PerAxis(dilation), groups: groups, paddingMode: paddingMode)
+  }
+}

@@ -1,0 +1,176 @@
+import ToeplitzTensor
+
+/// Everything about a convolution or transposed convolution but its numbers: the one place that knows which
+/// options are legal and how large an output is.
+///
+/// A convolution multiplies by a Toeplitz matrix, a transposed convolution by the transpose of one; both are
+/// described by the same fields. Rank 1 to 3; axes are ordered `[L]`, `[H, W]`, `[D, H, W]`. Semantics are
+/// PyTorch's (`torch.nn.Conv1d` … `ConvTranspose3d`).
+public struct ConvolutionGeometry: Sendable, Hashable {
+  /// Name for errors, such as `ConvTranspose1d`.
+  public let name: String
+  /// Whether this is the transposed convolution.
+  public let isTransposed: Bool
+  /// Channels of the input.
+  public let inChannels: Int
+  /// Channels of the output.
+  public let outChannels: Int
+  /// Into how many independent parts the channels are divided.
+  public let groups: Int
+  /// Taps along each axis.
+  public let kernelSize: [Int]
+  /// Step between outputs (convolution) or between inputs (transposed), for each axis.
+  public let stride: [Int]
+  /// Distance of taps, for each axis.
+  public let dilation: [Int]
+  /// The padding as asked for.
+  public let padding: Padding
+  /// Positions added (convolution) or cropped (transposed) before each axis; negative where `.causal` or `.same`
+  /// of a kernel shorter than its stride skip or add positions.
+  public let paddingLow: [Int]
+  /// The same after each axis.
+  public let paddingHigh: [Int]
+  /// What the padding holds.
+  public let paddingMode: PaddingMode
+  /// Positions added to the end of a transposed convolution's output, for each axis.
+  public let outputPadding: [Int]
+
+  /// The number of spatial axes.
+  public var rank: Int { kernelSize.count }
+
+  /// Checks all options and creates a geometry.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` that names the first option that is not legal.
+  public init(
+    rank: Int, isTransposed: Bool = false, inChannels: Int, outChannels: Int, kernelSize: PerAxis,
+    stride: PerAxis = 1, padding: Padding = 0, outputPadding: PerAxis = 0, dilation: PerAxis = 1,
+    groups: Int = 1, paddingMode: PaddingMode = .zeros
+  ) throws {
+    let name = "Conv\(isTransposed ? "Transpose" : "")\(rank)d"
+    let rules = GeometryRules(name: name, rank: rank, isTransposed: isTransposed)
+    self.name = name
+    self.isTransposed = isTransposed
+    self.inChannels = inChannels
+    self.outChannels = outChannels
+    self.groups = groups
+    self.padding = padding
+    self.paddingMode = paddingMode
+    try rules.checkChannels(inChannels, outChannels, groups)
+    self.kernelSize = try rules.expand(kernelSize, "kernelSize", atLeast: 1)
+    self.stride = try rules.expand(stride, "stride", atLeast: 1)
+    self.dilation = try rules.expand(dilation, "dilation", atLeast: 1)
+    self.outputPadding = try rules.expand(outputPadding, "outputPadding", atLeast: 0)
+    try rules.checkOutputPadding(self.outputPadding, stride: self.stride, dilation: self.dilation)
+    try rules.checkMode(paddingMode)
+    let extents = try rules.extents(kernel: self.kernelSize, dilation: self.dilation)
+    let pads = try rules.resolve(padding, extents: extents, stride: self.stride)
+    paddingLow = pads.map(\.low)
+    paddingHigh = pads.map(\.high)
+  }
+
+  /// Inputs (outputs, transposed) that one window spans along `axis`: `dilation × (kernel − 1) + 1`.
+  public func extent(_ axis: Int) -> Int { dilation[axis] * (kernelSize[axis] - 1) + 1 }
+
+  /// The shape of the weight in PyTorch's order: `[out, in / groups, k…]`, transposed `[in, out / groups, k…]`.
+  public var weightShape: Shape {
+    Shape(
+      (isTransposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups]) + kernelSize)
+  }
+
+  /// Multiply-adds for one sample of the given input size.
+  public func multiplyAdds(inputSize: [Int]) throws -> Int {
+    let positions = isTransposed ? inputSize : try outputSize(inputSize)
+    var count = CheckedSize(inChannels) * (outChannels / groups)
+    for axis in 0..<rank { count = count * kernelSize[axis] * positions[axis] }
+    return try count.get(name, "input size \(inputSize)")
+  }
+}
+
+/// The rules for options, separate from the values they make.
+private struct GeometryRules {
+  let name: String
+  let rank: Int
+  let isTransposed: Bool
+
+  func refuse(_ expected: String, _ got: String) -> ToeplitzError {
+    ToeplitzError(.argument, name, expected: expected, got: got)
+  }
+
+  func checkChannels(_ inChannels: Int, _ outChannels: Int, _ groups: Int) throws {
+    guard (1...3).contains(rank) else { throw refuse("1 to 3 spatial axes", "\(rank)") }
+    guard groups > 0 else { throw refuse("groups of at least 1", "groups \(groups)") }
+    for (label, channels) in [("inChannels", inChannels), ("outChannels", outChannels)] {
+      guard channels > 0 else { throw refuse("\(label) of at least 1", "\(channels)") }
+      guard channels % groups == 0 else {
+        throw refuse("\(label) to be a multiple of groups \(groups)", "\(label) \(channels)")
+      }
+    }
+  }
+
+  func expand(_ option: PerAxis, _ label: String, atLeast least: Int) throws -> [Int] {
+    guard option.isUniform || option.values.count == rank else {
+      throw refuse("\(label) as one number or \(rank)", "\(option.values)")
+    }
+    let values = option.isUniform ? [Int](repeating: option.values[0], count: rank) : option.values
+    guard values.allSatisfy({ $0 >= least }) else {
+      throw refuse(
+        "\(label) of at least \(least)", "\(label) \(values.map(String.init).joined(separator: ", "))")
+    }
+    return values
+  }
+
+  func checkOutputPadding(_ values: [Int], stride: [Int], dilation: [Int]) throws {
+    for axis in 0..<rank where values[axis] > 0 {
+      guard isTransposed else { throw refuse("no outputPadding in a convolution", "\(values)") }
+      let limit = max(stride[axis], dilation[axis])
+      guard values[axis] < limit else {
+        throw refuse(
+          "outputPadding smaller than stride or dilation (below \(limit)) on axis \(axis)", "\(values[axis])")
+      }
+    }
+  }
+
+  func checkMode(_ mode: PaddingMode) throws {
+    guard isTransposed, mode == .reflect || mode == .replicate else { return }
+    throw refuse("paddingMode zeros or circular in a transposed convolution", "\(mode)")
+  }
+
+  func extents(kernel: [Int], dilation: [Int]) throws -> [Int] {
+    try (0..<rank).map { axis in
+      try (CheckedSize(kernel[axis]) * dilation[axis] + 1).get(
+        name, "kernelSize \(kernel[axis]) with dilation \(dilation[axis])") - dilation[axis]
+    }
+  }
+
+  func resolve(_ padding: Padding, extents: [Int], stride: [Int]) throws -> [(low: Int, high: Int)] {
+    let pairs: [(low: Int, high: Int)]
+    switch padding {
+    case .uniform(let value): pairs = Array(repeating: (value, value), count: rank)
+    case .symmetric(let values): pairs = values.map { ($0, $0) }
+    case .asymmetric(let values): pairs = values
+    case .same:
+      guard isTransposed || stride.allSatisfy({ $0 == 1 }) else {
+        throw refuse("stride 1 with padding same", "stride \(stride)")
+      }
+      return (0..<rank).map { axis in
+        let total = extents[axis] - stride[axis]
+        let low = max(total, 0) / 2
+        return (low, total - low)
+      }
+    case .causal:
+      return (0..<rank).map { axis in
+        let total = extents[axis] - stride[axis]
+        return isTransposed ? (0, total) : (total, 0)
+      }
+    }
+    guard pairs.count == rank else {
+      throw refuse("padding as one number, \(rank), or \(rank) pairs", "\(pairs.count) values")
+    }
+    // Half the range leaves room for sums of two paddings and a size.
+    guard pairs.allSatisfy({ (0...(Int.max / 4)).contains($0.low) && (0...(Int.max / 4)).contains($0.high) })
+    else {
+      throw refuse("padding of at least 0 and at most \(Int.max / 4)", "\(pairs.map { [$0.low, $0.high] })")
+    }
+    return pairs
+  }
+}

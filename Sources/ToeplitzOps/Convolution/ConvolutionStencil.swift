@@ -1,0 +1,110 @@
+import ToeplitzTensor
+
+/// One axis of a group of output rows that share their taps.
+///
+/// Outputs are counted in positions m. A convolution has one phase: position m is output m and reads inputs
+/// `m × stride + offset`. A transposed convolution with stride s has s phases f: position m of phase f is output
+/// `m × s + f − paddingLow` and reads inputs `m + offset`, so it is a plain convolution for each phase (polyphase
+/// decomposition: no zeros are inserted and nothing is scattered). Phases whose taps lie at the same offsets are
+/// one group and share the loaded inputs.
+struct AxisPhases: Hashable {
+  /// The phases f, ascending.
+  var phases: [Int]
+  /// For each tap, its input offset, in order of ascending kernel index.
+  var offsets: [Int]
+  /// For each phase and tap, the kernel index.
+  var kernelIndex: [[Int]]
+}
+
+/// Output rows (channels × phases) that share the same taps; what one weight panel serves.
+struct RowGroup {
+  /// The axes d, h, w.
+  var axes: [AxisPhases]
+
+  /// Taps of one row.
+  var tapCount: Int { axes.reduce(1) { $0 * $1.offsets.count } }
+  /// Phases for each output channel.
+  var phaseCount: Int { axes.reduce(1) { $0 * $1.phases.count } }
+
+  /// The phase indices on the axes d, h, w of phase `index`; the last axis varies fastest.
+  func phaseIndices(_ index: Int) -> (d: Int, h: Int, w: Int) {
+    let w = index % axes[2].phases.count
+    let rest = index / axes[2].phases.count
+    return (rest / axes[1].phases.count, rest % axes[1].phases.count, w)
+  }
+}
+
+/// A geometry as the kernels see it: both directions as correlations over three axes, missing axes having size 1.
+struct ConvolutionStencil {
+  /// Input positions between neighbouring output positions, on d, h, w.
+  let step: [Int]
+  /// Outputs between neighbouring output positions.
+  let outStep: [Int]
+  /// What is subtracted from `m × outStep + phase` to give the output index.
+  let outShift: [Int]
+  /// Groups of rows with the same taps.
+  let rowGroups: [RowGroup]
+  /// Convolution groups.
+  let groups: Int
+  /// Input channels of a group.
+  let channels: Int
+  /// Output channels of a group.
+  let outputs: Int
+
+  init(_ geometry: ConvolutionGeometry) {
+    let missing = 3 - geometry.rank
+    func pad(_ values: [Int], _ filler: Int) -> [Int] { Array(repeating: filler, count: missing) + values }
+    let kernel = pad(geometry.kernelSize, 1)
+    let stride = pad(geometry.stride, 1)
+    let dilation = pad(geometry.dilation, 1)
+    let low = pad(geometry.paddingLow, 0)
+    let ones = [1, 1, 1]
+    if geometry.isTransposed {
+      step = ones
+      outStep = stride
+      outShift = low
+    } else {
+      step = stride
+      outStep = ones
+      outShift = [0, 0, 0]
+    }
+    let axes = (0..<3).map { axis in
+      geometry.isTransposed
+        ? Self.transposedAxis(kernel: kernel[axis], stride: stride[axis], dilation: dilation[axis])
+        : [Self.axis(kernel: kernel[axis], dilation: dilation[axis], low: low[axis])]
+    }
+    rowGroups = axes[0].flatMap { d in axes[1].flatMap { h in axes[2].map { w in RowGroup(axes: [d, h, w]) } } }
+    groups = geometry.groups
+    channels = geometry.inChannels / geometry.groups
+    outputs = geometry.outChannels / geometry.groups
+  }
+
+  private static func axis(kernel: Int, dilation: Int, low: Int) -> AxisPhases {
+    AxisPhases(
+      phases: [0], offsets: (0..<kernel).map { $0 * dilation - low }, kernelIndex: [Array(0..<kernel)])
+  }
+
+  /// Tap k adds input i to output `i × s + k × d`, that is to phase `f = k d mod s` at position `m = i + k d / s`.
+  private static func transposedAxis(kernel: Int, stride: Int, dilation: Int) -> [AxisPhases] {
+    var order: [[Int]] = []
+    var groups: [[Int]: AxisPhases] = [:]
+    var taps: [Int: [Int]] = [:]
+    for k in 0..<kernel { taps[k * dilation % stride, default: []].append(k) }
+    for phase in 0..<stride {
+      let indices = taps[phase] ?? []
+      let offsets = indices.map { -($0 * dilation / stride) }
+      if groups[offsets] == nil {
+        order.append(offsets)
+        groups[offsets] = AxisPhases(phases: [], offsets: offsets, kernelIndex: [])
+      }
+      groups[offsets]?.phases.append(phase)
+      groups[offsets]?.kernelIndex.append(indices)
+    }
+    return order.compactMap { groups[$0] }
+  }
+}
+
+/// Floor division for any sign of `a`.
+func floorDivide(_ a: Int, _ b: Int) -> Int { a >= 0 ? a / b : -((-a + b - 1) / b) }
+/// Ceiling division for any sign of `a`.
+func ceilDivide(_ a: Int, _ b: Int) -> Int { a >= 0 ? (a + b - 1) / b : -((-a) / b) }

@@ -1,0 +1,190 @@
+import CToeplitzKernels
+import ToeplitzTensor
+
+/// A weight and bias in the order in which the kernels read them.
+///
+/// For each convolution group and row group the rows (output channels × phases) are cut into blocks of 8 (4 or 1
+/// where there are so few); a block holds `[channel][tap][row]`, the last block filled up with zeros. The layout
+/// depends on the geometry alone, so one packing serves every input size and instruction set.
+package final class PackedWeights: Sendable {
+  /// The blocks of one convolution group and row group.
+  struct Section {
+    /// Rows of a block: 8, 4 or 1.
+    var blockRows: Int
+    /// Blocks.
+    var blocks: Int
+    /// Rows that exist.
+    var rows: Int
+    /// Elements before the first block.
+    var weightOffset: Int
+    /// Elements before the first start value.
+    var startOffset: Int
+  }
+
+  /// The correlations to compute.
+  let stencil: ConvolutionStencil
+  /// For each convolution group, for each row group.
+  let sections: [[Section]]
+  /// What the kernels compute with.
+  let type: tz_type
+  private let weights: Storage
+  private let starts: Storage
+  // Holding the tensors keeps their memory shared, so writing one of them copies it first and the identity
+  // comparison in `matches` cannot be fooled.
+  private let weight: Tensor
+  private let bias: Tensor?
+
+  /// Packs `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
+  ///
+  /// Both are float32, float64, int32 or int64 and may be strided views.
+  package init(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws {
+    let stencil = ConvolutionStencil(geometry)
+    self.stencil = stencil
+    self.weight = weight
+    self.bias = bias
+    type = weight.dtype.kernelType
+    var sections: [[Section]] = []
+    var weightCount = 0
+    var startCount = 0
+    for _ in 0..<stencil.groups {
+      sections.append(
+        stencil.rowGroups.map { group in
+          let rows = stencil.outputs * group.phaseCount
+          let blockRows = rows == 1 ? 1 : rows <= 4 ? 4 : 8
+          let blocks = (rows + blockRows - 1) / blockRows
+          defer {
+            weightCount += blocks * blockRows * stencil.channels * group.tapCount
+            startCount += blocks * blockRows
+          }
+          return Section(
+            blockRows: blockRows, blocks: blocks, rows: rows, weightOffset: weightCount, startOffset: startCount)
+        })
+    }
+    self.sections = sections
+    let size = weight.dtype.byteSize
+    // The kernels prefetch a little past the end.
+    weights = try Storage(byteCount: weightCount * size + 4096, operation: geometry.name)
+    starts = try Storage(byteCount: startCount * size, operation: geometry.name)
+    if size == 4 {
+      pack(UInt32.self, geometry)
+    } else {
+      pack(UInt64.self, geometry)
+    }
+  }
+
+  /// Bytes held.
+  package var byteCount: Int { weights.byteCount + starts.byteCount }
+
+  /// Whether this was packed from the very same values.
+  package func matches(weight: Tensor, bias: Tensor?) -> Bool {
+    Self.same(self.weight, weight) && (bias.map { b in self.bias.map { Self.same($0, b) } ?? false } ?? (self.bias == nil))
+  }
+
+  private static func same(_ a: Tensor, _ b: Tensor) -> Bool {
+    a.storage === b.storage && a.offset == b.offset && a.shape == b.shape && a.strides == b.strides
+      && a.dtype == b.dtype
+  }
+
+  /// The first weight of a section.
+  func weightPointer(_ section: Section) -> UnsafeRawPointer {
+    UnsafeRawPointer(weights.base + section.weightOffset * weight.dtype.byteSize)
+  }
+
+  /// The first start value of a section.
+  func startPointer(_ section: Section) -> UnsafeRawPointer {
+    UnsafeRawPointer(starts.base + section.startOffset * weight.dtype.byteSize)
+  }
+
+  /// `Bits` is an unsigned integer as wide as an element; packing only moves bits.
+  private func pack<Bits: FixedWidthInteger>(_ bits: Bits.Type, _ geometry: ConvolutionGeometry) {
+    let source = weight.pointer(Bits.self)
+    let strides = weight.strides
+    let (outStride, inStride) = geometry.isTransposed ? (strides[1], strides[0]) : (strides[0], strides[1])
+    let groupStride =
+      geometry.isTransposed ? stencil.channels * inStride : stencil.outputs * outStride
+    let kernelStrides = Array(repeating: 0, count: 3 - geometry.rank) + strides[2...]
+    let target = weights.base.assumingMemoryBound(to: Bits.self)
+    for (index, section) in sections.joined().enumerated() {
+      let group = stencil.rowGroups[index % stencil.rowGroups.count]
+      let base = source + (index / stencil.rowGroups.count) * groupStride
+      let taps = tapOffsets(group, kernelStrides)
+      packSection(section, group, taps, base, outStride, inStride, target + section.weightOffset)
+    }
+    packStarts(bits)
+  }
+
+  /// For each phase and tap of a row group, how far its weight lies from that of kernel index 0.
+  private func tapOffsets(_ group: RowGroup, _ strides: [Int]) -> [[Int]] {
+    (0..<group.phaseCount).map { phase in
+      let at = group.phaseIndices(phase)
+      let (d, h, w) = (
+        group.axes[0].kernelIndex[at.d], group.axes[1].kernelIndex[at.h], group.axes[2].kernelIndex[at.w]
+      )
+      return d.flatMap { kd in h.flatMap { kh in w.map { kd * strides[0] + kh * strides[1] + $0 * strides[2] } } }
+    }
+  }
+
+  private func packSection<Bits: FixedWidthInteger>(
+    _ section: Section, _ group: RowGroup, _ taps: [[Int]], _ base: UnsafeMutablePointer<Bits>,
+    _ outStride: Int, _ inStride: Int, _ target: UnsafeMutablePointer<Bits>
+  ) {
+    let phases = group.phaseCount
+    let tapCount = group.tapCount
+    let blockRows = section.blockRows
+    for block in 0..<section.blocks {
+      let blockStart = target + block * blockRows * stencil.channels * tapCount
+      for row in 0..<blockRows {
+        let index = block * blockRows + row
+        guard index < section.rows else {
+          for at in 0..<(stencil.channels * tapCount) { blockStart[at * blockRows + row] = 0 }
+          continue
+        }
+        taps[index % phases].withUnsafeBufferPointer { offsets in
+          let from = base + (index / phases) * outStride
+          for channel in 0..<stencil.channels {
+            let to = blockStart + channel * tapCount * blockRows + row
+            let channelStart = from + channel * inStride
+            for tap in 0..<tapCount { to[tap * blockRows] = channelStart[offsets[tap]] }
+          }
+        }
+      }
+    }
+  }
+
+  private func packStarts<Bits: FixedWidthInteger>(_ bits: Bits.Type) {
+    let target = starts.base.assumingMemoryBound(to: Bits.self)
+    for (groupIndex, group) in sections.enumerated() {
+      for (section, rowGroup) in zip(group, stencil.rowGroups) {
+        for row in 0..<(section.blocks * section.blockRows) {
+          var value: Bits = 0
+          if let bias, row < section.rows {
+            let channel = groupIndex * stencil.outputs + row / rowGroup.phaseCount
+            value = bias.pointer(Bits.self)[channel * bias.strides[0]]
+          }
+          target[section.startOffset + row] = value
+        }
+      }
+    }
+  }
+}
+
+extension DType {
+  /// The kernels' name of a type they compute in; other types are converted first.
+  var kernelType: tz_type {
+    switch self {
+    case .float64: TZ_F64
+    case .int64: TZ_I64
+    case .int32, .int8, .uint8, .bool: TZ_I32
+    case .float32, .float16, .bfloat16: TZ_F32
+    }
+  }
+
+  /// The type in which a convolution of this type is computed.
+  var convolutionType: DType {
+    switch self {
+    case .float32, .float64, .int32, .int64: self
+    case .float16, .bfloat16: .float32
+    case .int8, .uint8, .bool: .int32
+    }
+  }
+}

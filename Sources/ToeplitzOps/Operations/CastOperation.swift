@@ -1,0 +1,73 @@
+import CToeplitzKernels
+import ToeplitzTensor
+
+/// The values converted to another element type.
+struct Cast: Operation {
+  var dtype: DType
+  var name: String { "cast" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    return [TensorSpec(inputs[0].shape, dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    guard inputs[0].dtype != dtype else { return [inputs[0]] }
+    let x = try inputs[0].contiguous()
+    let y = try Tensor(uninitialized: x.shape, dtype: dtype, operation: name)
+    if !fast(x, y) { convert(x, y, from: x.dtype.scalarType) }
+    return [y]
+  }
+
+  /// The conversions between float32 and half precision have kernels: without them they take 50 times as long.
+  private func fast(_ x: Tensor, _ y: Tensor) -> Bool {
+    let kernels = tz_elementwise_kernels(InstructionSet.current.code).pointee
+    switch (x.dtype, y.dtype) {
+    case (.float16, .float32): kernels.f16_to_f32(x.pointer(), y.pointer(), x.count)
+    case (.float32, .float16): kernels.f32_to_f16(x.pointer(), y.pointer(), x.count)
+    default: return false
+    }
+    withExtendedLifetime((x, y)) {}
+    return true
+  }
+
+  private func convert<From: TensorScalar>(_ x: Tensor, _ y: Tensor, from: From.Type) {
+    func to<To: TensorScalar>(_ type: To.Type) {
+      let source = x.pointer(From.self)
+      let target = y.pointer(To.self)
+      for index in 0..<x.count { target[index] = To(converting: source[index].doubleValue) }
+    }
+    func toInteger<To: TensorScalar & FixedWidthInteger, Source: FixedWidthInteger>(
+      _ type: To.Type, _ source: Source.Type
+    ) {
+      let source = x.pointer(Source.self)
+      let target = y.pointer(To.self)
+      for index in 0..<x.count { target[index] = To(truncatingIfNeeded: source[index]) }
+    }
+    // Between integers bits are cut off or the sign is extended, as in C and PyTorch.
+    func integers<Source: FixedWidthInteger>(_ source: Source.Type) {
+      switch y.dtype {
+      case .int8: toInteger(Int8.self, source)
+      case .uint8: toInteger(UInt8.self, source)
+      case .int32: toInteger(Int32.self, source)
+      default: toInteger(Int64.self, source)
+      }
+    }
+    guard y.dtype.isInteger else { return to(y.dtype.scalarType) }
+    switch x.dtype {
+    case .int8: integers(Int8.self)
+    case .uint8: integers(UInt8.self)
+    case .int32: integers(Int32.self)
+    case .int64: integers(Int64.self)
+    default: to(y.dtype.scalarType)
+    }
+  }
+}
+
+extension Tensor {
+  /// The values converted to `dtype`: floats round to nearest even, floats to integers truncate (and stop at the
+  /// type's range), integers to integers wrap around, anything but zero is true.
+  public func cast(to dtype: DType) throws -> Tensor {
+    dtype == self.dtype ? self : try apply(Cast(dtype: dtype), self)
+  }
+}

@@ -1,0 +1,169 @@
+import ToeplitzTensor
+
+/// A convolution or transposed convolution of any rank: inputs are x, weight and, if it has one, bias.
+///
+/// `x` is `[N, C, spatial…]` (or channels last), the batch axis may be missing. The weight is in PyTorch's order.
+public struct ConvolutionOperation: Operation {
+  /// Options and sizes.
+  public var geometry: ConvolutionGeometry
+  /// Where the channels of input and output stand.
+  public var layout: Layout
+  /// What is computed together with it.
+  package var fusion = ConvolutionFusion()
+  /// The packed weight, where the caller keeps one.
+  package var packed: PackedWeights?
+
+  /// A convolution of the given geometry.
+  public init(_ geometry: ConvolutionGeometry, layout: Layout = .channelsFirst) {
+    self.geometry = geometry
+    self.layout = layout
+  }
+
+  /// The geometry's name.
+  public var name: String { geometry.name }
+
+  /// One output with the input's element type.
+  public func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs.count == 2 || inputs.count == 3, .argument, expected: "x, weight and maybe bias", got: "\(inputs.count) tensors")
+    let (x, weight) = (inputs[0], inputs[1])
+    let rank = geometry.rank
+    try require(x.dtype != .bool, .dtype, expected: "numbers", got: "bool")
+    try require(
+      x.shape.rank == rank + 1 || x.shape.rank == rank + 2,
+      expected: "an input of \(rank + 2) dimensions \(axes), or \(rank + 1) without batch", got: "shape \(x.shape)")
+    try require(
+      weight.shape == geometry.weightShape, expected: "a weight of shape \(geometry.weightShape)",
+      got: "\(weight.shape)")
+    let batched = x.shape.rank == rank + 2
+    let inner = Array(x.shape.dimensions.suffix(rank + 1))
+    let channels = layout == .channelsFirst ? inner[0] : inner[rank]
+    try require(
+      channels == geometry.inChannels, expected: "\(geometry.inChannels) input channels",
+      got: "\(channels) (shape \(x.shape))")
+    for other in inputs.dropFirst() {
+      try require(other.dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)", got: "\(other.dtype)")
+    }
+    if inputs.count == 3 {
+      try require(
+        inputs[2].shape == [geometry.outChannels], expected: "a bias of shape [\(geometry.outChannels)]",
+        got: "\(inputs[2].shape)")
+    }
+    let spatial = layout == .channelsFirst ? Array(inner.dropFirst()) : Array(inner.dropLast())
+    let size = try geometry.outputSize(spatial)
+    let output = layout == .channelsFirst ? [geometry.outChannels] + size : size + [geometry.outChannels]
+    let result = TensorSpec(Shape((batched ? [x.shape[0]] : []) + output), x.dtype)
+    if let residual = fusion.residual {
+      try require(residual.spec == result, expected: "a residual like the output \(result)", got: "\(residual.spec)")
+    }
+    return [result]
+  }
+
+  private var axes: String {
+    let spatial = ["L", "H, W", "D, H, W"][geometry.rank - 1]
+    return layout == .channelsFirst ? "[N, C, \(spatial)]" : "[N, \(spatial), C]"
+  }
+
+  /// Computes the convolution.
+  public func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let type = inputs[0].dtype.convolutionType
+    guard type == inputs[0].dtype else {
+      // Half precision is computed in float32 and small integers in int32 (they wrap around at the end).
+      let wide = try inputs.map { try $0.cast(to: type) }
+      var inner = self
+      inner.packed = nil
+      inner.fusion.residual = try fusion.residual.map { try $0.cast(to: type) }
+      return [try applyAll(inner, wide)[0].cast(to: inputs[0].dtype)]
+    }
+    let result = try Tensor(uninitialized: outputs[0].shape, dtype: type, operation: name)
+    let bias = inputs.count == 3 ? inputs[2] : nil
+    if geometry.isTransposed, geometry.paddingMode == .circular {
+      try CircularTranspose(geometry: geometry).run(
+        input: canonical(inputs[0]), weight: inputs[1], bias: bias, output: canonical(result), fusion: canonical(fusion))
+      return [result]
+    }
+    let packed = try self.packed ?? PackedWeights(geometry, weight: inputs[1], bias: bias)
+    try ConvolutionEngine.run(
+      geometry, packed: packed, input: canonical(inputs[0]), output: canonical(result), fusion: canonical(fusion))
+    return [result]
+  }
+
+  /// A view with batch and channels first.
+  private func canonical(_ tensor: Tensor) -> Tensor {
+    var shape = tensor.shape.dimensions
+    var strides = tensor.strides
+    if shape.count == geometry.rank + 1 {
+      shape.insert(1, at: 0)
+      strides.insert(tensor.count, at: 0)
+    }
+    if layout == .channelsLast {
+      shape.insert(shape.removeLast(), at: 1)
+      strides.insert(strides.removeLast(), at: 1)
+    }
+    return tensor.view(shape: Shape(shape), strides: strides, offset: tensor.offset)
+  }
+
+  private func canonical(_ fusion: ConvolutionFusion) -> ConvolutionFusion {
+    var fusion = fusion
+    fusion.residual = fusion.residual.map(canonical)
+    return fusion
+  }
+}
+
+/// The adjoint of a circularly padded convolution: a transposed convolution without crop, whose ends are then
+/// added to where the padding had come from.
+private struct CircularTranspose {
+  let geometry: ConvolutionGeometry
+
+  func run(input: Tensor, weight: Tensor, bias: Tensor?, output: Tensor, fusion: ConvolutionFusion) throws {
+    let whole = try ConvolutionGeometry(
+      rank: geometry.rank, isTransposed: true, inChannels: geometry.inChannels, outChannels: geometry.outChannels,
+      kernelSize: PerAxis(geometry.kernelSize), stride: PerAxis(geometry.stride),
+      outputPadding: PerAxis(geometry.outputPadding), dilation: PerAxis(geometry.dilation), groups: geometry.groups)
+    let inputSize = Array(input.shape.dimensions.dropFirst(2))
+    let size = try whole.outputSize(inputSize)
+    var sums = try Tensor(
+      uninitialized: Shape([input.shape[0], geometry.outChannels] + size), dtype: input.dtype, operation: geometry.name)
+    try ConvolutionEngine.run(
+      whole, packed: PackedWeights(whole, weight: weight, bias: nil), input: input, output: sums,
+      fusion: ConvolutionFusion(inputSlope: fusion.inputSlope))
+    for axis in 0..<geometry.rank {
+      sums = try fold(sums, axis: axis + 2, low: geometry.paddingLow[axis], length: output.shape[axis + 2])
+    }
+    if let bias {
+      let shape = Shape([1, geometry.outChannels] + Array(repeating: 1, count: geometry.rank))
+      sums = try sums + bias.reshaped(shape)
+    }
+    if let residual = fusion.residual { sums = try sums + residual }
+    if fusion.outputSlope != 1 { sums = try sums.leakyReLU(negativeSlope: fusion.outputSlope) }
+    output.fillOnce(from: sums)
+  }
+
+  /// Adds position u to position (u − low) mod length.
+  private func fold(_ x: Tensor, axis: Int, low: Int, length: Int) throws -> Tensor {
+    var result = try Tensor.zeros(
+      Shape(x.shape.dimensions.enumerated().map { $0.offset == axis ? length : $0.element }), dtype: x.dtype)
+    // Whole laps around the circle; the first starts before zero by `low`.
+    var start = -low
+    while start < x.shape[axis] - low {
+      let from = max(start + low, 0)
+      let lap = floorDivide(start, length) * length
+      let to = start - lap
+      let count = min(length - to, x.shape[axis] - from)
+      let piece = try x.slice(axis: axis, from..<(from + count))
+      let before = try Tensor.zeros(piece.shape.replacing(axis, by: to), dtype: x.dtype)
+      let after = try Tensor.zeros(piece.shape.replacing(axis, by: length - to - count), dtype: x.dtype)
+      result = try result + Tensor.concatenated([before, piece, after], axis: axis)
+      start += count
+    }
+    return result
+  }
+}
+
+extension Shape {
+  /// The same shape with another size on one axis.
+  func replacing(_ axis: Int, by size: Int) -> Shape {
+    var copy = self
+    copy[axis] = size
+    return copy
+  }
+}

@@ -1,0 +1,61 @@
+import ToeplitzTensor
+
+/// The matrix product, with NumPy's rules for vectors and batches.
+///
+/// A matrix product is a convolution with one tap: A's rows are the output channels and B's columns the positions,
+/// so the convolution kernels compute it.
+struct MatrixMultiply: Operation {
+  var name: String { "matmul" }
+
+  private func matrices(_ a: Shape, _ b: Shape) throws -> (Shape, Shape) {
+    try require(a.rank > 0 && b.rank > 0, expected: "at least one dimension", got: "\(a) and \(b)")
+    return (a.rank == 1 ? [1, a[0]] : a, b.rank == 1 ? [b[0], 1] : b)
+  }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 2)
+    try require(
+      inputs[0].dtype == inputs[1].dtype && inputs[0].dtype != .bool, .dtype,
+      expected: "two tensors of one number type", got: "\(inputs[0].dtype) and \(inputs[1].dtype)")
+    let (a, b) = try matrices(inputs[0].shape, inputs[1].shape)
+    try require(
+      a[a.rank - 1] == b[b.rank - 2], expected: "as many columns left as rows right",
+      got: "shapes \(inputs[0].shape) and \(inputs[1].shape)")
+    let batch = try Shape.broadcast(Shape(a.dropLast(2)), Shape(b.dropLast(2)), operation: name)
+    let rows = inputs[0].shape.rank == 1 ? [] : [a[a.rank - 2]]
+    let columns = inputs[1].shape.rank == 1 ? [] : [b[b.rank - 1]]
+    return [TensorSpec(Shape(batch.dimensions + rows + columns), inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let (aShape, bShape) = try matrices(inputs[0].shape, inputs[1].shape)
+    let (rows, inner, columns) = (aShape[aShape.rank - 2], aShape[aShape.rank - 1], bShape[bShape.rank - 1])
+    let batch = try Shape.broadcast(Shape(aShape.dropLast(2)), Shape(bShape.dropLast(2)), operation: name)
+    let count = try batch.elementCount(name)
+    guard rows > 0, inner > 0, columns > 0, count > 0 else {
+      return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)]
+    }
+    let geometry = try ConvolutionGeometry(rank: 1, inChannels: inner, outChannels: rows, kernelSize: 1)
+    if aShape.rank == 2 {
+      // One left matrix for all: its rows are packed once and the batch is the convolution's.
+      let x = try inputs[1].reshaped(bShape).expanded(to: Shape(batch.dimensions + [inner, columns]))
+        .reshaped([count, inner, columns])
+      let y = try apply(ConvolutionOperation(geometry), x, inputs[0].reshaped([rows, inner, 1]))
+      return [try y.reshaped(outputs[0].shape)]
+    }
+    let a = try inputs[0].reshaped(aShape).expanded(to: Shape(batch.dimensions + [rows, inner]))
+      .reshaped([count, rows, inner, 1])
+    let b = try inputs[1].reshaped(bShape).expanded(to: Shape(batch.dimensions + [inner, columns]))
+      .reshaped([count, inner, columns])
+    let products = try (0..<count).map { index in
+      try apply(ConvolutionOperation(geometry), b.slice(axis: 0, index..<(index + 1)), a.select(axis: 0, index))
+    }
+    return [try Tensor.concatenated(products).reshaped(outputs[0].shape)]
+  }
+}
+
+extension Tensor {
+  /// The matrix product with `other`: vectors count as a row on the left and a column on the right, leading axes are
+  /// a batch and broadcast.
+  public func matrixMultiplied(by other: Tensor) throws -> Tensor { try apply(MatrixMultiply(), self, other) }
+}

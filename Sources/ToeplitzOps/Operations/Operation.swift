@@ -1,0 +1,49 @@
+import ToeplitzTensor
+
+/// A computation on tensors, with its attributes as stored properties.
+///
+/// An operation is defined once, in one file: what shapes it accepts and gives (``infer(_:)``) and how it is
+/// computed (``evaluate(_:_:)``). Functions and methods that users call make an operation and hand it to ``apply(_:_:)``.
+public protocol Operation: Sendable {
+  /// The name in errors and listings.
+  var name: String { get }
+
+  /// The shapes and element types of the outputs.
+  ///
+  /// - Throws: ``ToeplitzError`` if the inputs do not fit.
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec]
+
+  /// Computes the outputs, whose specifications ``infer(_:)`` gave for these inputs.
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor]
+}
+
+/// Checks the inputs of an operation and computes it.
+///
+/// - Returns: All outputs.
+/// - Throws: ``ToeplitzError`` if the inputs do not fit.
+public func applyAll(_ operation: some Operation, _ inputs: [Tensor]) throws -> [Tensor] {
+  let outputs = try operation.infer(inputs.map(\.spec))
+  return try operation.evaluate(inputs, outputs)
+}
+
+/// Checks the inputs of an operation that has one output and computes it.
+public func apply(_ operation: some Operation, _ inputs: Tensor...) throws -> Tensor {
+  try applyAll(operation, inputs)[0]
+}
+
+extension Operation {
+  /// Throws unless there are `count` inputs.
+  func require(_ inputs: [TensorSpec], count: Int) throws {
+    guard inputs.count == count else {
+      throw ToeplitzError(.argument, name, expected: "\(count) tensors", got: "\(inputs.count)")
+    }
+  }
+
+  /// Throws unless `condition` holds.
+  func require(
+    _ condition: Bool, _ kind: ToeplitzError.Kind = .shape, expected: @autoclosure () -> String,
+    got: @autoclosure () -> String
+  ) throws {
+    if !condition { throw ToeplitzError(kind, name, expected: expected(), got: got()) }
+  }
+}

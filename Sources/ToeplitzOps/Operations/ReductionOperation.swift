@@ -1,0 +1,161 @@
+import ToeplitzTensor
+
+/// Elements along some axes combined into one number.
+struct Reduction: Operation {
+  enum Function: String, Sendable {
+    case sum, mean, product, maximum, minimum, variance, argMaximum, argMinimum
+  }
+
+  var function: Function
+  /// The axes that disappear; all if nil.
+  var axes: [Int]?
+  var keepsAxes: Bool
+  /// For the variance: subtracted from the count in the divisor.
+  var correction: Double = 1
+  var name: String { function.rawValue }
+
+  private func reduced(_ shape: Shape) throws -> [Int] {
+    guard let axes else { return Array(shape.indices) }
+    let normal = try axes.map { try shape.normalizedAxis($0, operation: name) }
+    try require(Set(normal).count == normal.count, .argument, expected: "each axis once", got: "\(axes)")
+    return normal.sorted()
+  }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
+    let gone = try reduced(shape)
+    let count = gone.reduce(1) { $0 * shape[$1] }
+    var result = dtype
+    switch function {
+    case .sum, .product: result = dtype.isFloatingPoint ? dtype : .int64
+    case .mean, .variance:
+      try require(dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(dtype)")
+    case .argMaximum, .argMinimum:
+      result = .int64
+      fallthrough
+    case .maximum, .minimum:
+      try require(count > 0, expected: "at least one element to choose from", got: "shape \(shape)")
+    }
+    let sizes = shape.indices.compactMap { gone.contains($0) ? (keepsAxes ? 1 : nil) : shape[$0] }
+    return [TensorSpec(Shape(sizes), result)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    let gone = try reduced(x.shape)
+    let kept = x.shape.indices.filter { !gone.contains($0) }
+    let rows = try x.permuted(kept + gone).contiguous()
+    let width = gone.reduce(1) { $0 * x.shape[$1] }
+    let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
+    func walk<T: TensorScalar>(_ type: T.Type) {
+      let source = rows.pointer(T.self)
+      func write<R: TensorScalar>(_ type: R.Type) {
+        let target = result.pointer(R.self)
+        for row in 0..<result.count {
+          let elements = UnsafeBufferPointer(start: source + row * width, count: width)
+          target[row] = R(converting: reduceFloating(elements))
+        }
+      }
+      write(result.dtype.scalarType)
+    }
+    func walkInteger<T: TensorScalar & FixedWidthInteger>(_ type: T.Type) {
+      let source = rows.pointer(T.self)
+      for row in 0..<result.count {
+        let value = reduceInteger(UnsafeBufferPointer(start: source + row * width, count: width))
+        if result.dtype == .int64 {
+          result.pointer(Int64.self)[row] = value
+        } else {
+          result.pointer(T.self)[row] = T(truncatingIfNeeded: value)
+        }
+      }
+    }
+    switch x.dtype {
+    case .int8: walkInteger(Int8.self)
+    case .uint8: walkInteger(UInt8.self)
+    case .int32: walkInteger(Int32.self)
+    case .int64: walkInteger(Int64.self)
+    default: walk(x.dtype.scalarType)
+    }
+    withExtendedLifetime((rows, result)) {}
+    return [result]
+  }
+
+  /// One row, summed in double precision.
+  private func reduceFloating<T: TensorScalar>(_ row: UnsafeBufferPointer<T>) -> Double {
+    switch function {
+    case .sum: return row.reduce(0) { $0 + $1.doubleValue }
+    case .product: return row.reduce(1) { $0 * $1.doubleValue }
+    case .mean: return row.reduce(0) { $0 + $1.doubleValue } / Double(row.count)
+    case .variance:
+      let mean = row.reduce(0) { $0 + $1.doubleValue } / Double(row.count)
+      let squares = row.reduce(0) { $0 + ($1.doubleValue - mean) * ($1.doubleValue - mean) }
+      return squares / Swift.max(0, Double(row.count) - correction)
+    case .maximum: return row[Self.best(row) { $0 > $1 }].doubleValue
+    case .minimum: return row[Self.best(row) { $0 < $1 }].doubleValue
+    case .argMaximum: return Double(Self.best(row) { $0 > $1 })
+    case .argMinimum: return Double(Self.best(row) { $0 < $1 })
+    }
+  }
+
+  /// The first element that no other beats; NaN beats all.
+  private static func best<T: TensorScalar>(
+    _ row: UnsafeBufferPointer<T>, _ beats: (Double, Double) -> Bool
+  ) -> Int {
+    var (at, value) = (0, row[0].doubleValue)
+    for index in row.indices.dropFirst() where !value.isNaN {
+      let next = row[index].doubleValue
+      if next.isNaN || beats(next, value) { (at, value) = (index, next) }
+    }
+    return at
+  }
+
+  private func reduceInteger<T: FixedWidthInteger>(_ row: UnsafeBufferPointer<T>) -> Int64 {
+    func first(_ value: T?) -> Int64 { Int64(row.firstIndex { $0 == value } ?? 0) }
+    switch function {
+    case .sum, .mean, .variance: return row.reduce(Int64(0)) { $0 &+ Int64(truncatingIfNeeded: $1) }
+    case .product: return row.reduce(Int64(1)) { $0 &* Int64(truncatingIfNeeded: $1) }
+    case .maximum: return Int64(truncatingIfNeeded: row.max() ?? 0)
+    case .minimum: return Int64(truncatingIfNeeded: row.min() ?? 0)
+    case .argMaximum: return first(row.max())
+    case .argMinimum: return first(row.min())
+    }
+  }
+}
+
+extension Tensor {
+  private func reduce(
+    _ function: Reduction.Function, _ axes: [Int]?, _ keeps: Bool, correction: Double = 1
+  ) throws -> Tensor {
+    try apply(Reduction(function: function, axes: axes, keepsAxes: keeps, correction: correction), self)
+  }
+
+  /// The sum over the given axes (all if nil), accumulated in double precision; integers give int64.
+  public func sum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor { try reduce(.sum, axes, keepsAxes) }
+  /// The mean over the given axes.
+  public func mean(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor { try reduce(.mean, axes, keepsAxes) }
+  /// The product over the given axes; integers give int64.
+  public func product(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    try reduce(.product, axes, keepsAxes)
+  }
+  /// The largest element over the given axes; NaN wins.
+  public func maximum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    try reduce(.maximum, axes, keepsAxes)
+  }
+  /// The smallest element over the given axes; NaN wins.
+  public func minimum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    try reduce(.minimum, axes, keepsAxes)
+  }
+  /// The variance over the given axes, divided by the count less `correction` (1: unbiased, 0: population).
+  public func variance(_ axes: [Int]? = nil, correction: Double = 1, keepsAxes: Bool = false) throws -> Tensor {
+    try reduce(.variance, axes, keepsAxes, correction: correction)
+  }
+  /// The index of the first largest element along `axis` (of all elements if nil), as int64.
+  public func argMaximum(_ axis: Int? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    try reduce(.argMaximum, axis.map { [$0] }, keepsAxes)
+  }
+  /// The index of the first smallest element along `axis` (of all elements if nil), as int64.
+  public func argMinimum(_ axis: Int? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    try reduce(.argMinimum, axis.map { [$0] }, keepsAxes)
+  }
+}

@@ -1,0 +1,211 @@
+import ToeplitzTensor
+
+/// The same elements in row-major order under another shape.
+struct Reshape: Operation {
+  var shape: Shape
+  var name: String { "reshape" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let count = try inputs[0].shape.elementCount(name)
+    var target = shape
+    let unknown = target.indices.filter { target[$0] == -1 }
+    try require(
+      unknown.count <= 1 && target.allSatisfy { $0 >= -1 }, expected: "sizes of at least 0 and at most one −1",
+      got: "\(shape)")
+    if let axis = unknown.first {
+      target[axis] = 1
+      let rest = try target.elementCount(name)
+      try require(
+        rest > 0 && count % rest == 0, expected: "a shape that holds the \(count) elements of \(inputs[0].shape)",
+        got: "\(shape)")
+      target[axis] = count / rest
+    }
+    try require(
+      try target.elementCount(name) == count, expected: "a shape with the \(count) elements of \(inputs[0].shape)",
+      got: "\(shape)")
+    return [TensorSpec(target, inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let flat = try inputs[0].contiguous()
+    let shape = outputs[0].shape
+    return [flat.view(shape: shape, strides: shape.contiguousStrides, offset: flat.offset)]
+  }
+}
+
+/// The axes in another order.
+struct Permute: Operation {
+  var order: [Int]
+  var name: String { "permute" }
+
+  private func axes(_ shape: Shape) throws -> [Int] {
+    let axes = try order.map { try shape.normalizedAxis($0, operation: name) }
+    try require(
+      axes.count == shape.rank && Set(axes).count == axes.count, .argument,
+      expected: "each of the \(shape.rank) axes once", got: "\(order)")
+    return axes
+  }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    return [TensorSpec(Shape(try axes(inputs[0].shape).map { inputs[0].shape[$0] }), inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    return [x.view(shape: outputs[0].shape, strides: try axes(x.shape).map { x.strides[$0] }, offset: x.offset)]
+  }
+}
+
+/// Every `step`-th element of a range of one axis.
+struct Slice: Operation {
+  var axis: Int
+  var range: Range<Int>
+  var step: Int
+  var name: String { "slice" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    try require(
+      range.lowerBound >= 0 && range.upperBound <= inputs[0].shape[axis],
+      expected: "a range within 0..<\(inputs[0].shape[axis]) on axis \(axis)", got: "\(range)")
+    try require(step > 0, .argument, expected: "a step of at least 1", got: "\(step)")
+    let count = range.isEmpty ? 0 : (range.count - 1) / step + 1
+    return [TensorSpec(inputs[0].shape.replacing(axis, by: count), inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    let axis = try x.shape.normalizedAxis(axis, operation: name)
+    var strides = x.strides
+    let offset = x.offset + (outputs[0].shape[axis] == 0 ? 0 : range.lowerBound * strides[axis])
+    strides[axis] *= outputs[0].shape[axis] > 1 ? step : 1
+    return [x.view(shape: outputs[0].shape, strides: strides, offset: offset)]
+  }
+}
+
+/// Axes walked backwards.
+struct Flip: Operation {
+  var axes: [Int]
+  var name: String { "flip" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    for axis in axes { _ = try inputs[0].shape.normalizedAxis(axis, operation: name) }
+    return inputs
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    var strides = x.strides
+    var offset = x.offset
+    for axis in Set(try axes.map { try x.shape.normalizedAxis($0, operation: name) }) where x.shape[axis] > 0 {
+      offset += (x.shape[axis] - 1) * strides[axis]
+      strides[axis] = -strides[axis]
+    }
+    return [x.view(shape: x.shape, strides: strides, offset: offset)]
+  }
+}
+
+/// Axes of size 1 repeated without copying, by NumPy's broadcasting rule.
+struct Expand: Operation {
+  var shape: Shape
+  var name: String { "expand" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    _ = try shape.elementCount(name)
+    try require(
+      try Shape.broadcast(inputs[0].shape, shape, operation: name) == shape,
+      expected: "a shape that \(inputs[0].shape) broadcasts to", got: "\(shape)")
+    return [TensorSpec(shape, inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    return [x.view(shape: shape, strides: x.broadcastStrides(to: shape), offset: x.offset)]
+  }
+}
+
+extension Tensor {
+  /// Strides that walk this tensor as if it had `shape`; repeated axes get stride 0.
+  func broadcastStrides(to shape: Shape) -> [Int] {
+    let missing = shape.rank - rank
+    return shape.indices.map { axis in
+      axis < missing || self.shape[axis - missing] == 1 ? 0 : strides[axis - missing]
+    }
+  }
+
+  /// The same elements in row-major order under another shape; one size may be −1 and is worked out.
+  ///
+  /// A view where the memory allows it.
+  public func reshaped(_ shape: Shape) throws -> Tensor { try apply(Reshape(shape: shape), self) }
+
+  /// The axes in the given order.
+  public func permuted(_ order: [Int]) throws -> Tensor { try apply(Permute(order: order), self) }
+
+  /// Two axes exchanged.
+  public func transposed(_ first: Int, _ second: Int) throws -> Tensor {
+    var order = Array(0..<rank)
+    let a = try shape.normalizedAxis(first, operation: "transpose")
+    let b = try shape.normalizedAxis(second, operation: "transpose")
+    order.swapAt(a, b)
+    return try permuted(order)
+  }
+
+  /// Every `step`-th element of `range` on `axis`, as a view.
+  public func slice(axis: Int, _ range: Range<Int>, step: Int = 1) throws -> Tensor {
+    try apply(Slice(axis: axis, range: range, step: step), self)
+  }
+
+  /// One element of `axis`, which disappears.
+  public func select(axis: Int, _ index: Int) throws -> Tensor {
+    let axis = try shape.normalizedAxis(axis, operation: "select")
+    guard (0..<shape[axis]).contains(index) else {
+      throw ToeplitzError(.argument, "select", expected: "an index in 0..<\(shape[axis]) on axis \(axis)", got: "\(index)")
+    }
+    return try slice(axis: axis, index..<(index + 1)).squeezed(axis)
+  }
+
+  /// The given axes in reverse order, as a view.
+  public func flipped(_ axes: [Int]) throws -> Tensor { try apply(Flip(axes: axes), self) }
+
+  /// Axes of size 1 repeated to give `shape`, as a view.
+  public func expanded(to shape: Shape) throws -> Tensor { try apply(Expand(shape: shape), self) }
+
+  /// The same elements with a new axis of size 1 before `axis`.
+  public func unsqueezed(_ axis: Int) throws -> Tensor {
+    var dimensions = shape.dimensions
+    let at = axis < 0 ? axis + rank + 1 : axis
+    guard (0...rank).contains(at) else {
+      throw ToeplitzError(.argument, "unsqueeze", expected: "an axis in \(-rank - 1)...\(rank)", got: "\(axis)")
+    }
+    dimensions.insert(1, at: at)
+    return try reshaped(Shape(dimensions))
+  }
+
+  /// The same elements without `axis`, whose size must be 1.
+  public func squeezed(_ axis: Int) throws -> Tensor {
+    let axis = try shape.normalizedAxis(axis, operation: "squeeze")
+    guard shape[axis] == 1 else {
+      throw ToeplitzError(.shape, "squeeze", expected: "size 1 on axis \(axis)", got: "shape \(shape)")
+    }
+    var dimensions = shape.dimensions
+    dimensions.remove(at: axis)
+    return try reshaped(Shape(dimensions))
+  }
+
+  /// The axes `from` to `to` (both included) joined into one.
+  public func flattened(from: Int = 0, to: Int = -1) throws -> Tensor {
+    if rank == 0 { return try reshaped([1]) }
+    let first = try shape.normalizedAxis(from, operation: "flatten")
+    let last = try shape.normalizedAxis(to, operation: "flatten")
+    guard first <= last else {
+      throw ToeplitzError(.argument, "flatten", expected: "a first axis not after the last", got: "\(from) and \(to)")
+    }
+    let joined = shape[first...last].reduce(1, *)
+    return try reshaped(Shape(shape[..<first] + [joined] + shape[(last + 1)...]))
+  }
+}

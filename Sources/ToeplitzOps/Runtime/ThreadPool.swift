@@ -1,0 +1,141 @@
+import CToeplitzKernels
+import Synchronization
+import ToeplitzTensor
+
+/// The threads that share the work of one operation.
+///
+/// One pool serves the process. A parallel region hands out numbered items from one atomic ticket, the calling
+/// thread takes part, and a region begun while another is running (by another thread of the application, or from
+/// inside an item) runs on its caller alone: the cores are busy then anyway. Workers wait for the next region for
+/// some tens of microseconds awake, then sleep.
+///
+/// Which thread computes an item never changes its result.
+public final class ThreadPool: Sendable {
+  /// The pool of this process: as many threads as `TOEPLITZ_NUM_THREADS` says, or as the machine has processors.
+  public static let shared = ThreadPool()
+
+  /// How often a waiting thread looks again before it sleeps: about 50 microseconds.
+  private static let spins = 2000
+  private static let mostThreads = 256
+
+  /// What a region computes, for the workers to find.
+  private struct Job {
+    var body: ((Int, Int) -> Void)?
+  }
+
+  // The state of the running region in one word, so that a worker that comes late cannot mix two regions:
+  // generation in the upper 32 bits, then the number of items (16), then the next item (16).
+  private let ticket = Atomic<UInt64>(0)
+  private let unfinished = Atomic<Int>(0)
+  private let occupied = Atomic<Bool>(false)
+  private let sleepers = Atomic<Int>(0)
+  private let limit: Atomic<Int>
+  private let regionThreads = Atomic<Int>(0)
+  private let started = Mutex(0)
+  private let signal = Signal()
+  private nonisolated(unsafe) let job = UnsafeMutablePointer<Job>.allocate(capacity: 1)
+
+  private init() {
+    job.initialize(to: Job())
+    let wanted = Platform.environment("TOEPLITZ_NUM_THREADS").flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
+    limit = Atomic(min(wanted ?? Int(tz_processor_count()), Self.mostThreads))
+  }
+
+  /// How many threads take part in a region, the caller included.
+  public var threadCount: Int {
+    get { limit.load(ordering: .relaxed) }
+    set { limit.store(max(1, min(newValue, Self.mostThreads)), ordering: .relaxed) }
+  }
+
+  /// Calls `body(item, thread)` for each item in `0..<items`, on several threads where that pays.
+  ///
+  /// `thread` is below ``threadCount`` and never the same for two calls at one time; it selects scratch memory.
+  /// Subnormal numbers count as zero inside `body`; the caller's floating-point state is restored afterwards.
+  func run(_ items: Int, _ body: (_ item: Int, _ thread: Int) -> Void) {
+    let state = tz_flush_denormals()
+    defer { tz_restore_denormals(state) }
+    let threads = min(threadCount, items)
+    guard threads > 1, !occupied.exchange(true, ordering: .acquiring) else {
+      for item in 0..<items { body(item, 0) }
+      return
+    }
+    startWorkers(threads - 1)
+    regionThreads.store(threads, ordering: .relaxed)
+    // The ticket counts to 65 535: longer regions go in rounds of that many items.
+    let most = Int(UInt16.max)
+    for first in stride(from: 0, to: items, by: most) {
+      region(min(most, items - first)) { item, thread in body(first + item, thread) }
+    }
+    occupied.store(false, ordering: .releasing)
+  }
+
+  private func region(_ items: Int, _ body: (Int, Int) -> Void) {
+    withoutActuallyEscaping(body) { body in
+      job.pointee.body = body
+      unfinished.store(items, ordering: .relaxed)
+      let generation = ((ticket.load(ordering: .relaxed) >> 32) &+ 1) & 0xFFFF_FFFF
+      ticket.store(generation << 32 | UInt64(items) << 16, ordering: .sequentiallyConsistent)
+      if sleepers.load(ordering: .sequentiallyConsistent) > 0 { signal.wakeAll() }
+      work(generation: generation, thread: 0)
+      while unfinished.load(ordering: .acquiring) > 0 { tz_pause() }
+      job.pointee.body = nil
+    }
+  }
+
+  /// Takes items of the given region until none is left.
+  private func work(generation: UInt64, thread: Int) {
+    var seen = ticket.load(ordering: .acquiring)
+    while seen >> 32 == generation {
+      let next = seen & 0xFFFF
+      guard next < (seen >> 16) & 0xFFFF else { return }
+      let (exchanged, original) = ticket.weakCompareExchange(
+        expected: seen, desired: seen + 1, ordering: .acquiringAndReleasing)
+      guard exchanged else {
+        seen = original
+        continue
+      }
+      // This item is unfinished, so the region cannot end and its job cannot change before the next line.
+      job.pointee.body?(Int(next), thread)
+      unfinished.subtract(1, ordering: .releasing)
+      seen = ticket.load(ordering: .acquiring)
+    }
+  }
+
+  private func startWorkers(_ count: Int) {
+    started.withLock { started in
+      while started < count {
+        let thread = started + 1
+        guard Platform.startThread({ [unowned self] in self.live(thread) }) else { return }
+        started += 1
+      }
+    }
+  }
+
+  /// The life of a worker: wait for a region, take part, wait again.
+  private func live(_ thread: Int) {
+    _ = tz_flush_denormals()
+    var last: UInt64 = 0
+    while true {
+      var spins = 0
+      var generation = ticket.load(ordering: .acquiring) >> 32
+      while generation == last {
+        spins += 1
+        if spins < Self.spins {
+          tz_pause()
+        } else {
+          sleep(while: last)
+        }
+        generation = ticket.load(ordering: .acquiring) >> 32
+      }
+      last = generation
+      // Workers beyond the number a region was begun with leave it alone: scratch memory is sized for that many.
+      if thread < regionThreads.load(ordering: .relaxed) { work(generation: generation, thread: thread) }
+    }
+  }
+
+  private func sleep(while generation: UInt64) {
+    sleepers.add(1, ordering: .sequentiallyConsistent)
+    signal.wait { ticket.load(ordering: .sequentiallyConsistent) >> 32 == generation }
+    sleepers.subtract(1, ordering: .sequentiallyConsistent)
+  }
+}
