@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -53,5 +55,33 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
   public mutating func nextNormal() -> Double {
     let radius = (-2 * log(1 - nextUnit())).squareRoot()
     return radius * cos(2 * .pi * nextUnit())
+  }
+}
+
+/// A shared, seeded source of random numbers for the initial values of layers.
+///
+/// Layers made one after another with the same generator draw different numbers, and the whole model is the same
+/// for the same seed.
+public final class Generator: Sendable {
+  private let source: Mutex<RandomSource>
+
+  /// A generator that starts from `seed`.
+  public init(seed: UInt64) { source = Mutex(RandomSource(seed: seed)) }
+
+  /// A generator with a seed from the system.
+  public init() { source = Mutex(RandomSource()) }
+
+  /// Numbers drawn evenly from `low..<high`.
+  public func uniform(_ shape: Shape, from low: Double, to high: Double, dtype: DType = .float32) throws -> Tensor {
+    try source.withLock { try Tensor.randomUniform(shape, from: low, to: high, dtype: dtype, using: &$0) }
+  }
+
+  /// Numbers drawn from a normal distribution.
+  public func normal(
+    _ shape: Shape, mean: Double = 0, standardDeviation: Double = 1, dtype: DType = .float32
+  ) throws -> Tensor {
+    try source.withLock {
+      try Tensor.randomNormal(shape, mean: mean, standardDeviation: standardDeviation, dtype: dtype, using: &$0)
+    }
   }
 }

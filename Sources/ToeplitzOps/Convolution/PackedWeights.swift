@@ -180,7 +180,7 @@ extension DType {
   }
 
   /// The type in which a convolution of this type is computed.
-  var convolutionType: DType {
+  package var convolutionType: DType {
     switch self {
     case .float32, .float64, .int32, .int64: self
     case .float16, .bfloat16: .float32

@@ -53,10 +53,11 @@ struct Unary: Operation {
     guard let kernel else { return y }
     let (source, target, count) = (x.pointer(Float.self), y.pointer(Float.self), x.count)
     let (a, b) = (Float(kernel.a), Float(kernel.b))
+    let table = tz_elementwise_kernels(InstructionSet.current.code)
     ThreadPool.shared.run((count + Self.piece - 1) / Self.piece) { item, _ in
       let first = item * Self.piece
       tz_unary_run(
-        tz_elementwise_kernels(InstructionSet.current.code), kernel.function, source + first, target + first,
+        table, kernel.function, source + first, target + first,
         min(Self.piece, count - first), a, b)
     }
     withExtendedLifetime((x, y)) {}

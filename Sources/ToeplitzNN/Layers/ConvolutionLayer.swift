@@ -1,0 +1,330 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// What all six convolutions share: geometry, weight, bias and the packed weight.
+///
+/// Use ``Conv1d`` … ``ConvTranspose3d``.
+open class ConvolutionLayer: Module, UnaryLayer {
+  /// Options and sizes.
+  public let geometry: ConvolutionGeometry
+  /// Where the channels of input and output stand.
+  public let layout: Layout
+  /// The weight in PyTorch's order: `[out, in / groups, k…]`, transposed `[in, out / groups, k…]`.
+  public let weight: LayerWeight
+  /// One number for each output channel, if the layer has a bias.
+  public let bias: Parameter?
+  /// The base name of weight and bias in the state dictionary; none if nil.
+  public let name: String?
+  private var packed: PackedWeights?
+
+  /// Whether weights are held as direction and length from the start.
+  class var normalizesWeight: Bool { false }
+
+  init(
+    geometry: ConvolutionGeometry, bias: Bool, layout: Layout, dtype: DType, device: Device, name: String?,
+    generator: Generator?
+  ) throws {
+    try device.requirePresent(geometry.name)
+    guard dtype != .bool else {
+      throw ToeplitzError(.dtype, geometry.name, expected: "a number type", got: "bool")
+    }
+    self.geometry = geometry
+    self.layout = layout
+    self.name = name
+    let generator = generator ?? Generator()
+    // Kaiming uniform with a = √5 (He et al., 2015) is U(−1/√fanIn, 1/√fanIn); the bias has the same range. PyTorch
+    // takes the fan-in from axis 1 also where the convolution is transposed.
+    let shape = geometry.weightShape
+    let bound = 1 / Double(shape.dropFirst().reduce(1, *)).squareRoot()
+    weight = LayerWeight(try generator.uniform(shape, from: -bound, to: bound, dtype: dtype))
+    self.bias = bias ? Parameter(try generator.uniform([geometry.outChannels], from: -bound, to: bound, dtype: dtype)) : nil
+    super.init()
+    if Self.normalizesWeight { try weight.normalize(axis: 0) }
+  }
+
+  /// `weight` and `bias`, after the base name if there is one.
+  open override func key(forProperty property: String) -> String {
+    property == "weight" || property == "bias" ? join(name ?? "", property) : super.key(forProperty: property)
+  }
+
+  /// The convolution of `x`.
+  open func forward(_ x: Tensor) throws -> Tensor { try compute(geometry, x, ConvolutionFusion()) }
+
+  /// The convolution together with what can be computed in the same pass.
+  package func callAsFunction(_ x: Tensor, fusion: ConvolutionFusion) throws -> Tensor {
+    try observed(x) { try compute(geometry, x, fusion) }
+  }
+
+  func compute(_ geometry: ConvolutionGeometry, _ x: Tensor, _ fusion: ConvolutionFusion) throws -> Tensor {
+    let weight = try weight.value()
+    var operation = ConvolutionOperation(geometry, layout: layout)
+    operation.fusion = fusion
+    let inputs = [x, weight] + (bias.map { [$0.value] } ?? [])
+    let outputs = try operation.infer(inputs.map(\.spec))
+    if weight.dtype.convolutionType == weight.dtype, geometry.paddingMode == .zeros || !geometry.isTransposed {
+      if packed?.matches(weight: weight, bias: bias?.value) != true {
+        packed = try PackedWeights(geometry, weight: weight, bias: bias?.value)
+      }
+      operation.packed = packed
+    }
+    return try operation.evaluate(inputs, outputs)[0]
+  }
+
+  /// Bytes of the packed weight held beside the parameters; 0 before the first call.
+  public var packedByteCount: Int { packed?.byteCount ?? 0 }
+
+  /// The multiply-adds of all samples.
+  open override func multiplyAdds(input: Shape, output: Shape) throws -> Int {
+    let rank = geometry.rank
+    let batch = input.rank == rank + 2 ? input[0] : 1
+    let spatial = layout == .channelsFirst ? Array(input.suffix(rank)) : Array(input.dropLast().suffix(rank))
+    return try geometry.multiplyAdds(inputSize: spatial) * batch
+  }
+
+  /// The geometry's output size.
+  open override func outputSize(for inputSize: [Int]) throws -> [Int] { try geometry.outputSize(inputSize) }
+
+  /// The geometry's inverse.
+  open override func inputLengths(for length: Int, axis: Int) -> Range<Int> {
+    geometry.inputLengths(for: length, axis: axis)
+  }
+
+  /// PyTorch's options, where they differ from the defaults.
+  open override var extraRepr: String {
+    func tuple(_ values: [Int]) -> String {
+      "(" + values.map(String.init).joined(separator: ", ") + (values.count == 1 ? ",)" : ")")
+    }
+    let g = geometry
+    var parts = ["\(g.inChannels)", "\(g.outChannels)", "kernel_size=\(tuple(g.kernelSize))", "stride=\(tuple(g.stride))"]
+    switch g.padding {
+    case .same: parts.append("padding=same")
+    case .causal: parts.append("padding=causal")
+    default:
+      if g.paddingLow != g.paddingHigh {
+        parts.append("padding=(" + zip(g.paddingLow, g.paddingHigh).map { "(\($0), \($1))" }.joined(separator: ", ") + ")")
+      } else if g.paddingLow.contains(where: { $0 != 0 }) {
+        parts.append("padding=\(tuple(g.paddingLow))")
+      }
+    }
+    if g.dilation.contains(where: { $0 != 1 }) { parts.append("dilation=\(tuple(g.dilation))") }
+    if g.outputPadding.contains(where: { $0 != 0 }) { parts.append("output_padding=\(tuple(g.outputPadding))") }
+    if g.groups != 1 { parts.append("groups=\(g.groups)") }
+    if bias == nil { parts.append("bias=False") }
+    if g.paddingMode != .zeros { parts.append("padding_mode=\(g.paddingMode)") }
+    if layout == .channelsLast { parts.append("layout=channelsLast") }
+    return parts.joined(separator: ", ")
+  }
+}
+
+// MARK: - The weight order of Modular MAX
+
+extension ConvolutionLayer {
+  /// The axes of PyTorch's weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
+  private var maxOrder: [Int] { Array(2..<(geometry.rank + 2)) + [1, 0] }
+
+  /// The weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
+  public func weightInMAXOrder() throws -> Tensor { try weight.value().permuted(maxOrder).contiguous() }
+
+  /// Sets the weight from MAX's order.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` if the shape is not that of ``weightInMAXOrder()``.
+  public func setWeight(inMAXOrder tensor: Tensor) throws {
+    let expected = Shape(maxOrder.map { geometry.weightShape[$0] })
+    guard tensor.shape == expected else {
+      throw ToeplitzError(
+        .shape, geometry.name, expected: "a weight in MAX order of shape \(expected)", got: "\(tensor.shape)", path: path)
+    }
+    var back = [Int](repeating: 0, count: tensor.rank)
+    for (index, axis) in maxOrder.enumerated() { back[axis] = index }
+    try weight.set(tensor.permuted(back).contiguous().cast(to: weight.value().dtype))
+  }
+}
+
+// MARK: - The layers
+
+/// The number of spatial axes of a layer, as a type.
+public protocol SpatialRank: Sendable {
+  /// The number of axes.
+  static var count: Int { get }
+}
+/// One spatial axis: `[N, C, L]`.
+public enum Rank1: SpatialRank {
+  /// 1.
+  public static var count: Int { 1 }
+}
+/// Two spatial axes: `[N, C, H, W]`.
+public enum Rank2: SpatialRank {
+  /// 2.
+  public static var count: Int { 2 }
+}
+/// Three spatial axes: `[N, C, D, H, W]`.
+public enum Rank3: SpatialRank {
+  /// 3.
+  public static var count: Int { 3 }
+}
+
+/// A convolution (cross-correlation, as in PyTorch: the kernel is not flipped).
+///
+/// `y[n, o, l] = bias[o] + Σ_c Σ_k weight[o, c, k] · x[n, c, l · stride + k · dilation − padding]`, the output length
+/// being `floor((L + low + high − dilation (kernel − 1) − 1) / stride) + 1`. Input `[N, C, L]`, `[N, C, H, W]` or
+/// `[N, C, D, H, W]`; the batch axis may be missing.
+///
+/// ```swift
+/// let conv = try Conv1d(inChannels: 80, outChannels: 512, kernelSize: 7, padding: 3)
+/// let y = try conv(x)  // [N, 80, L] -> [N, 512, L]
+/// ```
+open class Conv<Rank: SpatialRank>: ConvolutionLayer {
+  /// Creates a layer with random initial values (Kaiming uniform with a = √5).
+  ///
+  /// - Parameters:
+  ///   - inChannels: channels of the input; a multiple of `groups`.
+  ///   - outChannels: channels of the output; a multiple of `groups`.
+  ///   - kernelSize: taps along each axis.
+  ///   - stride: inputs between neighbouring outputs.
+  ///   - padding: positions added before and after each axis; `.same` and `.causal` work them out.
+  ///   - dilation: inputs between neighbouring taps.
+  ///   - groups: parts that are convolved independently; `inChannels` for a depthwise convolution.
+  ///   - bias: whether a number is added to each output channel.
+  ///   - paddingMode: what the padding holds.
+  ///   - layout: where the channels of input and output stand.
+  ///   - dtype: element type of the parameters, and so of input and output.
+  ///   - device: where the parameters live.
+  ///   - name: base name of the parameters in the state dictionary.
+  ///   - generator: source of the initial values.
+  /// - Throws: ``ToeplitzError`` that names the first illegal option.
+  public required init(
+    inChannels: Int, outChannels: Int, kernelSize: PerAxis, stride: PerAxis = 1, padding: Padding = 0,
+    dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true, paddingMode: PaddingMode = .zeros,
+    layout: Layout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu, name: String? = nil,
+    generator: Generator? = nil
+  ) throws {
+    let geometry = try ConvolutionGeometry(
+      rank: Rank.count, inChannels: inChannels, outChannels: outChannels, kernelSize: kernelSize, stride: stride,
+      padding: padding, dilation: dilation, groups: groups, paddingMode: paddingMode)
+    try super.init(
+      geometry: geometry, bias: bias, layout: layout, dtype: dtype, device: device, name: name, generator: generator)
+  }
+
+  /// `Conv1d` to `Conv3d`.
+  open override var displayName: String { "Conv\(Rank.count)d" }
+}
+
+/// A transposed convolution: the adjoint of a convolution with the same weight, options and lengths exchanged.
+///
+/// `y[n, o, i · stride + k · dilation − padding] += weight[c, o, k] · x[n, c, i]`, plus the bias everywhere. The output
+/// length is `(L − 1) stride − low − high + dilation (kernel − 1) + outputPadding + 1`; padding crops the output.
+///
+/// ```swift
+/// let up = try ConvTranspose1d(inChannels: 512, outChannels: 256, kernelSize: 16, stride: 8, padding: 4)
+/// let y = try up(x)  // [N, 512, L] -> [N, 256, 8 L]
+/// ```
+open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
+  /// Creates a layer with random initial values (Kaiming uniform with a = √5, fan-in from axis 1 as in PyTorch).
+  ///
+  /// - Parameters:
+  ///   - inChannels: channels of the input; a multiple of `groups`.
+  ///   - outChannels: channels of the output; a multiple of `groups`.
+  ///   - kernelSize: taps along each axis.
+  ///   - stride: outputs between neighbouring inputs.
+  ///   - padding: positions cropped before and after each axis; `.same` and `.causal` give `L × stride`.
+  ///   - outputPadding: positions added after each axis; below stride or dilation.
+  ///   - groups: parts that are convolved independently.
+  ///   - bias: whether a number is added to each output channel.
+  ///   - dilation: outputs between neighbouring taps.
+  ///   - paddingMode: zeros, or circular for the adjoint of a circular convolution.
+  ///   - layout: where the channels of input and output stand.
+  ///   - dtype: element type of the parameters, and so of input and output.
+  ///   - device: where the parameters live.
+  ///   - name: base name of the parameters in the state dictionary.
+  ///   - generator: source of the initial values.
+  /// - Throws: ``ToeplitzError`` that names the first illegal option.
+  public required init(
+    inChannels: Int, outChannels: Int, kernelSize: PerAxis, stride: PerAxis = 1, padding: Padding = 0,
+    outputPadding: PerAxis = 0, groups: Int = 1, bias: Bool = true, dilation: PerAxis = 1,
+    paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst, dtype: DType = .float32,
+    device: Device = .cpu, name: String? = nil, generator: Generator? = nil
+  ) throws {
+    let geometry = try ConvolutionGeometry(
+      rank: Rank.count, isTransposed: true, inChannels: inChannels, outChannels: outChannels, kernelSize: kernelSize,
+      stride: stride, padding: padding, outputPadding: outputPadding, dilation: dilation, groups: groups,
+      paddingMode: paddingMode)
+    try super.init(
+      geometry: geometry, bias: bias, layout: layout, dtype: dtype, device: device, name: name, generator: generator)
+  }
+
+  /// `ConvTranspose1d` to `ConvTranspose3d`.
+  open override var displayName: String { "ConvTranspose\(Rank.count)d" }
+
+  /// The output of a wanted size.
+  ///
+  /// - Parameter outputSize: spatial sizes, or a whole shape `[N, C, spatial…]` or `[C, spatial…]`. On each axis the
+  ///   stride's number of sizes from the smallest on is legal.
+  /// - Throws: ``ToeplitzError`` that gives the legal range.
+  public func callAsFunction(_ x: Tensor, outputSize: [Int]) throws -> Tensor {
+    try observed(x) {
+      let rank = geometry.rank
+      guard x.rank == rank + 1 || x.rank == rank + 2 else { return try forward(x) }
+      let spatial = { (shape: [Int]) in
+        self.layout == .channelsFirst ? Array(shape.suffix(rank)) : Array(shape.dropLast().suffix(rank))
+      }
+      let whole = outputSize.count != rank
+      let wanted = whole && outputSize.count == x.rank ? spatial(outputSize) : outputSize
+      let sized = try geometry.withOutputSize(wanted, inputSize: spatial(x.shape.dimensions))
+      var expected = try sized.outputSize(spatial(x.shape.dimensions))
+      expected.insert(geometry.outChannels, at: layout == .channelsFirst ? 0 : rank)
+      if x.rank == rank + 2 { expected.insert(x.shape[0], at: 0) }
+      guard !whole || outputSize == expected else {
+        throw ToeplitzError(.shape, geometry.name, expected: "an outputSize of \(Shape(expected))", got: "\(Shape(outputSize))")
+      }
+      return try compute(sized, x, ConvolutionFusion())
+    }
+  }
+}
+
+/// A convolution whose weight is held as direction `weight_v` and length `weight_g` (one for each output channel).
+open class WeightNormConv<Rank: SpatialRank>: Conv<Rank> {
+  override class var normalizesWeight: Bool { true }
+  /// `WeightNormConv1d` to `WeightNormConv3d`.
+  open override var displayName: String { "WeightNormConv\(Rank.count)d" }
+}
+
+/// A transposed convolution whose weight is held as direction `weight_v` and length `weight_g` (one for each *input*
+/// channel: axis 0 of the weight, PyTorch's default here too).
+open class WeightNormConvTranspose<Rank: SpatialRank>: ConvTranspose<Rank> {
+  override class var normalizesWeight: Bool { true }
+  /// `WeightNormConvTranspose1d` to `WeightNormConvTranspose3d`.
+  open override var displayName: String { "WeightNormConvTranspose\(Rank.count)d" }
+}
+
+/// A convolution over `[N, C, L]`.
+public typealias Conv1d = Conv<Rank1>
+/// A convolution over `[N, C, H, W]`.
+public typealias Conv2d = Conv<Rank2>
+/// A convolution over `[N, C, D, H, W]`.
+public typealias Conv3d = Conv<Rank3>
+/// A transposed convolution over `[N, C, L]`.
+public typealias ConvTranspose1d = ConvTranspose<Rank1>
+/// A transposed convolution over `[N, C, H, W]`.
+public typealias ConvTranspose2d = ConvTranspose<Rank2>
+/// A transposed convolution over `[N, C, D, H, W]`.
+public typealias ConvTranspose3d = ConvTranspose<Rank3>
+/// A weight-normalised convolution over `[N, C, L]`.
+public typealias WeightNormConv1d = WeightNormConv<Rank1>
+/// A weight-normalised convolution over `[N, C, H, W]`.
+public typealias WeightNormConv2d = WeightNormConv<Rank2>
+/// A weight-normalised convolution over `[N, C, D, H, W]`.
+public typealias WeightNormConv3d = WeightNormConv<Rank3>
+/// A weight-normalised transposed convolution over `[N, C, L]`.
+public typealias WeightNormConvTranspose1d = WeightNormConvTranspose<Rank1>
+/// A weight-normalised transposed convolution over `[N, C, H, W]`.
+public typealias WeightNormConvTranspose2d = WeightNormConvTranspose<Rank2>
+/// A weight-normalised transposed convolution over `[N, C, D, H, W]`.
+public typealias WeightNormConvTranspose3d = WeightNormConvTranspose<Rank3>

@@ -1,0 +1,95 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+extension Module {
+  /// The module and all inside it, one a line, as PyTorch prints them.
+  public var description: String {
+    let children = self.children
+    guard !children.isEmpty else { return "\(displayName)(\(extraRepr))" }
+    var lines = ["\(displayName)("]
+    if !extraRepr.isEmpty { lines.append("  \(extraRepr)") }
+    // Elements of an array property are shown under their full key, as `ups.0`.
+    for (key, module) in children {
+      let text = module.description.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\n  ")
+      lines.append("  (\(key)): \(text)")
+    }
+    lines.append(")")
+    return lines.joined(separator: "\n")
+  }
+}
+
+/// One line of a summary.
+public struct SummaryRow: Sendable, Hashable {
+  /// The dotted path, empty for the model itself.
+  public var path: String
+  /// The layer's type.
+  public var type: String
+  /// The output's shape.
+  public var output: Shape
+  /// Parameters of this layer alone.
+  public var parameters: Int
+  /// Multiply-adds of this layer alone for the given input.
+  public var multiplyAdds: Int
+}
+
+/// The layers of a model in the order in which they are called.
+public struct Summary: Sendable, CustomStringConvertible {
+  /// One row for each call of a layer.
+  public var rows: [SummaryRow]
+  /// Parameters of the whole model.
+  public var parameters: Int
+  /// Multiply-adds of the whole model.
+  public var multiplyAdds: Int { rows.reduce(0) { $0 + $1.multiplyAdds } }
+
+  /// A table.
+  public var description: String {
+    let header = ["layer", "type", "output", "parameters", "multiply-adds"]
+    let body = rows.map {
+      [$0.path.isEmpty ? "(model)" : $0.path, $0.type, $0.output.description, "\($0.parameters)", "\($0.multiplyAdds)"]
+    }
+    let total = ["total", "", "", "\(parameters)", "\(multiplyAdds)"]
+    let widths = header.indices.map { column in ([header, total] + body).map { $0[column].count }.max() ?? 0 }
+    func line(_ cells: [String]) -> String {
+      cells.enumerated().map { index, cell in
+        let fill = String(repeating: " ", count: widths[index] - cell.count)
+        return index < 3 ? cell + fill : fill + cell
+      }.joined(separator: "  ")
+    }
+    let rule = String(repeating: "-", count: widths.reduce(0, +) + 2 * (widths.count - 1))
+    return ([line(header), rule] + body.map(line) + [rule, line(total)]).joined(separator: "\n")
+  }
+}
+
+extension UnaryLayer {
+  /// Runs the model once on zeros and lists its layers with output shapes, parameters and multiply-adds.
+  ///
+  /// - Throws: ``ToeplitzError`` if the model does not accept an input of this shape.
+  public func summary(inputShape: Shape, dtype: DType = .float32) throws -> Summary {
+    _ = namedModules()
+    var rows: [SummaryRow] = []
+    var failure: (any Error)?
+    let observer = CallObserver { module, input, output in
+      do {
+        let own = module.items.reduce(0) { count, item in
+          switch item.item {
+          case .module: count
+          case .parameter(let parameter): count + (parameter.isBuffer ? 0 : parameter.value.count)
+          case .weight(let weight): count + weight.named("").reduce(0) { $0 + $1.parameter.value.count }
+          }
+        }
+        rows.append(
+          SummaryRow(
+            path: module.path, type: module.displayName, output: output, parameters: own,
+            multiplyAdds: try module.multiplyAdds(input: input, output: output)))
+      } catch {
+        failure = error
+      }
+    }
+    let wasTraining = isTraining
+    eval()
+    defer { train(wasTraining) }
+    _ = try CallObserver.$current.withValue(observer) { try self(Tensor.zeros(inputShape, dtype: dtype)) }
+    if let failure { throw failure }
+    return Summary(rows: rows, parameters: parameterCount)
+  }
+}

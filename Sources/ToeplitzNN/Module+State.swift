@@ -1,0 +1,160 @@
+import ToeplitzCheckpoint
+import ToeplitzOps
+import ToeplitzTensor
+
+/// What loading a state dictionary found.
+public struct LoadReport: Sendable, CustomStringConvertible {
+  /// Names that the module has and the dictionary lacks.
+  public var missing: [String] = []
+  /// Names that the dictionary has and the module lacks.
+  public var unexpected: [String] = []
+  /// Names whose tensor has another shape than the module's.
+  public var misshapen: [(name: String, expected: Shape, got: Shape)] = []
+
+  /// Whether everything fitted.
+  public var isClean: Bool { missing.isEmpty && unexpected.isEmpty && misshapen.isEmpty }
+
+  /// All findings in one line.
+  public var description: String {
+    var parts: [String] = []
+    func list(_ names: [String]) -> String {
+      let shown = names.prefix(8).joined(separator: ", ")
+      return names.count > 8 ? shown + " and \(names.count - 8) more" : shown
+    }
+    if !missing.isEmpty { parts.append("missing keys: \(list(missing))") }
+    if !unexpected.isEmpty { parts.append("unexpected keys: \(list(unexpected))") }
+    if !misshapen.isEmpty {
+      parts.append("wrong shapes: \(list(misshapen.map { "\($0.name) \($0.got) instead of \($0.expected)" }))")
+    }
+    return parts.isEmpty ? "all keys fit" : parts.joined(separator: "; ")
+  }
+}
+
+/// One value of a module and where it may be found in a dictionary.
+private struct Slot {
+  var names: [String]
+  var shape: Shape
+  var dtype: DType
+  var assign: (Tensor) throws -> Void
+}
+
+extension Module {
+  /// All parameters and buffers by their dotted names, as `state_dict()` of PyTorch.
+  public func stateDictionary() -> [String: Tensor] {
+    Dictionary(namedValues().map { ($0.name, $0.parameter.value) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// Sets all parameters and buffers from a state dictionary.
+  ///
+  /// A weight is accepted as `weight`, as `weight_g` and `weight_v`, or as `parametrizations.weight.original0` and
+  /// `original1`, whatever form the layer holds it in. Values are converted to the layer's element type.
+  ///
+  /// - Parameter strict: whether missing and unexpected names are errors. Wrong shapes always are.
+  /// - Returns: What was found, also where it was no error.
+  /// - Throws: ``ToeplitzError`` of kind `checkpoint` that lists all missing, unexpected and wrongly shaped names;
+  ///   nothing has been changed then.
+  @discardableResult
+  public func load(_ state: [String: Tensor], strict: Bool = true) throws -> LoadReport {
+    var report = LoadReport()
+    var used = Set<String>()
+    var assignments: [() throws -> Void] = []
+    func take(_ slots: [Slot]) {
+      for slot in slots {
+        guard let name = slot.names.first(where: { state[$0] != nil }), let tensor = state[name] else {
+          report.missing.append(slot.names[0])
+          continue
+        }
+        used.insert(name)
+        if tensor.shape == slot.shape || (tensor.count == 1 && slot.shape.allSatisfy { $0 == 1 }) {
+          assignments.append { try slot.assign(tensor.reshaped(slot.shape).cast(to: slot.dtype)) }
+        } else {
+          report.misshapen.append((name, slot.shape, tensor.shape))
+        }
+      }
+    }
+    for (path, module) in namedModules() {
+      for (key, item) in module.items {
+        switch item {
+        case .module: break
+        case .parameter(let parameter):
+          take([
+            Slot(names: [join(path, key)], shape: parameter.value.shape, dtype: parameter.value.dtype) {
+              parameter.value = $0
+            }
+          ])
+        case .weight(let weight):
+          let plain = try weight.value()
+          let form = WeightSpelling(prefix: path, key: key, state: state)
+          take(try form.slots(weight, plain.spec))
+        }
+      }
+    }
+    report.unexpected = state.keys.filter { !used.contains($0) }.sorted()
+    if !report.misshapen.isEmpty || (strict && !report.isClean) {
+      throw ToeplitzError(.checkpoint, "load", expected: "a state dictionary that fits the model", got: report.description)
+    }
+    for assign in assignments { try assign() }
+    return report
+  }
+}
+
+/// How a state dictionary spells a layer's weight.
+private struct WeightSpelling {
+  var prefix: String
+  var key: String
+  var state: [String: Tensor]
+
+  private var plain: String { join(prefix, key) }
+  private var lengths: [String] { [plain + "_g", parametrization("original0")] }
+  private var directions: [String] { [plain + "_v", parametrization("original1")] }
+
+  /// `parametrizations` stands beside the weight, after a base name that is part of the key.
+  private func parametrization(_ part: String) -> String {
+    let name = key.split(separator: ".").last.map(String.init) ?? key
+    let base = key.dropLast(name.count)
+    return join(prefix, "\(base)parametrizations.\(name).\(part)")
+  }
+
+  func slots(_ weight: LayerWeight, _ spec: TensorSpec) throws -> [Slot] {
+    let hasParts = (lengths + directions).contains { state[$0] != nil }
+    if !hasParts, !weight.isNormalized || state[plain] != nil {
+      return [Slot(names: [plain], shape: spec.shape, dtype: spec.dtype) { try weight.set($0) }]
+    }
+    let axis = try axis(weight, spec.shape)
+    let lengthShape = axis.map { axis in
+      Shape(spec.shape.indices.map { $0 == axis ? spec.shape[axis] : 1 })
+    }
+    var length: Tensor?
+    let name = plain
+    return [
+      Slot(names: lengths, shape: lengthShape ?? [], dtype: spec.dtype) { length = $0 },
+      Slot(names: directions, shape: spec.shape, dtype: spec.dtype) { direction in
+        guard let length else { return }
+        try Self.checkFilters(direction, axis, name)
+        guard case .normalized(let g, let v, _) = weight.form else {
+          return try weight.set(LayerWeight.fold(g: length, v: direction, axis: axis))
+        }
+        g.value = length
+        v.value = direction
+      },
+    ]
+  }
+
+  /// The axis that keeps its norms: the layer's, or what the shape of the stored lengths tells.
+  private func axis(_ weight: LayerWeight, _ shape: Shape) throws -> Int? {
+    if case .normalized(_, _, let axis) = weight.form { return axis }
+    guard let stored = lengths.lazy.compactMap({ state[$0] }).first, stored.count > 1 else {
+      return shape.first == 1 ? 0 : nil
+    }
+    return stored.shape.rank == shape.rank ? stored.shape.indices.first { stored.shape[$0] == shape[$0] && stored.shape[$0] > 1 } : 0
+  }
+
+  /// A direction of length zero has no direction: the weight would be NaN.
+  private static func checkFilters(_ direction: Tensor, _ axis: Int?, _ name: String) throws {
+    let norms = try LayerWeight.norm(direction, axis: axis).cast(to: .float64).scalars(Double.self)
+    if let index = norms.firstIndex(of: 0) {
+      throw ToeplitzError(
+        .checkpoint, "load", expected: "filters of \(name)_v that are not all zero", got: "filter \(index) of zeros")
+    }
+  }
+}

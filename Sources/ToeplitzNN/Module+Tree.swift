@@ -1,0 +1,131 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+/// What a stored property of a module holds.
+enum ModuleItem {
+  case module(Module)
+  case weight(LayerWeight)
+  case parameter(Parameter)
+}
+
+extension Module {
+  /// The stored modules, weights and parameters with their keys, in order of declaration, base class first.
+  var items: [(key: String, item: ModuleItem)] {
+    var mirrors: [Mirror] = []
+    var mirror: Mirror? = Mirror(reflecting: self)
+    while let current = mirror {
+      mirrors.append(current)
+      mirror = current.superclassMirror
+    }
+    var found: [(String, ModuleItem)] = []
+    for child in mirrors.reversed().flatMap(\.children) {
+      guard let label = child.label else { continue }
+      collect(child.value, key(forProperty: label), into: &found)
+    }
+    return found
+  }
+
+  private func collect(_ value: Any, _ key: String, into found: inout [(String, ModuleItem)]) {
+    switch value {
+    case let module as Module: found.append((key, .module(module)))
+    case let weight as LayerWeight: found.append((key, .weight(weight)))
+    case let parameter as Parameter: found.append((key, .parameter(parameter)))
+    default:
+      let mirror = Mirror(reflecting: value)
+      if mirror.displayStyle == .optional, let inner = mirror.children.first {
+        collect(inner.value, key, into: &found)
+      } else if mirror.displayStyle == .collection {
+        for (index, element) in mirror.children.enumerated() where element.value is Module {
+          collect(element.value, join(key, "\(index)"), into: &found)
+        }
+      }
+    }
+  }
+
+  /// The modules directly inside this one, with their keys.
+  public var children: [(key: String, module: Module)] {
+    items.compactMap { if case .module(let module) = $0.item { ($0.key, module) } else { nil } }
+  }
+
+  /// This module and all inside it, outermost first, with their dotted paths.
+  public func namedModules() -> [(path: String, module: Module)] {
+    var result: [(String, Module)] = []
+    func walk(_ module: Module, _ path: String) {
+      module.path = path
+      result.append((path, module))
+      for child in module.children { walk(child.module, join(path, child.key)) }
+    }
+    walk(self, "")
+    return result
+  }
+
+  /// All parameters and buffers with their dotted names, in order of declaration; a parameter that is shared appears
+  /// under each of its names.
+  func namedValues() -> [(name: String, parameter: Parameter)] {
+    namedModules().flatMap { path, module in
+      module.items.flatMap { key, item -> [(String, Parameter)] in
+        switch item {
+        case .module: []
+        case .parameter(let parameter): [(join(path, key), parameter)]
+        case .weight(let weight): weight.named(join(path, key)).map { ($0.key, $0.parameter) }
+        }
+      }
+    }
+  }
+
+  /// All parameters with their dotted names.
+  public func namedParameters() -> [(name: String, parameter: Parameter)] {
+    namedValues().filter { !$0.parameter.isBuffer }
+  }
+
+  /// All buffers with their dotted names.
+  public func namedBuffers() -> [(name: String, parameter: Parameter)] {
+    namedValues().filter { $0.parameter.isBuffer }
+  }
+
+  /// All parameters, each once.
+  public func parameters() -> [Parameter] {
+    var seen = Set<ObjectIdentifier>()
+    return namedParameters().map(\.parameter).filter { seen.insert(ObjectIdentifier($0)).inserted }
+  }
+
+  /// The number of trained numbers.
+  public var parameterCount: Int { parameters().reduce(0) { $0 + $1.value.count } }
+
+  /// Sets training mode here and in all modules inside. Returns this module.
+  @discardableResult
+  public func train(_ training: Bool = true) -> Self {
+    for (_, module) in namedModules() { module.setTraining(training) }
+    return self
+  }
+
+  /// Sets evaluation mode here and in all modules inside. Returns this module.
+  @discardableResult
+  public func eval() -> Self { train(false) }
+
+  /// Converts all floating-point parameters and buffers to `dtype`. Returns this module.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `dtype` if `dtype` is not a floating-point type.
+  @discardableResult
+  public func to(_ dtype: DType) throws -> Self {
+    guard dtype.isFloatingPoint else {
+      throw ToeplitzError(.dtype, "Module.to", expected: "a floating-point type", got: "\(dtype)")
+    }
+    for (_, module) in namedModules() {
+      for (_, item) in module.items {
+        switch item {
+        case .module: break
+        case .weight(let weight): try weight.cast(to: dtype)
+        case .parameter(let parameter):
+          if parameter.value.dtype.isFloatingPoint { parameter.value = try parameter.value.cast(to: dtype) }
+        }
+      }
+    }
+    return self
+  }
+}
+
+/// A path and a key with a dot between, unless one is empty.
+func join(_ path: String, _ key: String) -> String {
+  path.isEmpty ? key : key.isEmpty ? path : "\(path).\(key)"
+}

@@ -1,0 +1,126 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+/// A tensor that belongs to a module: trained (a parameter) or carried along (a buffer).
+///
+/// It is an object so that an optimiser and the layer see the same value.
+public final class Parameter {
+  /// The value; assigning another shape is the caller's responsibility.
+  public var value: Tensor
+  /// Whether this is a buffer, such as a running mean, and not trained.
+  public let isBuffer: Bool
+
+  /// A parameter with the given value.
+  public init(_ value: Tensor, isBuffer: Bool = false) {
+    self.value = value
+    self.isBuffer = isBuffer
+  }
+}
+
+/// The weight of a layer: held as it is, or as direction and length (weight normalisation).
+///
+/// With weight norm (Salimans and Kingma, 2016) the parameters are `weight_v`, of the weight's shape, and `weight_g`,
+/// its norm over all axes but `dim`; the weight is `g v / ‖v‖`. It is computed once for each pair of values.
+public final class LayerWeight {
+  /// The parameters.
+  enum Form {
+    case plain(Parameter)
+    case normalized(g: Parameter, v: Parameter, axis: Int?)
+  }
+  var form: Form
+  private var folded: (g: Tensor, v: Tensor, weight: Tensor)?
+
+  /// A weight held as it is.
+  public init(_ value: Tensor) { form = .plain(Parameter(value)) }
+
+  /// Whether the weight is held as direction and length.
+  public var isNormalized: Bool {
+    if case .normalized = form { true } else { false }
+  }
+
+  /// The weight.
+  ///
+  /// - Throws: ``ToeplitzError`` if the norm cannot be computed.
+  public func value() throws -> Tensor {
+    switch form {
+    case .plain(let parameter): return parameter.value
+    case .normalized(let g, let v, let axis):
+      if let folded, folded.g.isSameStorage(as: g.value), folded.v.isSameStorage(as: v.value) { return folded.weight }
+      let weight = try Self.fold(g: g.value, v: v.value, axis: axis)
+      folded = (g.value, v.value, weight)
+      return weight
+    }
+  }
+
+  /// Replaces the weight; with weight norm, length and direction follow from it.
+  public func set(_ weight: Tensor) throws {
+    switch form {
+    case .plain(let parameter): parameter.value = weight
+    case .normalized(let g, let v, let axis):
+      g.value = try Self.norm(weight, axis: axis)
+      v.value = weight
+      // The weight came as a whole: keep it exactly, not as the rounded product of its parts.
+      folded = (g.value, v.value, weight)
+    }
+  }
+
+  /// Holds the weight as direction and length from now on.
+  ///
+  /// - Parameter axis: the axis that keeps its own norms, or nil for one norm of all elements (PyTorch's `dim`; −1
+  ///   is nil there too).
+  public func normalize(axis: Int?) throws {
+    let weight = try value()
+    let axis = try axis.flatMap { $0 == -1 ? nil : try weight.shape.normalizedAxis($0, operation: "weightNorm") }
+    form = .normalized(
+      g: Parameter(try Self.norm(weight, axis: axis)), v: Parameter(weight), axis: axis)
+    folded = nil
+  }
+
+  /// Holds the weight as it is from now on.
+  public func removeNormalization() throws {
+    form = .plain(Parameter(try value()))
+    folded = nil
+  }
+
+  /// The norm over all axes but `axis`, which stays, the others having size 1; without axis one number.
+  static func norm(_ v: Tensor, axis: Int?) throws -> Tensor {
+    let wide = try v.cast(to: .float64)
+    let axes = v.shape.indices.filter { $0 != axis }
+    let norm = try (wide * wide).sum(axes, keepsAxes: true).squareRoot()
+    return try (axis == nil ? norm.reshaped([]) : norm).cast(to: v.dtype)
+  }
+
+  static func fold(g: Tensor, v: Tensor, axis: Int?) throws -> Tensor {
+    let wide = try v.cast(to: .float64)
+    let axes = v.shape.indices.filter { $0 != axis }
+    let norm = try (wide * wide).sum(axes, keepsAxes: true).squareRoot()
+    let length = try g.cast(to: .float64).reshaped(norm.shape)
+    return try (wide * (length / norm)).cast(to: v.dtype)
+  }
+
+  /// The parameters with their names, given the weight's.
+  func named(_ name: String) -> [(key: String, parameter: Parameter)] {
+    switch form {
+    case .plain(let parameter): [(name, parameter)]
+    case .normalized(let g, let v, _): [("\(name)_g", g), ("\(name)_v", v)]
+    }
+  }
+
+  func cast(to dtype: DType) throws {
+    switch form {
+    case .plain(let parameter): parameter.value = try parameter.value.cast(to: dtype)
+    case .normalized(let g, let v, _):
+      g.value = try g.value.cast(to: dtype)
+      v.value = try v.value.cast(to: dtype)
+    }
+    folded = nil
+  }
+}
+
+extension Tensor {
+  /// Whether both are the same view of the same memory. As long as both exist neither can be written in place.
+  func isSameStorage(as other: Tensor) -> Bool {
+    storage === other.storage && offset == other.offset && shape == other.shape && strides == other.strides
+      && dtype == other.dtype
+  }
+}

@@ -1,0 +1,116 @@
+import ToeplitzTensor
+
+/// The geometry of a functional call: channels and kernel size come from the weight's shape.
+private func geometry(
+  rank: Int, transposed: Bool, _ weight: Tensor, _ stride: PerAxis, _ padding: Padding, _ outputPadding: PerAxis,
+  _ dilation: PerAxis, _ groups: Int, _ mode: PaddingMode
+) throws -> ConvolutionGeometry {
+  let name = "conv\(transposed ? "Transpose" : "")\(rank)d"
+  guard weight.rank == rank + 2 else {
+    throw ToeplitzError(.shape, name, expected: "a weight of \(rank + 2) dimensions", got: "\(weight.shape)")
+  }
+  guard groups > 0 else { throw ToeplitzError(.argument, name, expected: "groups of at least 1", got: "\(groups)") }
+  let (other, overflow) = weight.shape[1].multipliedReportingOverflow(by: groups)
+  guard !overflow else { throw ToeplitzError(.argument, name, expected: "a legal number of groups", got: "\(groups)") }
+  return try ConvolutionGeometry(
+    rank: rank, isTransposed: transposed, inChannels: transposed ? weight.shape[0] : other,
+    outChannels: transposed ? other : weight.shape[0], kernelSize: PerAxis(Array(weight.shape.dropFirst(2))),
+    stride: stride, padding: padding, outputPadding: outputPadding, dilation: dilation, groups: groups,
+    paddingMode: mode)
+}
+
+private func run(_ geometry: ConvolutionGeometry, _ layout: Layout, _ x: Tensor, _ weight: Tensor, _ bias: Tensor?) throws
+  -> Tensor
+{
+  try applyAll(ConvolutionOperation(geometry, layout: layout), [x, weight] + (bias.map { [$0] } ?? []))[0]
+}
+
+/// The convolution of `x` `[N, C, L]` with `weight` `[out, C / groups, k]` (see `Conv1d`).
+///
+/// The weight is prepared on every call; a layer keeps it prepared.
+///
+/// - Throws: ``ToeplitzError`` if options and shapes do not fit.
+public func conv1d(
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0, dilation: PerAxis = 1,
+  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
+) throws -> Tensor {
+  try run(
+    geometry(rank: 1, transposed: false, weight, stride, padding, 0, dilation, groups, paddingMode), layout, x, weight,
+    bias)
+}
+
+/// The convolution of `x` `[N, C, H, W]` with `weight` `[out, C / groups, kh, kw]` (see `Conv2d`).
+///
+/// The weight is prepared on every call; a layer keeps it prepared.
+///
+/// - Throws: ``ToeplitzError`` if options and shapes do not fit.
+public func conv2d(
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0, dilation: PerAxis = 1,
+  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
+) throws -> Tensor {
+  try run(
+    geometry(rank: 2, transposed: false, weight, stride, padding, 0, dilation, groups, paddingMode), layout, x, weight,
+    bias)
+}
+
+/// The convolution of `x` `[N, C, D, H, W]` with `weight` `[out, C / groups, kd, kh, kw]` (see `Conv3d`).
+///
+/// The weight is prepared on every call; a layer keeps it prepared.
+///
+/// - Throws: ``ToeplitzError`` if options and shapes do not fit.
+public func conv3d(
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0, dilation: PerAxis = 1,
+  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
+) throws -> Tensor {
+  try run(
+    geometry(rank: 3, transposed: false, weight, stride, padding, 0, dilation, groups, paddingMode), layout, x, weight,
+    bias)
+}
+
+/// The transposed convolution of `x` `[N, C, L]` with `weight` `[C, out / groups, k]` (see
+/// `ConvTranspose1d`).
+///
+/// The weight is prepared on every call; a layer keeps it prepared.
+///
+/// - Throws: ``ToeplitzError`` if options and shapes do not fit.
+public func convTranspose1d(
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0,
+  outputPadding: PerAxis = 0, groups: Int = 1, dilation: PerAxis = 1, paddingMode: PaddingMode = .zeros,
+  layout: Layout = .channelsFirst
+) throws -> Tensor {
+  try run(
+    geometry(rank: 1, transposed: true, weight, stride, padding, outputPadding, dilation, groups, paddingMode), layout,
+    x, weight, bias)
+}
+
+/// The transposed convolution of `x` `[N, C, H, W]` with `weight` `[C, out / groups, kh, kw]` (see
+/// `ConvTranspose2d`).
+///
+/// The weight is prepared on every call; a layer keeps it prepared.
+///
+/// - Throws: ``ToeplitzError`` if options and shapes do not fit.
+public func convTranspose2d(
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0,
+  outputPadding: PerAxis = 0, groups: Int = 1, dilation: PerAxis = 1, paddingMode: PaddingMode = .zeros,
+  layout: Layout = .channelsFirst
+) throws -> Tensor {
+  try run(
+    geometry(rank: 2, transposed: true, weight, stride, padding, outputPadding, dilation, groups, paddingMode), layout,
+    x, weight, bias)
+}
+
+/// The transposed convolution of `x` `[N, C, D, H, W]` with `weight` `[C, out / groups, kd, kh, kw]` (see
+/// `ConvTranspose3d`).
+///
+/// The weight is prepared on every call; a layer keeps it prepared.
+///
+/// - Throws: ``ToeplitzError`` if options and shapes do not fit.
+public func convTranspose3d(
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0,
+  outputPadding: PerAxis = 0, groups: Int = 1, dilation: PerAxis = 1, paddingMode: PaddingMode = .zeros,
+  layout: Layout = .channelsFirst
+) throws -> Tensor {
+  try run(
+    geometry(rank: 3, transposed: true, weight, stride, padding, outputPadding, dilation, groups, paddingMode), layout,
+    x, weight, bias)
+}
