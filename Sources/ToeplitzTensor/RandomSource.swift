@@ -64,23 +64,40 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
 /// for the same seed.
 public final class Generator: Sendable {
   private let source: Mutex<RandomSource>
+  private let drawsZeros: Bool
 
   /// A generator that starts from `seed`.
-  public init(seed: UInt64) { source = Mutex(RandomSource(seed: seed)) }
+  public init(seed: UInt64) {
+    source = Mutex(RandomSource(seed: seed))
+    drawsZeros = false
+  }
 
   /// A generator with a seed from the system.
-  public init() { source = Mutex(RandomSource()) }
+  public init() {
+    source = Mutex(RandomSource())
+    drawsZeros = false
+  }
+
+  private init(zeros: Void) {
+    source = Mutex(RandomSource(seed: 0))
+    drawsZeros = true
+  }
+
+  /// A source of zeros, for models whose values are loaded next: drawing millions of numbers takes time.
+  public static let zeros = Generator(zeros: ())
 
   /// Numbers drawn evenly from `low..<high`.
   public func uniform(_ shape: Shape, from low: Double, to high: Double, dtype: DType = .float32) throws -> Tensor {
-    try source.withLock { try Tensor.randomUniform(shape, from: low, to: high, dtype: dtype, using: &$0) }
+    if drawsZeros { return try Tensor.zeros(shape, dtype: dtype) }
+    return try source.withLock { try Tensor.randomUniform(shape, from: low, to: high, dtype: dtype, using: &$0) }
   }
 
   /// Numbers drawn from a normal distribution.
   public func normal(
     _ shape: Shape, mean: Double = 0, standardDeviation: Double = 1, dtype: DType = .float32
   ) throws -> Tensor {
-    try source.withLock {
+    if drawsZeros { return try Tensor.zeros(shape, dtype: dtype) }
+    return try source.withLock {
       try Tensor.randomNormal(shape, mean: mean, standardDeviation: standardDeviation, dtype: dtype, using: &$0)
     }
   }

@@ -34,7 +34,7 @@ extension Tensor {
     func fill<T: TensorScalar>(_ type: T.Type) {
       result.pointer(T.self).update(repeating: T(converting: value), count: result.count)
     }
-    fill(dtype.scalarType)
+    if dtype == .float32 { fill(Float.self) } else { fill(dtype.scalarType) }
     return result
   }
 
@@ -84,6 +84,7 @@ extension Tensor {
     try generate(shape, dtype, "randomUniform") { low + (high - low) * random.nextUnit() }
   }
 
+  @inline(__always)
   private static func generate(
     _ shape: Shape, _ dtype: DType, _ operation: String, _ next: () -> Double
   ) throws -> Tensor {
@@ -92,7 +93,8 @@ extension Tensor {
       let elements = result.pointer(T.self)
       for index in 0..<result.count { elements[index] = T(converting: next()) }
     }
-    fill(dtype.scalarType)
+    // Spelt out for the usual type, so that it is compiled for it.
+    if dtype == .float32 { fill(Float.self) } else { fill(dtype.scalarType) }
     return result
   }
 }

@@ -132,10 +132,12 @@ import ToeplitzTestSupport
       let w = try tensor(g.weightShape, .float32, &random)
       let b = try tensor([g.outChannels], .float32, &random)
       let r = try tensor(c.outputShape, .float32, &random)
+      let x2 = try tensor(c.outputShape, .float32, &random)
       var fused = ConvolutionOperation(g)
-      fused.fusion = ConvolutionFusion(inputSlope: 0.1, residual: r, outputSlope: 0.25)
+      fused.fusion = ConvolutionFusion(inputSlope: 0.1, residuals: [r, x2], outputScale: 0.5, outputSlope: 0.25)
       let y = try apply(fused, x, w, b)
-      let steps = try (convolve(g, x.leakyReLU(negativeSlope: 0.1), w, b) + r).leakyReLU(negativeSlope: 0.25)
+      let sum = try convolve(g, x.leakyReLU(negativeSlope: 0.1), w, b) + r + x2
+      let steps = try (sum * 0.5).leakyReLU(negativeSlope: 0.25)
       #expect(try y.distance(to: steps).absolute <= 1e-6 * max(1, y.distance(to: steps).scale), "\(c)")
     }
   }

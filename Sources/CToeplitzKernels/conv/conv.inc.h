@@ -45,16 +45,20 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
       TZ_UNROLL for (int v = 0; v < nv; v++) *(VECU *)(accp + (r * nv + v) * LANES) = acc[r][v];
     return;
   }
-  const T slope = (T)t->slope;
+  const T slope = (T)t->slope, scale = (T)t->scale;
   T *y = (T *)t->y + row0 * t->ys;
-  const T *res = t->residual ? (const T *)t->residual + row0 * t->ys : NULL;
+  const T *res0 = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : NULL;
+  const T *res1 = t->residual[1] ? (const T *)t->residual[1] + row0 * t->ys : NULL;
   TZ_UNROLL for (int r = 0; r < rows; r++) {
     if (row0 + r < t->rows) {
       TZ_UNROLL for (int v = 0; v < nv; v++) {
+        const ptrdiff_t at = r * t->ys + v * LANES;
         VEC value = acc[r][v];
-        if (res) value += *(const VECU *)(res + r * t->ys + v * LANES);
+        if (res0) value += *(const VECU *)(res0 + at);
+        if (res1) value += *(const VECU *)(res1 + at);
+        if (scale != (T)1) value *= scale;
         if (slope != (T)1) value = NAME(leaky_)(value, slope);
-        *(VECU *)(y + r * t->ys + v * LANES) = value;
+        *(VECU *)(y + at) = value;
       }
     }
   }
@@ -76,23 +80,23 @@ TZ_ROWS4(4) TZ_ROWS4(5) TZ_ROWS4(6)
 #endif
 TZ_ROWS1(1) TZ_ROWS1(2) TZ_ROWS1(3) TZ_ROWS1(4) TZ_ROWS1(5) TZ_ROWS1(6) TZ_ROWS1(7) TZ_ROWS1(8)
 
+// The end of a sum: residuals, scale, slope.
+TZ_INLINE T NAME(finish_)(const tz_conv_rows *s, T value, ptrdiff_t at) {
+  if (s->residual[0]) value += ((const T *)s->residual[0])[at];
+  if (s->residual[1]) value += ((const T *)s->residual[1])[at];
+  value *= (T)s->scale;
+  return value < (T)0 ? value * (T)s->slope : value;
+}
+
 static void NAME(store_)(const tz_conv_rows *s) {
-  const T slope = (T)s->slope;
+  const bool plain = !s->residual[0] && !s->residual[1] && s->scale == 1 && s->slope == 1;
   for (int r = 0; r < s->rows; r++) {
     const T *restrict a = (const T *)s->acc + r * s->pitch;
-    T *y = (T *)s->y + r * s->ys;
-    const T *res = s->residual ? (const T *)s->residual + r * s->ys : NULL;
-    const ptrdiff_t step = s->step, n = s->n;
-    if (!res && slope == (T)1) {
-      if (step == 1) for (ptrdiff_t i = 0; i < n; i++) y[i] = a[i];
-      else for (ptrdiff_t i = 0; i < n; i++) y[i * step] = a[i];
-    } else {
-      for (ptrdiff_t i = 0; i < n; i++) {
-        T value = a[i];
-        if (res) value += res[i * step];
-        y[i * step] = value < (T)0 ? value * slope : value;
-      }
-    }
+    T *restrict y = (T *)s->y;
+    const ptrdiff_t step = s->step, n = s->n, first = r * s->ys;
+    if (!plain) for (ptrdiff_t i = 0; i < n; i++) y[first + i * step] = NAME(finish_)(s, a[i], first + i * step);
+    else if (step == 1) for (ptrdiff_t i = 0; i < n; i++) y[first + i] = a[i];
+    else for (ptrdiff_t i = 0; i < n; i++) y[first + i * step] = a[i];
   }
 }
 
@@ -115,7 +119,7 @@ static void NAME(store_)(const tz_conv_rows *s) {
 #endif
 
 TZ_INLINE void NAME(zip_rows_)(const tz_conv_rows *s, const int count) {
-  const T slope = (T)s->slope;
+  const T slope = (T)s->slope, scale = (T)s->scale;
   const T *acc = (const T *)s->acc;
   ptrdiff_t i = 0;
   for (; i + LANES <= s->n; i += LANES) {
@@ -132,7 +136,9 @@ TZ_INLINE void NAME(zip_rows_)(const tz_conv_rows *s, const int count) {
     TZ_UNROLL for (int j = 0; j < count; j++) {
       const ptrdiff_t at = i * count + j * LANES;
       VEC value = a[j];
-      if (s->residual) value += *(const VECU *)((const T *)s->residual + at);
+      if (s->residual[0]) value += *(const VECU *)((const T *)s->residual[0] + at);
+      if (s->residual[1]) value += *(const VECU *)((const T *)s->residual[1] + at);
+      if (scale != (T)1) value *= scale;
       if (slope != (T)1) value = NAME(leaky_)(value, slope);
       *(VECU *)((T *)s->y + at) = value;
     }
@@ -140,9 +146,7 @@ TZ_INLINE void NAME(zip_rows_)(const tz_conv_rows *s, const int count) {
   for (; i < s->n; i++)
     for (int r = 0; r < count; r++) {
       const ptrdiff_t at = i * count + r;
-      T value = acc[r * s->pitch + i];
-      if (s->residual) value += ((const T *)s->residual)[at];
-      ((T *)s->y)[at] = value < (T)0 ? value * slope : value;
+      ((T *)s->y)[at] = NAME(finish_)(s, acc[r * s->pitch + i], at);
     }
 }
 
@@ -152,14 +156,11 @@ static void NAME(store_interleaved_)(const tz_conv_rows *s) {
   else if (s->rows == 8) NAME(zip_rows_)(s, 8);
   else {
     // Any other number of phases: columns outside, so that the output is written in order.
-    const T slope = (T)s->slope;
     const T *acc = (const T *)s->acc;
     for (ptrdiff_t i = 0; i < s->n; i++)
       for (int r = 0; r < s->rows; r++) {
         const ptrdiff_t at = i * s->rows + r;
-        T value = acc[r * s->pitch + i];
-        if (s->residual) value += ((const T *)s->residual)[at];
-        ((T *)s->y)[at] = value < (T)0 ? value * slope : value;
+        ((T *)s->y)[at] = NAME(finish_)(s, acc[r * s->pitch + i], at);
       }
   }
 }

@@ -50,14 +50,15 @@ typedef struct {
   bool continues;       ///< start from acc instead of `start`
   void *y;              ///< if set, whole vectors of results go here, row r at y + r * ys
   ptrdiff_t ys;
-  const void *residual; ///< if set with y: added to the result, same offsets as y
+  const void *residual[2]; ///< with y: where set, added to the result; same offsets as y
+  double scale;         ///< with y: factor of the result after that
   double slope;         ///< with y: values below 0 are multiplied by this last (1: nothing)
   int32_t rows;         ///< with y: how many rows exist
 } tz_conv_tile;
 
 typedef void (*tz_conv_kernel)(const tz_conv_tile *);
 
-/// Finishes `rows` rows of `n` sums each, at acc + r * pitch: adds the residual, applies the slope and writes
+/// Finishes `rows` rows of `n` sums each, at acc + r * pitch: adds the residuals, applies scale and slope and writes
 /// value i of row r to y[r * ys + i * step].
 typedef struct {
   const void *acc;
@@ -67,7 +68,8 @@ typedef struct {
   void *y;
   ptrdiff_t ys;
   ptrdiff_t step;
-  const void *residual;  ///< same offsets as y, or NULL
+  const void *residual[2];  ///< same offsets as y, or NULL
+  double scale;
   double slope;
 } tz_conv_rows;
 

@@ -2,18 +2,23 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// What is computed together with a convolution while its data is in registers.
+///
+/// The result is `leaky(outputScale × (convolution(leaky(x, inputSlope)) + residuals), outputSlope)`.
 package struct ConvolutionFusion: Sendable {
   /// Inputs below zero are multiplied by this first (a leaky rectifier before the layer); 1 for nothing.
   package var inputSlope: Double
-  /// Added to the result; of the output's shape.
-  package var residual: Tensor?
+  /// At most two tensors of the output's shape that are added to the result.
+  package var residuals: [Tensor]
+  /// Factor of the sum.
+  package var outputScale: Double
   /// Results below zero are multiplied by this last; 1 for nothing.
   package var outputSlope: Double
 
   /// A fusion of the given parts.
-  package init(inputSlope: Double = 1, residual: Tensor? = nil, outputSlope: Double = 1) {
+  package init(inputSlope: Double = 1, residuals: [Tensor] = [], outputScale: Double = 1, outputSlope: Double = 1) {
     self.inputSlope = inputSlope
-    self.residual = residual
+    self.residuals = residuals
+    self.outputScale = outputScale
     self.outputSlope = outputSlope
   }
 }
@@ -48,9 +53,8 @@ struct ConvolutionEngine {
   let table: UnsafePointer<tz_conv_table>
   let input: SpatialView
   let output: SpatialView
-  let residual: UnsafeRawPointer?
-  let inputSlope: Double
-  let outputSlope: Double
+  let residuals: (UnsafeRawPointer?, UnsafeRawPointer?)
+  let fusion: ConvolutionFusion
   let mode: PaddingMode
   let batch: Int
   let elementSize: Int
@@ -67,23 +71,17 @@ struct ConvolutionEngine {
         .device, geometry.name, expected: "kernels for this processor",
         got: "none for \(InstructionSet.current.rawValue)")
     }
-    var residual = fusion.residual
-    if let given = residual, given.strides != output.strides {
-      // The store walks both with one set of offsets.
-      let same = try Tensor(uninitialized: output.shape, dtype: output.dtype, operation: geometry.name)
-      let aligned = same.view(shape: output.shape, strides: output.strides, offset: 0)
-      aligned.fillOnce(from: given)
-      residual = aligned
-    }
+    // The store walks residuals and output with one set of offsets.
+    let residuals = try fusion.residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
+    let addresses = residuals.map { UnsafeRawPointer($0.elements) }
     let engine = ConvolutionEngine(
       packed: packed, table: table, input: SpatialView(input), output: SpatialView(output),
-      residual: residual.map { UnsafeRawPointer($0.elements) }, inputSlope: fusion.inputSlope,
-      outputSlope: fusion.outputSlope, mode: geometry.paddingMode, batch: input.shape[0],
-      elementSize: input.dtype.byteSize)
+      residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: fusion,
+      mode: geometry.paddingMode, batch: input.shape[0], elementSize: input.dtype.byteSize)
     for index in packed.stencil.rowGroups.indices {
       try engine.run(rowGroup: index, name: geometry.name)
     }
-    withExtendedLifetime((input, output, residual, packed)) {}
+    withExtendedLifetime((input, output, residuals, packed)) {}
   }
 
   /// Computes the outputs of one row group.
@@ -116,5 +114,15 @@ struct ConvolutionEngine {
       let memory = scratch.base + thread * scratchBytes
       for unit in (item * units / items)..<((item + 1) * units / items) { task.run(unit, memory) }
     }
+  }
+}
+
+extension Tensor {
+  /// The same values in memory with the strides of `other`, a permutation of a contiguous tensor of this shape.
+  func laidOut(like other: Tensor) throws -> Tensor {
+    let memory = try Tensor(uninitialized: shape, dtype: dtype, operation: "layout")
+    let result = memory.view(shape: shape, strides: other.strides, offset: 0)
+    result.fillOnce(from: self)
+    return result
   }
 }

@@ -102,7 +102,7 @@ struct TileTask {
     request.panel_channel = tiling.panelChannel
     request.panel_row = tiling.pitch
     request.mode = Int32(engine.mode.kernelCode)
-    request.slope = engine.inputSlope
+    request.slope = engine.fusion.inputSlope
     tiling.phases[0].withUnsafeBufferPointer { d in
       tiling.phases[1].withUnsafeBufferPointer { h in
         tiling.phases[2].withUnsafeBufferPointer { w in
@@ -185,8 +185,9 @@ struct TileTask {
     if let y = directTarget(place, block, column, width, section.blockRows) {
       tile.y = y
       tile.ys = engine.output.channel
-      tile.residual = engine.residual(at: y)
-      tile.slope = engine.outputSlope
+      tile.residual = engine.residuals(at: y)
+      tile.scale = engine.fusion.outputScale
+      tile.slope = engine.fusion.outputSlope
       tile.rows = Int32(rows)
       tz_conv_run(engine.table, Int32(section.blockRows), Int32(width), &tile)
       return
@@ -252,7 +253,8 @@ struct TileTask {
     var request = tz_conv_rows()
     request.pitch = pitch
     request.ys = engine.output.channel
-    request.slope = engine.outputSlope
+    request.scale = engine.fusion.outputScale
+    request.slope = engine.fusion.outputSlope
     if phases == 1 {
       storeRows(&request, sums, place, channel: firstRow, rows, phase: rowPhases[0], h, w, count)
       return
@@ -286,7 +288,7 @@ struct TileTask {
     request.rows = Int32(rows)
     request.y = y
     request.step = engine.packed.stencil.outStep[2] * engine.output.spatial[2]
-    request.residual = engine.residual(at: y)
+    request.residual = engine.residuals(at: y)
     engine.table.pointee.store(&request)
   }
 
@@ -314,7 +316,7 @@ struct TileTask {
       request.n = high - low
       request.rows = Int32(wide)
       request.y = y
-      request.residual = engine.residual(at: y)
+      request.residual = engine.residuals(at: y)
       engine.table.pointee.store_interleaved(&request)
     }
     single(high..<count)
@@ -331,9 +333,10 @@ struct TileTask {
 }
 
 extension ConvolutionEngine {
-  /// The residual value that belongs to an output address.
-  func residual(at output: UnsafeMutableRawPointer) -> UnsafeRawPointer? {
-    residual.map { $0 + (output - self.output.base) }
+  /// The residual values that belong to an output address.
+  func residuals(at output: UnsafeMutableRawPointer) -> (UnsafeRawPointer?, UnsafeRawPointer?) {
+    let distance = output - self.output.base
+    return (residuals.0.map { $0 + distance }, residuals.1.map { $0 + distance })
   }
 }
 

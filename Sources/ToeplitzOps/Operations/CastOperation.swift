@@ -19,16 +19,28 @@ struct Cast: Operation {
     return [y]
   }
 
-  /// The conversions between float32 and half precision have kernels: without them they take 50 times as long.
+  /// The conversions between float32 and half precision have kernels (without them they take 50 times as
+  /// long), and loops compiled for the other usual pairs.
   private func fast(_ x: Tensor, _ y: Tensor) -> Bool {
     let kernels = tz_elementwise_kernels(InstructionSet.current.code).pointee
     switch (x.dtype, y.dtype) {
     case (.float16, .float32): kernels.f16_to_f32(x.pointer(), y.pointer(), x.count)
     case (.float32, .float16): kernels.f32_to_f16(x.pointer(), y.pointer(), x.count)
+    case (.float32, .float64): map(x, y) { (value: Float) in Double(value) }
+    case (.float64, .float32): map(x, y) { (value: Double) in Float(value) }
+    case (.bfloat16, .float32): map(x, y) { (value: BFloat16) in value.floatValue }
+    case (.float32, .bfloat16): map(x, y) { (value: Float) in BFloat16(value) }
     default: return false
     }
     withExtendedLifetime((x, y)) {}
     return true
+  }
+
+  @inline(__always)
+  private func map<From, To>(_ x: Tensor, _ y: Tensor, _ f: (From) -> To) {
+    let source = x.pointer(From.self)
+    let target = y.pointer(To.self)
+    for index in 0..<x.count { target[index] = f(source[index]) }
   }
 
   private func convert<From: TensorScalar>(_ x: Tensor, _ y: Tensor, from: From.Type) {

@@ -52,7 +52,7 @@ public struct ConvolutionOperation: Operation {
     let size = try geometry.outputSize(spatial)
     let output = layout == .channelsFirst ? [geometry.outChannels] + size : size + [geometry.outChannels]
     let result = TensorSpec(Shape((batched ? [x.shape[0]] : []) + output), x.dtype)
-    if let residual = fusion.residual {
+    for residual in fusion.residuals {
       try require(residual.spec == result, expected: "a residual like the output \(result)", got: "\(residual.spec)")
     }
     return [result]
@@ -71,7 +71,7 @@ public struct ConvolutionOperation: Operation {
       let wide = try inputs.map { try $0.cast(to: type) }
       var inner = self
       inner.packed = nil
-      inner.fusion.residual = try fusion.residual.map { try $0.cast(to: type) }
+      inner.fusion.residuals = try fusion.residuals.map { try $0.cast(to: type) }
       return [try applyAll(inner, wide)[0].cast(to: inputs[0].dtype)]
     }
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: type, operation: name)
@@ -104,7 +104,7 @@ public struct ConvolutionOperation: Operation {
 
   private func canonical(_ fusion: ConvolutionFusion) -> ConvolutionFusion {
     var fusion = fusion
-    fusion.residual = fusion.residual.map(canonical)
+    fusion.residuals = fusion.residuals.map(canonical)
     return fusion
   }
 }
@@ -133,7 +133,8 @@ private struct CircularTranspose {
       let shape = Shape([1, geometry.outChannels] + Array(repeating: 1, count: geometry.rank))
       sums = try sums + bias.reshaped(shape)
     }
-    if let residual = fusion.residual { sums = try sums + residual }
+    for residual in fusion.residuals { sums = try sums + residual }
+    if fusion.outputScale != 1 { sums = try sums * fusion.outputScale }
     if fusion.outputSlope != 1 { sums = try sums.leakyReLU(negativeSlope: fusion.outputSlope) }
     output.fillOnce(from: sums)
   }

@@ -50,14 +50,15 @@ struct Reduction: Operation {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     func walk<T: TensorScalar>(_ type: T.Type) {
       let source = rows.pointer(T.self)
-      func write<R: TensorScalar>(_ type: R.Type) {
-        let target = result.pointer(R.self)
-        for row in 0..<result.count {
-          let elements = UnsafeBufferPointer(start: source + row * width, count: width)
-          target[row] = R(converting: reduceFloating(elements))
+      for row in 0..<result.count {
+        let value = reduceFloating(UnsafeBufferPointer(start: source + row * width, count: width))
+        // Bool sums and all indices are int64; every other result has the elements' own type.
+        if result.dtype == .int64 {
+          result.pointer(Int64.self)[row] = Int64(converting: value)
+        } else {
+          result.pointer(T.self)[row] = T(converting: value)
         }
       }
-      write(result.dtype.scalarType)
     }
     func walkInteger<T: TensorScalar & FixedWidthInteger>(_ type: T.Type) {
       let source = rows.pointer(T.self)
@@ -75,22 +76,35 @@ struct Reduction: Operation {
     case .uint8: walkInteger(UInt8.self)
     case .int32: walkInteger(Int32.self)
     case .int64: walkInteger(Int64.self)
-    default: walk(x.dtype.scalarType)
+    // Spelt out, so that each is compiled for its type.
+    case .float32: walk(Float.self)
+    case .float64: walk(Double.self)
+    case .float16: walk(Float16.self)
+    case .bfloat16: walk(BFloat16.self)
+    case .bool: walk(Bool.self)
     }
     withExtendedLifetime((rows, result)) {}
     return [result]
   }
 
   /// One row, summed in double precision.
+  @inline(__always)
   private func reduceFloating<T: TensorScalar>(_ row: UnsafeBufferPointer<T>) -> Double {
+    func sum(_ term: (Double) -> Double) -> Double {
+      var total = 0.0
+      for element in row { total += term(element.doubleValue) }
+      return total
+    }
     switch function {
-    case .sum: return row.reduce(0) { $0 + $1.doubleValue }
-    case .product: return row.reduce(1) { $0 * $1.doubleValue }
-    case .mean: return row.reduce(0) { $0 + $1.doubleValue } / Double(row.count)
+    case .sum: return sum { $0 }
+    case .product:
+      var total = 1.0
+      for element in row { total *= element.doubleValue }
+      return total
+    case .mean: return sum { $0 } / Double(row.count)
     case .variance:
-      let mean = row.reduce(0) { $0 + $1.doubleValue } / Double(row.count)
-      let squares = row.reduce(0) { $0 + ($1.doubleValue - mean) * ($1.doubleValue - mean) }
-      return squares / Swift.max(0, Double(row.count) - correction)
+      let mean = sum { $0 } / Double(row.count)
+      return sum { ($0 - mean) * ($0 - mean) } / Swift.max(0, Double(row.count) - correction)
     case .maximum: return row[Self.best(row) { $0 > $1 }].doubleValue
     case .minimum: return row[Self.best(row) { $0 < $1 }].doubleValue
     case .argMaximum: return Double(Self.best(row) { $0 > $1 })
@@ -99,11 +113,12 @@ struct Reduction: Operation {
   }
 
   /// The first element that no other beats; NaN beats all.
+  @inline(__always)
   private static func best<T: TensorScalar>(
     _ row: UnsafeBufferPointer<T>, _ beats: (Double, Double) -> Bool
   ) -> Int {
     var (at, value) = (0, row[0].doubleValue)
-    for index in row.indices.dropFirst() where !value.isNaN {
+    for index in 1..<Swift.max(1, row.count) where !value.isNaN {
       let next = row[index].doubleValue
       if next.isNaN || beats(next, value) { (at, value) = (index, next) }
     }

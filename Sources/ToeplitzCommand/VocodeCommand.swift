@@ -1,0 +1,64 @@
+import ArgumentParser
+import Foundation
+import Toeplitz
+import ToeplitzModels
+
+/// `toeplitz vocode`: speech through the mel spectrogram and back through a HiFi-GAN generator.
+struct VocodeCommand: ToolCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "vocode",
+    abstract: "Resynthesise speech with a HiFi-GAN generator.",
+    discussion: """
+      Turns a recording into a log-mel spectrogram and the spectrogram back into sound. Without arguments it \
+      does so with the bundled sentence and the bundled generator.
+      """)
+
+  @Argument(help: "A WAV file of any sample rate and channel count.")
+  var input: String?
+
+  @Option(
+    name: .shortAndLong,
+    help: "A folder with config.json and the weights as safetensors, or one of these files with the other beside it.")
+  var model: String?
+
+  @Option(name: .shortAndLong, help: "Where to write the result.")
+  var output = "vocoded.wav"
+
+  @Flag(help: "Write 32-bit float samples instead of 16-bit integers.")
+  var float = false
+
+  @Option(help: "How many threads to use. (default: one for each processor)")
+  var threads: Int?
+
+  @Flag(name: .shortAndLong, help: "Show no progress.")
+  var quiet = false
+
+  func validate() throws {
+    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
+  }
+
+  func execute() throws {
+    if let threads { ThreadPool.shared.threadCount = threads }
+    let recording = try WAVFile(path: try input ?? Bundled.path("speech.wav"))
+    let vocoder = try Vocoder(contentsOf: try model ?? Bundled.folder())
+    let writer = try WAVWriter(
+      path: output, sampleRate: vocoder.sampleRate, encoding: float ? .float32 : .int16)
+    let clock = ContinuousClock()
+    let start = clock.now
+    let samples = try vocoder.resynthesize(recording, to: writer) { show($0) }
+    let seconds = (clock.now - start) / .seconds(1)
+    let length = Double(samples) / Double(vocoder.sampleRate)
+    let speed = String(format: "%.2f s of audio in %.3f s, %.1f times real time", length, seconds, length / seconds)
+    print("\(output): \(speed)")
+  }
+
+  /// A progress bar on a terminal, nothing into a file or pipe.
+  private func show(_ fraction: Double) {
+    guard !quiet, isatty(FileHandle.standardError.fileDescriptor) == 1 else { return }
+    let width = 40
+    let full = Int(fraction * Double(width))
+    let bar = String(repeating: "#", count: full) + String(repeating: "·", count: width - full)
+    let end = fraction >= 1 ? "\n" : ""
+    FileHandle.standardError.write(Data("\r\(bar) \(Int(fraction * 100)) %\(end)".utf8))
+  }
+}

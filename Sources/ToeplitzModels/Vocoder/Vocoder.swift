@@ -1,0 +1,102 @@
+import Foundation
+import ToeplitzCheckpoint
+import ToeplitzNN
+import ToeplitzOps
+import ToeplitzTensor
+
+/// A HiFi-GAN generator with the front end it was trained on: speech in, the same speech resynthesised out.
+///
+/// ```swift
+/// let vocoder = try Vocoder(contentsOf: "model-folder")
+/// try vocoder.resynthesize(WAVFile(path: "speech.wav"), to: WAVWriter(path: "out.wav", sampleRate: vocoder.sampleRate))
+/// ```
+public final class Vocoder {
+  /// The network.
+  public let generator: HiFiGANGenerator
+  /// The front end.
+  public let mel: MelSpectrogram
+  /// Mel frames that are computed at a time. Memory grows with it; the result does not depend on it.
+  public var windowFrames = 512
+
+  /// Samples a second of the output.
+  public var sampleRate: Int { generator.configuration.samplingRate }
+
+  /// Loads `config.json` and the weights.
+  ///
+  /// - Parameter path: a folder that holds both, or one of the two files, the other lying beside it.
+  /// - Throws: ``ToeplitzError`` that names the file and what is wrong in it.
+  public convenience init(contentsOf path: String) throws {
+    let (configuration, weights) = try Self.locate(path)
+    try self.init(configuration: configuration, weights: weights)
+  }
+
+  /// Loads a configuration and weights from the given files.
+  public init(configuration: String, weights: String) throws {
+    let configuration = try HiFiGANConfiguration(contentsOf: configuration)
+    let checkpoint = try Checkpoint(contentsOf: weights)
+    mel = try MelSpectrogram(configuration.melConfiguration)
+    generator = try HiFiGANGenerator(configuration, generator: .zeros)
+    do {
+      try generator.load(checkpoint.tensors)
+    } catch var error as ToeplitzError {
+      error.operation = weights
+      throw error
+    }
+    generator.eval()
+  }
+
+  /// The configuration and weights that `path` means.
+  private static func locate(_ path: String) throws -> (configuration: String, weights: String) {
+    let url = URL(fileURLWithPath: path)
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
+      throw ToeplitzError(.file, path, expected: "a model folder, a config.json or a .safetensors file", got: "nothing there")
+    }
+    let folder = isFolder.boolValue ? url : url.deletingLastPathComponent()
+    let configuration = url.pathExtension == "json" ? url : folder.appending(path: "config.json")
+    if !isFolder.boolValue, url.pathExtension != "json" { return (configuration.path, url.path) }
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
+    let candidates = files.filter { $0.hasSuffix(".safetensors") }
+    let usual = ["generator.safetensors", "model.safetensors"].first(where: candidates.contains)
+    guard let weights = usual ?? (candidates.count == 1 ? candidates[0] : nil) else {
+      throw ToeplitzError(
+        .file, folder.path, expected: "one .safetensors file",
+        got: candidates.isEmpty ? "none" : candidates.joined(separator: ", "))
+    }
+    return (configuration.path, folder.appending(path: weights).path)
+  }
+
+  /// Analyses a recording of any rate and channel count and writes its resynthesis, window after window.
+  ///
+  /// The result is the same to the bit for every ``windowFrames``.
+  ///
+  /// - Parameter progress: called with the fraction done after each window.
+  /// - Returns: The number of samples written.
+  /// - Throws: ``ToeplitzError`` if the recording is too short or unreadable, or the output cannot be written;
+  ///   nothing is left at the output's path then.
+  @discardableResult
+  public func resynthesize(
+    _ recording: WAVFile, to writer: WAVWriter, progress: (Double) -> Void = { _ in }
+  ) throws -> Int {
+    let resampler = try Resampler(from: recording.sampleRate, to: sampleRate)
+    let count = try resampler.outputCount(inputCount: recording.frameCount)
+    let frames = try mel.frameCount(sampleCount: count)
+    let context = generator.contextFrames
+    var written = 0
+    for first in stride(from: 0, to: frames, by: windowFrames) {
+      let last = min(first + windowFrames, frames)
+      let window = max(0, first - context)..<min(frames, last + context)
+      let input = try mel.frames(window, sampleCount: count) { range in
+        try resampler.outputs(range, inputCount: recording.frameCount) { try recording.readMono(frames: $0) }
+      }
+      let hop = generator.configuration.hopSize
+      let samples = try generator(input)
+        .slice(axis: 2, ((first - window.lowerBound) * hop)..<((last - window.lowerBound) * hop))
+      try writer.append(samples.reshaped([-1]).scalars(Float.self))
+      written += (last - first) * hop
+      progress(Double(last) / Double(frames))
+    }
+    try writer.finish()
+    return written
+  }
+}
