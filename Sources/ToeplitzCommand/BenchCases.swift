@@ -1,0 +1,106 @@
+import Toeplitz
+
+/// A convolution that a published network uses, with its usual input size.
+struct BenchCase {
+  var name: String
+  var rank: Int
+  var isTransposed = false
+  var batch = 1
+  var inChannels: Int
+  var outChannels: Int
+  var size: [Int]
+  var kernel: Int
+  var stride = 1
+  var padding = 0
+  var dilation = 1
+  var groups = 1
+
+  /// The layer with random weights.
+  func layer(_ generator: Generator) throws -> ConvolutionLayer {
+    func convolution<R: SpatialRank>(_ rank: R.Type) throws -> ConvolutionLayer {
+      isTransposed
+        ? try ConvTranspose<R>(
+          inChannels: inChannels, outChannels: outChannels, kernelSize: PerAxis(kernel), stride: PerAxis(stride),
+          padding: .uniform(padding), groups: groups, dilation: PerAxis(dilation), generator: generator)
+        : try Conv<R>(
+          inChannels: inChannels, outChannels: outChannels, kernelSize: PerAxis(kernel), stride: PerAxis(stride),
+          padding: .uniform(padding), dilation: PerAxis(dilation), groups: groups, generator: generator)
+    }
+    switch rank {
+    case 1: return try convolution(Rank1.self)
+    case 2: return try convolution(Rank2.self)
+    default: return try convolution(Rank3.self)
+    }
+  }
+
+  var inputShape: Shape { Shape([batch, inChannels] + size) }
+
+  /// The cases: HiFi-GAN V1, Kokoro's iSTFTNet, DAC, Vocos, wav2vec 2.0, ResNet-50, MobileNet, U-Net, DCGAN and a
+  /// three-dimensional network.
+  static let all: [BenchCase] = [
+    conv1d("hifigan.pre", 80, 512, 100, 7, p: 3),
+    convT1d("hifigan.up1", 512, 256, 100, 16, s: 8, p: 4),
+    convT1d("hifigan.up2", 256, 128, 800, 16, s: 8, p: 4),
+    convT1d("hifigan.up3", 128, 64, 6400, 4, s: 2, p: 1),
+    convT1d("hifigan.up4", 64, 32, 12800, 4, s: 2, p: 1),
+    conv1d("hifigan.mrf256.k3", 256, 256, 800, 3, p: 1),
+    conv1d("hifigan.mrf128.k7d3", 128, 128, 6400, 7, p: 9, d: 3),
+    conv1d("hifigan.mrf64.k11d5", 64, 64, 12800, 11, p: 25, d: 5),
+    conv1d("hifigan.mrf32.k11", 32, 32, 25600, 11, p: 5),
+    conv1d("hifigan.post", 32, 1, 25600, 7, p: 3),
+    convT1d("kokoro.up1", 512, 256, 200, 20, s: 10, p: 5),
+    convT1d("dac.up1", 1536, 768, 100, 16, s: 8, p: 4),
+    convT1d("dac.up1.stream4", 1536, 768, 4, 16, s: 8, p: 4),
+    convT1d("istft.ct1d", 1026, 1, 224, 1024, s: 256),
+    convT1d("depthwise.ct1d", 256, 256, 1000, 12, g: 256, n: 8),
+    conv1d("vocos.dw7", 512, 512, 400, 7, p: 3, g: 512),
+    conv1d("wav2vec.conv0", 1, 512, 16000, 10, s: 5),
+    conv1d("wav2vec.conv1", 512, 512, 3199, 3, s: 2),
+    conv2d("resnet.stem", 3, 64, 224, 7, s: 2, p: 3),
+    conv2d("resnet.56.3x3", 64, 64, 56, 3, p: 1),
+    conv2d("resnet.28.3x3", 128, 128, 28, 3, p: 1),
+    conv2d("resnet.14.3x3", 256, 256, 14, 3, p: 1),
+    conv2d("resnet.7.3x3", 512, 512, 7, 3, p: 1),
+    conv2d("resnet.14.1x1", 1024, 256, 14, 1),
+    conv2d("mobilenet.dw112", 32, 32, 112, 3, p: 1, g: 32),
+    conv2d("mobilenet.dw14", 512, 512, 14, 3, p: 1, g: 512),
+    conv2d("unet.256", 64, 64, 256, 3, p: 1),
+    convT2d("unet.up", 512, 256, 32, 2, s: 2),
+    convT2d("dcgan.up", 256, 128, 16, 4, s: 2, p: 1, n: 8),
+    BenchCase(name: "conv3d.32", rank: 3, inChannels: 32, outChannels: 32, size: [16, 64, 64], kernel: 3, padding: 1),
+  ]
+
+  private static func conv1d(
+    _ name: String, _ i: Int, _ o: Int, _ length: Int, _ k: Int, s: Int = 1, p: Int = 0, d: Int = 1, g: Int = 1
+  ) -> BenchCase {
+    BenchCase(
+      name: name, rank: 1, inChannels: i, outChannels: o, size: [length], kernel: k, stride: s, padding: p, dilation: d,
+      groups: g)
+  }
+  private static func convT1d(
+    _ name: String, _ i: Int, _ o: Int, _ length: Int, _ k: Int, s: Int, p: Int = 0, g: Int = 1, n: Int = 1
+  ) -> BenchCase {
+    BenchCase(
+      name: name, rank: 1, isTransposed: true, batch: n, inChannels: i, outChannels: o, size: [length], kernel: k,
+      stride: s, padding: p, groups: g)
+  }
+  private static func convT1d(
+    _ name: String, _ i: Int, _ o: Int, _ length: Int, _ k: Int, g: Int, n: Int
+  ) -> BenchCase {
+    convT1d(name, i, o, length, k, s: 1, g: g, n: n)
+  }
+  private static func conv2d(
+    _ name: String, _ i: Int, _ o: Int, _ side: Int, _ k: Int, s: Int = 1, p: Int = 0, g: Int = 1
+  ) -> BenchCase {
+    BenchCase(
+      name: name, rank: 2, inChannels: i, outChannels: o, size: [side, side], kernel: k, stride: s, padding: p,
+      groups: g)
+  }
+  private static func convT2d(
+    _ name: String, _ i: Int, _ o: Int, _ side: Int, _ k: Int, s: Int, p: Int = 0, n: Int = 1
+  ) -> BenchCase {
+    BenchCase(
+      name: name, rank: 2, isTransposed: true, batch: n, inChannels: i, outChannels: o, size: [side, side], kernel: k,
+      stride: s, padding: p)
+  }
+}
