@@ -1,0 +1,77 @@
+import ToeplitzTensor
+
+/// Makes tensors of bytes that came out of a file.
+enum ElementBytes {
+  /// As many dimensions as NumPy (`NPY_MAXDIMS`) and PyTorch can have.
+  static let maximumRank = 64
+
+  /// The bytes that a tensor of these sizes takes.
+  ///
+  /// Sizes of zero count as one in the overflow check, so that strides and products of any part of the
+  /// shape are safe to compute later.
+  static func byteCount(_ sizes: [Int], itemSize: Int, _ place: FilePlace) throws -> Int {
+    guard sizes.count <= maximumRank else {
+      throw place.malformed("at most \(maximumRank) dimensions", got: "\(sizes.count)")
+    }
+    var bytes = itemSize
+    for size in sizes {
+      guard size >= 0 else { throw place.malformed("sizes of at least 0", got: "shape \(Shape(sizes))") }
+      let (product, overflow) = bytes.multipliedReportingOverflow(by: max(size, 1))
+      guard !overflow else {
+        throw place.malformed("a shape of at most \(Int.max) bytes", got: "shape \(Shape(sizes))")
+      }
+      bytes = product
+    }
+    return sizes.contains(0) ? 0 : bytes
+  }
+
+  /// A tensor over native elements; the caller has checked that `bytes` is as long as the shape asks.
+  ///
+  /// The tensor borrows the bytes if `owner` is given and they are aligned, otherwise they are copied.
+  /// Booleans are always copied: their bytes have to be checked and must not change afterwards, as any value
+  /// but 0 and 1 is undefined behaviour in a Swift `Bool`.
+  static func tensor(
+    _ bytes: UnsafeRawBufferPointer, _ dtype: DType, _ sizes: [Int],
+    owner: (any AnyObject & Sendable)?, _ place: FilePlace
+  ) throws -> Tensor {
+    let shape = Shape(sizes)
+    if let owner, let base = bytes.baseAddress, dtype != .bool,
+      Int(bitPattern: base) % dtype.byteSize == 0
+    {
+      let storage = Storage(borrowing: base, byteCount: bytes.count, owner: owner)
+      return Tensor(
+        storage: storage, shape: shape, strides: shape.contiguousStrides, offset: 0, dtype: dtype)
+    }
+    let result = try Tensor(uninitialized: shape, dtype: dtype, operation: place.file)
+    let target = UnsafeMutableRawBufferPointer(start: result.elements, count: bytes.count)
+    target.copyMemory(from: bytes)
+    if dtype == .bool, let wrong = target.first(where: { $0 > 1 }) {
+      throw place.malformed("booleans stored as 0 or 1", got: "a byte of \(wrong)")
+    }
+    return result
+  }
+
+  /// A tensor of integers of another width or byte order; both sides have as many elements as `sizes`.
+  static func converted<Source: FixedWidthInteger & BitwiseCopyable, Target: FixedWidthInteger>(
+    _ bytes: UnsafeRawBufferPointer, _ source: Source.Type, to target: Target.Type, bigEndian: Bool,
+    _ dtype: DType, _ sizes: [Int], _ place: FilePlace
+  ) throws -> Tensor {
+    let result = try Tensor(uninitialized: Shape(sizes), dtype: dtype, operation: place.file)
+    let elements = result.pointer(Target.self)
+    for index in 0..<bytes.count / MemoryLayout<Source>.size {
+      let stored = bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<Source>.size, as: Source.self)
+      elements[index] = Target(truncatingIfNeeded: bigEndian ? stored.byteSwapped : stored)
+    }
+    return result
+  }
+}
+
+extension Tensor {
+  /// Calls `body` with the bytes of all elements in row-major order.
+  func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
+    let flat = try contiguous()
+    return try withExtendedLifetime(flat) {
+      try body(UnsafeRawBufferPointer(start: flat.elements, count: flat.count * dtype.byteSize))
+    }
+  }
+}
