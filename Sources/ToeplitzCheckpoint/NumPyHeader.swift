@@ -1,0 +1,276 @@
+import ToeplitzTensor
+
+/// What stands in front of the data of a `.npy` file.
+///
+/// `\x93NUMPY`, two version bytes, the header's length (two bytes in version 1, four in 2 and 3), and a
+/// Python dictionary with the keys `descr`, `fortran_order` and `shape` (NEP 1).
+struct NumPyHeader {
+  /// NumPy's own headers have at most a few hundred bytes; only structured types need more.
+  private static let maximumLength = 1 << 16
+  private static let magic: [UInt8] = [0x93] + Array("NUMPY".utf8)
+
+  var type: NumPyType
+  var isFortranOrder: Bool
+  var shape: [Int]
+
+  /// Reads the header and leaves `reader` at the data.
+  init(_ reader: inout ByteReader, _ place: FilePlace) throws {
+    guard try reader.take(Self.magic.count, "magic text").elementsEqual(Self.magic) else {
+      throw place.malformed("a NumPy file, which begins with \\x93NUMPY", got: "other bytes")
+    }
+    let version = try reader.integer(UInt8.self, "version")
+    let minor = try reader.integer(UInt8.self, "version")
+    guard (1...3).contains(version), minor == 0 else {
+      throw place.malformed("NumPy format version 1.0, 2.0 or 3.0", got: "\(version).\(minor)")
+    }
+    let length =
+      version == 1
+      ? Int(try reader.integer(UInt16.self, "header length"))
+      : Int(try reader.integer(UInt32.self, "header length"))
+    guard length <= Self.maximumLength else {
+      throw place.malformed("a header of at most \(Self.maximumLength) bytes", got: "\(length)")
+    }
+    var scanner = PythonScanner(try reader.take(length, "header"), place)
+    let members = try scanner.header()
+    guard let type = NumPyType(members.descr) else {
+      throw place.malformed(
+        "element type b1, i1, i2, i4, i8, u1, u2, u4, f2, f4 or f8 with byte order '<', '>' or '|'",
+        got: members.descr.quoted)
+    }
+    self.type = type
+    isFortranOrder = members.fortranOrder
+    shape = members.shape
+  }
+
+  /// The header of version 1.0 for a tensor, padded so that the data starts on a multiple of 64 bytes.
+  static func bytes(for tensor: Tensor, _ place: FilePlace) throws -> [UInt8] {
+    guard let descr = NumPyType.description(of: tensor.dtype) else {
+      throw ToeplitzError(
+        .dtype, place.file, expected: "an element type that NumPy has", got: "\(tensor.dtype)",
+        path: place.entry)
+    }
+    guard tensor.rank <= ElementBytes.maximumRank else {
+      throw place.refused("at most \(ElementBytes.maximumRank) dimensions", got: "\(tensor.rank)")
+    }
+    let sizes = tensor.shape.dimensions.map(String.init).joined(separator: ", ")
+    let shape = tensor.rank == 1 ? "(\(sizes),)" : "(\(sizes))"
+    var text = Array("{'descr': '\(descr)', 'fortran_order': False, 'shape': \(shape), }".utf8)
+    while (magic.count + 4 + text.count + 1) % 64 != 0 { text.append(UInt8(ascii: " ")) }
+    text.append(UInt8(ascii: "\n"))
+    var header = magic + [1, 0]
+    // 64 sizes of 19 digits stay far below the 65535 bytes that version 1.0 can count.
+    header.append(littleEndian: UInt16(truncatingIfNeeded: text.count))
+    return header + text
+  }
+}
+
+/// An element type of a `.npy` file: its kind, width and byte order.
+struct NumPyType {
+  private enum Kind {
+    case native(DType)
+    case int16
+    case uint16
+    case uint32
+  }
+
+  private let kind: Kind
+  /// Bytes of one element in the file.
+  let itemSize: Int
+  private let isBigEndian: Bool
+
+  /// The type with this `descr`, such as `<f4`, if Toeplitz can read it.
+  init?(_ descr: String) {
+    guard let order = descr.first, "<>|".contains(order) else { return nil }
+    switch descr.dropFirst() {
+    case "f2": kind = .native(.float16)
+    case "f4": kind = .native(.float32)
+    case "f8": kind = .native(.float64)
+    case "i1": kind = .native(.int8)
+    case "i2": kind = .int16
+    case "i4": kind = .native(.int32)
+    case "i8": kind = .native(.int64)
+    case "u1": kind = .native(.uint8)
+    case "u2": kind = .uint16
+    case "u4": kind = .uint32
+    case "b1": kind = .native(.bool)
+    default: return nil
+    }
+    switch kind {
+    case .native(let dtype): itemSize = dtype.byteSize
+    case .int16, .uint16: itemSize = 2
+    case .uint32: itemSize = 4
+    }
+    guard order != "|" || itemSize == 1 else { return nil }
+    isBigEndian = order == ">"
+  }
+
+  /// The `descr` of an element type; nil for bfloat16.
+  static func description(of dtype: DType) -> String? {
+    switch dtype {
+    case .float16: "<f2"
+    case .float32: "<f4"
+    case .float64: "<f8"
+    case .int8: "|i1"
+    case .uint8: "|u1"
+    case .int32: "<i4"
+    case .int64: "<i8"
+    case .bool: "|b1"
+    case .bfloat16: nil
+    }
+  }
+
+  /// A tensor of the elements in `data`, whose length the caller has checked.
+  func tensor(
+    _ data: UnsafeRawBufferPointer, _ sizes: [Int], owner: (any AnyObject & Sendable)?, _ place: FilePlace
+  ) throws -> Tensor {
+    func convert<S: FixedWidthInteger & BitwiseCopyable, T: FixedWidthInteger>(
+      _ source: S.Type, _ target: T.Type, _ dtype: DType
+    ) throws -> Tensor {
+      try ElementBytes.converted(data, source, to: target, bigEndian: isBigEndian, dtype, sizes, place)
+    }
+    switch kind {
+    case .int16: return try convert(Int16.self, Int32.self, .int32)
+    case .uint16: return try convert(UInt16.self, Int32.self, .int32)
+    case .uint32: return try convert(UInt32.self, Int64.self, .int64)
+    case .native(let dtype) where isBigEndian && itemSize > 1:
+      // Floating-point numbers change their byte order as the integers of the same bits.
+      switch itemSize {
+      case 2: return try convert(UInt16.self, UInt16.self, dtype)
+      case 4: return try convert(UInt32.self, UInt32.self, dtype)
+      default: return try convert(UInt64.self, UInt64.self, dtype)
+      }
+    case .native(let dtype):
+      return try ElementBytes.tensor(data, dtype, sizes, owner: owner, place)
+    }
+  }
+}
+
+/// A reader of the one Python dictionary that `.npy` headers hold, and of nothing else of Python.
+private struct PythonScanner {
+  private let bytes: UnsafeRawBufferPointer
+  private let place: FilePlace
+  private var position = 0
+
+  init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) {
+    self.bytes = bytes
+    self.place = place
+  }
+
+  mutating func header() throws -> (descr: String, fortranOrder: Bool, shape: [Int]) {
+    var descr: String?
+    var fortranOrder: Bool?
+    var shape: [Int]?
+    try expect("{")
+    while !accept("}") {
+      let key = try string()
+      try expect(":")
+      switch key {
+      case "descr" where descr == nil: descr = try string()
+      case "fortran_order" where fortranOrder == nil: fortranOrder = try boolean()
+      case "shape" where shape == nil: shape = try tuple()
+      default:
+        throw place.malformed("each of the keys descr, fortran_order and shape once", got: key.quoted)
+      }
+      if !accept(",") {
+        try expect("}")
+        break
+      }
+    }
+    skipBlanks()
+    guard position == bytes.count else { throw unexpected("the end of the header") }
+    guard let descr, let fortranOrder, let shape else {
+      throw place.malformed("the keys descr, fortran_order and shape", got: "not all of them")
+    }
+    return (descr, fortranOrder, shape)
+  }
+
+  private mutating func string() throws -> String {
+    skipBlanks()
+    guard let quote = peek(), quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\"") else {
+      throw unexpected("a plain string")
+    }
+    position += 1
+    let start = position
+    while let byte = peek(), byte != quote {
+      guard (0x20..<0x7F).contains(byte), byte != UInt8(ascii: "\\") else {
+        throw unexpected("a string of plain ASCII characters")
+      }
+      position += 1
+    }
+    let text = String(decoding: bytes[start..<position], as: UTF8.self)
+    guard peek() == quote else { throw unexpected("the end of a string") }
+    position += 1
+    return text
+  }
+
+  private mutating func boolean() throws -> Bool {
+    skipBlanks()
+    for (word, value) in [("True", true), ("False", false)]
+    where bytes.dropFirst(position).starts(with: word.utf8) {
+      position += word.utf8.count
+      return value
+    }
+    throw unexpected("True or False")
+  }
+
+  /// A tuple of sizes; one of a single size has a comma behind it.
+  private mutating func tuple() throws -> [Int] {
+    var sizes: [Int] = []
+    try expect("(")
+    while !accept(")") {
+      guard sizes.count < ElementBytes.maximumRank else {
+        throw place.malformed("at most \(ElementBytes.maximumRank) dimensions", got: "more")
+      }
+      sizes.append(try size())
+      if !accept(",") {
+        guard sizes.count > 1 else { throw unexpected("a comma behind a single size") }
+        try expect(")")
+        break
+      }
+    }
+    return sizes
+  }
+
+  private mutating func size() throws -> Int {
+    skipBlanks()
+    var value = 0
+    let start = position
+    while let byte = peek(), (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte) {
+      let (tens, over) = value.multipliedReportingOverflow(by: 10)
+      let (sum, carry) = tens.addingReportingOverflow(Int(byte) - 48)
+      guard !over, !carry else {
+        throw place.malformed(
+          "sizes of at most \(Int.max)", got: "a larger one at byte \(start) of the header")
+      }
+      value = sum
+      position += 1
+    }
+    guard position > start else { throw unexpected("a size of at least 0") }
+    // Python 2 wrote long integers with an L.
+    if peek() == UInt8(ascii: "L") { position += 1 }
+    return value
+  }
+
+  private func peek() -> UInt8? { position < bytes.count ? bytes[position] : nil }
+
+  private mutating func skipBlanks() {
+    while let byte = peek(), byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 { position += 1 }
+  }
+
+  private mutating func accept(_ character: Unicode.Scalar) -> Bool {
+    skipBlanks()
+    guard let byte = peek(), Unicode.Scalar(byte) == character else { return false }
+    position += 1
+    return true
+  }
+
+  private mutating func expect(_ character: Unicode.Scalar) throws {
+    guard accept(character) else { throw unexpected("'\(character)'") }
+  }
+
+  private func unexpected(_ what: String) -> ToeplitzError {
+    guard let byte = peek() else { return place.malformed(what, got: "the end of the header") }
+    let shown = (0x20..<0x7F).contains(byte) ? "'\(Unicode.Scalar(byte))'" : "byte \(byte)"
+    return place.malformed(what, got: "\(shown) at byte \(position) of the header")
+  }
+}

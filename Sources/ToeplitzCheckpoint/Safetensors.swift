@@ -1,0 +1,169 @@
+import ToeplitzTensor
+
+/// The safetensors format: a JSON header with names, shapes and offsets, then the bytes of all tensors.
+///
+/// The rules are those of the README and the reference implementation at
+/// <https://github.com/huggingface/safetensors>. A file is untrusted: everything it says is checked before it
+/// is used, and what breaks a rule is refused with a ``ToeplitzError``.
+///
+/// | Format | Toeplitz |
+/// |---|---|
+/// | F32, F64, F16, BF16 | `float32`, `float64`, `float16`, `bfloat16` |
+/// | I8, U8, I32, I64, BOOL | `int8`, `uint8`, `int32`, `int64`, `bool` |
+///
+/// Files with a tensor of another type (I16, F8_E4M3, …) are refused when they are read.
+public enum Safetensors {
+  /// The reference implementation's limit for the header.
+  static let maximumHeaderLength = 100_000_000
+  static let metadataKey = "__metadata__"
+
+  /// Reads the file at `path`.
+  ///
+  /// The file is mapped into memory, and tensors refer to the mapping where the file aligns them: reading is
+  /// quick and uses no memory of its own, but the file must not be shortened or overwritten in place while
+  /// tensors of it are alive. (Files that Toeplitz writes replace old ones without touching their bytes.)
+  ///
+  /// - Returns: All tensors, with the file's `__metadata__` entries as ``Checkpoint/metadata``.
+  /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it breaks a
+  ///   rule or has a tensor of a type that Toeplitz does not have.
+  public static func read(contentsOf path: String) throws -> Checkpoint {
+    let file = try MappedFile(path: path)
+    return try withExtendedLifetime(file) { try decode(file.bytes, owner: file, source: path) }
+  }
+
+  /// Reads the tensors out of the bytes of a file, which `owner` keeps alive.
+  static func decode(
+    _ bytes: UnsafeRawBufferPointer, owner: any AnyObject & Sendable, source: String
+  ) throws -> Checkpoint {
+    let place = FilePlace(file: source)
+    var reader = ByteReader(bytes, place)
+    let length = try reader.integer(UInt64.self, "the header's length")
+    guard length <= maximumHeaderLength else {
+      throw place.malformed("a header of at most \(maximumHeaderLength) bytes", got: "\(length) bytes")
+    }
+    let header = try parseHeader(try reader.take(Int(length), "the header"), place)
+    let data = try reader.take(reader.remaining, "data")
+    try checkLayout(header.tensors, dataLength: data.count, place)
+    var tensors: [String: Tensor] = [:]
+    for entry in header.tensors {
+      let part = UnsafeRawBufferPointer(rebasing: data[entry.begin..<entry.end])
+      tensors[entry.name] = try ElementBytes.tensor(
+        part, entry.dtype, entry.shape, owner: owner, place.inside(entry.name))
+    }
+    return Checkpoint(tensors, metadata: header.metadata, source: source)
+  }
+
+  // MARK: - Header
+
+  private struct Entry {
+    var name: String
+    var dtype: DType
+    var shape: [Int]
+    var begin: Int
+    var end: Int
+  }
+
+  private static func parseHeader(
+    _ bytes: UnsafeRawBufferPointer, _ place: FilePlace
+  ) throws -> (tensors: [Entry], metadata: [String: String]) {
+    guard bytes.first == UInt8(ascii: "{") else {
+      throw place.malformed("a header that starts with '{'", got: bytes.isEmpty ? "none" : "another byte")
+    }
+    var tensors: [Entry] = []
+    var metadata: [String: String] = [:]
+    var scanner = JSONScanner(bytes, place)
+    try scanner.object { scanner, name in
+      if name == metadataKey {
+        try scanner.object { scanner, key in metadata[key] = try scanner.string() }
+      } else {
+        tensors.append(try parseEntry(name, &scanner, place.inside(name)))
+      }
+    }
+    try scanner.end()
+    return (tensors, metadata)
+  }
+
+  private static func parseEntry(
+    _ name: String, _ scanner: inout JSONScanner, _ place: FilePlace
+  ) throws -> Entry {
+    var typeName: String?
+    var shape: [Int]?
+    var offsets: [Int]?
+    try scanner.object { scanner, key in
+      switch key {
+      case "dtype": typeName = try scanner.string()
+      case "shape": shape = try sizes(&scanner, atMost: ElementBytes.maximumRank, "dimensions", place)
+      case "data_offsets": offsets = try sizes(&scanner, atMost: 2, "data_offsets", place)
+      // The reference implementation ignores members it does not know, so files may have them.
+      default: try scanner.skip()
+      }
+    }
+    guard let typeName, let shape, let offsets else {
+      throw place.malformed("members dtype, shape and data_offsets", got: "not all of them")
+    }
+    guard let dtype = DType(safetensorsName: typeName) else {
+      let known = DType.allCases.map(\.safetensorsName).joined(separator: ", ")
+      throw place.malformed("dtype \(known)", got: typeName.quoted)
+    }
+    guard offsets.count == 2, offsets[0] <= offsets[1] else {
+      throw place.malformed("data_offsets [begin, end] with begin <= end", got: "\(offsets)")
+    }
+    let byteCount = try ElementBytes.byteCount(shape, itemSize: dtype.byteSize, place)
+    guard offsets[1] - offsets[0] == byteCount else {
+      throw place.malformed(
+        "\(byteCount) bytes for \(typeName)\(Shape(shape))", got: "data_offsets \(offsets)")
+    }
+    return Entry(name: name, dtype: dtype, shape: shape, begin: offsets[0], end: offsets[1])
+  }
+
+  private static func sizes(
+    _ scanner: inout JSONScanner, atMost limit: Int, _ what: String, _ place: FilePlace
+  ) throws -> [Int] {
+    var result: [Int] = []
+    try scanner.array { scanner in
+      guard result.count < limit else { throw place.malformed("at most \(limit) \(what)", got: "more") }
+      result.append(try scanner.size())
+    }
+    return result
+  }
+
+  /// Checks that the tensors lie end to end and fill the data, so that no byte has two meanings or none.
+  private static func checkLayout(_ entries: [Entry], dataLength: Int, _ place: FilePlace) throws {
+    var end = 0
+    for entry in entries.sorted(by: { ($0.begin, $0.end) < ($1.begin, $1.end) }) {
+      guard entry.begin == end else {
+        let finding = entry.begin < end ? "an overlap" : "a gap"
+        throw place.inside(entry.name).malformed(
+          "data that begins at byte \(end), where the tensor before ends",
+          got: "\(finding), at byte \(entry.begin)")
+      }
+      end = entry.end
+    }
+    guard end == dataLength else {
+      throw place.malformed("\(end) bytes of data, as the header says", got: "\(dataLength)")
+    }
+  }
+}
+
+extension DType {
+  /// The name of the type in safetensors headers.
+  var safetensorsName: String {
+    switch self {
+    case .float32: "F32"
+    case .float64: "F64"
+    case .float16: "F16"
+    case .bfloat16: "BF16"
+    case .int8: "I8"
+    case .uint8: "U8"
+    case .int32: "I32"
+    case .int64: "I64"
+    case .bool: "BOOL"
+    }
+  }
+
+  /// The type with this name in safetensors headers.
+  init?(safetensorsName name: String) {
+    guard let dtype = DType.allCases.first(where: { $0.safetensorsName == name }) else { return nil }
+    self = dtype
+  }
+}
