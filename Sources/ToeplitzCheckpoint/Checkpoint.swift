@@ -49,7 +49,8 @@ public struct Checkpoint: Sendable {
       self = try NumPy.readArchive(contentsOf: path)
     } else {
       throw ToeplitzError(
-        .file, path.oneLine, expected: "a file name that ends in .safetensors, .safetensors.index.json or .npz",
+        .file, FilePlace(file: path).file,
+        expected: "a file name that ends in .safetensors, .safetensors.index.json or .npz",
         got: "another name")
     }
   }
@@ -67,7 +68,8 @@ public struct Checkpoint: Sendable {
     guard !path.isEmpty else { return all.keys.sorted() }
     let prefix = Array("\(path).".utf8)
     return all.keys.compactMap { name in
-      name.utf8.starts(with: prefix) ? String(decoding: name.utf8.dropFirst(prefix.count), as: UTF8.self) : nil
+      name.utf8.starts(with: prefix)
+        ? String(decoding: name.utf8.dropFirst(prefix.count), as: UTF8.self) : nil
     }.sorted()
   }
 
@@ -92,7 +94,7 @@ public struct Checkpoint: Sendable {
     let near = NameSearch.names(near: full, in: all.keys)
     let hint = near.isEmpty ? "" : "; similar names: " + near.map(\.oneLine).joined(separator: ", ")
     throw ToeplitzError(
-      .checkpoint, source.oneLine, expected: "a tensor of this name",
+      .checkpoint, FilePlace(file: source).file, expected: "a tensor of this name",
       got: "none among \(all.count)" + hint, path: full.oneLine)
   }
 
@@ -104,7 +106,7 @@ public struct Checkpoint: Sendable {
     let tensor = try tensor(name)
     guard tensor.shape == shape else {
       throw ToeplitzError(
-        .checkpoint, source.oneLine, expected: "shape \(shape)", got: "shape \(tensor.shape)",
+        .checkpoint, FilePlace(file: source).file, expected: "shape \(shape)", got: "shape \(tensor.shape)",
         path: fullName(name).oneLine)
     }
     return tensor

@@ -11,7 +11,7 @@ struct FilePlace: Sendable {
   /// The tensor or entry, on one line; empty for the file as a whole.
   private(set) var entry = ""
 
-  init(file: String) { self.file = file.oneLine }
+  init(file: String) { self.file = file.onOneLine(atMost: 4096) }
 
   /// The same file at the tensor or entry `name`.
   func inside(_ name: String) -> FilePlace {
@@ -33,12 +33,15 @@ struct FilePlace: Sendable {
 
 extension String {
   /// The text without anything that breaks a log line, cut after 200 characters.
+  var oneLine: String { onOneLine(atMost: 200) }
+
+  /// The text without anything that breaks a log line, cut after `limit` characters.
   ///
   /// Names come out of files, so they may hold line breaks, terminal controls or megabytes.
-  var oneLine: String {
+  func onOneLine(atMost limit: Int) -> String {
     var result = ""
     for (index, scalar) in unicodeScalars.enumerated() {
-      if index == 200 { return result + "…" }
+      if index == limit { return result + "…" }
       switch scalar.properties.generalCategory {
       case .control, .format, .lineSeparator, .paragraphSeparator, .unassigned:
         result += "\\u{" + String(scalar.value, radix: 16) + "}"

@@ -65,7 +65,9 @@ struct Inflate {
 
   private mutating func symbol(_ code: HuffmanCode) throws -> Int {
     if bitCount < HuffmanCode.maximumLength { refill() }
-    guard let (symbol, length) = code.decode(bits) else { throw malformed("a bit pattern with a code", "another") }
+    guard let (symbol, length) = code.decode(bits) else {
+      throw malformed("a bit pattern with a code", "another")
+    }
     try drop(length)
     return symbol
   }
@@ -204,8 +206,9 @@ struct Inflate {
 /// A canonical Huffman code (RFC 1951, 3.2.2).
 struct HuffmanCode {
   static let maximumLength = 15
-  /// Codes up to this length are found in one look-up. A table for all 15 bits would cost more to fill than
-  /// short blocks take to decode.
+  /// Codes up to this length are found in one look-up.
+  ///
+  /// A table for all 15 bits would cost more to fill than short blocks take to decode.
   private static let quickLength = 9
 
   /// For each value of the next bits, the symbol times 16 plus its length; 0 for longer codes.

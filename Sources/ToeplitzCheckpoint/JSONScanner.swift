@@ -54,7 +54,8 @@ struct JSONScanner {
       let (tens, over) = value.multipliedReportingOverflow(by: 10)
       let (sum, carry) = tens.addingReportingOverflow(digit)
       guard !over, !carry else {
-        throw place.malformed("numbers of at most \(Int.max) in the JSON text", got: "a larger one at byte \(start)")
+        throw place.malformed(
+          "numbers of at most \(Int.max) in the JSON text", got: "a larger one at byte \(start)")
       }
       // A number has no leading zeros.
       guard digits == 0 || value > 0 else { throw unexpected("a number without leading zeros") }

@@ -90,7 +90,9 @@ public enum NumPy {
         throw inner.malformed("entries whose names end in \(fileSuffix)", got: entry.name.quoted)
       }
       let name = String(entry.name.dropLast(fileSuffix.count))
-      guard tensors[name] == nil else { throw inner.malformed("names that occur once", got: "this one twice") }
+      guard tensors[name] == nil else {
+        throw inner.malformed("names that occur once", got: "this one twice")
+      }
       let contents = try archive.contents(of: entry)
       tensors[name] = try withExtendedLifetime(contents) {
         try decode(contents.bytes, owner: contents.storage, inner)

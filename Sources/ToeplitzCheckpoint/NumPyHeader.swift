@@ -239,7 +239,8 @@ private struct PythonScanner {
       let (tens, over) = value.multipliedReportingOverflow(by: 10)
       let (sum, carry) = tens.addingReportingOverflow(Int(byte) - 48)
       guard !over, !carry else {
-        throw place.malformed("sizes of at most \(Int.max)", got: "a larger one at byte \(start) of the header")
+        throw place.malformed(
+          "sizes of at most \(Int.max)", got: "a larger one at byte \(start) of the header")
       }
       value = sum
       position += 1

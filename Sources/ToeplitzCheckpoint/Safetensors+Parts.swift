@@ -44,9 +44,10 @@ extension Safetensors {
       var map: [String: [String]] = [:]
       try scanner.object { scanner, name in
         let file = try scanner.string()
-        let isPlain = !file.isEmpty && !file.utf8.contains { $0 == 0 || $0 == 0x2F || $0 == 0x5C }
+        let isPlain = !file.isEmpty && !file.utf8.contains { $0 < 0x20 || $0 == 0x2F || $0 == 0x5C }
         guard isPlain, !file.contains("..") else {
-          throw place.inside(name).malformed("a file name without separators and '..'", got: file.quoted)
+          throw place.inside(name).malformed(
+            "a file name without separators, controls and '..'", got: file.quoted)
         }
         map[file, default: []].append(name)
       }

@@ -134,7 +134,8 @@ public enum Safetensors {
       guard entry.begin == end else {
         let finding = entry.begin < end ? "an overlap" : "a gap"
         throw place.inside(entry.name).malformed(
-          "data that begins at byte \(end), where the tensor before ends", got: "\(finding), at byte \(entry.begin)")
+          "data that begins at byte \(end), where the tensor before ends",
+          got: "\(finding), at byte \(entry.begin)")
       }
       end = entry.end
     }

@@ -42,7 +42,8 @@ struct ZipArchive {
       entries.append(try Self.centralEntry(&reader, place))
     }
     guard reader.remaining == 0 else {
-      throw place.malformed("a directory of \(directory.count) entries", got: "\(reader.remaining) bytes more")
+      throw place.malformed(
+        "a directory of \(directory.count) entries", got: "\(reader.remaining) bytes more")
     }
     for index in entries.indices {
       entries[index].data = try Self.dataRange(
@@ -127,7 +128,9 @@ struct ZipArchive {
     let place = place.inside(name)
     let extra = try reader.take(extraLength, "extra field")
     _ = try reader.take(commentLength, "comment")
-    guard entry.flags & 0x2041 == 0 else { throw place.malformed("an entry without encryption", got: "one with") }
+    guard entry.flags & 0x2041 == 0 else {
+      throw place.malformed("an entry without encryption", got: "one with")
+    }
     guard entry.method == 0 || entry.method == 8 else {
       throw place.malformed("method 0 (stored) or 8 (deflate)", got: "\(entry.method)")
     }
