@@ -91,21 +91,22 @@ struct ConvolutionEngine {
     let section = packed.sections[0][index]
     let pairs = batch * stencil.groups
     let pool = ThreadPool.shared
-    let wanted = max(1, 4 * pool.threadCount / pairs)
-    let tiling = ConvolutionTiling(
-      stencil: stencil, group: group, outputSize: output.size, blockRows: section.blockRows,
-      blocks: section.blocks, table: table.pointee, elementSize: elementSize, wantedTiles: wanted)
+    let schedule = ConvolutionSchedule(
+      stencil: stencil, group: group, section: section, outputSize: output.size, pairs: pairs,
+      threads: pool.threadCount, table: table.pointee, elementSize: elementSize)
+    let tiling = schedule.tiling
     guard tiling.tiles > 0 else { return }
     guard tiling.panelChannel < Int(Int32.max) / 2 else {
       throw ToeplitzError(
         .memory, name, expected: "taps that lie within \(Int32.max / 2) positions of each other",
         got: "a window of \(tiling.panelChannel) positions")
     }
-    // Too few tiles for the threads: cut the rows as well; each part packs the panel again.
-    let splits = tiling.tiles >= wanted ? 1 : max(1, min(section.blocks / 2, (wanted + tiling.tiles - 1) / tiling.tiles))
-    let task = TileTask(engine: self, group: group, groupIndex: index, tiling: tiling, blocks: section.blocks, splits: splits)
-    let units = pairs * tiling.tiles * splits
-    let work = Double(tiling.count.reduce(1, *)) * Double(section.rows * stencil.channels * group.tapCount) * Double(pairs)
+    let task = TileTask(
+      engine: self, group: group, groupIndex: index, tiling: tiling, blocks: section.blocks, splits: schedule.splits)
+    let units = pairs * tiling.tiles * schedule.splits
+    let work =
+      Double(tiling.count.reduce(1, *)) * Double(section.rows * stencil.channels * group.tapCount) * Double(pairs)
+    // Small units are handed out several at a time; work of a few microseconds stays on this thread.
     let items = work < 100_000 ? 1 : min(units, max(8 * pool.threadCount, Int(work / 20_000_000)))
     let threads = items == 1 ? 1 : pool.threadCount
     let scratchBytes = task.scratchBytes

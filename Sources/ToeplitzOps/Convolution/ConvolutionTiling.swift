@@ -36,71 +36,37 @@ struct ConvolutionTiling {
   var tilesWide: Int { (count[2] + tileWidth - 1) / tileWidth }
   var tiles: Int { count[0] * tilesHigh * tilesWide }
 
-  /// The budgets behind the blocking, in bytes.
-  private static let firstLevel = 24 * 1024
-  private static let secondLevel = 256 * 1024
-
   /// - Parameters:
-  ///   - outputSize: output positions on d, h, w.
-  ///   - blocks: row blocks of the section; a tile keeps partial sums for all of them.
+  ///   - positions: what the row group's outputs are.
+  ///   - columns: about how many columns a tile should have.
   init(
-    stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], blockRows: Int, blocks: Int,
-    table: tz_conv_table, elementSize: Int, wantedTiles: Int
+    stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, blockRows: Int, columns: Int,
+    table: tz_conv_table, elementSize: Int
   ) {
     lanes = Int(table.lanes)
-    vectors = Int(blockRows == 8 ? table.max_vectors8 : blockRows == 4 ? table.max_vectors4 : table.max_vectors1)
-    // Positions whose output m * outStep + phase - outShift lies inside, for some phase.
-    var first = [0, 0, 0]
-    var count = [0, 0, 0]
-    var phases: [[Int32]] = []
-    var lowest: [Int] = []
-    var span: [Int] = []
-    for axis in 0..<3 {
-      let (step, shift) = (stencil.outStep[axis], stencil.outShift[axis])
-      let own = group.axes[axis].phases
-      first[axis] = ceilDivide(shift - (own.last ?? 0), step)
-      count[axis] = max(0, floorDivide(outputSize[axis] - 1 + shift - (own.first ?? 0), step) + 1 - first[axis])
-      let inputStep = stencil.step[axis]
-      let wholes = group.axes[axis].offsets.map { floorDivide($0, inputStep) }
-      let used = Set(group.axes[axis].offsets.map { Int32($0 - floorDivide($0, inputStep) * inputStep) })
-      phases.append(used.isEmpty ? [0] : used.sorted())
-      lowest.append(wholes.min() ?? 0)
-      span.append((wholes.max() ?? 0) - (wholes.min() ?? 0))
-    }
-    self.first = first
-    self.count = count
-    self.phases = phases
-    self.lowest = lowest
-    let chunk = vectors * lanes
-    let phaseCount = phases.reduce(1) { $0 * $1.count }
-    // Columns of a tile: as many as keep the partial sums of all its blocks in the second-level cache, but no more
-    // than leaves every thread some tiles.
-    let budget = max(1, Self.secondLevel / (max(1, blocks) * blockRows * chunk * elementSize)) * chunk
-    let rowPanel = max(1, Self.secondLevel / (elementSize * stencil.channels * phaseCount * (span[0] + 1)))
-    let positions = count[0] * count[1] * count[2]
-    let share = max(chunk, positions / max(1, wantedTiles))
-    let columns = max(chunk, min(min(budget, rowPanel), share))
-    if count[1] > 1, count[2] <= columns || count[2] <= 4 * chunk {
-      tileWidth = max(1, count[2])
-      tileHeight = min(count[1], max(1, columns / max(1, count[2] + span[2])))
-    } else {
-      tileHeight = 1
-      // Whole kernel widths, evenly spread, so that no tile ends in a stump.
-      let tiles = max(1, (count[2] + columns - 1) / columns)
-      let each = (count[2] + tiles - 1) / tiles
-      tileWidth = max(1, (each + chunk - 1) / chunk * chunk)
-    }
+    vectors = Self.vectors(blockRows, table)
+    first = positions.first
+    count = positions.count
+    phases = positions.phases
+    lowest = positions.lowest
+    let span = positions.span
+    (tileHeight, tileWidth) = positions.tileSize(columns: columns, chunk: vectors * lanes)
     let width = tileHeight > 1 ? tileWidth : (tileWidth + lanes - 1) / lanes * lanes
     pitch = width + span[2]
     panelCount = [span[0] + 1, tileHeight + span[1], pitch]
-    let channel = phaseCount * panelCount[0] * panelCount[1] * pitch
+    let channel = positions.phaseCount * panelCount[0] * panelCount[1] * pitch
     // An odd number of cache lines between channels, so that they do not fall on the same cache sets.
     let line = 64 / elementSize
     let lines = (channel + line - 1) / line
     panelChannel = (lines % 2 == 0 ? lines + 1 : lines) * line
     tapOffsets = Self.tapOffsets(stencil, group, phases, lowest, panelCount)
     channelBlock = Self.channelBlock(
-      stencil: stencil, group: group, phaseCount: phaseCount, span: span, chunk: chunk, elementSize: elementSize)
+      stencil: stencil, group: group, positions: positions, chunk: vectors * lanes, elementSize: elementSize)
+  }
+
+  /// Most vectors of a kernel call.
+  static func vectors(_ blockRows: Int, _ table: tz_conv_table) -> Int {
+    Int(blockRows == 8 ? table.max_vectors8 : blockRows == 4 ? table.max_vectors4 : table.max_vectors1)
   }
 
   private static func tapOffsets(
@@ -125,15 +91,73 @@ struct ConvolutionTiling {
     }
   }
 
+  /// The window of one kernel call should fit the first-level cache.
+  private static let firstLevel = 24 * 1024
+
   /// Channels whose window of one kernel call fits the first-level cache, without cutting the sum into pieces so
   /// small that saving and loading them shows.
   private static func channelBlock(
-    stencil: ConvolutionStencil, group: RowGroup, phaseCount: Int, span: [Int], chunk: Int, elementSize: Int
+    stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, chunk: Int, elementSize: Int
   ) -> Int {
-    let rows = (span[0] + 1) * (span[1] + 1) * phaseCount
-    let window = min(rows, max(1, group.tapCount)) * (chunk + span[2] + 64 / elementSize) * elementSize
+    let rows = (positions.span[0] + 1) * (positions.span[1] + 1) * positions.phaseCount
+    let line = 64 / elementSize
+    let window = min(rows, max(1, group.tapCount)) * (chunk + min(positions.span[2], chunk) + line) * elementSize
     var block = max(8, firstLevel / window)
     block = max(block, (96 + group.tapCount - 1) / max(1, group.tapCount))
     return block * 4 >= stencil.channels * 3 ? stencil.channels : block
+  }
+}
+
+/// The output positions of a row group and the reach of its taps, before they are cut into tiles.
+struct PositionGrid {
+  /// First position and number of positions on d, h, w.
+  let first: [Int]
+  let count: [Int]
+  /// Input phases that taps read, on d, h, w.
+  let phases: [[Int32]]
+  /// Smallest whole-step offset of any tap, and the distance to the largest.
+  let lowest: [Int]
+  let span: [Int]
+
+  /// Input phases of all axes together.
+  var phaseCount: Int { phases.reduce(1) { $0 * $1.count } }
+  /// All positions.
+  var total: Int { count[0] * count[1] * count[2] }
+
+  /// Positions whose output `m × outStep + phase − outShift` lies inside `outputSize`, for some phase.
+  init(stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int]) {
+    var first = [0, 0, 0]
+    var count = [0, 0, 0]
+    var phases: [[Int32]] = []
+    var lowest = [0, 0, 0]
+    var span = [0, 0, 0]
+    for axis in 0..<3 {
+      let (step, shift) = (stencil.outStep[axis], stencil.outShift[axis])
+      let own = group.axes[axis].phases
+      first[axis] = ceilDivide(shift - (own.last ?? 0), step)
+      count[axis] = max(0, floorDivide(outputSize[axis] - 1 + shift - (own.first ?? 0), step) + 1 - first[axis])
+      let inputStep = stencil.step[axis]
+      let wholes = group.axes[axis].offsets.map { floorDivide($0, inputStep) }
+      let used = Set(group.axes[axis].offsets.map { Int32($0 - floorDivide($0, inputStep) * inputStep) })
+      phases.append(used.isEmpty ? [0] : used.sorted())
+      lowest[axis] = wholes.min() ?? 0
+      span[axis] = (wholes.max() ?? 0) - lowest[axis]
+    }
+    (self.first, self.count, self.phases, self.lowest, self.span) = (first, count, phases, lowest, span)
+  }
+
+  /// Rows and columns of tiles of about `columns` columns, all about equally large.
+  ///
+  /// Where rows are short a tile takes several whole ones; else it is a piece of one row, whole kernel widths long.
+  func tileSize(columns: Int, chunk: Int) -> (height: Int, width: Int) {
+    if count[1] > 1, count[2] <= columns || count[2] <= 4 * chunk {
+      let width = max(1, count[2])
+      let most = max(1, (columns + span[2]) / (width + span[2]))
+      let tiles = max(1, (count[1] + most - 1) / most)
+      return ((max(1, count[1]) + tiles - 1) / tiles, width)
+    }
+    let tiles = max(1, (count[2] + columns - 1) / columns)
+    let each = (count[2] + tiles - 1) / tiles
+    return (1, max(1, (each + chunk - 1) / chunk * chunk))
   }
 }
