@@ -67,10 +67,10 @@ public enum NumPy {
       for (name, tensor) in tensors.sorted(by: { $0.key < $1.key }) {
         let header = try NumPyHeader.bytes(for: tensor, place.inside(name))
         try header.withUnsafeBytes { header in
-          try tensor.withBytes { try archive.add(name + fileSuffix, [header, $0], to: &file) }
+          try tensor.withBytes { try archive.add(name + fileSuffix, [header, $0], to: file) }
         }
       }
-      try archive.finish(&file)
+      try archive.finish(file)
     }
   }
 

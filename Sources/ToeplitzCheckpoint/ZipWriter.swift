@@ -21,7 +21,7 @@ struct ZipWriter {
   }
 
   /// Appends an entry whose contents are `parts`, one after another.
-  mutating func add(_ name: String, _ parts: [UnsafeRawBufferPointer], to file: inout AtomicFile) throws {
+  mutating func add(_ name: String, _ parts: [UnsafeRawBufferPointer], to file: AtomicFile) throws {
     let nameBytes = Array(name.utf8)
     guard nameBytes.count <= 0xFFFF else {
       throw place.inside(name).refused("a name of at most 65535 bytes", got: "\(nameBytes.count)")
@@ -66,7 +66,7 @@ struct ZipWriter {
   }
 
   /// Appends the central directory and the end records.
-  func finish(_ file: inout AtomicFile) throws {
+  func finish(_ file: AtomicFile) throws {
     let offset = file.count
     var end: [UInt8] = []
     let isLarge = offset >= large || directory.count >= large || count >= 0xFFFF

@@ -38,9 +38,9 @@ import ToeplitzTensor
       try AtomicFile.write(to: path) { file in
         var archive = ZipWriter(FilePlace(file: path), large: 100)
         try header.withUnsafeBytes { header in
-          try tensor.withBytes { try archive.add("t.npy", [header, $0], to: &file) }
+          try tensor.withBytes { try archive.add("t.npy", [header, $0], to: file) }
         }
-        try archive.finish(&file)
+        try archive.finish(file)
       }
       return try readFile(path)
     }

@@ -180,10 +180,10 @@ import ToeplitzTensor
         for (index, tensor) in tensors.enumerated() {
           let header = try NumPyHeader.bytes(for: tensor, place)
           try header.withUnsafeBytes { header in
-            try tensor.withBytes { try archive.add("t\(index).npy", [header, $0], to: &file) }
+            try tensor.withBytes { try archive.add("t\(index).npy", [header, $0], to: file) }
           }
         }
-        try archive.finish(&file)
+        try archive.finish(file)
       }
       let read = try NumPy.readArchive(contentsOf: path)
       for (index, tensor) in tensors.enumerated() { try read.tensor("t\(index)").expectSame(as: tensor) }
@@ -195,8 +195,8 @@ import ToeplitzTensor
       let path = directory + "/many.zip"
       try AtomicFile.write(to: path) { file in
         var archive = ZipWriter(FilePlace(file: path))
-        for index in 0..<65540 { try archive.add("\(index)", [], to: &file) }
-        try archive.finish(&file)
+        for index in 0..<65540 { try archive.add("\(index)", [], to: file) }
+        try archive.finish(file)
       }
       let file = try MappedFile(path: path)
       let archive = try ZipArchive(file.bytes, FilePlace(file: path))

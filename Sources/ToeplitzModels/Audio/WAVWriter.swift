@@ -67,7 +67,7 @@ public final class WAVWriter {
     self.encoding = encoding
     self.maximumFileSize = maximumFileSize
     file = try AtomicFile(path: path)
-    try file.append(header())
+    try file.write(header())
   }
 
   /// Appends frames; the samples of one frame follow one another, channel by channel.
@@ -95,7 +95,7 @@ public final class WAVWriter {
     }
     let blockSize = 1 << 14
     for start in stride(from: 0, to: interleaved.count, by: blockSize) {
-      try file.append(encode(interleaved[start..<min(start + blockSize, interleaved.count)]))
+      try file.write(encode(interleaved[start..<min(start + blockSize, interleaved.count)]))
     }
     frameCount += frames
   }

@@ -1,0 +1,158 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// An output file that appears under its name only when it is complete.
+///
+/// The bytes go to a file of another name in the same directory, which ``commit()`` renames: a reader sees the old file
+/// or the new one, never half of it, and mappings of the old file stay valid. Whoever lets go of the object before
+/// that leaves nothing behind.
+package final class AtomicFile {
+  private let path: String
+  private let target: String
+  private let aside: String
+  private let mode: mode_t?
+  private var descriptor: Int32
+  private var buffer: [UInt8] = []
+  private var flushed = 0
+  private static let bufferSize = 1 << 16
+
+  /// Bytes written so far.
+  package var count: Int { flushed + buffer.count }
+  /// Whether bytes can still be written.
+  package var isOpen: Bool { descriptor >= 0 }
+
+  /// Creates the file aside.
+  ///
+  /// A symbolic link is followed; permissions of a replaced file are kept.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `file` with the path and the system's reason, or if `path` is something other
+  ///   than a regular file.
+  package init(path: String) throws {
+    self.path = path
+    let (target, mode) = try Self.destination(path)
+    self.target = target
+    self.mode = mode
+    let directory = target.lastIndex(of: "/").map { String(target[...$0]) } ?? ""
+    var random = SystemRandomNumberGenerator()
+    aside = directory + ".toeplitz-" + String(random.next(), radix: 16) + ".tmp"
+    descriptor = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
+    guard descriptor >= 0 else { throw Self.failure(path) }
+  }
+
+  deinit { cancel() }
+
+  /// Creates or replaces the file at `path` with what `body` writes.
+  ///
+  /// - Throws: As ``init(path:)`` and ``commit()``, or what `body` throws.
+  package static func write(to path: String, _ body: (AtomicFile) throws -> Void) throws {
+    let file = try AtomicFile(path: path)
+    do {
+      try body(file)
+      try file.commit()
+    } catch {
+      file.cancel()
+      throw error
+    }
+  }
+
+  /// Appends `bytes`.
+  package func write(_ bytes: UnsafeRawBufferPointer) throws {
+    if buffer.count + bytes.count < Self.bufferSize {
+      buffer.append(contentsOf: bytes)
+    } else {
+      try flush()
+      try put(bytes, at: flushed)
+      flushed += bytes.count
+    }
+  }
+
+  /// Appends `bytes`.
+  package func write(_ bytes: [UInt8]) throws { try bytes.withUnsafeBytes { try write($0) } }
+
+  /// Appends `text` in UTF-8.
+  package func write(_ text: String) throws { try write(Array(text.utf8)) }
+
+  /// Replaces bytes at `offset`, which have been written before.
+  package func overwrite(_ bytes: [UInt8], at offset: Int) throws {
+    try flush()
+    try bytes.withUnsafeBytes { try put($0, at: offset) }
+  }
+
+  /// Gives the complete file its name.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `file` with the system's reason; the file aside is removed then.
+  package func commit() throws {
+    try flush()
+    if let mode { _ = fchmod(descriptor, mode) }
+    // Without this a crash of the machine soon after could leave an empty file under the final name.
+    guard fsync(descriptor) == 0, rename(aside, target) == 0 else {
+      let error = Self.failure(path)
+      cancel()
+      throw error
+    }
+    close(descriptor)
+    descriptor = -1
+  }
+
+  /// Removes the file aside; harmless after ``commit()``.
+  package func cancel() {
+    guard isOpen else { return }
+    close(descriptor)
+    descriptor = -1
+    unlink(aside)
+  }
+
+  private func flush() throws {
+    try buffer.withUnsafeBytes { try put($0, at: flushed) }
+    flushed += buffer.count
+    buffer.removeAll(keepingCapacity: true)
+  }
+
+  private func put(_ bytes: UnsafeRawBufferPointer, at offset: Int) throws {
+    guard let base = bytes.baseAddress else { return }
+    var done = 0
+    while done < bytes.count {
+      // Not all systems take more than 2 GiB in one call.
+      let written = pwrite(descriptor, base + done, min(bytes.count - done, 1 << 30), off_t(offset + done))
+      if written < 0, errno == EINTR { continue }
+      guard written > 0 else { throw Self.failure(path) }
+      done += written
+    }
+  }
+
+  /// The file that is really meant, and the permissions it has if it exists.
+  private static func destination(_ path: String) throws -> (target: String, mode: mode_t?) {
+    func refuse(_ got: String) -> ToeplitzError {
+      ToeplitzError(.file, path, expected: "a path that a file can be written to", got: got)
+    }
+    guard !path.isEmpty, !path.hasSuffix("/"), !path.utf8.contains(0) else {
+      throw refuse("a path without a file name or with a zero byte")
+    }
+    var status = stat()
+    guard lstat(path, &status) == 0 else {
+      guard errno == ENOENT else { throw failure(path) }
+      return (path, nil)
+    }
+    var target = path
+    if status.st_mode & S_IFMT == S_IFLNK {
+      guard let resolved = realpath(path, nil) else { throw failure(path) }
+      defer { free(resolved) }
+      target = String(cString: resolved)
+      guard stat(target, &status) == 0 else { throw failure(path) }
+    }
+    // Renaming over a device such as /dev/null would replace the device itself.
+    guard status.st_mode & S_IFMT == S_IFREG else { throw refuse("something that is not a regular file") }
+    return (target, status.st_mode & 0o777)
+  }
+
+  /// An error with the reason of the system call that just failed.
+  private static func failure(_ path: String) -> ToeplitzError {
+    ToeplitzError(
+      .file, path, expected: "a path that a file can be written to", got: String(cString: strerror(errno)))
+  }
+}
