@@ -56,7 +56,7 @@ let layers: [Layer] = [
   Layer(kind: .test, name: "ToeplitzModelsTests", uses: ["ToeplitzModels", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzCommandTests",
-    uses: ["ToeplitzCommand", "ToeplitzModels", "ToeplitzTestSupport"]),
+    uses: ["ToeplitzCommand", "Toeplitz", "ToeplitzModels", "ToeplitzTestSupport"]),
 ]
 
 func target(_ layer: Layer) -> Target {

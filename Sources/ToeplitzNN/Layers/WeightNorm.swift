@@ -27,3 +27,16 @@ extension WeightedLayer {
     return self
   }
 }
+
+extension Module {
+  /// Multiplies direction and length out in all layers inside.
+  ///
+  /// - Returns: This module, whose state dictionary has plain weights from now on.
+  @discardableResult
+  public func removeAllWeightNorm() throws -> Self {
+    for (_, module) in namedModules() {
+      if let layer = module as? any WeightedLayer { try layer.removeWeightNorm() }
+    }
+    return self
+  }
+}

@@ -1,0 +1,142 @@
+import Foundation
+import Testing
+import ToeplitzCheckpoint
+import ToeplitzNN
+import ToeplitzTensor
+import ToeplitzTestSupport
+
+@testable import ToeplitzModels
+@testable import ToeplitzOps
+
+/// The bundled checkpoint against values that PyTorch computed in double precision.
+@Suite struct VocoderTests {
+  private func vocoder() throws -> Vocoder {
+    try Vocoder(configuration: Fixtures.bundled("config.json"), weights: Fixtures.bundled("generator.safetensors"))
+  }
+
+  @Test func melOfTheRecordingIsTheGoldenMel() throws {
+    let golden = try NumPy.read(contentsOf: Fixtures.path("vocoder/mel.npy"))
+    let samples = try WAVFile(path: Fixtures.bundled("speech.wav")).readMono()
+    let distance = try vocoder().mel(samples).distance(to: golden)
+    print("mel: \(distance)")
+    #expect(distance.absolute < 1e-4)
+  }
+
+  @Test(arguments: InstructionSet.available)
+  func generatorGivesTheGoldenOutput(isa: InstructionSet) throws {
+    let mel = try NumPy.read(contentsOf: Fixtures.path("vocoder/mel.npy"))
+    let golden = try NumPy.read(contentsOf: Fixtures.path("vocoder/vocoded.npy"))
+    let model = try vocoder()
+    let output = try InstructionSet.$override.withValue(isa) { try model.generator(mel) }
+    let distance = try output.distance(to: golden)
+    print("generator on \(isa): \(distance)")
+    #expect(distance.absolute < 1e-4)
+    #expect(distance.sameSpecials)
+  }
+
+  @Test func everyStageGivesTheGoldenIntermediate() throws {
+    let golden = try Safetensors.read(contentsOf: Fixtures.path("vocoder/intermediate.safetensors"))
+    let model = try vocoder().generator
+    var x = try model.convPre(golden.tensor("mel"))
+    #expect(try x.distance(to: golden.tensor("conv_pre")).absolute < 1e-4)
+    for stage in 0..<3 {
+      x = try model.ups[stage](x.leakyReLU(negativeSlope: 0.1))
+      #expect(try x.distance(to: golden.tensor("ups.\(stage)")).absolute < 1e-4)
+      var sum: Tensor?
+      for kind in 0..<3 {
+        sum = try model.resblocks[stage * 3 + kind](x, adding: sum, scale: kind == 2 ? 1.0 / 3 : 1)
+      }
+      x = try #require(sum)
+      #expect(try x.distance(to: golden.tensor("stage.\(stage)")).absolute < 1e-4)
+    }
+    #expect(try model(golden.tensor("mel")).distance(to: golden.tensor("output")).absolute < 1e-4)
+  }
+
+  @Test(arguments: [1, 7, 64, 100_000])
+  func windowsDoNotChangeABit(windowFrames: Int) throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    // A short piece, at another rate and with two channels, so that every part of the chain is cut into windows.
+    let speech = try WAVFile(path: Fixtures.bundled("speech.wav")).readMono(frames: 20_000..<36_000)
+    let recording = folder.appending(path: "in.wav").path
+    let input = try WAVWriter(path: recording, sampleRate: 32_000, channelCount: 2, encoding: .float32)
+    try input.append(planar: [speech, speech.map { -0.5 * $0 }])
+    try input.finish()
+    func run(_ frames: Int) throws -> [Float] {
+      let model = try vocoder()
+      model.windowFrames = frames
+      let path = folder.appending(path: "\(frames).wav").path
+      let output = try WAVWriter(path: path, sampleRate: model.sampleRate, encoding: .float32)
+      let count = try model.resynthesize(WAVFile(path: recording), to: output)
+      let samples = try WAVFile(path: path).readMono()
+      #expect(samples.count == count)
+      return samples
+    }
+    let whole = try run(512)
+    #expect(whole.count == 43 * 256)
+    #expect(try run(windowFrames) == whole)
+  }
+
+  @Test func contextIsExactlyWhatSamplesDependOn() throws {
+    // Changing one frame changes samples as far as the context reaches, and no further.
+    let model = try vocoder().generator
+    let context = model.contextFrames
+    let frames = 2 * context + 9
+    let mel = try Generator(seed: 3).normal([1, 80, frames])
+    var changed = mel
+    let middle = context + 4
+    try changed.withMutableElements(Float.self) { elements in
+      for band in 0..<80 { elements[band * frames + middle] += 3 }
+    }
+    let difference = try (model(mel) - model(changed)).absoluteValue().scalars(Float.self)
+    let touched = difference.indices.filter { difference[$0] > 0 }
+    let first = try #require(touched.first)
+    let last = try #require(touched.last)
+    #expect(first / 256 >= middle - context && last / 256 <= middle + context)
+    // The bound is not idle: three frames less would be wrong.
+    #expect(first / 256 < middle - context + 3)
+  }
+
+  @Test func randomConfigurationsBuildAndRun() throws {
+    for (resblock, rates, kernels) in [("1", [4, 2], [8, 4]), ("2", [3, 5], [7, 9])] {
+      let hop = rates.reduce(1, *)
+      let text = """
+        {"resblock": "\(resblock)", "upsample_rates": \(rates), "upsample_kernel_sizes": \(kernels),
+         "upsample_initial_channel": 32, "resblock_kernel_sizes": [3, 5], "resblock_dilation_sizes": [[1, 3], [1, 2]],
+         "num_mels": 20, "n_fft": 128, "hop_size": \(hop), "win_size": 64, "sampling_rate": 8000, "fmin": 0,
+         "fmax": null, "unknown_entry": {"x": 1}}
+        """
+      let folder = try Fixtures.temporaryFolder()
+      defer { try? FileManager.default.removeItem(at: folder) }
+      let path = folder.appending(path: "config.json")
+      try Data(text.utf8).write(to: path)
+      let model = try HiFiGANGenerator(HiFiGANConfiguration(contentsOf: path.path), generator: Generator(seed: 1))
+      let y = try model(Generator(seed: 2).normal([2, 20, 11]))
+      #expect(y.shape == [2, 1, 11 * hop])
+      #expect(try model.outputLength(for: 11) == 11 * hop)
+      #expect(model.inputLengths(for: 11 * hop) == 11..<12)
+      #expect(model.stateDictionary()["resblocks.0.\(resblock == "1" ? "convs1" : "convs").1.weight_g"] != nil)
+    }
+  }
+
+  @Test(arguments: [
+    ("{", "JSON"), ("[]", "another type"), ("{\"resblock\": \"2\"}", "no entry"),
+    ("RATES", "upsample_rates"), ("HUGE", "upsample_initial_channel"), ("HOP", "hop_size"), ("KIND", "resblock"),
+  ])
+  func badConfigurationsAreRefused(text: String, mention: String) throws {
+    var json = try String(contentsOfFile: Fixtures.bundled("config.json"), encoding: .utf8)
+    switch text {
+    case "RATES": json = json.replacing("\"upsample_kernel_sizes\": [", with: "\"upsample_kernel_sizes\": [3,")
+    case "HUGE": json = json.replacing("256,\n \"resblock_kernel", with: "4611686018427387904,\n \"resblock_kernel")
+    case "HOP": json = json.replacing("\"hop_size\": 256", with: "\"hop_size\": 255")
+    case "KIND": json = json.replacing("\"resblock\": \"2\"", with: "\"resblock\": \"3\"")
+    default: json = text
+    }
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appending(path: "config.json")
+    try Data(json.utf8).write(to: path)
+    let error = #expect(throws: ToeplitzError.self) { try HiFiGANConfiguration(contentsOf: path.path) }
+    #expect(error?.description.contains(mention) == true, "\(error?.description ?? "no error")")
+  }
+}
