@@ -11,7 +11,7 @@ import ToeplitzTensor
 /// final class Encoder: Module, UnaryLayer {
 ///   let conv1: Conv1d
 ///   let act = ReLU()
-///   override init() throws { conv1 = try Conv1d(inChannels: 1, outChannels: 16, kernelSize: 3) }
+///   init(channels: Int) throws { conv1 = try Conv1d(inChannels: 1, outChannels: channels, kernelSize: 3) }
 ///   func forward(_ x: Tensor) throws -> Tensor { try act(conv1(x)) }
 /// }
 /// ```
