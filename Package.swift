@@ -47,16 +47,19 @@ let layers: [Layer] = [
   Layer(
     kind: .testSupport, name: "ToeplitzTestSupport",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint"]),
-  Layer(kind: .test, name: "ToeplitzTensorTests", uses: ["ToeplitzTensor"]),
+  Layer(kind: .test, name: "ToeplitzTensorTests", uses: ["ToeplitzTensor", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzOpsTests",
-    uses: ["ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzTestSupport", "CToeplitzKernels"]),
-  Layer(kind: .test, name: "ToeplitzCheckpointTests", uses: ["ToeplitzCheckpoint", "ToeplitzTestSupport"]),
+    uses: ["CToeplitzKernels", "ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzCheckpointTests",
+    uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
   Layer(kind: .test, name: "ToeplitzNNTests", uses: ["Toeplitz", "ToeplitzTestSupport"]),
-  Layer(kind: .test, name: "ToeplitzModelsTests", uses: ["ToeplitzModels", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzModelsTests", uses: ["Toeplitz", "ToeplitzModels", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzCommandTests",
-    uses: ["ToeplitzCommand", "Toeplitz", "ToeplitzModels", "ToeplitzTestSupport"]),
+    uses: ["Toeplitz", "ToeplitzModels", "ToeplitzCommand", "ToeplitzTestSupport"]),
 ]
 
 func target(_ layer: Layer) -> Target {
