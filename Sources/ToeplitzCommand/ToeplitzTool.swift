@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Toeplitz
 
-/// The `toeplitz` command: parses, calls, prints. One file a subcommand.
+/// The `toeplitz` command, which parses, calls and prints; one file a subcommand.
 @main
 struct ToeplitzTool: ParsableCommand {
   static let configuration = CommandConfiguration(

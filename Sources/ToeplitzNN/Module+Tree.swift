@@ -92,19 +92,24 @@ extension Module {
   /// The number of trained numbers.
   public var parameterCount: Int { parameters().reduce(0) { $0 + $1.value.count } }
 
-  /// Sets training mode here and in all modules inside. Returns this module.
+  /// Sets training mode here and in all modules inside.
+  ///
+  /// - Returns: This module.
   @discardableResult
   public func train(_ training: Bool = true) -> Self {
     for (_, module) in namedModules() { module.setTraining(training) }
     return self
   }
 
-  /// Sets evaluation mode here and in all modules inside. Returns this module.
+  /// Sets evaluation mode here and in all modules inside.
+  ///
+  /// - Returns: This module.
   @discardableResult
   public func eval() -> Self { train(false) }
 
-  /// Converts all floating-point parameters and buffers to `dtype`. Returns this module.
+  /// Converts all floating-point parameters and buffers to `dtype`.
   ///
+  /// - Returns: This module.
   /// - Throws: ``ToeplitzError`` of kind `dtype` if `dtype` is not a floating-point type.
   @discardableResult
   public func to(_ dtype: DType) throws -> Self {

@@ -118,7 +118,9 @@ public final class LayerWeight {
 }
 
 extension Tensor {
-  /// Whether both are the same view of the same memory. As long as both exist neither can be written in place.
+  /// Whether both are the same view of the same memory.
+  ///
+  /// As long as both exist neither can be written in place.
   func isSameStorage(as other: Tensor) -> Bool {
     storage === other.storage && offset == other.offset && shape == other.shape && strides == other.strides
       && dtype == other.dtype

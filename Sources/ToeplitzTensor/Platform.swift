@@ -128,7 +128,9 @@ private final class ThreadBody: Sendable {
 }
 
 extension Platform {
-  /// Starts a thread that nobody joins. Returns false if the system refuses.
+  /// Starts a thread that nobody joins.
+  ///
+  /// - Returns: False if the system refuses.
   package static func startThread(_ run: @escaping @Sendable () -> Void) -> Bool {
     let body = Unmanaged.passRetained(ThreadBody(run))
     #if canImport(Darwin)

@@ -24,7 +24,9 @@ public struct Tensor: Sendable {
   /// Elements from the start of the storage to this tensor's first.
   package private(set) var offset: Int
 
-  /// A view over `storage`. The caller has checked that every element lies inside it.
+  /// A view over `storage`.
+  ///
+  /// The caller has checked that every element lies inside it.
   package init(storage: Storage, shape: Shape, strides: [Int], offset: Int, dtype: DType) {
     self.storage = storage
     self.shape = shape
@@ -65,7 +67,9 @@ public struct Tensor: Sendable {
     return true
   }
 
-  /// A view of the same memory with other sizes and strides. The caller has checked the bounds.
+  /// A view of the same memory with other sizes and strides.
+  ///
+  /// The caller has checked the bounds.
   package func view(shape: Shape, strides: [Int], offset: Int) -> Tensor {
     Tensor(storage: storage, shape: shape, strides: strides, offset: offset, dtype: dtype)
   }
@@ -82,7 +86,9 @@ public struct Tensor: Sendable {
     return result
   }
 
-  /// The address of the first element. The memory lives as long as the tensor.
+  /// The address of the first element.
+  ///
+  /// The memory lives as long as the tensor.
   package var elements: UnsafeMutableRawPointer { storage.base + offset * dtype.byteSize }
 
   /// The first element, as a pointer to `T`, which must be the element type (or one of its size).

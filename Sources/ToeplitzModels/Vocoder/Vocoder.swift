@@ -15,7 +15,9 @@ public final class Vocoder {
   public let generator: HiFiGANGenerator
   /// The front end.
   public let mel: MelSpectrogram
-  /// Mel frames that are computed at a time. Memory grows with it; the result does not depend on it.
+  /// Mel frames that are computed at a time.
+  ///
+  /// Memory grows with it; the result does not depend on it.
   public var windowFrames = 512
 
   /// Samples a second of the output.

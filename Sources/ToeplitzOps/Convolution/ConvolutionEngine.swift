@@ -59,7 +59,9 @@ struct ConvolutionEngine {
   let batch: Int
   let elementSize: Int
 
-  /// Computes into `output`, which nobody else has seen yet. All tensors have batch and channels first (by strides
+  /// Computes into `output`, which nobody else has seen yet.
+  ///
+  /// All tensors have batch and channels first (by strides
   /// if not in memory) and the geometry's legal sizes.
   static func run(
     _ geometry: ConvolutionGeometry, packed: PackedWeights, input: Tensor, output: Tensor,

@@ -151,7 +151,7 @@ extension Tensor {
   public func celu(alpha: Double = 1) throws -> Tensor {
     try unary("CELU") { $0 < 0 ? alpha * expm1($0 / alpha) : $0 }
   }
-  /// The self-normalising unit of Klambauer et al. (2017).
+  /// The self-normalising unit (Klambauer and others, 2017).
   public func selu() throws -> Tensor {
     let (alpha, scale) = (1.6732632423543772, 1.0507009873554805)
     return try unary("SELU", (TZ_ELU, alpha, scale)) { scale * ($0 < 0 ? alpha * expm1($0) : $0) }
