@@ -80,28 +80,34 @@ TZ_ROWS4(4) TZ_ROWS4(5) TZ_ROWS4(6)
 #endif
 TZ_ROWS1(1) TZ_ROWS1(2) TZ_ROWS1(3) TZ_ROWS1(4) TZ_ROWS1(5) TZ_ROWS1(6) TZ_ROWS1(7) TZ_ROWS1(8)
 
-// The end of a sum: residuals, scale, slope.
-TZ_INLINE T NAME(finish_)(const tz_conv_rows *s, T value, ptrdiff_t at) {
-  if (s->residual[0]) value += ((const T *)s->residual[0])[at];
-  if (s->residual[1]) value += ((const T *)s->residual[1])[at];
-  value *= (T)s->scale;
-  return value < (T)0 ? value * (T)s->slope : value;
+// The end of a sum: residuals, scale, slope. `at` is the offset from out->y.
+TZ_INLINE T NAME(finish_)(const tz_conv_output *out, T value, ptrdiff_t at) {
+  if (out->residual[0]) value += ((const T *)out->residual[0])[at];
+  if (out->residual[1]) value += ((const T *)out->residual[1])[at];
+  value *= (T)out->scale;
+  return value < (T)0 ? value * (T)out->slope : value;
 }
 
-static void NAME(store_)(const tz_conv_rows *s) {
-  const bool plain = !s->residual[0] && !s->residual[1] && s->scale == 1 && s->slope == 1;
-  for (int r = 0; r < s->rows; r++) {
-    const T *restrict a = (const T *)s->acc + r * s->pitch;
-    T *restrict y = (T *)s->y;
-    const ptrdiff_t step = s->step, n = s->n, first = r * s->ys;
-    if (!plain) for (ptrdiff_t i = 0; i < n; i++) y[first + i * step] = NAME(finish_)(s, a[i], first + i * step);
-    else if (step == 1) for (ptrdiff_t i = 0; i < n; i++) y[first + i] = a[i];
-    else for (ptrdiff_t i = 0; i < n; i++) y[first + i * step] = a[i];
-  }
+TZ_INLINE VEC NAME(finish_vector_)(const tz_conv_output *out, VEC value, ptrdiff_t at) {
+  if (out->residual[0]) value += *(const VECU *)((const T *)out->residual[0] + at);
+  if (out->residual[1]) value += *(const VECU *)((const T *)out->residual[1] + at);
+  if (out->scale != 1) value *= (T)out->scale;
+  if (out->slope != 1) value = NAME(leaky_)(value, (T)out->slope);
+  return value;
 }
 
-// Interleaves `count` rows of n values: y[i * count + r] = acc[r][i]. A perfect shuffle in registers: log2(count)
-// rounds, each of which interleaves a row of the lower half with its partner in the upper half.
+// One row of n sums to outputs at, at + step, ....
+static void NAME(store_row_)(const tz_conv_output *out, const T *a, ptrdiff_t n, ptrdiff_t at, ptrdiff_t step) {
+  T *y = (T *)out->y;
+  ptrdiff_t i = 0;
+  if (step == 1)
+    for (; i + LANES <= n; i += LANES)
+      *(VECU *)(y + at + i) = NAME(finish_vector_)(out, *(const VECU *)(a + i), at + i);
+  for (; i < n; i++) y[at + i * step] = NAME(finish_)(out, a[i], at + i * step);
+}
+
+// Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
+// log2(count) rounds the rows hold y[i * count + r] = acc[r][i] in order.
 #define TZ_ZIP16(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 16, base + 1, base + 17, base + 2, base + 18, \
   base + 3, base + 19, base + 4, base + 20, base + 5, base + 21, base + 6, base + 22, base + 7, base + 23)
 #define TZ_ZIP8(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 8, base + 1, base + 9, base + 2, base + 10, base + 3, base + 11)
@@ -118,50 +124,108 @@ static void NAME(store_)(const tz_conv_rows *s) {
 #define TZ_ZIP(a, b, high) TZ_ZIP2(a, b, high)
 #endif
 
-TZ_INLINE void NAME(zip_rows_)(const tz_conv_rows *s, const int count) {
-  const T slope = (T)s->slope, scale = (T)s->scale;
-  const T *acc = (const T *)s->acc;
-  ptrdiff_t i = 0;
-  for (; i + LANES <= s->n; i += LANES) {
-    VEC a[8], b[8];
-    TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * s->pitch + i);
-    TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
-      // After the round, row 2 j and 2 j + 1 hold the low and high parts of rows j and j + count / 2 interleaved.
-      TZ_UNROLL for (int j = 0; j < count / 2; j++) {
-        b[2 * j] = TZ_ZIP(a[j], a[j + count / 2], 0);
-        b[2 * j + 1] = TZ_ZIP(a[j], a[j + count / 2], 1);
-      }
-      TZ_UNROLL for (int j = 0; j < count; j++) a[j] = b[j];
+TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
+  VEC b[8];
+  TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
+    TZ_UNROLL for (int j = 0; j < count / 2; j++) {
+      b[2 * j] = TZ_ZIP(a[j], a[j + count / 2], 0);
+      b[2 * j + 1] = TZ_ZIP(a[j], a[j + count / 2], 1);
     }
-    TZ_UNROLL for (int j = 0; j < count; j++) {
-      const ptrdiff_t at = i * count + j * LANES;
-      VEC value = a[j];
-      if (s->residual[0]) value += *(const VECU *)((const T *)s->residual[0] + at);
-      if (s->residual[1]) value += *(const VECU *)((const T *)s->residual[1] + at);
-      if (scale != (T)1) value *= scale;
-      if (slope != (T)1) value = NAME(leaky_)(value, slope);
-      *(VECU *)((T *)s->y + at) = value;
-    }
+    TZ_UNROLL for (int j = 0; j < count; j++) a[j] = b[j];
   }
-  for (; i < s->n; i++)
-    for (int r = 0; r < count; r++) {
-      const ptrdiff_t at = i * count + r;
-      ((T *)s->y)[at] = NAME(finish_)(s, acc[r * s->pitch + i], at);
-    }
 }
 
-static void NAME(store_interleaved_)(const tz_conv_rows *s) {
-  if (s->rows == 2) NAME(zip_rows_)(s, 2);
-  else if (s->rows == 4) NAME(zip_rows_)(s, 4);
-  else if (s->rows == 8) NAME(zip_rows_)(s, 8);
-  else {
-    // Any other number of phases: columns outside, so that the output is written in order.
-    const T *acc = (const T *)s->acc;
-    for (ptrdiff_t i = 0; i < s->n; i++)
-      for (int r = 0; r < s->rows; r++) {
-        const ptrdiff_t at = i * s->rows + r;
-        ((T *)s->y)[at] = NAME(finish_)(s, acc[r * s->pitch + i], at);
+// `count` rows of n sums to outputs at + i * count + r.
+TZ_INLINE void NAME(store_zipped_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
+                                   const int count) {
+  T *y = (T *)out->y + at;
+  ptrdiff_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    VEC a[8];
+    TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
+    NAME(zip_)(a, count);
+    TZ_UNROLL for (int j = 0; j < count; j++)
+      *(VECU *)(y + i * count + j * LANES) = NAME(finish_vector_)(out, a[j], at + i * count + j * LANES);
+  }
+  for (; i < n; i++)
+    for (int r = 0; r < count; r++) y[i * count + r] = NAME(finish_)(out, acc[r * pitch + i], at + i * count + r);
+}
+
+static void NAME(store_interleaved_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
+                                     int count) {
+  if (count == 2) NAME(store_zipped_)(out, acc, pitch, n, at, 2);
+  else if (count == 4) NAME(store_zipped_)(out, acc, pitch, n, at, 4);
+  else if (count == 8) NAME(store_zipped_)(out, acc, pitch, n, at, 8);
+  else
+    // Columns outside, so that the output is written in order.
+    for (ptrdiff_t i = 0; i < n; i++)
+      for (int r = 0; r < count; r++)
+        ((T *)out->y)[at + i * count + r] = NAME(finish_)(out, acc[r * pitch + i], at + i * count + r);
+}
+
+// Positions [*low, *high) of n from w on whose output for w phase `phase` lies inside.
+TZ_INLINE void NAME(inside_)(const tz_conv_output *out, ptrdiff_t w, ptrdiff_t n, ptrdiff_t phase, ptrdiff_t *low,
+                             ptrdiff_t *high) {
+  const ptrdiff_t start = w * out->step[2] + phase - out->shift[2];
+  const ptrdiff_t from = tz_ceil_div(-start, out->step[2]), to = tz_ceil_div(out->size[2] - start, out->step[2]);
+  *low = from < 0 ? 0 : from > n ? n : from;
+  *high = to > n ? n : to < *low ? *low : to;
+}
+
+// A run of n neighbouring positions from (d, h, w) on, all rows.
+static void NAME(store_run_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, int first_row, int rows, ptrdiff_t d,
+                             ptrdiff_t h, ptrdiff_t w, ptrdiff_t n) {
+  const bool zips = out->wide == out->step[2] && out->wide > 1 && out->stride[2] == 1;
+  for (int r = 0; r < rows;) {
+    const int row = first_row + r, phase = row % out->phase_count;
+    const int32_t *f = out->phases[phase];
+    const ptrdiff_t od = d * out->step[0] + f[0] - out->shift[0], oh = h * out->step[1] + f[1] - out->shift[1];
+    const int together = zips && phase % out->wide == 0 && r + out->wide <= rows ? out->wide : 1;
+    if (od >= 0 && od < out->size[0] && oh >= 0 && oh < out->size[1]) {
+      const T *a = acc + r * pitch;
+      const ptrdiff_t line = row / out->phase_count * out->channel + od * out->stride[0] + oh * out->stride[1];
+      ptrdiff_t low = 0, high = n, unused;
+      if (together > 1) {
+        // Where the first phase and the last are inside all are.
+        NAME(inside_)(out, w, n, 0, &low, &unused);
+        NAME(inside_)(out, w, n, together - 1, &unused, &high);
+        if (low < high)
+          NAME(store_interleaved_)(out, a + low, pitch, high - low, line + (w + low) * out->step[2] - out->shift[2], together);
+        else low = high = n;
+      } else {
+        low = high = n;
       }
+      for (int q = 0; q < together; q++) {
+        const ptrdiff_t phase_w = out->phases[phase + q][2];
+        ptrdiff_t from, to;
+        NAME(inside_)(out, w, n, phase_w, &from, &to);
+        // What interleaving left: before `low` and from `high` on, or everything.
+        const ptrdiff_t ranges[2][2] = {{from, to < low ? to : low}, {from > high ? from : high, to}};
+        for (int k = 0; k < 2; k++) {
+          const ptrdiff_t begin = ranges[k][0], count = ranges[k][1] - begin;
+          if (count > 0)
+            NAME(store_row_)(out, a + q * pitch + begin, count,
+                             line + ((w + begin) * out->step[2] + phase_w - out->shift[2]) * out->stride[2],
+                             out->step[2] * out->stride[2]);
+        }
+      }
+    }
+    r += together;
+  }
+}
+
+static void NAME(store_)(const tz_conv_output *out, const tz_conv_area *area, const void *acc, ptrdiff_t acc_pitch,
+                         ptrdiff_t column, ptrdiff_t count, int32_t first_row, int32_t rows) {
+  ptrdiff_t at = column, end = (area->height - 1) * area->pitch + area->width;
+  if (end > column + count) end = column + count;
+  while (at < end) {
+    const ptrdiff_t h = at / area->pitch, w = at % area->pitch;
+    ptrdiff_t n = area->width - w;
+    if (n > end - at) n = end - at;
+    if (n > 0)
+      NAME(store_run_)(out, (const T *)acc + (at - column), acc_pitch, first_row, rows, area->first[0], area->first[1] + h,
+                       area->first[2] + w, n);
+    at = (h + 1) * area->pitch;
   }
 }
 
@@ -232,7 +296,7 @@ static const tz_conv_table NAME(table_) = {
   },
   .rows1 = {NAME(rows1_1_), NAME(rows1_2_), NAME(rows1_3_), NAME(rows1_4_),
             NAME(rows1_5_), NAME(rows1_6_), NAME(rows1_7_), NAME(rows1_8_)},
-  .store = NAME(store_), .store_interleaved = NAME(store_interleaved_), .pack = NAME(pack_),
+  .store = NAME(store_), .pack = NAME(pack_),
 };
 
 #undef LANES

@@ -58,22 +58,35 @@ typedef struct {
 
 typedef void (*tz_conv_kernel)(const tz_conv_tile *);
 
-/// Finishes `rows` rows of `n` sums each, at acc + r * pitch: adds the residuals, applies scale and slope and writes
-/// value i of row r to y[r * ys + i * step].
+/// What happens to finished sums and where they go: position m of phase f is output m * step + f - shift of each axis,
+/// and positions outside the output are dropped.
 typedef struct {
-  const void *acc;
-  ptrdiff_t pitch;
-  int32_t rows;
-  ptrdiff_t n;
-  void *y;
-  ptrdiff_t ys;
-  ptrdiff_t step;
-  const void *residual[2];  ///< same offsets as y, or NULL
-  double scale;
-  double slope;
-} tz_conv_rows;
+  void *y;                  ///< output 0 of channel 0
+  const void *residual[2];  ///< where set, added; same offsets as y
+  double scale;             ///< factor after that
+  double slope;             ///< values below 0 are multiplied by this last
+  ptrdiff_t channel;        ///< elements between output channels
+  ptrdiff_t stride[3];      ///< elements between outputs on d, h, w
+  ptrdiff_t size[3];        ///< outputs on d, h, w
+  ptrdiff_t step[3];
+  ptrdiff_t shift[3];
+  const int32_t (*phases)[3];  ///< phases of a channel's rows, w varying fastest
+  int32_t phase_count;
+  int32_t wide;             ///< how many of them differ in w only
+} tz_conv_output;
 
-typedef void (*tz_conv_store)(const tz_conv_rows *);
+/// A tile of positions: rows of h, flattened; column h * pitch + w holds position (h, w), the rest is not used.
+typedef struct {
+  ptrdiff_t first[3];  ///< position of its first column on d, h, w
+  ptrdiff_t height;
+  ptrdiff_t width;
+  ptrdiff_t pitch;
+} tz_conv_area;
+
+/// Finishes `rows` rows of sums, row r at acc + r * acc_pitch, that hold columns [column, column + count) of an area
+/// for output rows first_row and on (row = channel * phase_count + phase).
+typedef void (*tz_conv_store)(const tz_conv_output *out, const tz_conv_area *area, const void *acc, ptrdiff_t acc_pitch,
+                              ptrdiff_t column, ptrdiff_t count, int32_t first_row, int32_t rows);
 
 enum { TZ_PAD_ZEROS = 0, TZ_PAD_REFLECT = 1, TZ_PAD_REPLICATE = 2, TZ_PAD_CIRCULAR = 3 };
 
@@ -114,7 +127,6 @@ typedef struct {
   tz_conv_kernel rows4[6];
   tz_conv_kernel rows1[8];
   tz_conv_store store;
-  tz_conv_store store_interleaved;  ///< rows are phases: step is their number, y[i * rows + r]
   tz_pack_function pack;
 } tz_conv_table;
 

@@ -115,7 +115,7 @@ struct ConvolutionEngine {
     let scratch = try Storage(byteCount: threads * scratchBytes, operation: name)
     pool.run(items) { item, thread in
       let memory = scratch.base + thread * scratchBytes
-      for unit in (item * units / items)..<((item + 1) * units / items) { task.run(unit, memory) }
+      task.run((item * units / items)..<((item + 1) * units / items), memory)
     }
   }
 }

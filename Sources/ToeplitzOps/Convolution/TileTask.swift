@@ -10,10 +10,17 @@ struct TileTask {
   let blocks: Int
   /// Into how many parts the row blocks are cut.
   let splits: Int
+  /// Parts into which the channels are cut.
   private let channelBlocks: Int
+  private let blockRows: Int
+  private let tapRows: Int
   private let partialBytes: Int
   private let panelBytes: Int
-  private let rowPhases: [(d: Int, h: Int, w: Int)]
+  private let mostPartials: Int
+  /// Whether a kernel may write whole vectors to the output itself: rows are channels, positions neighbours.
+  private let storesDirectly: Bool
+  /// For each row of a channel its phase on d, h, w.
+  private let rowPhases: [(Int32, Int32, Int32)]
 
   init(
     engine: ConvolutionEngine, group: RowGroup, groupIndex: Int, tiling: ConvolutionTiling, blocks: Int, splits: Int
@@ -24,78 +31,80 @@ struct TileTask {
     self.tiling = tiling
     self.blocks = blocks
     self.splits = splits
-    let channels = engine.packed.stencil.channels
-    channelBlocks = (channels + tiling.channelBlock - 1) / tiling.channelBlock
-    let blockRows = engine.packed.sections[0][groupIndex].blockRows
-    partialBytes = blockRows * tiling.vectors * tiling.lanes * engine.elementSize
+    let stencil = engine.packed.stencil
+    channelBlocks = (stencil.channels + tiling.channelBlock - 1) / tiling.channelBlock
+    blockRows = engine.packed.sections[0][groupIndex].blockRows
+    tapRows = group.tapCount * blockRows
+    let chunk = tiling.vectors * tiling.lanes
+    partialBytes = blockRows * chunk * engine.elementSize
     // Kernels read whole vectors, up to one past the last column.
-    let elements = (channels + channelBlocks - 1) / channelBlocks * tiling.panelChannel + 2 * tiling.vectors * tiling.lanes
+    let elements = (stencil.channels + channelBlocks - 1) / channelBlocks * tiling.panelChannel + 2 * chunk
     panelBytes = (elements * engine.elementSize + 63) / 64 * 64
+    let columns = (tiling.tileHeight - 1) * tiling.pitch + tiling.tileWidth
+    let chunks = ((columns + tiling.lanes - 1) / tiling.lanes + tiling.vectors - 1) / tiling.vectors
+    mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
+    storesDirectly = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
     rowPhases = (0..<group.phaseCount).map { index in
       let at = group.phaseIndices(index)
-      return (group.axes[0].phases[at.d], group.axes[1].phases[at.h], group.axes[2].phases[at.w])
+      func phase(_ axis: Int, _ index: Int) -> Int32 { Int32(group.axes[axis].phases[index]) }
+      return (phase(0, at.d), phase(1, at.h), phase(2, at.w))
     }
-  }
-
-  /// Columns of a full tile, in kernel calls.
-  private func chunkCount(_ columns: Int) -> Int {
-    let vectors = (columns + tiling.lanes - 1) / tiling.lanes
-    return (vectors + tiling.vectors - 1) / tiling.vectors
-  }
-
-  private var mostPartials: Int {
-    guard channelBlocks > 1 else { return 1 }
-    let columns = (tiling.tileHeight - 1) * tiling.pitch + tiling.tileWidth
-    return chunkCount(columns) * ((blocks + splits - 1) / splits + 1)
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.
   var scratchBytes: Int { panelBytes + mostPartials * partialBytes + 64 }
 
-  /// Where a tile lies.
-  struct Place {
-    var sample: Int
-    var convolutionGroup: Int
-    var d: Int
-    var h: Int
-    var w: Int
-    var height: Int
-    var width: Int
-  }
-
-  /// Computes unit `unit` of batch × groups × tiles × splits.
-  func run(_ unit: Int, _ memory: UnsafeMutableRawPointer) {
-    let split = unit % splits
-    let tile = unit / splits % tiling.tiles
-    let pair = unit / splits / tiling.tiles
+  /// Computes units of batch × groups × tiles × splits.
+  func run(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer) {
     let stencil = engine.packed.stencil
-    let across = tile % tiling.tilesWide
-    let down = tile / tiling.tilesWide % tiling.tilesHigh
-    let h = down * tiling.tileHeight
-    let w = across * tiling.tileWidth
-    let place = Place(
-      sample: pair / stencil.groups, convolutionGroup: pair % stencil.groups,
-      d: tile / tiling.tilesWide / tiling.tilesHigh, h: h, w: w,
-      height: min(tiling.tileHeight, tiling.count[1] - h), width: min(tiling.tileWidth, tiling.count[2] - w))
-    let blockRange = (split * blocks / splits)..<((split + 1) * blocks / splits)
-    let columns = (place.height - 1) * tiling.pitch + place.width
-    let partials = memory + panelBytes
-    for part in 0..<channelBlocks {
-      let channels =
-        (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
-      pack(place, channels, into: memory)
-      compute(place, channels, blockRange, columns, panel: memory, partials: partials)
+    let tilesWide = tiling.tilesWide
+    let tilesHigh = tiling.tilesHigh
+    let tiles = tiling.tiles
+    rowPhases.withUnsafeBytes { phases in
+      var output = engine.outputDescription(
+        phases: phases.bindMemory(to: (Int32, Int32, Int32).self).baseAddress, count: rowPhases.count,
+        wide: group.axes[2].phases.count)
+      for unit in units {
+        let tile = unit / splits % tiles
+        let pair = unit / splits / tiles
+        let h = tile / tilesWide % tilesHigh * tiling.tileHeight
+        let w = tile % tilesWide * tiling.tileWidth
+        let d = tile / tilesWide / tilesHigh
+        let (sample, convolutionGroup) = pair.quotientAndRemainder(dividingBy: stencil.groups)
+        let area = tz_conv_area(
+          first: (tiling.first[0] + d, tiling.first[1] + h, tiling.first[2] + w),
+          height: min(tiling.tileHeight, tiling.count[1] - h), width: min(tiling.tileWidth, tiling.count[2] - w),
+          pitch: tiling.pitch)
+        engine.move(&output, sample: sample, channel: convolutionGroup * stencil.outputs)
+        let split = unit % splits
+        let task = UnitTask(
+          area: area, sample: sample, convolutionGroup: convolutionGroup,
+          blocks: (split * blocks / splits)..<((split + 1) * blocks / splits))
+        for part in 0..<channelBlocks {
+          let channels =
+            (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
+          pack(task, channels, into: memory)
+          compute(task, &output, channels, panel: memory, partials: memory + panelBytes)
+        }
+      }
     }
   }
 
-  private func pack(_ place: Place, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer) {
+  /// A tile and the blocks of rows to compute for it.
+  private struct UnitTask {
+    var area: tz_conv_area
+    var sample: Int
+    var convolutionGroup: Int
+    var blocks: Range<Int>
+  }
+
+  private func pack(_ task: UnitTask, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer) {
     let input = engine.input
     let stencil = engine.packed.stencil
-    let start = [place.d, place.h, place.w]
-    let channel = place.convolutionGroup * stencil.channels + channels.lowerBound
+    let channel = task.convolutionGroup * stencil.channels + channels.lowerBound
     var request = tz_pack()
     request.x = UnsafeRawPointer(
-      input.base + (place.sample * input.batch + channel * input.channel) * engine.elementSize)
+      input.base + (task.sample * input.batch + channel * input.channel) * engine.elementSize)
     request.panel = panel
     request.channels = Int32(channels.count)
     request.x_channel = input.channel
@@ -106,13 +115,13 @@ struct TileTask {
     tiling.phases[0].withUnsafeBufferPointer { d in
       tiling.phases[1].withUnsafeBufferPointer { h in
         tiling.phases[2].withUnsafeBufferPointer { w in
-          func axis(_ index: Int, _ phases: UnsafeBufferPointer<Int32>) -> tz_pack_axis {
+          func axis(_ index: Int, _ first: Int, _ phases: UnsafeBufferPointer<Int32>) -> tz_pack_axis {
             tz_pack_axis(
-              size: input.size[index], stride: input.spatial[index],
-              first: tiling.first[index] + start[index] + tiling.lowest[index], count: tiling.panelCount[index],
-              step: stencil.step[index], phases: phases.baseAddress, phase_count: Int32(phases.count))
+              size: input.size[index], stride: input.spatial[index], first: first + tiling.lowest[index],
+              count: tiling.panelCount[index], step: stencil.step[index], phases: phases.baseAddress,
+              phase_count: Int32(phases.count))
           }
-          request.axis = (axis(0, d), axis(1, h), axis(2, w))
+          request.axis = (axis(0, task.area.first.0, d), axis(1, task.area.first.1, h), axis(2, task.area.first.2, w))
           engine.table.pointee.pack(&request)
         }
       }
@@ -120,20 +129,24 @@ struct TileTask {
   }
 
   /// Runs the kernels of all blocks over all columns for some of the channels.
+  ///
+  /// The order of blocks and chunks keeps the weights in the second-level cache; where a block has so little arithmetic
+  /// that writing the output dominates, each output row is written from end to end.
   private func compute(
-    _ place: Place, _ channels: Range<Int>, _ blockRange: Range<Int>, _ columns: Int,
-    panel: UnsafeMutableRawPointer, partials: UnsafeMutableRawPointer
+    _ task: UnitTask, _ output: inout tz_conv_output, _ channels: Range<Int>, panel: UnsafeMutableRawPointer,
+    partials: UnsafeMutableRawPointer
   ) {
     let size = engine.elementSize
     let stencil = engine.packed.stencil
-    let section = engine.packed.sections[place.convolutionGroup][groupIndex]
+    let section = engine.packed.sections[task.convolutionGroup][groupIndex]
+    let columns = (task.area.height - 1) * tiling.pitch + task.area.width
     let vectors = (columns + tiling.lanes - 1) / tiling.lanes
-    let chunks = chunkCount(columns)
-    let tapRows = group.tapCount * section.blockRows
-    let weights = engine.packed.weightPointer(section) + channels.lowerBound * tapRows * size
-    let blockBytes = stencil.channels * tapRows * size
-    let starts = engine.packed.startPointer(section)
-    let isLast = channels.upperBound == stencil.channels
+    let chunks = (vectors + tiling.vectors - 1) / tiling.vectors
+    let pass = KernelPass(
+      weights: engine.packed.weightPointer(section) + channels.lowerBound * tapRows * size,
+      blockBytes: stencil.channels * tapRows * size, starts: engine.packed.startPointer(section),
+      isLast: channels.upperBound == stencil.channels, rows: section.rows, panel: panel, partials: partials,
+      vectors: vectors, chunks: chunks)
     tiling.tapOffsets.withUnsafeBufferPointer { offsets in
       var tile = tz_conv_tile()
       tile.xs = tiling.panelChannel
@@ -141,202 +154,106 @@ struct TileTask {
       tile.channels = Int32(channels.count)
       tile.taps = Int32(group.tapCount)
       tile.continues = channels.lowerBound > 0
-      func step(_ block: Int, _ chunk: Int) {
-        let vector = chunk * vectors / chunks
-        let width = (chunk + 1) * vectors / chunks - vector
-        let partial = channelBlocks == 1 ? 0 : chunk * blockRange.count + block - blockRange.lowerBound
-        tile.x = UnsafeRawPointer(panel + vector * tiling.lanes * size)
-        tile.w = weights + block * blockBytes
-        tile.start = starts + block * section.blockRows * size
-        tile.acc = partials + partial * partialBytes
-        finish(&tile, place, section, block, vector * tiling.lanes, width, isLast)
+      tile.ys = output.channel
+      tile.residual = output.residual
+      tile.scale = output.scale
+      tile.slope = output.slope
+      if channelBlocks == 1, stencil.channels * group.tapCount < 96 {
+        for block in task.blocks {
+          for chunk in 0..<chunks { step(pass, task, &tile, &output, block, chunk) }
+        }
+        return
       }
-      visit(blockRange, chunks, blockBytes: channels.count * tapRows * size, step)
+      let together = max(1, 128 * 1024 / max(1, channels.count * tapRows * size))
+      for first in stride(from: task.blocks.lowerBound, to: task.blocks.upperBound, by: together) {
+        for chunk in 0..<chunks {
+          for block in first..<min(first + together, task.blocks.upperBound) {
+            step(pass, task, &tile, &output, block, chunk)
+          }
+        }
+      }
     }
   }
 
-  /// Goes through blocks and chunks in an order that keeps the weights in the second-level cache, or, where a block
-  /// has so little arithmetic that writing the output dominates, writes each output row from end to end.
-  private func visit(_ blockRange: Range<Int>, _ chunks: Int, blockBytes: Int, _ step: (Int, Int) -> Void) {
-    if channelBlocks == 1, engine.packed.stencil.channels * group.tapCount < 96 {
-      for block in blockRange { for chunk in 0..<chunks { step(block, chunk) } }
-      return
-    }
-    let together = max(1, 128 * 1024 / max(1, blockBytes))
-    var first = blockRange.lowerBound
-    while first < blockRange.upperBound {
-      let last = min(first + together, blockRange.upperBound)
-      for chunk in 0..<chunks { for block in first..<last { step(block, chunk) } }
-      first = last
-    }
+  /// What does not change over the blocks and chunks of one tile and channel range.
+  private struct KernelPass {
+    var weights: UnsafeRawPointer
+    var blockBytes: Int
+    var starts: UnsafeRawPointer
+    var isLast: Bool
+    var rows: Int
+    var panel: UnsafeMutableRawPointer
+    var partials: UnsafeMutableRawPointer
+    var vectors: Int
+    var chunks: Int
   }
 
   /// One kernel call, and the store of what it computed if the sums are complete.
-  private func finish(
-    _ tile: inout tz_conv_tile, _ place: Place, _ section: PackedWeights.Section, _ block: Int, _ column: Int,
-    _ width: Int, _ isLast: Bool
+  @inline(__always)
+  private func step(
+    _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output, _ block: Int,
+    _ chunk: Int
   ) {
+    let size = engine.elementSize
+    let vector = chunk * pass.vectors / pass.chunks
+    let width = (chunk + 1) * pass.vectors / pass.chunks - vector
+    let column = vector * tiling.lanes
+    let partial = channelBlocks == 1 ? 0 : chunk * task.blocks.count + block - task.blocks.lowerBound
+    tile.x = UnsafeRawPointer(pass.panel + column * size)
+    tile.w = pass.weights + block * pass.blockBytes
+    tile.start = pass.starts + block * blockRows * size
+    tile.acc = pass.partials + partial * partialBytes
     tile.y = nil
-    guard isLast else {
-      tz_conv_run(engine.table, Int32(section.blockRows), Int32(width), &tile)
+    let rows = Int32(min(blockRows, pass.rows - block * blockRows))
+    if pass.isLast, storesDirectly, let offset = directOffset(task.area, block, column, width) {
+      tile.y = output.y + offset * size
+      tile.residual.0 = output.residual.0.map { $0 + offset * size }
+      tile.residual.1 = output.residual.1.map { $0 + offset * size }
+      tile.rows = rows
+      tz_conv_run(engine.table, Int32(blockRows), Int32(width), &tile)
       return
     }
-    let rows = min(section.blockRows, section.rows - block * section.blockRows)
-    if let y = directTarget(place, block, column, width, section.blockRows) {
-      tile.y = y
-      tile.ys = engine.output.channel
-      tile.residual = engine.residuals(at: y)
-      tile.scale = engine.fusion.outputScale
-      tile.slope = engine.fusion.outputSlope
-      tile.rows = Int32(rows)
-      tz_conv_run(engine.table, Int32(section.blockRows), Int32(width), &tile)
-      return
+    tz_conv_run(engine.table, Int32(blockRows), Int32(width), &tile)
+    if pass.isLast {
+      var area = task.area
+      engine.table.pointee.store(
+        &output, &area, tile.acc, width * tiling.lanes, column, width * tiling.lanes, Int32(block * blockRows), rows)
     }
-    tz_conv_run(engine.table, Int32(section.blockRows), Int32(width), &tile)
-    store(tile.acc, pitch: width * tiling.lanes, place, block * section.blockRows, rows, column)
   }
 
-  /// Where a kernel call may write its vectors itself: rows are channels and all its columns are neighbouring
-  /// outputs.
-  private func directTarget(
-    _ place: Place, _ block: Int, _ column: Int, _ width: Int, _ blockRows: Int
-  ) -> UnsafeMutableRawPointer? {
-    guard group.phaseCount == 1, engine.packed.stencil.outStep[2] == 1, engine.output.spatial[2] == 1 else {
-      return nil
-    }
-    let row = column / tiling.pitch
-    let w = column % tiling.pitch
-    guard w + width * tiling.lanes <= place.width else { return nil }
-    return address(place, channel: block * blockRows, phase: rowPhases[0], h: row, w: w)
-  }
-
-  /// The output of position (h, w) of a tile.
-  private func address(
-    _ place: Place, channel: Int, phase: (d: Int, h: Int, w: Int), h: Int, w: Int
-  ) -> UnsafeMutableRawPointer? {
-    let stencil = engine.packed.stencil
+  /// Where the first row's outputs of a kernel call begin, if all of its columns are neighbouring outputs.
+  @inline(__always)
+  private func directOffset(_ area: tz_conv_area, _ block: Int, _ column: Int, _ width: Int) -> Int? {
+    let (h, w) = area.height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
+    guard w + width * tiling.lanes <= area.width else { return nil }
+    // Positions are outputs here, and all positions of a tile lie inside.
     let output = engine.output
-    let d = (tiling.first[0] + place.d) * stencil.outStep[0] + phase.d - stencil.outShift[0]
-    let y = (tiling.first[1] + place.h + h) * stencil.outStep[1] + phase.h - stencil.outShift[1]
-    let x = (tiling.first[2] + place.w + w) * stencil.outStep[2] + phase.w - stencil.outShift[2]
-    guard d >= 0, d < output.size[0], y >= 0, y < output.size[1] else { return nil }
-    let channel = place.convolutionGroup * stencil.outputs + channel
-    let offset =
-      place.sample * output.batch + channel * output.channel + d * output.spatial[0] + y * output.spatial[1]
-      + x * output.spatial[2]
-    return output.base + offset * engine.elementSize
-  }
-
-  /// Writes finished sums `[rows][pitch]`, whose first column is `column` of the tile, to the output.
-  private func store(
-    _ sums: UnsafeMutableRawPointer, pitch: Int, _ place: Place, _ firstRow: Int, _ rows: Int, _ column: Int
-  ) {
-    var at = column
-    let end = min(column + pitch, (place.height - 1) * tiling.pitch + place.width)
-    while at < end {
-      let row = at / tiling.pitch
-      let w = at % tiling.pitch
-      let run = min(place.width - w, end - at)
-      if run > 0 {
-        storeRun(sums + (at - column) * engine.elementSize, pitch, place, firstRow, rows, h: row, w: w, count: run)
-      }
-      at = (row + 1) * tiling.pitch
-    }
-  }
-
-  /// Writes one run of neighbouring positions of all rows.
-  private func storeRun(
-    _ sums: UnsafeMutableRawPointer, _ pitch: Int, _ place: Place, _ firstRow: Int, _ rows: Int,
-    h: Int, w: Int, count: Int
-  ) {
-    let phases = group.phaseCount
-    var request = tz_conv_rows()
-    request.pitch = pitch
-    request.ys = engine.output.channel
-    request.scale = engine.fusion.outputScale
-    request.slope = engine.fusion.outputSlope
-    if phases == 1 {
-      storeRows(&request, sums, place, channel: firstRow, rows, phase: rowPhases[0], h, w, count)
-      return
-    }
-    let wide = group.axes[2].phases.count
-    let interleaves = wide == engine.packed.stencil.outStep[2] && engine.output.spatial[2] == 1
-    var row = 0
-    while row < rows {
-      let index = firstRow + row
-      let from = sums + row * pitch * engine.elementSize
-      if interleaves, index % wide == 0, row + wide <= rows {
-        storePhases(&request, from, place, channel: index / phases, phaseIndex: index % phases, wide, h, w, count)
-        row += wide
-      } else {
-        storeRows(
-          &request, from, place, channel: index / phases, 1, phase: rowPhases[index % phases], h, w, count)
-        row += 1
-      }
-    }
-  }
-
-  /// Writes rows that are neighbouring channels of one phase.
-  private func storeRows(
-    _ request: inout tz_conv_rows, _ sums: UnsafeMutableRawPointer, _ place: Place, channel: Int, _ rows: Int,
-    phase: (d: Int, h: Int, w: Int), _ h: Int, _ w: Int, _ count: Int
-  ) {
-    let (low, high) = insideRange(place, phase: phase.w, w, count)
-    guard low < high, let y = address(place, channel: channel, phase: phase, h: h, w: w + low) else { return }
-    request.acc = UnsafeRawPointer(sums + low * engine.elementSize)
-    request.n = high - low
-    request.rows = Int32(rows)
-    request.y = y
-    request.step = engine.packed.stencil.outStep[2] * engine.output.spatial[2]
-    request.residual = engine.residuals(at: y)
-    engine.table.pointee.store(&request)
-  }
-
-  /// Writes the rows of all w phases of one channel, interleaved; where the edges cut some phases, one by one.
-  private func storePhases(
-    _ request: inout tz_conv_rows, _ sums: UnsafeMutableRawPointer, _ place: Place, channel: Int, phaseIndex: Int,
-    _ wide: Int, _ h: Int, _ w: Int, _ count: Int
-  ) {
-    let phase = rowPhases[phaseIndex]
-    let (_, high) = insideRange(place, phase: wide - 1, w, count)
-    let (low, _) = insideRange(place, phase: 0, w, count)
-    let rowBytes = request.pitch * engine.elementSize
-    func single(_ range: Range<Int>) {
-      for index in 0..<wide where !range.isEmpty {
-        let from = sums + index * rowBytes + range.lowerBound * engine.elementSize
-        storeRows(
-          &request, from, place, channel: channel, 1, phase: rowPhases[phaseIndex + index], h, w + range.lowerBound,
-          range.count)
-      }
-    }
-    guard low < high else { return single(0..<count) }
-    single(0..<low)
-    if let y = address(place, channel: channel, phase: phase, h: h, w: w + low) {
-      request.acc = UnsafeRawPointer(sums + low * engine.elementSize)
-      request.n = high - low
-      request.rows = Int32(wide)
-      request.y = y
-      request.residual = engine.residuals(at: y)
-      engine.table.pointee.store_interleaved(&request)
-    }
-    single(high..<count)
-  }
-
-  /// Which of `count` positions from w on have an output inside, for w phase `phase`.
-  private func insideRange(_ place: Place, phase: Int, _ w: Int, _ count: Int) -> (low: Int, high: Int) {
-    let stencil = engine.packed.stencil
-    let start = (tiling.first[2] + place.w + w) * stencil.outStep[2] + phase - stencil.outShift[2]
-    let low = max(0, ceilDivide(-start, stencil.outStep[2]))
-    let high = min(count, ceilDivide(engine.output.size[2] - start, stencil.outStep[2]))
-    return (min(low, count), max(high, 0))
+    let shift = engine.packed.stencil.outShift
+    return block * blockRows * output.channel + (area.first.0 - shift[0]) * output.spatial[0]
+      + (area.first.1 + h - shift[1]) * output.spatial[1] + area.first.2 + w - shift[2]
   }
 }
 
 extension ConvolutionEngine {
-  /// The residual values that belong to an output address.
-  func residuals(at output: UnsafeMutableRawPointer) -> (UnsafeRawPointer?, UnsafeRawPointer?) {
-    let distance = output - self.output.base
-    return (residuals.0.map { $0 + distance }, residuals.1.map { $0 + distance })
+  /// The output as the store function sees it; ``move(_:sample:channel:)`` points it at a group of channels.
+  func outputDescription(
+    phases: UnsafePointer<(Int32, Int32, Int32)>?, count: Int, wide: Int
+  ) -> tz_conv_output {
+    let stencil = packed.stencil
+    func triple(_ values: [Int]) -> (Int, Int, Int) { (values[0], values[1], values[2]) }
+    return tz_conv_output(
+      y: output.base, residual: residuals, scale: fusion.outputScale, slope: fusion.outputSlope,
+      channel: output.channel, stride: triple(output.spatial), size: triple(output.size),
+      step: triple(stencil.outStep), shift: triple(stencil.outShift), phases: phases, phase_count: Int32(count),
+      wide: Int32(wide))
+  }
+
+  /// Points the description at a sample and channel.
+  func move(_ description: inout tz_conv_output, sample: Int, channel: Int) {
+    let distance = (sample * output.batch + channel * output.channel) * elementSize
+    description.y = output.base + distance
+    description.residual.0 = residuals.0.map { $0 + distance }
+    description.residual.1 = residuals.1.map { $0 + distance }
   }
 }
 
