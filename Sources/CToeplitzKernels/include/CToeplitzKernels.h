@@ -82,7 +82,7 @@ typedef struct {
   ptrdiff_t first;
   ptrdiff_t count;        ///< panel positions
   ptrdiff_t step;
-  const int32_t *phases;
+  const ptrdiff_t *phases;
   int32_t phase_count;
 } tz_pack_axis;
 

@@ -43,7 +43,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
     // Kaiming uniform with a = √5 (He et al., 2015) is U(−1/√fanIn, 1/√fanIn); the bias has the same range. PyTorch
     // takes the fan-in from axis 1 also where the convolution is transposed.
     let shape = geometry.weightShape
-    let bound = 1 / Double(shape.dropFirst().reduce(1, *)).squareRoot()
+    let bound = 1 / shape.dropFirst().reduce(1) { $0 * Double($1) }.squareRoot()
     weight = LayerWeight(try generator.uniform(shape, from: -bound, to: bound, dtype: dtype))
     self.bias = bias ? Parameter(try generator.uniform([geometry.outChannels], from: -bound, to: bound, dtype: dtype)) : nil
     super.init()
@@ -86,7 +86,11 @@ open class ConvolutionLayer: Module, UnaryLayer {
     let rank = geometry.rank
     let batch = input.rank == rank + 2 ? input[0] : 1
     let spatial = layout == .channelsFirst ? Array(input.suffix(rank)) : Array(input.dropLast().suffix(rank))
-    return try geometry.multiplyAdds(inputSize: spatial) * batch
+    let (count, overflow) = try geometry.multiplyAdds(inputSize: spatial).multipliedReportingOverflow(by: batch)
+    guard !overflow else {
+      throw ToeplitzError(.shape, geometry.name, expected: "multiply-adds that fit 64 bits", got: "input \(input)")
+    }
+    return count
   }
 
   /// The geometry's output size.

@@ -93,26 +93,24 @@ struct ConvolutionEngine {
     let section = packed.sections[0][index]
     let pairs = batch * stencil.groups
     let pool = ThreadPool.shared
-    let wanted = max(1, 4 * pool.threadCount / pairs)
-    let tiling = ConvolutionTiling(
+    // Read once: scratch memory is sized for it.
+    let poolThreads = pool.threadCount
+    let wanted = max(1, 4 * poolThreads / pairs)
+    let tiling = try ConvolutionTiling(
       stencil: stencil, group: group, outputSize: output.size, blockRows: section.blockRows,
-      blocks: section.blocks, table: table.pointee, elementSize: elementSize, wantedTiles: wanted)
+      blocks: section.blocks, table: table.pointee, elementSize: elementSize, wantedTiles: wanted,
+      name: name)
     guard tiling.tiles > 0 else { return }
-    guard tiling.panelChannel < Int(Int32.max) / 2 else {
-      throw ToeplitzError(
-        .memory, name, expected: "taps that lie within \(Int32.max / 2) positions of each other",
-        got: "a window of \(tiling.panelChannel) positions")
-    }
     // Too few tiles for the threads: cut the rows as well; each part packs the panel again.
     let splits = tiling.tiles >= wanted ? 1 : max(1, min(section.blocks / 2, (wanted + tiling.tiles - 1) / tiling.tiles))
     let task = TileTask(engine: self, group: group, groupIndex: index, tiling: tiling, blocks: section.blocks, splits: splits)
     let units = pairs * tiling.tiles * splits
     let work = Double(tiling.count.reduce(1, *)) * Double(section.rows * stencil.channels * group.tapCount) * Double(pairs)
-    let items = work < 100_000 ? 1 : min(units, max(8 * pool.threadCount, Int(work / 20_000_000)))
-    let threads = items == 1 ? 1 : pool.threadCount
+    let items = work < 100_000 ? 1 : min(units, max(8 * poolThreads, Int(work / 20_000_000)))
+    let threads = items == 1 ? 1 : poolThreads
     let scratchBytes = task.scratchBytes
     let scratch = try Storage(byteCount: threads * scratchBytes, operation: name)
-    pool.run(items) { item, thread in
+    pool.run(items, threads: threads) { item, thread in
       let memory = scratch.base + thread * scratchBytes
       for unit in (item * units / items)..<((item + 1) * units / items) { task.run(unit, memory) }
     }

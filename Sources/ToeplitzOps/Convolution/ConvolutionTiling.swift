@@ -16,7 +16,7 @@ struct ConvolutionTiling {
   /// Columns between two rows of a tile.
   let pitch: Int
   /// Input phases that taps read, on d, h, w (one unless the convolution has a stride).
-  let phases: [[Int32]]
+  let phases: [[Int]]
   /// Smallest whole-step offset of any tap, on d, h, w.
   let lowest: [Int]
   /// Panel positions of a tile, on d, h, w.
@@ -39,20 +39,23 @@ struct ConvolutionTiling {
   /// The budgets behind the blocking, in bytes.
   private static let firstLevel = 24 * 1024
   private static let secondLevel = 256 * 1024
+  /// Offsets inside a channel of a panel are 32-bit numbers.
+  private static let widestWindow = 0x1p29
 
   /// - Parameters:
   ///   - outputSize: output positions on d, h, w.
   ///   - blocks: row blocks of the section; a tile keeps partial sums for all of them.
+  /// - Throws: ``ToeplitzError`` of kind `memory` if the taps lie too far apart for a panel.
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], blockRows: Int, blocks: Int,
-    table: tz_conv_table, elementSize: Int, wantedTiles: Int
-  ) {
+    table: tz_conv_table, elementSize: Int, wantedTiles: Int, name: String
+  ) throws {
     lanes = Int(table.lanes)
     vectors = Int(blockRows == 8 ? table.max_vectors8 : blockRows == 4 ? table.max_vectors4 : table.max_vectors1)
     // Positions whose output m * outStep + phase - outShift lies inside, for some phase.
     var first = [0, 0, 0]
     var count = [0, 0, 0]
-    var phases: [[Int32]] = []
+    var phases: [[Int]] = []
     var lowest: [Int] = []
     var span: [Int] = []
     for axis in 0..<3 {
@@ -62,7 +65,7 @@ struct ConvolutionTiling {
       count[axis] = max(0, floorDivide(outputSize[axis] - 1 + shift - (own.first ?? 0), step) + 1 - first[axis])
       let inputStep = stencil.step[axis]
       let wholes = group.axes[axis].offsets.map { floorDivide($0, inputStep) }
-      let used = Set(group.axes[axis].offsets.map { Int32($0 - floorDivide($0, inputStep) * inputStep) })
+      let used = Set(group.axes[axis].offsets.map { $0 - floorDivide($0, inputStep) * inputStep })
       phases.append(used.isEmpty ? [0] : used.sorted())
       lowest.append(wholes.min() ?? 0)
       span.append((wholes.max() ?? 0) - (wholes.min() ?? 0))
@@ -73,6 +76,13 @@ struct ConvolutionTiling {
     self.lowest = lowest
     let chunk = vectors * lanes
     let phaseCount = phases.reduce(1) { $0 * $1.count }
+    // Also bounds all products below.
+    let window = span.reduce(Double(phaseCount)) { $0 * (Double($1) + 1) }
+    guard window < Self.widestWindow else {
+      throw ToeplitzError(
+        .memory, name, expected: "taps that lie within \(Int(Self.widestWindow)) positions of each other",
+        got: "a window of \(window) positions")
+    }
     // Columns of a tile: as many as keep the partial sums of all its blocks in the second-level cache, but no more
     // than leaves every thread some tiles.
     let budget = max(1, Self.secondLevel / (max(1, blocks) * blockRows * chunk * elementSize)) * chunk
@@ -98,18 +108,23 @@ struct ConvolutionTiling {
     let line = 64 / elementSize
     let lines = (channel + line - 1) / line
     panelChannel = (lines % 2 == 0 ? lines + 1 : lines) * line
+    guard panelChannel < Int(Int32.max) / 2 else {
+      throw ToeplitzError(
+        .memory, name, expected: "taps that lie within \(Int32.max / 2) positions of each other",
+        got: "a window of \(panelChannel) positions")
+    }
     tapOffsets = Self.tapOffsets(stencil, group, phases, lowest, panelCount)
     channelBlock = Self.channelBlock(
       stencil: stencil, group: group, phaseCount: phaseCount, span: span, chunk: chunk, elementSize: elementSize)
   }
 
   private static func tapOffsets(
-    _ stencil: ConvolutionStencil, _ group: RowGroup, _ phases: [[Int32]], _ lowest: [Int], _ panel: [Int]
+    _ stencil: ConvolutionStencil, _ group: RowGroup, _ phases: [[Int]], _ lowest: [Int], _ panel: [Int]
   ) -> [Int32] {
     func place(_ axis: Int) -> [(phase: Int, whole: Int)] {
       group.axes[axis].offsets.map { offset in
         let whole = floorDivide(offset, stencil.step[axis])
-        let phase = Int32(offset - whole * stencil.step[axis])
+        let phase = offset - whole * stencil.step[axis]
         return (phases[axis].firstIndex(of: phase) ?? 0, whole - lowest[axis])
       }
     }

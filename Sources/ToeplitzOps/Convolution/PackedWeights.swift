@@ -38,7 +38,7 @@ package final class PackedWeights: Sendable {
   ///
   /// Both are float32, float64, int32 or int64 and may be strided views.
   package init(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws {
-    let stencil = ConvolutionStencil(geometry)
+    let stencil = try ConvolutionStencil(geometry)
     self.stencil = stencil
     self.weight = weight
     self.bias = bias
