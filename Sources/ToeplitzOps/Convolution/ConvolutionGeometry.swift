@@ -139,8 +139,8 @@ private struct GeometryRules {
 
   func extents(kernel: [Int], dilation: [Int]) throws -> [Int] {
     try (0..<rank).map { axis in
-      try (CheckedSize(kernel[axis]) * dilation[axis] + 1).get(
-        name, "kernelSize \(kernel[axis]) with dilation \(dilation[axis])") - dilation[axis]
+      try (CheckedSize(kernel[axis] - 1) * dilation[axis] + 1).get(
+        name, "kernelSize \(kernel[axis]) with dilation \(dilation[axis])")
     }
   }
 
