@@ -119,7 +119,8 @@ import ToeplitzTestSupport
   }
 
   @Test func aNormedLayerStartsWithTheWeightOfThePlainOne() throws {
-    let plain = try ConvTranspose1d(inChannels: 3, outChannels: 2, kernelSize: 4, generator: Generator(seed: 8))
+    let plain = try ConvTranspose1d(
+      inChannels: 3, outChannels: 2, kernelSize: 4, generator: Generator(seed: 8))
     let normed = try WeightNormConvTranspose1d(
       inChannels: 3, outChannels: 2, kernelSize: 4, generator: Generator(seed: 8))
     #expect(normed.weight.isNormalized && normed.stateDictionary()["weight_g"]?.shape == [3, 1, 1])
@@ -136,7 +137,10 @@ import ToeplitzTestSupport
         [3, 3, 4]
       ),
       (try Conv2d(inChannels: 2, outChannels: 5, kernelSize: [3, 4], generator: generator), [3, 4, 2, 5]),
-      (try ConvTranspose3d(inChannels: 2, outChannels: 5, kernelSize: [3, 4, 1], generator: generator), [3, 4, 1, 5, 2]),
+      (
+        try ConvTranspose3d(inChannels: 2, outChannels: 5, kernelSize: [3, 4, 1], generator: generator),
+        [3, 4, 1, 5, 2]
+      ),
     ]
     for (layer, shape) in layers {
       let before = try layer.weight.value()
@@ -161,7 +165,8 @@ import ToeplitzTestSupport
 
   @Test func descriptionsReadLikePyTorchs() throws {
     let conv = try Conv1d(
-      inChannels: 4, outChannels: 8, kernelSize: 4, stride: 2, padding: 3, dilation: 2, groups: 2, bias: false,
+      inChannels: 4, outChannels: 8, kernelSize: 4, stride: 2, padding: 3, dilation: 2, groups: 2,
+      bias: false,
       paddingMode: .reflect)
     #expect(
       conv.description
@@ -171,7 +176,8 @@ import ToeplitzTestSupport
       inChannels: 3, outChannels: 8, kernelSize: [3, 5], stride: 2, outputPadding: 1, layout: .channelsLast)
     #expect(
       up.description
-        == "ConvTranspose2d(3, 8, kernel_size=(3, 5), stride=(2, 2), output_padding=(1, 1), layout=channelsLast)")
+        == "ConvTranspose2d(3, 8, kernel_size=(3, 5), stride=(2, 2), output_padding=(1, 1), layout=channelsLast)"
+    )
     let causal = try WeightNormConv1d(inChannels: 1, outChannels: 1, kernelSize: 2, padding: .causal)
     let lopsided = try Conv1d(inChannels: 1, outChannels: 1, kernelSize: 2, padding: .asymmetric([(1, 0)]))
     #expect(

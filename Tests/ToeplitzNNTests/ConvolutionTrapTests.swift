@@ -1,8 +1,9 @@
 import Testing
 import Toeplitz
 
-/// What implementations of convolutions got wrong before, as a list: sizes and options. Expected values come from
-/// PyTorch 2.15; the expression stands beside them (`F` is `torch.nn.functional`).
+/// What implementations of convolutions got wrong before, as a list: sizes and options.
+///
+/// Expected values come from PyTorch 2.15; the expression stands beside them (`F` is `torch.nn.functional`).
 @Suite struct ConvolutionTrapTests {
   @Test func trap1SizesFollowTheFormulas() throws {
     for (k, s) in [(1, 1), (3, 1), (3, 2), (4, 3), (2, 5)] {
@@ -110,7 +111,8 @@ import Toeplitz
     }
     // More than the extent of the kernel: F.conv_transpose1d([[[1, 2, 3, 4]]], [[[1, 10]]], [5], padding=2)
     #expect(
-      try convTranspose1d(signal([1, 2, 3, 4]), signal([1, 10]), bias: Tensor([5]), padding: 2).floats == [28])
+      try convTranspose1d(signal([1, 2, 3, 4]), signal([1, 10]), bias: Tensor([5]), padding: 2).floats == [28]
+    )
   }
 
   @Test func trap7AnEmptyOutputIsRefused() throws {
@@ -123,7 +125,8 @@ import Toeplitz
   }
 
   @Test func trap8TheKernelsExtentMustFitOnEachAxis() throws {
-    let layer = try Conv2d(inChannels: 1, outChannels: 1, kernelSize: [3, 2], padding: [1, 0], dilation: [2, 4])
+    let layer = try Conv2d(
+      inChannels: 1, outChannels: 1, kernelSize: [3, 2], padding: [1, 0], dilation: [2, 4])
     #expect(try layer(.ones([1, 1, 3, 5])).shape == [1, 1, 1, 1])
     let high = refusal { _ = try layer(.ones([1, 1, 2, 5])) }
     #expect(high.contains("axis 0") && high.contains("5") && high.contains("4"), "\(high)")
@@ -218,7 +221,10 @@ import Toeplitz
   @Test func trap16TheBatchAxisMayBeMissingAndNoOther() throws {
     let generator = Generator(seed: 16)
     let layers: [(ConvolutionLayer, Shape)] = [
-      (try Conv1d(inChannels: 2, outChannels: 3, kernelSize: 3, padding: .same, generator: generator), [2, 9]),
+      (
+        try Conv1d(inChannels: 2, outChannels: 3, kernelSize: 3, padding: .same, generator: generator),
+        [2, 9]
+      ),
       (try ConvTranspose2d(inChannels: 2, outChannels: 3, kernelSize: 3, generator: generator), [2, 4, 5]),
       (
         try Conv3d(inChannels: 2, outChannels: 3, kernelSize: 2, layout: .channelsLast, generator: generator),

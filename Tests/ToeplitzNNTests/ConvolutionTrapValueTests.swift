@@ -3,12 +3,14 @@ import Toeplitz
 import ToeplitzTestSupport
 
 /// What implementations of convolutions got wrong before, continued: padding, special values, types and weights.
+///
 /// Expected values come from PyTorch 2.15; the expression stands beside them.
 @Suite struct ConvolutionTrapValueTests {
   private static let nan = Float.nan
 
   private func convolve(
-    _ x: [Float], _ w: [Float], stride: Int = 1, padding: Padding, dilation: Int = 1, mode: PaddingMode = .zeros
+    _ x: [Float], _ w: [Float], stride: Int = 1, padding: Padding, dilation: Int = 1,
+    mode: PaddingMode = .zeros
   ) throws -> [Float] {
     try conv1d(
       signal(x), signal(w), stride: PerAxis(stride), padding: padding, dilation: PerAxis(dilation),
@@ -64,7 +66,9 @@ import ToeplitzTestSupport
     #expect(refusal { _ = try convolve(x, [1], padding: 5, mode: .circular) }.contains("circular"))
     #expect(try convolve([7], [1], padding: 9, mode: .replicate) == [Float](repeating: 7, count: 19))
     for mode in PaddingMode.allCases {
-      _ = refusal("\(mode)") { _ = try conv1d(.zeros([1, 1, 0]), signal([1]), padding: 1, paddingMode: mode) }
+      _ = refusal("\(mode)") {
+        _ = try conv1d(.zeros([1, 1, 0]), signal([1]), padding: 1, paddingMode: mode)
+      }
       #expect(try conv1d(.zeros([0, 1, 4]), signal([1]), padding: 1, paddingMode: mode).shape == [0, 1, 6])
     }
     // nn.Conv2d(1, 1, (2, 3), padding=(1, 2), padding_mode='reflect', stride=(1, 2)) of arange(1, 10)
@@ -125,7 +129,8 @@ import ToeplitzTestSupport
     let base = try Tensor.randomNormal([3, 8, 31, 2], using: &random)
     let views = [
       try base.select(axis: 3, 1), try base.select(axis: 3, 0).slice(axis: 2, 3..<29, step: 2),
-      try base.select(axis: 3, 0).flipped([1, 2]), try base.select(axis: 3, 1).transposed(0, 1).transposed(0, 1),
+      try base.select(axis: 3, 0).flipped([1, 2]),
+      try base.select(axis: 3, 1).transposed(0, 1).transposed(0, 1),
       try base.select(axis: 3, 1).slice(axis: 1, 0..<1).expanded(to: [3, 8, 31]),
     ]
     let weights = try Tensor.randomNormal([8, 8, 10], using: &random)
@@ -138,7 +143,8 @@ import ToeplitzTestSupport
         let bias = try weights.select(axis: 0, 2).select(axis: 1, 3)
         let (a, b) = try (x.copied(), w.copied())
         #expect(
-          try conv1d(x, w, bias: bias, padding: 2).sameBits(as: conv1d(a, b, bias: bias.copied(), padding: 2)),
+          try conv1d(x, w, bias: bias, padding: 2).sameBits(
+            as: conv1d(a, b, bias: bias.copied(), padding: 2)),
           "view \(index)")
         #expect(
           try convTranspose1d(x, w, bias: bias, stride: 2)
@@ -161,7 +167,9 @@ import ToeplitzTestSupport
     #expect(bias?.kind == .dtype)
     let truth = try Tensor([true, false], shape: [1, 1, 2])
     #expect(throws: ToeplitzError.self) { try conv1d(truth, truth) }
-    #expect(throws: ToeplitzError.self) { try Conv1d(inChannels: 1, outChannels: 1, kernelSize: 1, dtype: .bool) }
+    #expect(throws: ToeplitzError.self) {
+      try Conv1d(inChannels: 1, outChannels: 1, kernelSize: 1, dtype: .bool)
+    }
   }
 
   @Test(arguments: [(64, 64, 7), (512, 256, 16)])
@@ -197,7 +205,9 @@ import ToeplitzTestSupport
       #expect(try early.floats == Array(long.floats.prefix(12 / stride)))
       let up = try convTranspose1d(short, signal(w), stride: step, padding: .causal).floats
       #expect(up.count == 12 * stride)
-      #expect(try Array(convTranspose1d(x, signal(w), stride: step, padding: .causal).floats.prefix(up.count)) == up)
+      #expect(
+        try Array(convTranspose1d(x, signal(w), stride: step, padding: .causal).floats.prefix(up.count)) == up
+      )
     }
   }
 }

@@ -121,7 +121,8 @@ private final class Vocoder: Module, UnaryLayer {
     state["ups.1.bias"] = nil
     state["conv_pre.weight_v"] = nil
     let report = try model.load(state, strict: false)
-    #expect(report.missing.sorted() == ["conv_pre.weight_v", "res_blocks.1.0.weight", "ups.0.bias", "ups.1.bias"])
+    #expect(
+      report.missing.sorted() == ["conv_pre.weight_v", "res_blocks.1.0.weight", "ups.0.bias", "ups.1.bias"])
     #expect(report.unexpected == ["stray.one", "stray.two"])
     let after = try values(model)
     #expect(try after["ups.0.weight"] == state["ups.0.weight"]?.floats)

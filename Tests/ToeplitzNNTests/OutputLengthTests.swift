@@ -16,7 +16,9 @@ import Toeplitz
       for other in [range.lowerBound - 1, range.upperBound] where (try? g.outputSize([other])[0]) == output {
         wrong = true
       }
-      if wrong { Issue.record("\(g.name) \(g.kernelSize) \(g.stride) \(g.dilation) \(g.padding) \(length): \(range)") }
+      if wrong {
+        Issue.record("\(g.name) \(g.kernelSize) \(g.stride) \(g.dilation) \(g.padding) \(length): \(range)")
+      }
     }
     // Outputs that no input gives have no inputs.
     let reached = Set((1...800).compactMap { try? g.outputSize([$0])[0] })
@@ -39,7 +41,8 @@ import Toeplitz
               let extra = transposed ? (stride + dilation) % max(stride, dilation) : 0
               guard
                 let g = try? ConvolutionGeometry(
-                  rank: 1, isTransposed: transposed, inChannels: 1, outChannels: 1, kernelSize: PerAxis(kernel),
+                  rank: 1, isTransposed: transposed, inChannels: 1, outChannels: 1,
+                  kernelSize: PerAxis(kernel),
                   stride: PerAxis(stride), padding: padding, outputPadding: PerAxis(extra),
                   dilation: PerAxis(dilation), paddingMode: mode)
               else { continue }

@@ -2,8 +2,9 @@ import Testing
 import Toeplitz
 import ToeplitzTestSupport
 
-/// What implementations got wrong before about weights: norms, initial values, loading. Expected values come from
-/// PyTorch 2.15 (`torch.nn.utils.parametrizations.weight_norm`).
+/// What implementations got wrong before about weights: norms, initial values, loading.
+///
+/// Expected values come from PyTorch 2.15 (`torch.nn.utils.parametrizations.weight_norm`).
 @Suite struct WeightTrapTests {
   /// `arange(1, 13) - 4` in the given shape, doubles.
   private func ramp(_ shape: Shape) throws -> Tensor {
@@ -64,7 +65,8 @@ import ToeplitzTestSupport
       try isClose(
         conv.weight.value().scalars(Double.self),
         [
-          -0.8017837257, -0.5345224838, -0.2672612419, 0, 0.3651483717, 0.7302967433, 1.095445115, 1.4605934867,
+          -0.8017837257, -0.5345224838, -0.2672612419, 0, 0.3651483717, 0.7302967433, 1.095445115,
+          1.4605934867,
           1.1371470654, 1.3645764784, 1.5920058915, 1.8194353046,
         ]))
     let up = try layer(transposed: true).weightNorm()
@@ -73,7 +75,8 @@ import ToeplitzTestSupport
       try isClose(
         up.weight.value().scalars(Double.self),
         [
-          -0.6882472016, -0.4588314677, -0.2294157339, 0, 0.2294157339, 0.4588314677, 0.425328723, 0.567104964,
+          -0.6882472016, -0.4588314677, -0.2294157339, 0, 0.2294157339, 0.4588314677, 0.425328723,
+          0.567104964,
           0.708881205, 0.850657446, 0.992433687, 1.134209928,
         ]))
   }
@@ -83,10 +86,12 @@ import ToeplitzTestSupport
       Conv1d(inChannels: 1, outChannels: 1, kernelSize: 1),
       WeightNormConv1d(inChannels: 1, outChannels: 3, kernelSize: 2, bias: false))
     let before = try model.stateDictionary().mapValues { try $0.floats }
-    for (g, v) in [("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1")]
-    {
+    for (g, v) in [
+      ("weight_g", "weight_v"), ("parametrizations.weight.original0", "parametrizations.weight.original1"),
+    ] {
       let state = try [
-        "0.weight": tensor([5], [1, 1, 1]), "0.bias": tensor([5], [1]), "1.\(g)": tensor([1, 1, 1], [3, 1, 1]),
+        "0.weight": tensor([5], [1, 1, 1]), "0.bias": tensor([5], [1]),
+        "1.\(g)": tensor([1, 1, 1], [3, 1, 1]),
         "1.\(v)": tensor([1, 2, 3, 4, 0, 0], [3, 1, 2]),
       ]
       for strict in [true, false] {
@@ -98,7 +103,9 @@ import ToeplitzTestSupport
       // A layer that holds the weight multiplied out refuses the same.
       let plain = try Conv1d(inChannels: 1, outChannels: 3, kernelSize: 2, bias: false)
       let parts = Dictionary(
-        uniqueKeysWithValues: state.filter { $0.key.hasPrefix("1.") }.map { (String($0.key.dropFirst(2)), $0.value) })
+        uniqueKeysWithValues: state.filter { $0.key.hasPrefix("1.") }.map {
+          (String($0.key.dropFirst(2)), $0.value)
+        })
       #expect(refusal { try plain.load(parts) }.contains("filter 2"))
     }
     let layer = try WeightNormConv1d(inChannels: 1, outChannels: 2, kernelSize: 1, bias: false)

@@ -100,7 +100,9 @@ private final class Tally: Sendable {
     let x = try Tensor.randomNormal([1, 48, 900], using: &random)
     let w = try Tensor.randomNormal([40, 48, 5], using: &random)
     let up = try Tensor.randomNormal([48, 16, 8], using: &random)
-    let expected = try withThreads(1) { (try conv1d(x, w, padding: 2), try convTranspose1d(x, up, stride: 4)) }
+    let expected = try withThreads(1) {
+      (try conv1d(x, w, padding: 2), try convTranspose1d(x, up, stride: 4))
+    }
     let before = pool.threadCount
     defer { pool.threadCount = before }
     try await withThrowingTaskGroup(of: Int.self) { group in
@@ -181,13 +183,14 @@ private final class Tally: Sendable {
 
   @Test(arguments: InstructionSet.available)
   func subnormalInputsAndWeightsCountAsZero(isa: InstructionSet) throws {
-    let tiny = Float(1e-40)
+    let tiny = Float(bitPattern: 71362)  // about 1e-40
     let huge = Float(1e38)
     let least = Float.leastNormalMagnitude
     #expect(tiny > 0 && tiny * huge > 0)
     // A product that IEEE 754 puts at 0.01, results below the normal range, and a normal one.
     let cases: [(x: Float, w: Float, y: Float)] = [
-      (tiny, huge, 0), (huge, tiny, 0), (-tiny, huge, 0), (1e-20, 1e-20, 0), (least, 1, least), (1, least, least),
+      (tiny, huge, 0), (huge, tiny, 0), (-tiny, huge, 0), (1e-20, 1e-20, 0), (least, 1, least),
+      (1, least, least),
     ]
     try InstructionSet.$override.withValue(isa) {
       for (x, w, y) in cases {
