@@ -112,6 +112,43 @@ import ToeplitzTestSupport
     #expect(try conv1d(x, signal([inf]), padding: 1).equals([nan, inf, inf, inf, inf, nan]))
   }
 
+  @Test func trap23InsertedAndCroppedZerosOfATransposedConvolutionAreNotMultiplied() throws {
+    let nan = Self.nan
+    let x = try signal([1, 2])
+    // F.conv_transpose1d([[[1, 2]]], [[[1, nan, 1]]], stride=2), [[[nan, 1, 1]]], and [[[1, 10, nan]]], padding=1
+    #expect(try convTranspose1d(x, signal([1, nan, 1]), stride: 2).equals([1, nan, 3, nan, 2]))
+    #expect(try convTranspose1d(x, signal([nan, 1, 1])).equals([nan, nan, 3, 2]))
+    #expect(try convTranspose1d(x, signal([1, 10, nan]), padding: 1).equals([12, nan]))
+    // With bias, output padding that no tap reaches, groups, channels last and a second axis.
+    let inf = Float.infinity
+    #expect(
+      try convTranspose1d(x, signal([inf]), bias: Tensor([7]), stride: 2, outputPadding: 1)
+        .equals([inf, 7, inf, 7]))
+    let grouped = try convTranspose1d(
+      tensor([1, 2, 3, 4], [1, 2, 2]), tensor([1, 10, nan, 1], [2, 1, 2]), groups: 2)
+    #expect(try grouped.equals([1, 12, 20, nan, nan, 4]))
+    let last = try convTranspose1d(tensor([1, 2], [1, 2, 1]), signal([nan, 1, 1]), layout: .channelsLast)
+    #expect(try last.equals([nan, nan, 3, 2]) && last.shape == [1, 4, 1])
+    let plane = try convTranspose2d(
+      tensor([1, 2], [1, 1, 1, 2]), tensor([1, nan, 10, 100], [1, 1, 2, 2]), stride: [2, 1])
+    #expect(try plane.equals([1, nan, nan, 10, 120, 200]))
+    // Circular folds the ends, and NaN with them: positions −1 and 3 come back at the other end.
+    let circular = try convTranspose1d(
+      signal([1, 2, 3]), signal([nan, 1, 1]), padding: 1, paddingMode: .circular)
+    #expect(try circular.equals([nan, nan, nan]))
+    // The same numbers as the fast path where nothing is special.
+    var random = RandomSource(seed: 23)
+    let input = try Tensor.randomNormal([2, 4, 9], dtype: .float64, using: &random)
+    var weight = try Tensor.randomNormal([4, 6, 5], dtype: .float64, using: &random)
+    let expected = try convTranspose1d(input, weight, stride: 3, padding: 4, outputPadding: 2, dilation: 2)
+    // Channel 5 is broken, the others are as before.
+    try weight.withMutableElements(Double.self) { $0[5 * 5 + 1] = .nan }
+    let broken = try convTranspose1d(input, weight, stride: 3, padding: 4, outputPadding: 2, dilation: 2)
+    let (a, b) = try (broken.slice(axis: 1, 0..<5), expected.slice(axis: 1, 0..<5))
+    #expect(try a.distance(to: b).absolute < 1e-13)
+    #expect(try broken.select(axis: 1, 5).scalars(Double.self).contains { $0.isNaN })
+  }
+
   @Test func trap24HugeSizesAreNotNarrowed() throws {
     let huge = 1 << 62
     let strided = try Conv1d(inChannels: 1, outChannels: 1, kernelSize: 1, stride: PerAxis(huge))

@@ -181,6 +181,9 @@ public enum Rank3: SpatialRank {
 /// being `floor((L + low + high − dilation (kernel − 1) − 1) / stride) + 1`. Input `[N, C, L]`, `[N, C, H, W]` or
 /// `[N, C, D, H, W]`; the batch axis may be missing.
 ///
+/// The zeros of the padding are multiplied like any input, as in PyTorch: a weight that is infinite or NaN makes the
+/// edges NaN.
+///
 /// ```swift
 /// let conv = try Conv1d(inChannels: 80, outChannels: 512, kernelSize: 7, padding: 3)
 /// let y = try conv(x)  // [N, 80, L] -> [N, 512, L]
@@ -225,6 +228,8 @@ open class Conv<Rank: SpatialRank>: ConvolutionLayer {
 ///
 /// `y[n, o, i · stride + k · dilation − padding] += weight[c, o, k] · x[n, c, i]`, plus the bias everywhere. The output
 /// length is `(L − 1) stride − low − high + dilation (kernel − 1) + outputPadding + 1`; padding crops the output.
+///
+/// No zeros are inserted, so none is multiplied: a weight that is infinite or NaN shows only where an input meets it.
 ///
 /// ```swift
 /// let up = try ConvTranspose1d(inChannels: 512, outChannels: 256, kernelSize: 16, stride: 8, padding: 4)

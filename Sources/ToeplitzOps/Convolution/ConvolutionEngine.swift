@@ -62,6 +62,10 @@ struct ConvolutionEngine {
     fusion: ConvolutionFusion
   ) throws {
     guard output.count > 0 else { return }
+    if packed.needsTapwise {
+      let tapwise = TapwiseTranspose(geometry: geometry, weight: packed.weight, bias: packed.bias)
+      return try tapwise.run(input: input, output: output, fusion: fusion)
+    }
     guard let table = tz_conv_kernels(InstructionSet.current.code, packed.type) else {
       throw ToeplitzError(
         .device, geometry.name, expected: "kernels for this processor",
