@@ -35,6 +35,8 @@ private struct Slot {
   var names: [String]
   var shape: Shape
   var dtype: DType
+  /// Refuses values that the module cannot hold; called for all slots before the first is assigned.
+  var check: (Tensor) throws -> Void = { _ in }
   var assign: (Tensor) throws -> Void
 }
 
@@ -57,7 +59,7 @@ extension Module {
   public func load(_ state: [String: Tensor], strict: Bool = true) throws -> LoadReport {
     var report = LoadReport()
     var used = Set<String>()
-    var assignments: [() throws -> Void] = []
+    var fitting: [(slot: Slot, tensor: Tensor)] = []
     func take(_ slots: [Slot]) {
       for slot in slots {
         guard let name = slot.names.first(where: { state[$0] != nil }), let tensor = state[name] else {
@@ -66,7 +68,7 @@ extension Module {
         }
         used.insert(name)
         if tensor.shape == slot.shape || (tensor.count == 1 && slot.shape.allSatisfy { $0 == 1 }) {
-          assignments.append { try slot.assign(tensor.reshaped(slot.shape).cast(to: slot.dtype)) }
+          fitting.append((slot, tensor))
         } else {
           report.misshapen.append((name, slot.shape, tensor.shape))
         }
@@ -93,7 +95,12 @@ extension Module {
     if !report.misshapen.isEmpty || (strict && !report.isClean) {
       throw ToeplitzError(.checkpoint, "load", expected: "a state dictionary that fits the model", got: report.description)
     }
-    for assign in assignments { try assign() }
+    let values = try fitting.map { slot, tensor in
+      let value = try tensor.reshaped(slot.shape).cast(to: slot.dtype)
+      try slot.check(value)
+      return value
+    }
+    for (index, value) in values.enumerated() { try fitting[index].slot.assign(value) }
     return report
   }
 }
@@ -129,8 +136,9 @@ private struct WeightSpelling {
     return [
       Slot(names: lengths, shape: lengthShape ?? [], dtype: spec.dtype) { length = $0 },
       Slot(names: directions, shape: spec.shape, dtype: spec.dtype) { direction in
-        guard let length else { return }
         try Self.checkFilters(direction, axis, name)
+      } assign: { direction in
+        guard let length else { return }
         guard case .normalized(let g, let v, _) = weight.form else {
           return try weight.set(LayerWeight.fold(g: length, v: direction, axis: axis))
         }

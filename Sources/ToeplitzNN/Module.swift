@@ -42,7 +42,7 @@ open class Module: CustomStringConvertible {
   open func outputSize(for inputSize: [Int]) throws -> [Int] { inputSize }
 
   /// The lengths of axis `axis` that give an output of `length` there; empty if none does.
-  open func inputLengths(for length: Int, axis: Int) -> Range<Int> { length..<(length + 1) }
+  open func inputLengths(for length: Int, axis: Int) -> Range<Int> { singleLength(length) }
 
   /// What changes in a layer when the mode does.
   func setTraining(_ training: Bool) { isTraining = training }
@@ -97,6 +97,9 @@ final class CallObserver: @unchecked Sendable {
   init(_ heard: @escaping (Module, Shape, Shape) -> Void) { self.heard = heard }
   func note(_ module: Module, _ input: Shape, _ output: Shape) { heard(module, input, output) }
 }
+
+/// The range of `length` alone; empty where it is no length.
+func singleLength(_ length: Int) -> Range<Int> { length > 0 && length < Int.max ? length..<(length + 1) : 0..<0 }
 
 /// `convPre` → `conv_pre`, `weightG` → `weight_g`, `conv1` → `conv1`.
 func snakeCase(_ name: String) -> String {

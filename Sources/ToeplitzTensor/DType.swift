@@ -198,6 +198,10 @@ public struct BFloat16: NumericTensorScalar {
   @inlinable public var doubleValue: Double { Double(floatValue) }
   /// The nearest bfloat16 to `value` (rounded through float32).
   @inlinable public init(converting value: Double) { self.init(Float(value)) }
+  /// Equality of the values: both zeros are equal, NaN equals nothing.
+  @inlinable public static func == (a: BFloat16, b: BFloat16) -> Bool { a.floatValue == b.floatValue }
+  /// Hashes the value.
+  @inlinable public func hash(into hasher: inout Hasher) { hasher.combine(floatValue) }
   /// Order of the values.
   @inlinable public static func < (a: BFloat16, b: BFloat16) -> Bool { a.floatValue < b.floatValue }
   /// Sum, rounded once.

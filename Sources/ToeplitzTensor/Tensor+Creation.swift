@@ -2,7 +2,8 @@ extension Tensor {
   /// A tensor of the given elements in row-major order; without a shape, a vector.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if the shape does not have as many elements.
-  @_disfavoredOverload  // so that literals are float32, not float64
+  // Not for literals: of `[1.5, 2]` it would make float64.
+  @_disfavoredOverload
   public init<T: TensorScalar>(_ scalars: [T], shape: Shape? = nil, device: Device = .cpu) throws {
     try device.requirePresent("Tensor")
     let shape = shape ?? [scalars.count]

@@ -61,3 +61,15 @@ void tz_restore_denormals(uint64_t state) {
   __asm__ __volatile__("msr fpcr, %0" ::"r"(state));
 #endif
 }
+
+uint64_t tz_floating_point_state(void) {
+#if defined(__x86_64__)
+  return _mm_getcsr() & ~0x3fu;  // without the flags of past exceptions
+#elif defined(__aarch64__)
+  uint64_t state;
+  __asm__ __volatile__("mrs %0, fpcr" : "=r"(state));
+  return state;
+#else
+  return 0;
+#endif
+}

@@ -244,12 +244,15 @@ TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdif
     for (ptrdiff_t j = 0; j < n; j++) {
       if (j == inside) j = outside;
       if (j >= n) break;
-      T value = x[tz_pad_index((a->first + j) * step + phase, size, mode) * a->stride];
+      T value = x[tz_pad_index(tz_pack_index(a, j, phase), size, mode) * a->stride];
       out[j] = value < (T)0 ? value * slope : value;
     }
   }
-  const T *from = x + ((a->first + inside) * step + phase) * a->stride;
-  const ptrdiff_t hop = step * a->stride, m = outside - inside;
+  const ptrdiff_t m = outside - inside;
+  if (m == 0) return;
+  const T *from = x + tz_pack_index(a, inside, phase) * a->stride;
+  // A single position needs no distance, and with a huge step has none.
+  const ptrdiff_t hop = m == 1 ? 1 : step * a->stride;
   T *to = out + inside;
   if (slope == (T)1) {
     if (hop == 1) __builtin_memcpy(to, from, (size_t)m * sizeof(T));
@@ -270,11 +273,11 @@ static void NAME(pack_)(const tz_pack *p) {
     T *out = (T *)p->panel + c * p->panel_channel;
     for (int pd = 0; pd < d->phase_count; pd++)
       for (ptrdiff_t jd = 0; jd < d->count; jd++) {
-        const ptrdiff_t id = tz_pad_index((d->first + jd) * d->step + d->phases[pd], d->size, p->mode);
+        const ptrdiff_t id = tz_pad_index(tz_pack_index(d, jd, d->phases[pd]), d->size, p->mode);
         for (int ph = 0; ph < h->phase_count; ph++)
           for (int pw = 0; pw < w->phase_count; pw++)
             for (ptrdiff_t jh = 0; jh < h->count; jh++, out += p->panel_row) {
-              const ptrdiff_t ih = tz_pad_index((h->first + jh) * h->step + h->phases[ph], h->size, p->mode);
+              const ptrdiff_t ih = tz_pad_index(tz_pack_index(h, jh, h->phases[ph]), h->size, p->mode);
               if (id < 0 || ih < 0) {
                 for (ptrdiff_t j = 0; j < w->count; j++) out[j] = (T)0;
               } else {

@@ -5,7 +5,13 @@
 #include "CToeplitzKernels.h"
 
 // Smallest q with q * b >= a, for b > 0 and any sign of a.
-TZ_INLINE ptrdiff_t tz_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a >= 0 ? (a + b - 1) / b : -((-a) / b); }
+TZ_INLINE ptrdiff_t tz_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a > 0 ? (a - 1) / b + 1 : -((-a) / b); }
+
+// Input index of panel position j. Positions past the last output of a huge stride wrap around: their values are
+// never read into a result.
+TZ_INLINE ptrdiff_t tz_pack_index(const tz_pack_axis *a, ptrdiff_t j, ptrdiff_t phase) {
+  return (ptrdiff_t)((size_t)(a->first + j) * (size_t)a->step + (size_t)phase);
+}
 
 // Where position i of a padded axis reads its value, or -1 for a zero. Geometry has checked that reflecting or
 // wrapping once is enough.
@@ -15,7 +21,7 @@ TZ_INLINE ptrdiff_t tz_pad_index(ptrdiff_t i, ptrdiff_t size, int mode) {
   // result, but must stay inside the input.
   ptrdiff_t at;
   switch (mode) {
-    case TZ_PAD_REFLECT: at = i < 0 ? -i : 2 * size - 2 - i; break;
+    case TZ_PAD_REFLECT: at = i < -size ? 0 : i < 0 ? -i : 2 * size - 2 - i; break;
     case TZ_PAD_REPLICATE: at = i < 0 ? 0 : size - 1; break;
     case TZ_PAD_CIRCULAR: at = i < 0 ? i + size : i - size; break;
     default: return -1;

@@ -28,6 +28,8 @@ void tz_pause(void);
 uint64_t tz_flush_denormals(void);
 /// Restores what tz_flush_denormals returned.
 void tz_restore_denormals(uint64_t state);
+/// This thread's control bits for floating-point numbers: rounding, traps, subnormal numbers.
+uint64_t tz_floating_point_state(void);
 
 // ---- Convolution -----------------------------------------------------------------------------------------
 
@@ -97,7 +99,7 @@ typedef struct {
   ptrdiff_t first;
   ptrdiff_t count;        ///< panel positions
   ptrdiff_t step;
-  const int32_t *phases;
+  const ptrdiff_t *phases;
   int32_t phase_count;
 } tz_pack_axis;
 

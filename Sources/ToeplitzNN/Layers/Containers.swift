@@ -27,9 +27,14 @@ open class Sequential: Module, UnaryLayer {
 
   /// The layers' inverses, last first.
   open override func inputLengths(for length: Int, axis: Int) -> Range<Int> {
-    layers.reversed().reduce(length..<(length + 1)) { range, layer in
-      let inputs = range.map { layer.inputLengths(for: $0, axis: axis) }.filter { !$0.isEmpty }
-      guard let first = inputs.first, let last = inputs.last else { return 0..<0 }
+    layers.reversed().reduce(singleLength(length)) { range, layer in
+      // Lengths grow with their inputs, so the ends of the range are enough.
+      func inputs(_ output: Int) -> Range<Int>? {
+        let found = layer.inputLengths(for: output, axis: axis)
+        return found.isEmpty ? nil : found
+      }
+      guard let first = range.lazy.compactMap(inputs).first, let last = range.reversed().lazy.compactMap(inputs).first
+      else { return 0..<0 }
       return first.lowerBound..<last.upperBound
     }
   }

@@ -43,7 +43,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
     // Kaiming uniform with a = √5 (He et al., 2015) is U(−1/√fanIn, 1/√fanIn); the bias has the same range. PyTorch
     // takes the fan-in from axis 1 also where the convolution is transposed.
     let shape = geometry.weightShape
-    let bound = 1 / Double(shape.dropFirst().reduce(1, *)).squareRoot()
+    let bound = 1 / shape.dropFirst().reduce(1) { $0 * Double($1) }.squareRoot()
     weight = LayerWeight(try generator.uniform(shape, from: -bound, to: bound, dtype: dtype))
     self.bias = bias ? Parameter(try generator.uniform([geometry.outChannels], from: -bound, to: bound, dtype: dtype)) : nil
     super.init()
@@ -86,7 +86,11 @@ open class ConvolutionLayer: Module, UnaryLayer {
     let rank = geometry.rank
     let batch = input.rank == rank + 2 ? input[0] : 1
     let spatial = layout == .channelsFirst ? Array(input.suffix(rank)) : Array(input.dropLast().suffix(rank))
-    return try geometry.multiplyAdds(inputSize: spatial) * batch
+    let (count, overflow) = try geometry.multiplyAdds(inputSize: spatial).multipliedReportingOverflow(by: batch)
+    guard !overflow else {
+      throw ToeplitzError(.shape, geometry.name, expected: "multiply-adds that fit 64 bits", got: "input \(input)")
+    }
+    return count
   }
 
   /// The geometry's output size.
@@ -177,6 +181,9 @@ public enum Rank3: SpatialRank {
 /// being `floor((L + low + high − dilation (kernel − 1) − 1) / stride) + 1`. Input `[N, C, L]`, `[N, C, H, W]` or
 /// `[N, C, D, H, W]`; the batch axis may be missing.
 ///
+/// The zeros of the padding are multiplied like any input, as in PyTorch: a weight that is infinite or NaN makes the
+/// edges NaN.
+///
 /// ```swift
 /// let conv = try Conv1d(inChannels: 80, outChannels: 512, kernelSize: 7, padding: 3)
 /// let y = try conv(x)  // [N, 80, L] -> [N, 512, L]
@@ -221,6 +228,8 @@ open class Conv<Rank: SpatialRank>: ConvolutionLayer {
 ///
 /// `y[n, o, i · stride + k · dilation − padding] += weight[c, o, k] · x[n, c, i]`, plus the bias everywhere. The output
 /// length is `(L − 1) stride − low − high + dilation (kernel − 1) + outputPadding + 1`; padding crops the output.
+///
+/// No zeros are inserted, so none is multiplied: a weight that is infinite or NaN shows only where an input meets it.
 ///
 /// ```swift
 /// let up = try ConvTranspose1d(inChannels: 512, outChannels: 256, kernelSize: 16, stride: 8, padding: 4)

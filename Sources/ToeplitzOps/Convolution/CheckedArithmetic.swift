@@ -17,6 +17,15 @@ package struct CheckedSize {
     return sum
   }
 
+  static func - (a: CheckedSize, b: CheckedSize) -> CheckedSize {
+    var difference = a - b.value
+    difference.overflowed = difference.overflowed || b.overflowed
+    return difference
+  }
+
+  /// The number, or nil if the computation overflowed.
+  var checked: Int? { overflowed ? nil : value }
+
   private func apply(_ result: (partialValue: Int, overflow: Bool)) -> CheckedSize {
     var next = self
     next.value = result.partialValue

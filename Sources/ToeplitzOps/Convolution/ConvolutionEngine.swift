@@ -68,6 +68,10 @@ struct ConvolutionEngine {
     fusion: ConvolutionFusion
   ) throws {
     guard output.count > 0 else { return }
+    if packed.needsTapwise {
+      let tapwise = TapwiseTranspose(geometry: geometry, weight: packed.weight, bias: packed.bias)
+      return try tapwise.run(input: input, output: output, fusion: fusion)
+    }
     guard let table = tz_conv_kernels(InstructionSet.current.code, packed.type) else {
       throw ToeplitzError(
         .device, geometry.name, expected: "kernels for this processor",
@@ -93,27 +97,24 @@ struct ConvolutionEngine {
     let section = packed.sections[0][index]
     let pairs = batch * stencil.groups
     let pool = ThreadPool.shared
-    let schedule = ConvolutionSchedule(
+    // Read once: scratch memory is sized for it.
+    let poolThreads = pool.threadCount
+    let schedule = try ConvolutionSchedule(
       stencil: stencil, group: group, section: section, outputSize: output.size, pairs: pairs,
-      threads: pool.threadCount, table: table.pointee, elementSize: elementSize)
+      threads: poolThreads, table: table.pointee, elementSize: elementSize, name: name)
     let tiling = schedule.tiling
     guard tiling.tiles > 0 else { return }
-    guard tiling.panelChannel < Int(Int32.max) / 2 else {
-      throw ToeplitzError(
-        .memory, name, expected: "taps that lie within \(Int32.max / 2) positions of each other",
-        got: "a window of \(tiling.panelChannel) positions")
-    }
     let task = TileTask(
       engine: self, group: group, groupIndex: index, tiling: tiling, blocks: section.blocks, splits: schedule.splits)
     let units = pairs * tiling.tiles * schedule.splits
     let work =
       Double(tiling.count.reduce(1, *)) * Double(section.rows * stencil.channels * group.tapCount) * Double(pairs)
     // Small units are handed out several at a time; work of a few microseconds stays on this thread.
-    let items = work < 100_000 ? 1 : min(units, max(8 * pool.threadCount, Int(work / 20_000_000)))
-    let threads = items == 1 ? 1 : pool.threadCount
+    let items = work < 100_000 ? 1 : min(units, max(8 * poolThreads, Int(work / 20_000_000)))
+    let threads = items == 1 ? 1 : poolThreads
     let scratchBytes = task.scratchBytes
     let scratch = try Storage(byteCount: threads * scratchBytes, operation: name)
-    pool.run(items) { item, thread in
+    pool.run(items, threads: threads) { item, thread in
       let memory = scratch.base + thread * scratchBytes
       task.run((item * units / items)..<((item + 1) * units / items), memory)
     }

@@ -74,19 +74,18 @@ extension ConvolutionGeometry {
   /// a function and has at most one.
   public func inputLengths(for length: Int, axis: Int = 0) -> Range<Int> {
     let none = 0..<0
-    guard length > 0, length < Int.max / 4, (0..<rank).contains(axis) else { return none }
-    let pads = paddingLow[axis] + paddingHigh[axis]
+    guard length > 0, (0..<rank).contains(axis) else { return none }
+    let pads = CheckedSize(paddingLow[axis]) + paddingHigh[axis]
     guard isTransposed else {
-      let (scaled, overflow) = (length - 1).multipliedReportingOverflow(by: stride[axis])
-      guard !overflow, scaled < Int.max / 4, extent(axis) < Int.max / 4, pads < Int.max / 4 else { return none }
-      let first = scaled + extent(axis) - pads
-      let candidates = max(first, 1)..<max(first + stride[axis], 1)
-      guard !candidates.isEmpty else { return none }
-      let legal = smallestInput(axis)
-      return candidates.upperBound <= legal ? none : max(candidates.lowerBound, legal)..<candidates.upperBound
+      // Lengths `first ..< first + stride` fill the last window just so, up to those that nearly fill one more.
+      guard let reach = (CheckedSize(length - 1) * stride[axis] + extent(axis) - pads).checked else { return none }
+      let first = max(reach, smallestInput(axis))
+      guard let end = (CheckedSize(reach) + stride[axis]).checked else { return first..<Int.max }
+      return first < end ? first..<end : none
     }
-    let rest = length + pads - extent(axis) - outputPadding[axis]
-    guard rest >= 0, rest % stride[axis] == 0 else { return none }
+    guard let rest = (CheckedSize(length) + pads - extent(axis) - outputPadding[axis]).checked else { return none }
+    guard rest >= 0, rest % stride[axis] == 0, (try? outputLength(axis: axis, rest / stride[axis] + 1, outputPadding[axis])) != nil
+    else { return none }
     let input = rest / stride[axis] + 1
     return input..<(input + 1)
   }
@@ -94,7 +93,7 @@ extension ConvolutionGeometry {
   /// The shortest input that the padding mode can pad.
   private func smallestInput(_ axis: Int) -> Int {
     let pad = max(paddingLow[axis], paddingHigh[axis])
-    return paddingMode == .reflect ? max(pad + 1, 1) : paddingMode == .circular ? max(pad, 1) : 1
+    return paddingMode == .reflect ? max(pad, 0) + 1 : paddingMode == .circular ? max(pad, 1) : 1
   }
 
   /// This transposed geometry with the output padding that makes inputs of `inputSize` give `outputSize`.
@@ -114,8 +113,9 @@ extension ConvolutionGeometry {
     for axis in 0..<rank {
       let least = try outputLength(axis: axis, inputSize[axis], 0)
       guard outputSize[axis] >= least, outputSize[axis] - least < stride[axis] else {
+        let last = least.addingReportingOverflow(stride[axis] - 1)
         throw ToeplitzError(
-          .shape, name, expected: "an outputSize from \(least) to \(least + stride[axis] - 1) on axis \(axis)",
+          .shape, name, expected: "an outputSize from \(least) to \(last.overflow ? Int.max : last.partialValue) on axis \(axis)",
           got: "\(outputSize[axis])")
       }
       extra.append(outputSize[axis] - least)

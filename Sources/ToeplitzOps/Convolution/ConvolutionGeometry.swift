@@ -79,7 +79,9 @@ public struct ConvolutionGeometry: Sendable, Hashable {
 
   /// Multiply-adds for one sample of the given input size.
   public func multiplyAdds(inputSize: [Int]) throws -> Int {
-    let positions = isTransposed ? inputSize : try outputSize(inputSize)
+    // Also refuses a wrong number of sizes.
+    let output = try outputSize(inputSize)
+    let positions = isTransposed ? inputSize : output
     var count = CheckedSize(inChannels) * (outChannels / groups)
     for axis in 0..<rank { count = count * kernelSize[axis] * positions[axis] }
     return try count.get(name, "input size \(inputSize)")
@@ -108,7 +110,7 @@ private struct GeometryRules {
   }
 
   func expand(_ option: PerAxis, _ label: String, atLeast least: Int) throws -> [Int] {
-    guard option.isUniform || option.values.count == rank else {
+    guard option.values.count == (option.isUniform ? 1 : rank) else {
       throw refuse("\(label) as one number or \(rank)", "\(option.values)")
     }
     let values = option.isUniform ? [Int](repeating: option.values[0], count: rank) : option.values
@@ -137,8 +139,8 @@ private struct GeometryRules {
 
   func extents(kernel: [Int], dilation: [Int]) throws -> [Int] {
     try (0..<rank).map { axis in
-      try (CheckedSize(kernel[axis]) * dilation[axis] + 1).get(
-        name, "kernelSize \(kernel[axis]) with dilation \(dilation[axis])") - dilation[axis]
+      try (CheckedSize(kernel[axis] - 1) * dilation[axis] + 1).get(
+        name, "kernelSize \(kernel[axis]) with dilation \(dilation[axis])")
     }
   }
 

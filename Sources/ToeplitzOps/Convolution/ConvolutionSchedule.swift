@@ -20,6 +20,8 @@ struct ConvolutionSchedule {
   private static let partialBudget = 256 * 1024
   /// Panels of one item likewise.
   private static let panelBudget = 384 * 1024
+  /// Offsets inside a channel of a panel are 32-bit numbers.
+  private static let widestWindow = 0x1p29
   /// Nanoseconds for a vector multiply-add, and for a byte of weights from cache or memory, and of panel.
   private static let vectorTime = 0.13
   private static let cachedWeightTime = 0.04
@@ -29,9 +31,16 @@ struct ConvolutionSchedule {
 
   init(
     stencil: ConvolutionStencil, group: RowGroup, section: PackedWeights.Section, outputSize: [Int], pairs: Int,
-    threads: Int, table: tz_conv_table, elementSize: Int
-  ) {
+    threads: Int, table: tz_conv_table, elementSize: Int, name: String
+  ) throws {
     let grid = PositionGrid(stencil: stencil, group: group, outputSize: outputSize)
+    // Also bounds the products below.
+    let window = grid.span.reduce(Double(grid.phaseCount)) { $0 * (Double($1) + 1) }
+    guard window < Self.widestWindow else {
+      throw ToeplitzError(
+        .memory, name, expected: "taps that lie within \(Int(Self.widestWindow)) positions of each other",
+        got: "a window of \(window) positions")
+    }
     let chunk = ConvolutionTiling.vectors(section.blockRows, table) * Int(table.lanes)
     let estimate = Estimate(
       grid: grid, chunk: chunk, lanes: Int(table.lanes), blocks: section.blocks, blockRows: section.blockRows,
@@ -51,9 +60,9 @@ struct ConvolutionSchedule {
       splits *= 2
     }
     self.splits = best.splits
-    tiling = ConvolutionTiling(
+    tiling = try ConvolutionTiling(
       stencil: stencil, group: group, positions: grid, blockRows: section.blockRows, columns: best.columns,
-      table: table, elementSize: elementSize)
+      table: table, elementSize: elementSize, name: name)
   }
 
   private struct Estimate {

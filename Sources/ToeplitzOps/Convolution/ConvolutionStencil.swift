@@ -51,7 +51,13 @@ struct ConvolutionStencil {
   /// Output channels of a group.
   let outputs: Int
 
-  init(_ geometry: ConvolutionGeometry) {
+  /// Most phases (the product of the strides) of a transposed convolution: each costs memory when the weight is
+  /// packed, whether taps reach it or not.
+  private static let mostPhases = 1 << 22
+
+  /// - Throws: ``ToeplitzError`` of kind `memory` for more phases, channels or taps than the kernels can count.
+  init(_ geometry: ConvolutionGeometry) throws {
+    try Self.checkCounts(geometry)
     let missing = 3 - geometry.rank
     func pad(_ values: [Int], _ filler: Int) -> [Int] { Array(repeating: filler, count: missing) + values }
     let kernel = pad(geometry.kernelSize, 1)
@@ -77,6 +83,21 @@ struct ConvolutionStencil {
     groups = geometry.groups
     channels = geometry.inChannels / geometry.groups
     outputs = geometry.outChannels / geometry.groups
+  }
+
+  private static func checkCounts(_ geometry: ConvolutionGeometry) throws {
+    func product(_ factors: [Int]) -> Double { factors.reduce(1) { $0 * Double($1) } }
+    func require(_ condition: Bool, _ expected: String, _ got: String) throws {
+      if !condition { throw ToeplitzError(.memory, geometry.name, expected: expected, got: got) }
+    }
+    try require(
+      !geometry.isTransposed || product(geometry.stride) <= Double(mostPhases),
+      "strides whose product is at most \(mostPhases)", "stride \(geometry.stride)")
+    try require(
+      product(geometry.kernelSize) <= Double(Int32.max), "at most \(Int32.max) taps", "kernelSize \(geometry.kernelSize)")
+    try require(
+      geometry.inChannels / geometry.groups <= Int(Int32.max), "at most \(Int32.max) input channels of a group",
+      "\(geometry.inChannels / geometry.groups)")
   }
 
   private static func axis(kernel: Int, dilation: Int, low: Int) -> AxisPhases {
@@ -105,6 +126,6 @@ struct ConvolutionStencil {
 }
 
 /// Floor division for any sign of `a`.
-func floorDivide(_ a: Int, _ b: Int) -> Int { a >= 0 ? a / b : -((-a + b - 1) / b) }
+func floorDivide(_ a: Int, _ b: Int) -> Int { a >= 0 ? a / b : -((-(a + 1)) / b) - 1 }
 /// Ceiling division for any sign of `a`.
-func ceilDivide(_ a: Int, _ b: Int) -> Int { a >= 0 ? (a + b - 1) / b : -((-a) / b) }
+func ceilDivide(_ a: Int, _ b: Int) -> Int { a > 0 ? (a - 1) / b + 1 : -((-a) / b) }

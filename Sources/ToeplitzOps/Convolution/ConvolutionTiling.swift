@@ -16,7 +16,7 @@ struct ConvolutionTiling {
   /// Columns between two rows of a tile.
   let pitch: Int
   /// Input phases that taps read, on d, h, w (one unless the convolution has a stride).
-  let phases: [[Int32]]
+  let phases: [[Int]]
   /// Smallest whole-step offset of any tap, on d, h, w.
   let lowest: [Int]
   /// Panel positions of a tile, on d, h, w.
@@ -39,10 +39,11 @@ struct ConvolutionTiling {
   /// - Parameters:
   ///   - positions: what the row group's outputs are.
   ///   - columns: about how many columns a tile should have.
+  /// - Throws: ``ToeplitzError`` of kind `memory` if the taps lie too far apart for a panel.
   init(
     stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, blockRows: Int, columns: Int,
-    table: tz_conv_table, elementSize: Int
-  ) {
+    table: tz_conv_table, elementSize: Int, name: String
+  ) throws {
     lanes = Int(table.lanes)
     vectors = Self.vectors(blockRows, table)
     first = positions.first
@@ -59,6 +60,11 @@ struct ConvolutionTiling {
     let line = 64 / elementSize
     let lines = (channel + line - 1) / line
     panelChannel = (lines % 2 == 0 ? lines + 1 : lines) * line
+    guard panelChannel < Int(Int32.max) / 2 else {
+      throw ToeplitzError(
+        .memory, name, expected: "taps that lie within \(Int32.max / 2) positions of each other",
+        got: "a window of \(panelChannel) positions")
+    }
     tapOffsets = Self.tapOffsets(stencil, group, phases, lowest, panelCount)
     channelBlock = Self.channelBlock(
       stencil: stencil, group: group, positions: positions, chunk: vectors * lanes, elementSize: elementSize)
@@ -70,12 +76,12 @@ struct ConvolutionTiling {
   }
 
   private static func tapOffsets(
-    _ stencil: ConvolutionStencil, _ group: RowGroup, _ phases: [[Int32]], _ lowest: [Int], _ panel: [Int]
+    _ stencil: ConvolutionStencil, _ group: RowGroup, _ phases: [[Int]], _ lowest: [Int], _ panel: [Int]
   ) -> [Int32] {
     func place(_ axis: Int) -> [(phase: Int, whole: Int)] {
       group.axes[axis].offsets.map { offset in
         let whole = floorDivide(offset, stencil.step[axis])
-        let phase = Int32(offset - whole * stencil.step[axis])
+        let phase = offset - whole * stencil.step[axis]
         return (phases[axis].firstIndex(of: phase) ?? 0, whole - lowest[axis])
       }
     }
@@ -114,7 +120,7 @@ struct PositionGrid {
   let first: [Int]
   let count: [Int]
   /// Input phases that taps read, on d, h, w.
-  let phases: [[Int32]]
+  let phases: [[Int]]
   /// Smallest whole-step offset of any tap, and the distance to the largest.
   let lowest: [Int]
   let span: [Int]
@@ -128,7 +134,7 @@ struct PositionGrid {
   init(stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int]) {
     var first = [0, 0, 0]
     var count = [0, 0, 0]
-    var phases: [[Int32]] = []
+    var phases: [[Int]] = []
     var lowest = [0, 0, 0]
     var span = [0, 0, 0]
     for axis in 0..<3 {
@@ -138,7 +144,7 @@ struct PositionGrid {
       count[axis] = max(0, floorDivide(outputSize[axis] - 1 + shift - (own.first ?? 0), step) + 1 - first[axis])
       let inputStep = stencil.step[axis]
       let wholes = group.axes[axis].offsets.map { floorDivide($0, inputStep) }
-      let used = Set(group.axes[axis].offsets.map { Int32($0 - floorDivide($0, inputStep) * inputStep) })
+      let used = Set(group.axes[axis].offsets.map { $0 - floorDivide($0, inputStep) * inputStep })
       phases.append(used.isEmpty ? [0] : used.sorted())
       lowest[axis] = wholes.min() ?? 0
       span[axis] = (wholes.max() ?? 0) - lowest[axis]

@@ -31,14 +31,17 @@ package final class PackedWeights: Sendable {
   private let starts: Storage
   // Holding the tensors keeps their memory shared, so writing one of them copies it first and the identity
   // comparison in `matches` cannot be fooled.
-  private let weight: Tensor
-  private let bias: Tensor?
+  let weight: Tensor
+  let bias: Tensor?
+  /// Whether a transposed convolution must keep its weights away from the zeros beyond the input: some are infinite
+  /// or NaN (see ``TapwiseTranspose``).
+  let needsTapwise: Bool
 
   /// Packs `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
   ///
   /// Both are float32, float64, int32 or int64 and may be strided views.
   package init(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws {
-    let stencil = ConvolutionStencil(geometry)
+    let stencil = try ConvolutionStencil(geometry)
     self.stencil = stencil
     self.weight = weight
     self.bias = bias
@@ -65,10 +68,22 @@ package final class PackedWeights: Sendable {
     // The kernels prefetch a little past the end.
     weights = try Storage(byteCount: weightCount * size + 4096, operation: geometry.name)
     starts = try Storage(byteCount: startCount * size, operation: geometry.name)
+    needsTapwise = try TapwiseTranspose.mayReadOutside(geometry) && Self.hasNonFinite(weight)
     if size == 4 {
       pack(UInt32.self, geometry)
     } else {
       pack(UInt64.self, geometry)
+    }
+  }
+
+  private static func hasNonFinite(_ weight: Tensor) throws -> Bool {
+    // An exponent of all ones; looking at bits is fast without optimisation too.
+    switch weight.dtype {
+    case .float32:
+      try weight.withElements(Float.self) { $0.contains { $0.bitPattern & 0x7F80_0000 == 0x7F80_0000 } }
+    case .float64:
+      try weight.withElements(Double.self) { $0.contains { !$0.isFinite } }
+    default: false
     }
   }
 

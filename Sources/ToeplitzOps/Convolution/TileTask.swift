@@ -115,7 +115,7 @@ struct TileTask {
     tiling.phases[0].withUnsafeBufferPointer { d in
       tiling.phases[1].withUnsafeBufferPointer { h in
         tiling.phases[2].withUnsafeBufferPointer { w in
-          func axis(_ index: Int, _ first: Int, _ phases: UnsafeBufferPointer<Int32>) -> tz_pack_axis {
+          func axis(_ index: Int, _ first: Int, _ phases: UnsafeBufferPointer<Int>) -> tz_pack_axis {
             tz_pack_axis(
               size: input.size[index], stride: input.spatial[index], first: first + tiling.lowest[index],
               count: tiling.panelCount[index], step: stencil.step[index], phases: phases.baseAddress,

@@ -49,12 +49,12 @@ public final class ThreadPool: Sendable {
 
   /// Calls `body(item, thread)` for each item in `0..<items`, on several threads where that pays.
   ///
-  /// `thread` is below ``threadCount`` and never the same for two calls at one time; it selects scratch memory.
+  /// `thread` is below `threads` (``threadCount`` unless given) and never the same for two calls at one time; it selects scratch memory.
   /// Subnormal numbers count as zero inside `body`; the caller's floating-point state is restored afterwards.
-  func run(_ items: Int, _ body: (_ item: Int, _ thread: Int) -> Void) {
+  func run(_ items: Int, threads most: Int? = nil, _ body: (_ item: Int, _ thread: Int) -> Void) {
     let state = tz_flush_denormals()
     defer { tz_restore_denormals(state) }
-    let threads = min(threadCount, items)
+    let threads = min(most ?? threadCount, items)
     guard threads > 1, !occupied.exchange(true, ordering: .acquiring) else {
       for item in 0..<items { body(item, 0) }
       return
@@ -62,9 +62,9 @@ public final class ThreadPool: Sendable {
     startWorkers(threads - 1)
     regionThreads.store(threads, ordering: .relaxed)
     // The ticket counts to 65 535: longer regions go in rounds of that many items.
-    let most = Int(UInt16.max)
-    for first in stride(from: 0, to: items, by: most) {
-      region(min(most, items - first)) { item, thread in body(first + item, thread) }
+    let round = Int(UInt16.max)
+    for first in stride(from: 0, to: items, by: round) {
+      region(min(round, items - first)) { item, thread in body(first + item, thread) }
     }
     occupied.store(false, ordering: .releasing)
   }
