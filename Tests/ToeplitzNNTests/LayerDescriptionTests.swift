@@ -15,7 +15,8 @@ import ToeplitzTestSupport
     "nn.Conv1d(3, 8, 5)": { try Conv1d(inChannels: 3, outChannels: 8, kernelSize: 5) },
     "nn.Conv1d(4, 8, 4, stride=2, padding=3, dilation=2, groups=2, bias=False, padding_mode='reflect')": {
       try Conv1d(
-        inChannels: 4, outChannels: 8, kernelSize: 4, stride: 2, padding: 3, dilation: 2, groups: 2, bias: false,
+        inChannels: 4, outChannels: 8, kernelSize: 4, stride: 2, padding: 3, dilation: 2, groups: 2,
+        bias: false,
         paddingMode: .reflect)
     },
     "nn.Conv1d(3, 8, 4, padding='same')": {
@@ -30,7 +31,8 @@ import ToeplitzTestSupport
     },
     "nn.ConvTranspose1d(8, 4, 5, stride=3, padding=1, output_padding=2, groups=4, dilation=2, bias=False)": {
       try ConvTranspose1d(
-        inChannels: 8, outChannels: 4, kernelSize: 5, stride: 3, padding: 1, outputPadding: 2, groups: 4, bias: false,
+        inChannels: 8, outChannels: 4, kernelSize: 5, stride: 3, padding: 1, outputPadding: 2, groups: 4,
+        bias: false,
         dilation: 2)
     },
     "nn.ConvTranspose2d(3, 2, (3, 4), stride=2)": {

@@ -4,7 +4,8 @@ import ToeplitzTestSupport
 /// Makes the layer that a golden case describes.
 enum LayerFactory {
   static func layer(_ kind: String, _ o: GoldenValue, dtype: DType) throws -> any UnaryLayer {
-    if let layer = try convolution(kind, o, dtype) ?? normalization(kind, o) ?? activation(kind, o) ?? pooling(kind, o)
+    if let layer = try convolution(kind, o, dtype) ?? normalization(kind, o) ?? activation(kind, o)
+      ?? pooling(kind, o)
       ?? padding(kind, o) ?? other(kind, o, dtype)
     {
       return layer
@@ -22,19 +23,24 @@ enum LayerFactory {
     }
   }
 
-  private static func convolution(_ kind: String, _ o: GoldenValue, _ dtype: DType) throws -> (any UnaryLayer)? {
+  private static func convolution(_ kind: String, _ o: GoldenValue, _ dtype: DType) throws -> (
+    any UnaryLayer
+  )? {
     func plain<R>(_ type: Conv<R>.Type) throws -> Conv<R> {
       try Conv<R>(
-        inChannels: o["inChannels"].int ?? 0, outChannels: o["outChannels"].int ?? 0, kernelSize: axes(o["kernelSize"]),
+        inChannels: o["inChannels"].int ?? 0, outChannels: o["outChannels"].int ?? 0,
+        kernelSize: axes(o["kernelSize"]),
         stride: axes(o["stride"]), padding: pad(o["padding"]), dilation: axes(o["dilation"]),
         groups: o["groups"].int ?? 0, bias: o["bias"].bool ?? true,
         paddingMode: PaddingMode(rawValue: o["paddingMode"].string ?? "") ?? .zeros, dtype: dtype)
     }
     func transposed<R>(_ type: ConvTranspose<R>.Type) throws -> ConvTranspose<R> {
       try ConvTranspose<R>(
-        inChannels: o["inChannels"].int ?? 0, outChannels: o["outChannels"].int ?? 0, kernelSize: axes(o["kernelSize"]),
+        inChannels: o["inChannels"].int ?? 0, outChannels: o["outChannels"].int ?? 0,
+        kernelSize: axes(o["kernelSize"]),
         stride: axes(o["stride"]), padding: pad(o["padding"]), outputPadding: axes(o["outputPadding"]),
-        groups: o["groups"].int ?? 0, bias: o["bias"].bool ?? true, dilation: axes(o["dilation"]), dtype: dtype)
+        groups: o["groups"].int ?? 0, bias: o["bias"].bool ?? true, dilation: axes(o["dilation"]),
+        dtype: dtype)
     }
     switch kind {
     case "Conv1d": return try plain(Conv1d.self)
@@ -52,12 +58,14 @@ enum LayerFactory {
     let (affine, bias) = (o["affine"].bool ?? true, o["bias"].bool ?? true)
     func batch<R>(_ type: BatchNorm<R>.Type) throws -> BatchNorm<R> {
       try BatchNorm<R>(
-        numFeatures: o["numFeatures"].int ?? 0, eps: eps, momentum: o["momentum"].double, affine: affine, bias: bias,
+        numFeatures: o["numFeatures"].int ?? 0, eps: eps, momentum: o["momentum"].double, affine: affine,
+        bias: bias,
         trackRunningStats: o["trackRunningStats"].bool ?? true)
     }
     func instance<R>(_ type: InstanceNorm<R>.Type) throws -> InstanceNorm<R> {
       try InstanceNorm<R>(
-        numFeatures: o["numFeatures"].int ?? 0, eps: eps, momentum: o["momentum"].double, affine: affine, bias: bias,
+        numFeatures: o["numFeatures"].int ?? 0, eps: eps, momentum: o["momentum"].double, affine: affine,
+        bias: bias,
         trackRunningStats: o["trackRunningStats"].bool ?? true)
     }
     switch kind {
@@ -69,7 +77,8 @@ enum LayerFactory {
     case "InstanceNorm3d": return try instance(InstanceNorm3d.self)
     case "GroupNorm":
       return try GroupNorm(
-        numGroups: o["numGroups"].int ?? 0, numChannels: o["numChannels"].int ?? 0, eps: eps, affine: affine, bias: bias)
+        numGroups: o["numGroups"].int ?? 0, numChannels: o["numChannels"].int ?? 0, eps: eps, affine: affine,
+        bias: bias)
     case "LayerNorm":
       return try LayerNorm(
         normalizedShape: Shape(o["normalizedShape"].ints ?? []), eps: eps,
@@ -162,7 +171,8 @@ enum LayerFactory {
     switch kind {
     case "Linear":
       return try Linear(
-        inFeatures: o["inFeatures"].int ?? 0, outFeatures: o["outFeatures"].int ?? 0, bias: o["bias"].bool ?? true,
+        inFeatures: o["inFeatures"].int ?? 0, outFeatures: o["outFeatures"].int ?? 0,
+        bias: o["bias"].bool ?? true,
         dtype: dtype)
     case "Upsample":
       return try Upsample(
@@ -172,7 +182,8 @@ enum LayerFactory {
         recomputeScaleFactor: o["recomputeScaleFactor"].bool)
     case "Dropout": return try Dropout(p: o["p"].double ?? -1)
     case "Flatten": return Flatten(startDim: o["startDim"].int ?? 99, endDim: o["endDim"].int ?? 99)
-    case "Unflatten": return try Unflatten(dim: o["dim"].int ?? 99, unflattenedSize: o["unflattenedSize"].ints ?? [])
+    case "Unflatten":
+      return try Unflatten(dim: o["dim"].int ?? 99, unflattenedSize: o["unflattenedSize"].ints ?? [])
     case "Embedding":
       return try Embedding(
         numEmbeddings: o["numEmbeddings"].int ?? 0, embeddingDim: o["embeddingDim"].int ?? 0,

@@ -40,7 +40,28 @@ import ToeplitzTestSupport
       #expect(y.dtype == dtype, "\(id)")
       #expect(y.shape.dimensions == item["outputShape"].ints, "\(id)")
       let distance = try y.cast(to: .float64).distance(to: golden.tensor("\(id).output").cast(to: .float64))
-      #expect(distance.absolute <= (dtype == .float16 ? 0.01 : 0.08) * max(1, distance.scale), "\(id) \(distance)")
+      #expect(
+        distance.absolute <= (dtype == .float16 ? 0.01 : 0.08) * max(1, distance.scale), "\(id) \(distance)")
+    }
+  }
+
+  /// A view with other strides and an offset, whose elements are those of `x`.
+  private func strided(_ x: Tensor) throws -> Tensor {
+    let order = Array((0..<x.rank).reversed())
+    let wide = try Tensor.concatenated([x.permuted(order), x.permuted(order)], axis: 0)
+    return try wide.slice(axis: 0, x.shape[x.rank - 1]..<(2 * x.shape[x.rank - 1])).permuted(order)
+  }
+
+  @Test(arguments: kinds)
+  func viewsGiveTheSame(kind: String) throws {
+    let golden = try Self.golden.get()
+    for item in golden.cases where item["layer"].string == kind && item["inputDType"].string == "float32" {
+      let id = try #require(item["id"].string)
+      let x = try golden.tensor("\(id).input")
+      guard x.rank > 0 else { continue }
+      let y = try makeLayer(item, golden, .float32, id).layer(x)
+      let fromView = try makeLayer(item, golden, .float32, id).layer(strided(x))
+      #expect(try y.sameBits(as: fromView), "\(id)")
     }
   }
 

@@ -53,7 +53,8 @@ import ToeplitzTestSupport
       guard let predicted else { continue }
       calls += 1
       for axis in 0..<2 {
-        #expect(layer.inputLengths(for: predicted[axis], axis: axis).contains(size[axis]), "\(layer) for \(size)")
+        #expect(
+          layer.inputLengths(for: predicted[axis], axis: axis).contains(size[axis]), "\(layer) for \(size)")
       }
     }
     #expect(calls > 30)
@@ -79,7 +80,9 @@ import ToeplitzTestSupport
         for output in 1...12 {
           let range = layer.inputLengths(for: output, axis: axis)
           let expected = found[output] ?? []
-          #expect(range.clamped(to: 1..<61).elementsEqual(expected), "\(layer) output \(output) axis \(axis): \(range)")
+          #expect(
+            range.clamped(to: 1..<61).elementsEqual(expected),
+            "\(layer) output \(output) axis \(axis): \(range)")
         }
       }
     }

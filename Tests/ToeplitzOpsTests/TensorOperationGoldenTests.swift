@@ -45,7 +45,8 @@ import ToeplitzTestSupport
     let wanted = wide && y.dtype == .float64 ? try expected.cast(to: .float32) : expected
     let isExact = !y.dtype.isFloatingPoint || item["op"].string == "cast"
     let difference = try GoldenFile.difference(got, wanted, tolerance: isExact ? 0 : wide ? 1e-6 : 2e-5)
-    #expect(difference == nil, "\(id) \(item["name"].string ?? "")\(wide ? " float64" : ""): \(difference ?? "")")
+    #expect(
+      difference == nil, "\(id) \(item["name"].string ?? "")\(wide ? " float64" : ""): \(difference ?? "")")
     if isExact, y.dtype.isFloatingPoint, item["name"].string != "nan" {
       #expect(try got.sameBits(as: wanted), "\(id): signs of zeros")
     }

@@ -11,6 +11,7 @@ public enum GoldenValue: Decodable, Sendable {
   case array([GoldenValue])
   case object([String: GoldenValue])
 
+  /// Any JSON value.
   public init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if container.decodeNil() {
@@ -30,15 +31,23 @@ public enum GoldenValue: Decodable, Sendable {
     }
   }
 
+  /// The entry of an object, null if there is none.
   public subscript(key: String) -> GoldenValue {
     if case .object(let entries) = self { entries[key] ?? .null } else { .null }
   }
+  /// Whether this is null.
   public var isNull: Bool { if case .null = self { true } else { false } }
+  /// The whole number, if it is one.
   public var int: Int? { if case .int(let value) = self { value } else { nil } }
+  /// The truth value, if it is one.
   public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+  /// The text, if it is one.
   public var string: String? { if case .string(let value) = self { value } else { nil } }
+  /// The elements, if this is an array.
   public var array: [GoldenValue]? { if case .array(let values) = self { values } else { nil } }
+  /// The whole numbers of an array.
   public var ints: [Int]? { array?.compactMap(\.int) }
+  /// The number, if it is one.
   public var double: Double? {
     switch self {
     case .int(let value): Double(value)
@@ -55,6 +64,7 @@ public struct GoldenFile: Sendable {
   /// All tensors by name, float32 or int64 as stored.
   public let tensors: [String: Tensor]
 
+  /// Reads both files; `path` is relative to the fixtures and has no extension.
   public init(_ path: String) throws {
     let json = try Data(contentsOf: URL(fileURLWithPath: Fixtures.path(path + ".json")))
     cases = try JSONDecoder().decode(GoldenValue.self, from: json)["cases"].array ?? []
@@ -111,7 +121,9 @@ public struct GoldenFile: Sendable {
   public static func difference(_ got: Tensor, _ expected: Tensor, tolerance: Double) throws -> String? {
     guard got.shape == expected.shape else { return "shape \(got.shape) instead of \(expected.shape)" }
     if got.dtype == .int64 || got.dtype == .int32 {
-      let (a, b) = (try got.cast(to: .int64).scalars(Int64.self), try expected.cast(to: .int64).scalars(Int64.self))
+      let (a, b) = (
+        try got.cast(to: .int64).scalars(Int64.self), try expected.cast(to: .int64).scalars(Int64.self)
+      )
       return a == b ? nil : "\(a) instead of \(b)"
     }
     for (index, (a, b)) in zip(try got.doubles(), try expected.doubles()).enumerated() {

@@ -40,9 +40,12 @@ open class PReLU: Module, UnaryLayer {
   ///   - dtype: element type of the slopes, and so of input and output.
   ///   - device: where the slopes live.
   /// - Throws: ``ToeplitzError`` that names the first illegal option.
-  public init(numParameters: Int = 1, initial: Double = 0.25, dtype: DType = .float32, device: Device = .cpu) throws {
+  public init(numParameters: Int = 1, initial: Double = 0.25, dtype: DType = .float32, device: Device = .cpu)
+    throws
+  {
     guard numParameters > 0 else {
-      throw ToeplitzError(.argument, "PReLU", expected: "numParameters of at least 1", got: "\(numParameters)")
+      throw ToeplitzError(
+        .argument, "PReLU", expected: "numParameters of at least 1", got: "\(numParameters)")
     }
     guard dtype.isFloatingPoint else {
       throw ToeplitzError(.dtype, "PReLU", expected: "a floating-point type", got: "\(dtype)")
@@ -70,7 +73,9 @@ open class ELU: Module, UnaryLayer {
   open override var extraRepr: String { "alpha=\(alpha)" }
 }
 
-/// The self-normalising unit of Klambauer et al. (2017).
+/// The self-normalising exponential unit.
+///
+/// Klambauer et al., 2017.
 open class SELU: Module, UnaryLayer {
   /// The scaled exponential linear unit.
   open func forward(_ x: Tensor) throws -> Tensor { try x.selu() }
@@ -85,7 +90,9 @@ open class CELU: Module, UnaryLayer {
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` if `alpha` is 0.
   public init(alpha: Double = 1) throws {
-    guard alpha != 0 else { throw ToeplitzError(.argument, "CELU", expected: "an alpha other than 0", got: "0") }
+    guard alpha != 0 else {
+      throw ToeplitzError(.argument, "CELU", expected: "an alpha other than 0", got: "0")
+    }
     self.alpha = alpha
   }
 
@@ -157,7 +164,9 @@ open class Softplus: Module, UnaryLayer {
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` if `beta` is 0.
   public init(beta: Double = 1, threshold: Double = 20) throws {
-    guard beta != 0 else { throw ToeplitzError(.argument, "Softplus", expected: "a beta other than 0", got: "0") }
+    guard beta != 0 else {
+      throw ToeplitzError(.argument, "Softplus", expected: "a beta other than 0", got: "0")
+    }
     self.beta = beta
     self.threshold = threshold
   }

@@ -34,10 +34,12 @@ open class AdaptivePool<Rank: SpatialRank>: Module {
     let values = size.isUniform ? [Int?](repeating: size.values[0], count: Rank.count) : size.values
     guard values.count == Rank.count else {
       throw ToeplitzError(
-        .argument, name, expected: "outputSize as one number or \(Rank.count)", got: "\(size.values.count) numbers")
+        .argument, name, expected: "outputSize as one number or \(Rank.count)",
+        got: "\(size.values.count) numbers")
     }
     guard values.allSatisfy({ $0.map { $0 > 0 } ?? true }) else {
-      throw ToeplitzError(.argument, name, expected: "an outputSize of at least 1", got: "\(values.compactMap { $0 })")
+      throw ToeplitzError(
+        .argument, name, expected: "an outputSize of at least 1", got: "\(values.compactMap { $0 })")
     }
     outputSize = values
     let texts = size.values.map { $0.map { "\($0)" } ?? "None" }

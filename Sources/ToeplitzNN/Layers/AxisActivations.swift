@@ -70,7 +70,8 @@ open class Snake: Module, UnaryLayer {
     }
     self.logScale = logScale
     alpha = Parameter(
-      try Tensor.full(logScale ? [channels] : [1, channels, 1], logScale ? 0 : 1, dtype: dtype, device: device))
+      try Tensor.full(
+        logScale ? [channels] : [1, channels, 1], logScale ? 0 : 1, dtype: dtype, device: device))
   }
 
   /// x + sin²(αx) / (α + 1e-9).

@@ -21,7 +21,8 @@ open class Embedding: Module, UnaryLayer {
   ///   - generator: source of the initial values.
   /// - Throws: ``ToeplitzError`` that names the first illegal option.
   public init(
-    numEmbeddings: Int, embeddingDim: Int, paddingIdx: Int? = nil, dtype: DType = .float32, device: Device = .cpu,
+    numEmbeddings: Int, embeddingDim: Int, paddingIdx: Int? = nil, dtype: DType = .float32,
+    device: Device = .cpu,
     generator: Generator? = nil
   ) throws {
     try device.requirePresent("Embedding")
@@ -33,7 +34,8 @@ open class Embedding: Module, UnaryLayer {
     }
     if let paddingIdx, !(-numEmbeddings..<numEmbeddings).contains(paddingIdx) {
       throw ToeplitzError(
-        .argument, "Embedding", expected: "a paddingIdx in \(-numEmbeddings)..<\(numEmbeddings)", got: "\(paddingIdx)")
+        .argument, "Embedding", expected: "a paddingIdx in \(-numEmbeddings)..<\(numEmbeddings)",
+        got: "\(paddingIdx)")
     }
     let padding = paddingIdx.map { $0 < 0 ? $0 + numEmbeddings : $0 }
     self.paddingIdx = padding

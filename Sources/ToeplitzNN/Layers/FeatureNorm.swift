@@ -21,7 +21,8 @@ open class FeatureNorm<Rank: SpatialRank>: Module {
   public let momentum: Double?
 
   init(
-    _ name: String, numFeatures: Int, eps: Double, momentum: Double?, affine: Bool, bias: Bool, trackRunningStats: Bool,
+    _ name: String, numFeatures: Int, eps: Double, momentum: Double?, affine: Bool, bias: Bool,
+    trackRunningStats: Bool,
     dtype: DType, device: Device
   ) throws {
     try device.requirePresent(name)
@@ -54,7 +55,8 @@ open class FeatureNorm<Rank: SpatialRank>: Module {
   func check(_ x: Tensor, ranks: [Int], axis: Int) throws {
     guard ranks.contains(x.rank) else {
       let wanted = ranks.map(String.init).joined(separator: " or ")
-      throw ToeplitzError(.shape, displayName, expected: "an input of \(wanted) dimensions", got: "shape \(x.shape)")
+      throw ToeplitzError(
+        .shape, displayName, expected: "an input of \(wanted) dimensions", got: "shape \(x.shape)")
     }
     guard x.shape[axis] == numFeatures else {
       throw ToeplitzError(
@@ -98,7 +100,8 @@ open class BatchNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
     trackRunningStats: Bool = true, dtype: DType = .float32, device: Device = .cpu
   ) throws {
     try super.init(
-      "BatchNorm\(Rank.count)d", numFeatures: numFeatures, eps: eps, momentum: momentum, affine: affine, bias: bias,
+      "BatchNorm\(Rank.count)d", numFeatures: numFeatures, eps: eps, momentum: momentum, affine: affine,
+      bias: bias,
       trackRunningStats: trackRunningStats, dtype: dtype, device: device)
   }
 
@@ -112,7 +115,8 @@ open class BatchNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
     try check(x, ranks: Rank.count == 1 ? [2, 3] : [Rank.count + 2], axis: 1)
     if !isTraining, let runningMean, let runningVar {
       return try x.normalizedChannels(
-        mean: runningMean.value, variance: runningVar.value, weight: weight?.value, bias: bias?.value, eps: eps,
+        mean: runningMean.value, variance: runningVar.value, weight: weight?.value, bias: bias?.value,
+        eps: eps,
         name: displayName)
     }
     let count = x.count / numFeatures
@@ -129,7 +133,8 @@ open class BatchNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
       try track(mean: mean, unbiasedVariance: unbiased, share: momentum ?? 1 / Double(seen))
     }
     return try x.normalizedChannels(
-      mean: Tensor(mean, shape: [numFeatures]), variance: Tensor(variance, shape: [numFeatures]), weight: weight?.value,
+      mean: Tensor(mean, shape: [numFeatures]), variance: Tensor(variance, shape: [numFeatures]),
+      weight: weight?.value,
       bias: bias?.value, eps: eps, name: displayName)
   }
 
@@ -174,7 +179,8 @@ open class InstanceNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
     trackRunningStats: Bool = false, dtype: DType = .float32, device: Device = .cpu
   ) throws {
     try super.init(
-      "InstanceNorm\(Rank.count)d", numFeatures: numFeatures, eps: eps, momentum: momentum, affine: affine, bias: bias,
+      "InstanceNorm\(Rank.count)d", numFeatures: numFeatures, eps: eps, momentum: momentum, affine: affine,
+      bias: bias,
       trackRunningStats: trackRunningStats, dtype: dtype, device: device)
   }
 
@@ -194,7 +200,8 @@ open class InstanceNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
   private func normalize(_ x: Tensor) throws -> Tensor {
     if !isTraining, let runningMean, let runningVar {
       return try x.normalizedChannels(
-        mean: runningMean.value, variance: runningVar.value, weight: weight?.value, bias: bias?.value, eps: eps,
+        mean: runningMean.value, variance: runningVar.value, weight: weight?.value, bias: bias?.value,
+        eps: eps,
         name: displayName)
     }
     let count = x.shape.dropFirst(2).reduce(1, *)
@@ -208,7 +215,8 @@ open class InstanceNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
       let unbiased = Double(count) / Double(count - 1)
       try track(
         mean: moments.mean.mean([0]).scalars(Double.self),
-        unbiasedVariance: moments.variance.mean([0]).scalars(Double.self).map { $0 * unbiased }, share: momentum ?? 0)
+        unbiasedVariance: moments.variance.mean([0]).scalars(Double.self).map { $0 * unbiased },
+        share: momentum ?? 0)
     }
     return try x.normalizedChannels(
       mean: moments.mean, variance: moments.variance, weight: weight?.value, bias: bias?.value, eps: eps,

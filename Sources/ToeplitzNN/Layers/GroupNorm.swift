@@ -37,9 +37,12 @@ open class GroupNorm: Module, UnaryLayer {
     }
     guard numChannels > 0, numChannels % numGroups == 0 else {
       throw ToeplitzError(
-        .argument, "GroupNorm", expected: "numChannels to be a multiple of numGroups \(numGroups)", got: "\(numChannels)")
+        .argument, "GroupNorm", expected: "numChannels to be a multiple of numGroups \(numGroups)",
+        got: "\(numChannels)")
     }
-    guard eps >= 0 else { throw ToeplitzError(.argument, "GroupNorm", expected: "eps of at least 0", got: "\(eps)") }
+    guard eps >= 0 else {
+      throw ToeplitzError(.argument, "GroupNorm", expected: "eps of at least 0", got: "\(eps)")
+    }
     guard dtype.isFloatingPoint else {
       throw ToeplitzError(.dtype, "GroupNorm", expected: "a floating-point type", got: "\(dtype)")
     }
@@ -56,10 +59,12 @@ open class GroupNorm: Module, UnaryLayer {
   open func forward(_ x: Tensor) throws -> Tensor {
     guard x.rank >= 2, x.shape[1] == numChannels else {
       throw ToeplitzError(
-        .shape, "GroupNorm", expected: "an input [N, C, …] with \(numChannels) channels on axis 1", got: "shape \(x.shape)")
+        .shape, "GroupNorm", expected: "an input [N, C, …] with \(numChannels) channels on axis 1",
+        got: "shape \(x.shape)")
     }
     guard x.count / numGroups != 1 else {
-      throw ToeplitzError(.shape, "GroupNorm", expected: "more than 1 value per group", got: "shape \(x.shape)")
+      throw ToeplitzError(
+        .shape, "GroupNorm", expected: "more than 1 value per group", got: "shape \(x.shape)")
     }
     guard x.count > 0 else { return x }
     let moments = try x.channelMoments(groups: numGroups, name: "GroupNorm")
@@ -108,7 +113,9 @@ open class LayerNorm: Module, UnaryLayer {
         .argument, "LayerNorm", expected: "a normalizedShape of at least one size, each at least 1",
         got: "\(normalizedShape)")
     }
-    guard eps >= 0 else { throw ToeplitzError(.argument, "LayerNorm", expected: "eps of at least 0", got: "\(eps)") }
+    guard eps >= 0 else {
+      throw ToeplitzError(.argument, "LayerNorm", expected: "eps of at least 0", got: "\(eps)")
+    }
     guard dtype.isFloatingPoint else {
       throw ToeplitzError(.dtype, "LayerNorm", expected: "a floating-point type", got: "\(dtype)")
     }

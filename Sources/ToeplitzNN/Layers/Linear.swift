@@ -41,12 +41,17 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
     for (label, count) in [("inFeatures", inFeatures), ("outFeatures", outFeatures)] where count < 1 {
       throw ToeplitzError(.argument, "Linear", expected: "\(label) of at least 1", got: "\(count)")
     }
-    guard dtype != .bool else { throw ToeplitzError(.dtype, "Linear", expected: "a number type", got: "bool") }
-    geometry = try ConvolutionGeometry(rank: 1, inChannels: inFeatures, outChannels: outFeatures, kernelSize: 1)
+    guard dtype != .bool else {
+      throw ToeplitzError(.dtype, "Linear", expected: "a number type", got: "bool")
+    }
+    geometry = try ConvolutionGeometry(
+      rank: 1, inChannels: inFeatures, outChannels: outFeatures, kernelSize: 1)
     let generator = generator ?? Generator()
     let bound = 1 / Double(inFeatures).squareRoot()
-    weight = LayerWeight(try generator.uniform([outFeatures, inFeatures], from: -bound, to: bound, dtype: dtype))
-    self.bias = bias ? Parameter(try generator.uniform([outFeatures], from: -bound, to: bound, dtype: dtype)) : nil
+    weight = LayerWeight(
+      try generator.uniform([outFeatures, inFeatures], from: -bound, to: bound, dtype: dtype))
+    self.bias =
+      bias ? Parameter(try generator.uniform([outFeatures], from: -bound, to: bound, dtype: dtype)) : nil
   }
 
   /// `x Wᵀ + b`.
@@ -59,14 +64,16 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
     let weight = try weight.value()
     guard x.dtype == weight.dtype else {
       throw ToeplitzError(
-        .dtype, "Linear", expected: "an input of the weight's type \(weight.dtype)", got: "\(x.dtype)", path: path)
+        .dtype, "Linear", expected: "an input of the weight's type \(weight.dtype)", got: "\(x.dtype)",
+        path: path)
     }
     let rows = x.shape.dropLast().reduce(1, *)
     guard rows > 0 else { return try Tensor.zeros(shape, dtype: x.dtype) }
     // The rows are the positions and the features the channels, which stand last.
     var operation = ConvolutionOperation(geometry, layout: .channelsLast)
     let inputs =
-      [try x.reshaped([rows, inFeatures]), try weight.reshaped(geometry.weightShape)] + (bias.map { [$0.value] } ?? [])
+      [try x.reshaped([rows, inFeatures]), try weight.reshaped(geometry.weightShape)]
+      + (bias.map { [$0.value] } ?? [])
     let outputs = try operation.infer(inputs.map(\.spec))
     if x.dtype.convolutionType == x.dtype {
       if packed?.matches(weight: inputs[1], bias: bias?.value) != true {

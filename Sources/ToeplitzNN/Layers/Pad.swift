@@ -14,10 +14,12 @@ open class PadLayer<Rank: SpatialRank>: Module, UnaryLayer {
 
   init(_ padding: PerAxis, _ mode: PaddingMode, value: Double = 0) throws {
     let name = "\(Self.kind)Pad\(Rank.count)d"
-    let values = padding.isUniform ? [Int](repeating: padding.values[0], count: 2 * Rank.count) : padding.values
+    let values =
+      padding.isUniform ? [Int](repeating: padding.values[0], count: 2 * Rank.count) : padding.values
     guard values.count == 2 * Rank.count else {
       throw ToeplitzError(
-        .argument, name, expected: "padding as one number or \(2 * Rank.count)", got: "\(values.count) numbers")
+        .argument, name, expected: "padding as one number or \(2 * Rank.count)",
+        got: "\(values.count) numbers")
     }
     let limit = Int(Int32.max)
     guard values.allSatisfy({ (-limit...limit).contains($0) }) else {
@@ -70,7 +72,8 @@ open class PadLayer<Rank: SpatialRank>: Module, UnaryLayer {
           .shape, displayName, expected: "padding of at most \(most) on axis \(axis) of size \(size)",
           got: "\(max(pad.low, pad.high))")
       }
-      guard size > 0 || mode == .zeros, size >= 0, size < Int.max / 4, size + min(pad.low, 0) + min(pad.high, 0) >= 0,
+      guard size > 0 || mode == .zeros, size >= 0, size < Int.max / 4,
+        size + min(pad.low, 0) + min(pad.high, 0) >= 0,
         size + pad.low + pad.high > 0
       else {
         throw ToeplitzError(

@@ -24,10 +24,12 @@ open class MaxPool<Rank: SpatialRank>: Module, UnaryLayer {
   ///   - ceilMode: whether a last window that hangs over the end counts.
   /// - Throws: ``ToeplitzError`` that names the first illegal option.
   public init(
-    kernelSize: PerAxis, stride: PerAxis? = nil, padding: PerAxis = 0, dilation: PerAxis = 1, ceilMode: Bool = false
+    kernelSize: PerAxis, stride: PerAxis? = nil, padding: PerAxis = 0, dilation: PerAxis = 1,
+    ceilMode: Bool = false
   ) throws {
     geometry = try PoolGeometry(
-      name: "MaxPool\(Rank.count)d", rank: Rank.count, kernelSize: kernelSize, stride: stride, padding: padding,
+      name: "MaxPool\(Rank.count)d", rank: Rank.count, kernelSize: kernelSize, stride: stride,
+      padding: padding,
       dilation: dilation, ceilMode: ceilMode)
     repr =
       "kernel_size=\(PythonText.option(kernelSize)), stride=\(PythonText.option(stride ?? kernelSize)), "
@@ -86,7 +88,8 @@ open class AvgPool<Rank: SpatialRank>: Module, UnaryLayer {
     countIncludePad: Bool = true, divisorOverride: Int? = nil
   ) throws {
     geometry = try PoolGeometry(
-      name: "AvgPool\(Rank.count)d", rank: Rank.count, kernelSize: kernelSize, stride: stride, padding: padding,
+      name: "AvgPool\(Rank.count)d", rank: Rank.count, kernelSize: kernelSize, stride: stride,
+      padding: padding,
       ceilMode: ceilMode)
     guard divisorOverride != 0 else {
       throw ToeplitzError(.argument, geometry.name, expected: "a divisorOverride other than 0", got: "0")

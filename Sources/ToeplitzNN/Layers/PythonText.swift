@@ -14,5 +14,7 @@ enum PythonText {
   }
 
   /// A number or a tuple, whichever was given.
-  static func option(_ value: PerAxis) -> String { value.isUniform ? "\(value.values[0])" : tuple(value.values) }
+  static func option(_ value: PerAxis) -> String {
+    value.isUniform ? "\(value.values[0])" : tuple(value.values)
+  }
 }

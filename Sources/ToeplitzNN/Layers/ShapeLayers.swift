@@ -116,7 +116,8 @@ open class PixelShuffle: Module, UnaryLayer {
   /// - Throws: ``ToeplitzError`` of kind `argument` if the factor is below 1.
   public init(upscaleFactor: Int) throws {
     guard (1...Int(Int32.max)).contains(upscaleFactor) else {
-      throw ToeplitzError(.argument, "PixelShuffle", expected: "an upscaleFactor of at least 1", got: "\(upscaleFactor)")
+      throw ToeplitzError(
+        .argument, "PixelShuffle", expected: "an upscaleFactor of at least 1", got: "\(upscaleFactor)")
     }
     self.upscaleFactor = upscaleFactor
   }
@@ -174,7 +175,8 @@ open class PixelUnshuffle: Module, UnaryLayer {
   /// The rearranged input.
   open func forward(_ x: Tensor) throws -> Tensor {
     guard x.rank >= 3 else {
-      throw ToeplitzError(.shape, "PixelUnshuffle", expected: "an input […, C, H, W]", got: "shape \(x.shape)")
+      throw ToeplitzError(
+        .shape, "PixelUnshuffle", expected: "an input […, C, H, W]", got: "shape \(x.shape)")
     }
     let r = downscaleFactor
     let size = try outputSize(for: Array(x.shape.suffix(2)))
@@ -193,7 +195,8 @@ open class PixelUnshuffle: Module, UnaryLayer {
     try inputSize.enumerated().map { axis, size in
       guard size % downscaleFactor == 0 else {
         throw ToeplitzError(
-          .shape, "PixelUnshuffle", expected: "a multiple of \(downscaleFactor) on spatial axis \(axis)", got: "\(size)")
+          .shape, "PixelUnshuffle", expected: "a multiple of \(downscaleFactor) on spatial axis \(axis)",
+          got: "\(size)")
       }
       return size / downscaleFactor
     }

@@ -114,7 +114,9 @@ open class Upsample: Module, UnaryLayer {
     guard isUniform || (1...3).contains(given), isUniform || mode.rank == nil || mode.rank == given else {
       throw refuse("one number or \(mode.rank.map { "\($0)" } ?? "1 to 3")", "\(given)")
     }
-    if let size, let wrong = size.values.first(where: { $0 < 1 }) { throw refuse("sizes of at least 1", "\(wrong)") }
+    if let size, let wrong = size.values.first(where: { $0 < 1 }) {
+      throw refuse("sizes of at least 1", "\(wrong)")
+    }
     if let scaleFactor, let wrong = scaleFactor.values.first(where: { !($0 > 0 && $0.isFinite) }) {
       throw refuse("finite factors above 0", "\(wrong)")
     }
@@ -131,7 +133,8 @@ open class Upsample: Module, UnaryLayer {
     guard (1...3).contains(rank), mode.rank == nil || mode.rank == rank else {
       let axes = mode.rank.map { "\($0 + 2)" } ?? "3 to 5"
       throw ToeplitzError(
-        .shape, "Upsample", expected: "an input of \(axes) dimensions [N, C, spatial…] for mode \(mode.rawValue)",
+        .shape, "Upsample",
+        expected: "an input of \(axes) dimensions [N, C, spatial…] for mode \(mode.rawValue)",
         got: "shape \(x.shape)")
     }
     let sizes = try outputSize(for: Array(x.shape.suffix(rank)))
@@ -140,7 +143,8 @@ open class Upsample: Module, UnaryLayer {
       return isCopy
         ? y
         : try y.resampled(
-          axis: axis + 2, size: sizes[axis], mode.interpolation, factor: recomputeScaleFactor == true ? nil : factor(axis),
+          axis: axis + 2, size: sizes[axis], mode.interpolation,
+          factor: recomputeScaleFactor == true ? nil : factor(axis),
           alignCorners: alignCorners ?? false)
     }
   }
@@ -160,7 +164,8 @@ open class Upsample: Module, UnaryLayer {
     let factors = scaleFactor.map { $0.isUniform ? inputSize.count : $0.values.count }
     guard given ?? factors == inputSize.count, inputSize.allSatisfy({ $0 > 0 }) else {
       throw ToeplitzError(
-        .shape, "Upsample", expected: "\(given ?? factors ?? 1) spatial sizes of at least 1", got: "\(inputSize)")
+        .shape, "Upsample", expected: "\(given ?? factors ?? 1) spatial sizes of at least 1",
+        got: "\(inputSize)")
     }
     return try inputSize.indices.map { axis in
       if let size { return size.isUniform ? size.values[0] : size.values[axis] }

@@ -19,10 +19,12 @@ struct AdaptivePool: Operation {
       expected: function == .average ? "floating-point elements" : "numbers", got: "\(dtype)")
     let parts = try spatialParts(inputs[0].shape, rank: outputSize.count)
     for (axis, size) in parts.spatial.enumerated() {
-      try require(size > 0, expected: "at least 1 position on axis \(axis)", got: "\(size) (shape \(inputs[0].shape))")
+      try require(
+        size > 0, expected: "at least 1 position on axis \(axis)", got: "\(size) (shape \(inputs[0].shape))")
     }
     let sizes = zip(outputSize, parts.spatial).map { $0 ?? $1 }
-    try require(sizes.allSatisfy { $0 > 0 }, .argument, expected: "output sizes of at least 1", got: "\(sizes)")
+    try require(
+      sizes.allSatisfy { $0 > 0 }, .argument, expected: "output sizes of at least 1", got: "\(sizes)")
     let shape = Shape(parts.leading + sizes)
     return [TensorSpec(shape, dtype)] + (function == .maximumWithIndices ? [TensorSpec(shape, .int64)] : [])
   }
@@ -51,7 +53,9 @@ struct AdaptivePool: Operation {
     }
   }
 
-  private func pool<T: NumericTensorScalar>(_ x: Tensor, _ type: T.Type, _ outputs: [TensorSpec]) throws -> [Tensor] {
+  private func pool<T: NumericTensorScalar>(_ x: Tensor, _ type: T.Type, _ outputs: [TensorSpec]) throws
+    -> [Tensor]
+  {
     let results = try outputs.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
     guard results[0].count > 0 else { return results }
     let rank = outputSize.count
@@ -115,7 +119,9 @@ struct AdaptivePool: Operation {
     for i in d {
       for j in h {
         let row = (i * size[1] + j) * size[2]
-        for at in (row + w.lowerBound)..<(row + w.upperBound) where x[at] > x[index] || x[at] != x[at] { index = at }
+        for at in (row + w.lowerBound)..<(row + w.upperBound) where x[at] > x[index] || x[at] != x[at] {
+          index = at
+        }
       }
     }
     return index
@@ -128,7 +134,8 @@ extension Tensor {
   /// - Throws: ``ToeplitzError`` if this is not `[N, C, spatial…]` or `[C, spatial…]` with as many spatial axes.
   public func adaptiveAveragePooled(_ outputSize: [Int?]) throws -> Tensor {
     try apply(
-      AdaptivePool(function: .average, name: "AdaptiveAvgPool\(outputSize.count)d", outputSize: try checked(outputSize)),
+      AdaptivePool(
+        function: .average, name: "AdaptiveAvgPool\(outputSize.count)d", outputSize: try checked(outputSize)),
       self)
   }
 
@@ -137,7 +144,8 @@ extension Tensor {
   /// - Throws: ``ToeplitzError`` if this is not `[N, C, spatial…]` or `[C, spatial…]` with as many spatial axes.
   public func adaptiveMaxPooled(_ outputSize: [Int?]) throws -> Tensor {
     try apply(
-      AdaptivePool(function: .maximum, name: "AdaptiveMaxPool\(outputSize.count)d", outputSize: try checked(outputSize)),
+      AdaptivePool(
+        function: .maximum, name: "AdaptiveMaxPool\(outputSize.count)d", outputSize: try checked(outputSize)),
       self)
   }
 
@@ -153,7 +161,8 @@ extension Tensor {
 
   private func checked(_ outputSize: [Int?]) throws -> [Int?] {
     guard (1...3).contains(outputSize.count) else {
-      throw ToeplitzError(.argument, "adaptive pooling", expected: "1 to 3 output sizes", got: "\(outputSize.count)")
+      throw ToeplitzError(
+        .argument, "adaptive pooling", expected: "1 to 3 output sizes", got: "\(outputSize.count)")
     }
     return outputSize
   }

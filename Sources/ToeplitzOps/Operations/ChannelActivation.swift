@@ -29,11 +29,14 @@ struct ChannelActivation: Operation {
     try require(inputs, count: 2)
     let (x, numbers) = (inputs[0], inputs[1])
     try require(x.dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(x.dtype)")
-    try require(numbers.dtype == x.dtype, .dtype, expected: "a parameter of the input's type \(x.dtype)", got: "\(numbers.dtype)")
+    try require(
+      numbers.dtype == x.dtype, .dtype, expected: "a parameter of the input's type \(x.dtype)",
+      got: "\(numbers.dtype)")
     let count = numbers.shape.reduce(1, *)
     if !isShared(x.shape, numbers.shape) {
       try require(x.shape.rank >= 2, expected: "an input [N, \(count), …]", got: "shape \(x.shape)")
-      try require(x.shape[1] == count, expected: "\(count) channels on axis 1", got: "\(x.shape[1]) (shape \(x.shape))")
+      try require(
+        x.shape[1] == count, expected: "\(count) channels on axis 1", got: "\(x.shape[1]) (shape \(x.shape))")
     }
     return [x]
   }
@@ -55,7 +58,8 @@ struct ChannelActivation: Operation {
         let (a, b) = numbers[row % numbers.count]
         if x.dtype == .float32 {
           tz_unary_run(
-            table, kernel, x.pointer(Float.self) + row * width, y.pointer(Float.self) + row * width, width, Float(a),
+            table, kernel, x.pointer(Float.self) + row * width, y.pointer(Float.self) + row * width, width,
+            Float(a),
             Float(b))
         } else {
           exact(x.pointer(Double.self) + row * width, y.pointer(Double.self) + row * width, width, a, b)
@@ -77,7 +81,8 @@ struct ChannelActivation: Operation {
   }
 
   private func exact(
-    _ from: UnsafeMutablePointer<Double>, _ to: UnsafeMutablePointer<Double>, _ count: Int, _ a: Double, _ b: Double
+    _ from: UnsafeMutablePointer<Double>, _ to: UnsafeMutablePointer<Double>, _ count: Int, _ a: Double,
+    _ b: Double
   ) {
     if case .leaky = function {
       for i in 0..<count { to[i] = from[i] < 0 ? from[i] * a : from[i] }
@@ -94,7 +99,9 @@ extension Tensor {
   /// x, or `slope` × x below zero (He et al., 2015): one slope, or one for each channel of `[N, C, …]`.
   ///
   /// - Throws: ``ToeplitzError`` if the number of slopes or the element types do not fit.
-  public func prelu(slope: Tensor) throws -> Tensor { try apply(ChannelActivation(function: .leaky), self, slope) }
+  public func prelu(slope: Tensor) throws -> Tensor {
+    try apply(ChannelActivation(function: .leaky), self, slope)
+  }
 
   /// x + sin²(αx) / (α + 1e-9) with an α for each channel of `[N, C, …]` (Ziyin et al., 2020).
   ///

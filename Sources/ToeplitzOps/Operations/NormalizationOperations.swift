@@ -11,7 +11,8 @@ struct GroupMoments: Operation {
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let shape = inputs[0].shape
-    try require(inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
+    try require(
+      inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
     try require(shape.rank >= 2, expected: "an input [N, C, …]", got: "shape \(shape)")
     let groups = groups ?? shape[1]
     try require(
@@ -32,11 +33,15 @@ struct GroupMoments: Operation {
     return [mean, variance]
   }
 
-  private func measure<T: BinaryFloatingPoint>(_ x: Tensor, _ type: T.Type, _ mean: Tensor, _ variance: Tensor) {
+  private func measure<T: BinaryFloatingPoint>(
+    _ x: Tensor, _ type: T.Type, _ mean: Tensor, _ variance: Tensor
+  ) {
     let rows = mean.count
     guard rows > 0 else { return }
     let width = x.count / rows
-    let (source, means, variances) = (x.pointer(T.self), mean.pointer(Double.self), variance.pointer(Double.self))
+    let (source, means, variances) = (
+      x.pointer(T.self), mean.pointer(Double.self), variance.pointer(Double.self)
+    )
     ThreadPool.shared.runRows(rows, width: width) { range in
       for row in range { (means[row], variances[row]) = moments(source + row * width, width) }
     }
@@ -45,7 +50,9 @@ struct GroupMoments: Operation {
 }
 
 /// Mean and population variance of `count` numbers.
-private func moments<T: BinaryFloatingPoint>(_ x: UnsafePointer<T>, _ count: Int) -> (mean: Double, variance: Double) {
+private func moments<T: BinaryFloatingPoint>(_ x: UnsafePointer<T>, _ count: Int) -> (
+  mean: Double, variance: Double
+) {
   // Four sums side by side: one would wait for itself at every addition.
   let whole = count & ~3
   var sums = SIMD4<Double>(repeating: 0)
@@ -95,12 +102,18 @@ struct NormalizeChannels: Operation {
           || (statistics.rank == 2 && statistics[0] == shape[0]
             && (statistics[1] == channels || (statistics[1] > 0 && channels % statistics[1] == 0))),
         expected: "statistics for \(channels) channels on axis 1", got: "shape \(statistics)")
-      try require(spec.dtype.isFloatingPoint, .dtype, expected: "floating-point statistics", got: "\(spec.dtype)")
+      try require(
+        spec.dtype.isFloatingPoint, .dtype, expected: "floating-point statistics", got: "\(spec.dtype)")
     }
-    try require(inputs[1].shape == inputs[2].shape, expected: "mean and variance of one shape", got: "\(inputs[1].shape) and \(inputs[2].shape)")
+    try require(
+      inputs[1].shape == inputs[2].shape, expected: "mean and variance of one shape",
+      got: "\(inputs[1].shape) and \(inputs[2].shape)")
     for spec in inputs.dropFirst(3) {
-      try require(spec.shape == [channels], expected: "weight and bias of shape [\(channels)]", got: "\(spec.shape)")
-      try require(spec.dtype == dtype, .dtype, expected: "weight and bias of the input's type \(dtype)", got: "\(spec.dtype)")
+      try require(
+        spec.shape == [channels], expected: "weight and bias of shape [\(channels)]", got: "\(spec.shape)")
+      try require(
+        spec.dtype == dtype, .dtype, expected: "weight and bias of the input's type \(dtype)",
+        got: "\(spec.dtype)")
     }
     return [inputs[0]]
   }
@@ -111,7 +124,10 @@ struct NormalizeChannels: Operation {
     case .float32: return [try normalize(x, Float.self, inputs)]
     case .float64: return [try normalize(x, Double.self, inputs)]
     default:
-      return [try applyAll(self, inputs.map { try $0.cast(to: $0.dtype == .float64 ? .float64 : .float32) })[0].cast(to: x.dtype)]
+      return [
+        try applyAll(self, inputs.map { try $0.cast(to: $0.dtype == .float64 ? .float64 : .float32) })[0]
+          .cast(to: x.dtype)
+      ]
     }
   }
 
@@ -190,7 +206,9 @@ struct LayerNormalize: Operation {
       expected: "an input whose last axes are \(shape)", got: "shape \(x.shape)")
     for spec in inputs.dropFirst() {
       try require(spec.shape == shape, expected: "weight and bias of shape \(shape)", got: "\(spec.shape)")
-      try require(spec.dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)", got: "\(spec.dtype)")
+      try require(
+        spec.dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)",
+        got: "\(spec.dtype)")
     }
     return [x]
   }
@@ -236,7 +254,9 @@ extension Tensor {
   ///
   /// - Parameter groups: parts of the channel axis to measure together; each channel alone if nil.
   /// - Throws: ``ToeplitzError`` if this is not a floating-point tensor `[N, C, …]`.
-  public func channelMoments(groups: Int? = nil, name: String = "channelMoments") throws -> (mean: Tensor, variance: Tensor) {
+  public func channelMoments(groups: Int? = nil, name: String = "channelMoments") throws -> (
+    mean: Tensor, variance: Tensor
+  ) {
     let both = try applyAll(GroupMoments(name: name, groups: groups), [self])
     return (both[0], both[1])
   }

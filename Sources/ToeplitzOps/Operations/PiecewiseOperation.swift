@@ -12,7 +12,8 @@ struct Piecewise: Operation {
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
-    try require(inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
+    try require(
+      inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
     return inputs
   }
 
@@ -38,7 +39,9 @@ struct Piecewise: Operation {
   }
 
   @inline(__always)
-  private func map<T: BinaryFloatingPoint & TensorScalar>(_ x: Tensor, _ type: T.Type, _ f: (T) -> T) throws -> Tensor {
+  private func map<T: BinaryFloatingPoint & TensorScalar>(_ x: Tensor, _ type: T.Type, _ f: (T) -> T) throws
+    -> Tensor
+  {
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
     withoutActuallyEscaping(f) { f in
@@ -57,11 +60,17 @@ extension Tensor {
     try apply(Piecewise(function: .clamp(low: low, high: high), name: "clamp"), self)
   }
   /// x / (1 + |x|).
-  public func softsign() throws -> Tensor { try apply(Piecewise(function: .softsign, name: "Softsign"), self) }
+  public func softsign() throws -> Tensor {
+    try apply(Piecewise(function: .softsign, name: "Softsign"), self)
+  }
   /// x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
-  public func hardswish() throws -> Tensor { try apply(Piecewise(function: .hardswish, name: "Hardswish"), self) }
+  public func hardswish() throws -> Tensor {
+    try apply(Piecewise(function: .hardswish, name: "Hardswish"), self)
+  }
   /// min(max(x + 3, 0), 6) / 6.
-  public func hardsigmoid() throws -> Tensor { try apply(Piecewise(function: .hardsigmoid, name: "Hardsigmoid"), self) }
+  public func hardsigmoid() throws -> Tensor {
+    try apply(Piecewise(function: .hardsigmoid, name: "Hardsigmoid"), self)
+  }
   /// The first half of `axis` times the sigmoid of the second (Dauphin et al., 2017).
   ///
   /// - Throws: ``ToeplitzError`` if the axis does not exist or its size is odd.
@@ -69,7 +78,8 @@ extension Tensor {
     let axis = try shape.normalizedAxis(axis, operation: "GLU")
     let half = shape[axis] / 2
     guard shape[axis] % 2 == 0 else {
-      throw ToeplitzError(.shape, "GLU", expected: "an even size on axis \(axis)", got: "\(shape[axis]) (shape \(shape))")
+      throw ToeplitzError(
+        .shape, "GLU", expected: "an even size on axis \(axis)", got: "\(shape[axis]) (shape \(shape))")
     }
     return try slice(axis: axis, 0..<half) * slice(axis: axis, half..<2 * half).sigmoid()
   }

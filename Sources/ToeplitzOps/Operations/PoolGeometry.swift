@@ -24,17 +24,20 @@ public struct PoolGeometry: Sendable, Hashable {
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` that names the first option that is not legal.
   public init(
-    name: String, rank: Int, kernelSize: PerAxis, stride: PerAxis? = nil, padding: PerAxis = 0, dilation: PerAxis = 1,
+    name: String, rank: Int, kernelSize: PerAxis, stride: PerAxis? = nil, padding: PerAxis = 0,
+    dilation: PerAxis = 1,
     ceilMode: Bool = false
   ) throws {
     func expand(_ option: PerAxis, _ label: String, atLeast least: Int) throws -> [Int] {
       let values = option.isUniform ? [Int](repeating: option.values[0], count: rank) : option.values
       guard values.count == rank else {
-        throw ToeplitzError(.argument, name, expected: "\(label) as one number or \(rank)", got: "\(option.values)")
+        throw ToeplitzError(
+          .argument, name, expected: "\(label) as one number or \(rank)", got: "\(option.values)")
       }
       // The upper limit keeps extents and offsets within 64 bits.
       guard values.allSatisfy({ (least...Int(Int32.max)).contains($0) }) else {
-        throw ToeplitzError(.argument, name, expected: "\(label) from \(least) to \(Int32.max)", got: "\(label) \(values)")
+        throw ToeplitzError(
+          .argument, name, expected: "\(label) from \(least) to \(Int32.max)", got: "\(label) \(values)")
       }
       return values
     }
@@ -49,7 +52,8 @@ public struct PoolGeometry: Sendable, Hashable {
     self.ceilMode = ceilMode
     for axis in 0..<rank where self.padding[axis] > extent(axis) / 2 {
       throw ToeplitzError(
-        .argument, name, expected: "padding of at most half the window's extent \(extent(axis)) on axis \(axis)",
+        .argument, name,
+        expected: "padding of at most half the window's extent \(extent(axis)) on axis \(axis)",
         got: "\(self.padding[axis])")
     }
   }
@@ -137,7 +141,8 @@ struct PoolAxis {
   static func three(_ g: PoolGeometry, input: [Int], output: [Int]) -> [PoolAxis] {
     let own = (0..<g.rank).map {
       PoolAxis(
-        input: input[$0], output: output[$0], kernel: g.kernelSize[$0], stride: g.stride[$0], padding: g.padding[$0],
+        input: input[$0], output: output[$0], kernel: g.kernelSize[$0], stride: g.stride[$0],
+        padding: g.padding[$0],
         dilation: g.dilation[$0])
     }
     return Array(repeating: PoolAxis(), count: 3 - g.rank) + own
@@ -152,7 +157,8 @@ extension Operation {
     let axes = ["L", "H, W", "D, H, W"][max(0, min(rank - 1, 2))]
     try require(
       shape.rank == rank + 1 || shape.rank == rank + 2,
-      expected: "an input of \(rank + 2) dimensions [N, C, \(axes)], or \(rank + 1) without batch", got: "shape \(shape)")
+      expected: "an input of \(rank + 2) dimensions [N, C, \(axes)], or \(rank + 1) without batch",
+      got: "shape \(shape)")
     return (Array(shape.dropLast(rank)), Array(shape.suffix(rank)))
   }
 }

@@ -30,11 +30,13 @@ struct MaxPool: Operation {
     }
   }
 
-  private func pool<T: NumericTensorScalar>(_ x: Tensor, _ outputs: [TensorSpec], least: T) throws -> [Tensor] {
+  private func pool<T: NumericTensorScalar>(_ x: Tensor, _ outputs: [TensorSpec], least: T) throws -> [Tensor]
+  {
     let results = try outputs.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
     guard results[0].count > 0 else { return results }
     let axes = PoolAxis.three(
-      geometry, input: Array(x.shape.suffix(geometry.rank)), output: Array(outputs[0].shape.suffix(geometry.rank)))
+      geometry, input: Array(x.shape.suffix(geometry.rank)),
+      output: Array(outputs[0].shape.suffix(geometry.rank)))
     let inputPlane = axes.reduce(1) { $0 * $1.input }
     let outputPlane = axes.reduce(1) { $0 * $1.output }
     let source = x.pointer(T.self)
@@ -64,7 +66,8 @@ struct MaxPool: Operation {
         row.update(repeating: least, count: width.output)
         for kd in depth.taps(d) {
           for kh in height.taps(h) {
-            let at = (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
+            let at =
+              (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
             for kw in 0..<width.kernel {
               let range = width.windows(kw)
               let from = x + (at * width.input + kw * width.dilation - width.padding)
@@ -93,7 +96,8 @@ struct MaxPool: Operation {
           var (best, index) = (least, -1)
           for kd in depth.taps(d) {
             for kh in height.taps(h) {
-              let at = (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
+              let at =
+                (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
               for kw in width.taps(w) {
                 let here = at * width.input + width.start(w) + kw * width.dilation
                 if index < 0 || x[here] > best || x[here] != x[here] { (best, index) = (x[here], here) }
@@ -120,7 +124,8 @@ struct AveragePool: Operation {
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
-    try require(inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
+    try require(
+      inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
     try require(divisor != 0, .argument, expected: "a divisorOverride other than 0", got: "0")
     let parts = try spatialParts(inputs[0].shape, rank: geometry.rank)
     return [TensorSpec(Shape(parts.leading + (try geometry.outputSize(parts.spatial))), inputs[0].dtype)]
@@ -141,7 +146,8 @@ struct AveragePool: Operation {
     let y = try Tensor(uninitialized: output.shape, dtype: output.dtype, operation: name)
     guard y.count > 0 else { return y }
     let axes = PoolAxis.three(
-      geometry, input: Array(x.shape.suffix(geometry.rank)), output: Array(output.shape.suffix(geometry.rank)))
+      geometry, input: Array(x.shape.suffix(geometry.rank)), output: Array(output.shape.suffix(geometry.rank))
+    )
     let inputPlane = axes.reduce(1) { $0 * $1.input }
     let outputPlane = axes.reduce(1) { $0 * $1.output }
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
@@ -158,7 +164,8 @@ struct AveragePool: Operation {
   /// One plane, a row of outputs at a time.
   @inline(__always)
   private func average<T: BinaryFloatingPoint>(
-    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ sums: UnsafeMutablePointer<Double>
+    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
+    _ sums: UnsafeMutablePointer<Double>
   ) {
     let (depth, height, width) = (axes[0], axes[1], axes[2])
     for d in 0..<depth.output {
@@ -180,7 +187,7 @@ struct AveragePool: Operation {
     }
   }
 
-  /// How many elements of window `index` count. Padding counts, what hangs over it in ceil mode does not.
+  /// How many elements of window `index` count: with padding, but without what hangs over that in ceil mode.
   @inline(__always)
   private func size(_ axis: PoolAxis, _ index: Int) -> Int {
     guard countsPadding else { return axis.taps(index).count }

@@ -31,7 +31,8 @@ struct Resample: Operation {
     let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
     let axis = try shape.normalizedAxis(axis, operation: name)
     try require(
-      interpolation.isNearest || dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(dtype)")
+      interpolation.isNearest || dtype.isFloatingPoint, .dtype, expected: "floating-point elements",
+      got: "\(dtype)")
     try require(shape[axis] > 0, expected: "at least 1 position on axis \(axis)", got: "shape \(shape)")
     try require(size > 0, expected: "an output of at least 1 position on axis \(axis)", got: "\(size)")
     return [TensorSpec(shape.replacing(axis, by: size), dtype)]
@@ -166,6 +167,8 @@ extension Tensor {
     axis: Int, size: Int, _ interpolation: Interpolation, factor: Double? = nil, alignCorners: Bool = false
   ) throws -> Tensor {
     try apply(
-      Resample(axis: axis, size: size, interpolation: interpolation, factor: factor, alignCorners: alignCorners), self)
+      Resample(
+        axis: axis, size: size, interpolation: interpolation, factor: factor, alignCorners: alignCorners),
+      self)
   }
 }

@@ -15,10 +15,13 @@ struct CumulativeSum: Operation {
     let x = inputs[0]
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     switch outputs[0].dtype {
-    case .float32: return [try scan(x.contiguous(), axis, from: 0.0, { $0 + Double($1 as Float) }, { Float($0) })]
+    case .float32:
+      return [try scan(x.contiguous(), axis, from: 0.0, { $0 + Double($1 as Float) }, { Float($0) })]
     case .float64: return [try scan(x.contiguous(), axis, from: 0.0, { $0 + ($1 as Double) }, { $0 })]
     case .int64:
-      return [try scan(x.cast(to: .int64).contiguous(), axis, from: Int64(0), { $0 &+ ($1 as Int64) }, { $0 })]
+      return [
+        try scan(x.cast(to: .int64).contiguous(), axis, from: Int64(0), { $0 &+ ($1 as Int64) }, { $0 })
+      ]
     default: return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
     }
   }

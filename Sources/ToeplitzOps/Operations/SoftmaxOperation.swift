@@ -17,7 +17,8 @@ struct Softmax: Operation {
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
-    try require(inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
+    try require(
+      inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
     if inputs[0].shape.rank > 0 || ![0, -1].contains(axis) {
       _ = try inputs[0].shape.normalizedAxis(axis, operation: name)
     }
@@ -85,10 +86,14 @@ extension Tensor {
   /// Exponentials along `axis` divided by their sum.
   ///
   /// - Throws: ``ToeplitzError`` if there is no such axis or the elements are not floating-point numbers.
-  public func softmax(axis: Int) throws -> Tensor { try apply(Softmax(axis: axis, isLogarithmic: false), self) }
+  public func softmax(axis: Int) throws -> Tensor {
+    try apply(Softmax(axis: axis, isLogarithmic: false), self)
+  }
 
   /// The logarithm of ``softmax(axis:)``, without its loss of digits.
   ///
   /// - Throws: ``ToeplitzError`` if there is no such axis or the elements are not floating-point numbers.
-  public func logSoftmax(axis: Int) throws -> Tensor { try apply(Softmax(axis: axis, isLogarithmic: true), self) }
+  public func logSoftmax(axis: Int) throws -> Tensor {
+    try apply(Softmax(axis: axis, isLogarithmic: true), self)
+  }
 }
