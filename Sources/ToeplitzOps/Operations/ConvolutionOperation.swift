@@ -133,10 +133,7 @@ private struct CircularTranspose {
       let shape = Shape([1, geometry.outChannels] + Array(repeating: 1, count: geometry.rank))
       sums = try sums + bias.reshaped(shape)
     }
-    for residual in fusion.residuals { sums = try sums + residual }
-    if fusion.outputScale != 1 { sums = try sums * fusion.outputScale }
-    if fusion.outputSlope != 1 { sums = try sums.leakyReLU(negativeSlope: fusion.outputSlope) }
-    output.fillOnce(from: sums)
+    output.fillOnce(from: try fusion.finish(sums))
   }
 
   /// Adds position u to position (u − low) mod length.

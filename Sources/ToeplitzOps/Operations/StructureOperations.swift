@@ -127,6 +127,20 @@ extension Tensor {
     try applyAll(Concatenate(axis: axis), tensors)[0]
   }
 
+  /// The given tensors, all of one shape, along a new axis before `axis`.
+  ///
+  /// - Throws: ``ToeplitzError`` if there are none or their shapes or element types differ.
+  public static func stacked(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
+    guard let first = tensors.first else {
+      throw ToeplitzError(.argument, "stack", expected: "at least one tensor", got: "none")
+    }
+    for tensor in tensors where tensor.shape != first.shape {
+      throw ToeplitzError(.shape, "stack", expected: "tensors of one shape", got: "\(first.shape) and \(tensor.shape)")
+    }
+    let at = axis < 0 ? axis + first.rank + 1 : axis
+    return try concatenated(tensors.map { try $0.unsqueezed(at) }, axis: at)
+  }
+
   /// The tensor extended (or, by negative numbers, cropped) at both ends of the given axes.
   ///
   /// - Parameters:
