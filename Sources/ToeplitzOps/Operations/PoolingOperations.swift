@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// The largest element of each window; NaN is larger than all.
-struct MaxPool: Operation {
+struct MaxPooling: Operation {
   var geometry: PoolGeometry
   /// Whether the second output is wanted: where the elements stood in their plane, as int64.
   var givesIndices: Bool
@@ -124,7 +124,7 @@ struct MaxPool: Operation {
 }
 
 /// The mean of each window.
-struct AveragePool: Operation {
+struct AveragePooling: Operation {
   var geometry: PoolGeometry
   /// Whether padding counts as elements of value 0.
   var countsPadding: Bool
@@ -215,14 +215,14 @@ extension Tensor {
   ///
   /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
   public func maxPooled(_ geometry: PoolGeometry) throws -> Tensor {
-    try apply(MaxPool(geometry: geometry, givesIndices: false), self)
+    try apply(MaxPooling(geometry: geometry, givesIndices: false), self)
   }
 
   /// The largest element of each window and where it stood in its plane `[spatial…]`, row-major, as int64.
   ///
   /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
   public func maxPooledWithIndices(_ geometry: PoolGeometry) throws -> (values: Tensor, indices: Tensor) {
-    let results = try applyAll(MaxPool(geometry: geometry, givesIndices: true), [self])
+    let results = try applyAll(MaxPooling(geometry: geometry, givesIndices: true), [self])
     return (results[0], results[1])
   }
 
@@ -240,6 +240,6 @@ extension Tensor {
       throw ToeplitzError(.argument, geometry.name, expected: "dilation 1", got: "\(geometry.dilation)")
     }
     return try apply(
-      AveragePool(geometry: geometry, countsPadding: countIncludePad, divisor: divisorOverride), self)
+      AveragePooling(geometry: geometry, countsPadding: countIncludePad, divisor: divisorOverride), self)
   }
 }
