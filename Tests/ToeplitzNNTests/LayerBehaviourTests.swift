@@ -1,8 +1,6 @@
 import Testing
+import Toeplitz
 import ToeplitzTestSupport
-
-@testable import Toeplitz
-@testable import ToeplitzNN
 
 /// What golden data does not show: state, modes, element types, large tensors.
 @Suite struct LayerBehaviourTests {

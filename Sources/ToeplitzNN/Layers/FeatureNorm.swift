@@ -140,10 +140,14 @@ open class BatchNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
 
   /// Mean and population variance of each channel over all samples.
   private func batchStatistics(_ x: Tensor) throws -> (mean: [Double], variance: [Double]) {
-    let parts = try x.channelMoments(name: displayName)
+    let width = x.shape.dropFirst(2).reduce(1, *)
+    // Short rows are joined first: measuring each costs more than copying.
+    let isShort = width < 16 && x.shape[0] > 1
+    let rows = try isShort ? x.transposed(0, 1).reshaped([1, numFeatures, x.shape[0] * width]) : x
+    let parts = try rows.channelMoments(name: displayName)
     let means = try parts.mean.scalars(Double.self)
     let variances = try parts.variance.scalars(Double.self)
-    let samples = x.shape[0]
+    let samples = rows.shape[0]
     func average(_ value: (Int, Int) -> Double) -> [Double] {
       (0..<numFeatures).map { channel in
         (0..<samples).reduce(0) { $0 + value($1 * numFeatures + channel, channel) } / Double(samples)

@@ -3,7 +3,7 @@ import ToeplitzTensor
 /// Pooling into a given number of windows that share the input as evenly as possible.
 ///
 /// Window i of `o` over an axis of `L` covers `floor(i L / o) ..< ceil((i + 1) L / o)`.
-struct AdaptivePool: Operation {
+struct AdaptivePooling: Operation {
   enum Function: Sendable { case average, maximum, maximumWithIndices }
 
   var function: Function
@@ -134,7 +134,7 @@ extension Tensor {
   /// - Throws: ``ToeplitzError`` if this is not `[N, C, spatial…]` or `[C, spatial…]` with as many spatial axes.
   public func adaptiveAveragePooled(_ outputSize: [Int?]) throws -> Tensor {
     try apply(
-      AdaptivePool(
+      AdaptivePooling(
         function: .average, name: "AdaptiveAvgPool\(outputSize.count)d", outputSize: try checked(outputSize)),
       self)
   }
@@ -144,7 +144,7 @@ extension Tensor {
   /// - Throws: ``ToeplitzError`` if this is not `[N, C, spatial…]` or `[C, spatial…]` with as many spatial axes.
   public func adaptiveMaxPooled(_ outputSize: [Int?]) throws -> Tensor {
     try apply(
-      AdaptivePool(
+      AdaptivePooling(
         function: .maximum, name: "AdaptiveMaxPool\(outputSize.count)d", outputSize: try checked(outputSize)),
       self)
   }
@@ -155,7 +155,7 @@ extension Tensor {
   public func adaptiveMaxPooledWithIndices(_ outputSize: [Int?]) throws -> (values: Tensor, indices: Tensor) {
     let name = "AdaptiveMaxPool\(outputSize.count)d"
     let results = try applyAll(
-      AdaptivePool(function: .maximumWithIndices, name: name, outputSize: try checked(outputSize)), [self])
+      AdaptivePooling(function: .maximumWithIndices, name: name, outputSize: try checked(outputSize)), [self])
     return (results[0], results[1])
   }
 

@@ -135,24 +135,50 @@ struct Resample: Operation {
     blends(length, type).withUnsafeBufferPointer { blends in
       ThreadPool.shared.runRows(y.count / (size * inner), width: size * inner) { range in
         for row in range {
-          let from = source + row * length * inner
-          var to = target + row * size * inner
-          for blend in blends {
-            let (a, b) = (from + blend.at.0 * inner, from + blend.at.1 * inner)
-            let (wa, wb) = (blend.weight.0, blend.weight.1)
-            if isCubic {
-              let (c, d) = (from + blend.at.2 * inner, from + blend.at.3 * inner)
-              let (wc, wd) = (blend.weight.2, blend.weight.3)
-              for i in 0..<inner { to[i] = a[i] * wa + b[i] * wb + c[i] * wc + d[i] * wd }
-            } else {
-              for i in 0..<inner { to[i] = a[i] * wa + b[i] * wb }
-            }
-            to += inner
+          let (from, to) = (source + row * length * inner, target + row * size * inner)
+          if inner == 1 {
+            mix(from, to, blends)
+          } else {
+            for (index, blend) in blends.enumerated() { mix(from, to + index * inner, blend, inner, isCubic) }
           }
         }
       }
     }
     withExtendedLifetime((x, y)) {}
+  }
+
+  /// A row of single elements.
+  @inline(__always)
+  private func mix<T: BinaryFloatingPoint>(
+    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ blends: UnsafeBufferPointer<Blend<T>>
+  ) {
+    if interpolation == .cubic {
+      for (index, blend) in blends.enumerated() {
+        let (a, b) = (x[blend.at.0] * blend.weight.0, x[blend.at.1] * blend.weight.1)
+        y[index] = a + b + x[blend.at.2] * blend.weight.2 + x[blend.at.3] * blend.weight.3
+      }
+    } else {
+      for (index, blend) in blends.enumerated() {
+        y[index] = x[blend.at.0] * blend.weight.0 + x[blend.at.1] * blend.weight.1
+      }
+    }
+  }
+
+  /// One position of an axis whose elements are blocks of `count`.
+  @inline(__always)
+  private func mix<T: BinaryFloatingPoint>(
+    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ blend: Blend<T>, _ count: Int,
+    _ isCubic: Bool
+  ) {
+    let (a, b) = (x + blend.at.0 * count, x + blend.at.1 * count)
+    let (wa, wb) = (blend.weight.0, blend.weight.1)
+    if isCubic {
+      let (c, d) = (x + blend.at.2 * count, x + blend.at.3 * count)
+      let (wc, wd) = (blend.weight.2, blend.weight.3)
+      for i in 0..<count { y[i] = a[i] * wa + b[i] * wb + c[i] * wc + d[i] * wd }
+    } else {
+      for i in 0..<count { y[i] = a[i] * wa + b[i] * wb }
+    }
   }
 }
 

@@ -10,7 +10,7 @@ import ToeplitzTensor
 #endif
 
 /// The softmax along one axis, or its logarithm.
-struct Softmax: Operation {
+struct AxisSoftmax: Operation {
   var axis: Int
   var isLogarithmic: Bool
   var name: String { isLogarithmic ? "LogSoftmax" : "Softmax" }
@@ -30,7 +30,7 @@ struct Softmax: Operation {
     guard x.rank > 0 else { return [try applyAll(self, [x.reshaped([1])])[0].reshaped([])] }
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     if axis != x.rank - 1 {
-      let last = Softmax(axis: -1, isLogarithmic: isLogarithmic)
+      let last = AxisSoftmax(axis: -1, isLogarithmic: isLogarithmic)
       return [try apply(last, x.transposed(axis, -1)).transposed(axis, -1).contiguous()]
     }
     guard x.dtype == .float32 || x.dtype == .float64 else {
@@ -87,13 +87,13 @@ extension Tensor {
   ///
   /// - Throws: ``ToeplitzError`` if there is no such axis or the elements are not floating-point numbers.
   public func softmax(axis: Int) throws -> Tensor {
-    try apply(Softmax(axis: axis, isLogarithmic: false), self)
+    try apply(AxisSoftmax(axis: axis, isLogarithmic: false), self)
   }
 
   /// The logarithm of ``softmax(axis:)``, without its loss of digits.
   ///
   /// - Throws: ``ToeplitzError`` if there is no such axis or the elements are not floating-point numbers.
   public func logSoftmax(axis: Int) throws -> Tensor {
-    try apply(Softmax(axis: axis, isLogarithmic: true), self)
+    try apply(AxisSoftmax(axis: axis, isLogarithmic: true), self)
   }
 }
