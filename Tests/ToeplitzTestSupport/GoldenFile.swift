@@ -2,7 +2,7 @@ import Foundation
 import ToeplitzTensor
 
 /// A value of a golden file's JSON.
-public enum GoldenValue: Decodable, Sendable {
+package enum GoldenValue: Decodable, Sendable {
   case null
   case bool(Bool)
   case int(Int)
@@ -12,7 +12,7 @@ public enum GoldenValue: Decodable, Sendable {
   case object([String: GoldenValue])
 
   /// Any JSON value.
-  public init(from decoder: any Decoder) throws {
+  package init(from decoder: any Decoder) throws {
     let container = try decoder.singleValueContainer()
     if container.decodeNil() {
       self = .null
@@ -32,23 +32,23 @@ public enum GoldenValue: Decodable, Sendable {
   }
 
   /// The entry of an object, null if there is none.
-  public subscript(key: String) -> GoldenValue {
+  package subscript(key: String) -> GoldenValue {
     if case .object(let entries) = self { entries[key] ?? .null } else { .null }
   }
   /// Whether this is null.
-  public var isNull: Bool { if case .null = self { true } else { false } }
+  package var isNull: Bool { if case .null = self { true } else { false } }
   /// The whole number, if it is one.
-  public var int: Int? { if case .int(let value) = self { value } else { nil } }
+  package var int: Int? { if case .int(let value) = self { value } else { nil } }
   /// The truth value, if it is one.
-  public var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+  package var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
   /// The text, if it is one.
-  public var string: String? { if case .string(let value) = self { value } else { nil } }
+  package var string: String? { if case .string(let value) = self { value } else { nil } }
   /// The elements, if this is an array.
-  public var array: [GoldenValue]? { if case .array(let values) = self { values } else { nil } }
+  package var array: [GoldenValue]? { if case .array(let values) = self { values } else { nil } }
   /// The whole numbers of an array.
-  public var ints: [Int]? { array?.compactMap(\.int) }
+  package var ints: [Int]? { array?.compactMap(\.int) }
   /// The number, if it is one.
-  public var double: Double? {
+  package var double: Double? {
     switch self {
     case .int(let value): Double(value)
     case .double(let value): value
@@ -58,14 +58,14 @@ public enum GoldenValue: Decodable, Sendable {
 }
 
 /// Golden cases and their tensors: `<name>.json` and `<name>.safetensors` of a fixtures folder.
-public struct GoldenFile: Sendable {
+package struct GoldenFile: Sendable {
   /// The cases, each an object.
-  public let cases: [GoldenValue]
+  package let cases: [GoldenValue]
   /// All tensors by name, float32 or int64 as stored.
-  public let tensors: [String: Tensor]
+  package let tensors: [String: Tensor]
 
   /// Reads both files; `path` is relative to the fixtures and has no extension.
-  public init(_ path: String) throws {
+  package init(_ path: String) throws {
     let json = try Data(contentsOf: URL(fileURLWithPath: Fixtures.path(path + ".json")))
     cases = try JSONDecoder().decode(GoldenValue.self, from: json)["cases"].array ?? []
     tensors = try Self.read(Data(contentsOf: URL(fileURLWithPath: Fixtures.path(path + ".safetensors"))))
@@ -91,7 +91,7 @@ public struct GoldenFile: Sendable {
   }
 
   /// The tensor of the given name.
-  public func tensor(_ name: String) throws -> Tensor {
+  package func tensor(_ name: String) throws -> Tensor {
     guard let tensor = tensors[name] else {
       throw ToeplitzError(.format, "golden file", expected: "a tensor \(name)", got: "none")
     }
@@ -99,7 +99,7 @@ public struct GoldenFile: Sendable {
   }
 
   /// The tensor of the given name in the element type that it stands for; halves are stored as bit patterns.
-  public func tensor(_ name: String, _ dtype: DType) throws -> Tensor {
+  package func tensor(_ name: String, _ dtype: DType) throws -> Tensor {
     let stored = try tensor(name)
     func convert<T: TensorScalar>(_ make: (Int64) -> T) throws -> Tensor {
       try Tensor(stored.scalars(Int64.self).map(make), shape: stored.shape)
@@ -118,7 +118,7 @@ public struct GoldenFile: Sendable {
 
   /// What is wrong with `got`, or nil: numbers may differ by `tolerance` (absolute and relative), NaN equals NaN,
   /// infinities by sign; integers and bools are equal or wrong.
-  public static func difference(_ got: Tensor, _ expected: Tensor, tolerance: Double) throws -> String? {
+  package static func difference(_ got: Tensor, _ expected: Tensor, tolerance: Double) throws -> String? {
     guard got.shape == expected.shape else { return "shape \(got.shape) instead of \(expected.shape)" }
     if got.dtype == .int64 || got.dtype == .int32 {
       let (a, b) = (

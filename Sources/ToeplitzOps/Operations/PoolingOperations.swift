@@ -30,8 +30,7 @@ struct MaxPooling: Operation {
     }
   }
 
-  private func pool<T: NumericTensorScalar>(_ x: Tensor, _ outputs: [TensorSpec], least: T) throws -> [Tensor]
-  {
+  private func pool<T: NumericTensorScalar>(_ x: Tensor, _ outputs: [TensorSpec], least: T) throws -> [Tensor] {
     let results = try outputs.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
     guard results[0].count > 0 else { return results }
     let axes = PoolAxis.three(

@@ -168,7 +168,8 @@ extension Tensor {
   public func select(axis: Int, _ index: Int) throws -> Tensor {
     let axis = try shape.normalizedAxis(axis, operation: "select")
     guard (0..<shape[axis]).contains(index) else {
-      throw ToeplitzError(.argument, "select", expected: "an index in 0..<\(shape[axis]) on axis \(axis)", got: "\(index)")
+      throw ToeplitzError(
+        .argument, "select", expected: "an index in 0..<\(shape[axis]) on axis \(axis)", got: "\(index)")
     }
     return try slice(axis: axis, index..<(index + 1)).squeezed(axis)
   }
