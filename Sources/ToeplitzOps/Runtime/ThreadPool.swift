@@ -49,9 +49,10 @@ public final class ThreadPool: Sendable {
 
   /// Calls `body(item, thread)` for each item in `0..<items`, on several threads where that pays.
   ///
-  /// `thread` is below `threads` (``threadCount`` unless given) and never the same for two calls at one time; it selects scratch memory.
+  /// `thread` is below `threads` (``threadCount`` unless given) and never the same for two calls at one time; it selects
+  /// scratch memory.
   /// Subnormal numbers count as zero inside `body`; the caller's floating-point state is restored afterwards.
-  func run(_ items: Int, threads most: Int? = nil, _ body: (_ item: Int, _ thread: Int) -> Void) {
+  func run(_ items: Int, threads most: Int? = nil, _ body: @escaping (_ item: Int, _ thread: Int) -> Void) {
     let state = tz_flush_denormals()
     defer { tz_restore_denormals(state) }
     let threads = min(most ?? threadCount, items)
@@ -69,17 +70,16 @@ public final class ThreadPool: Sendable {
     occupied.store(false, ordering: .releasing)
   }
 
-  private func region(_ items: Int, _ body: (Int, Int) -> Void) {
-    withoutActuallyEscaping(body) { body in
-      job.pointee.body = body
-      unfinished.store(items, ordering: .relaxed)
-      let generation = ((ticket.load(ordering: .relaxed) >> 32) &+ 1) & 0xFFFF_FFFF
-      ticket.store(generation << 32 | UInt64(items) << 16, ordering: .sequentiallyConsistent)
-      if sleepers.load(ordering: .sequentiallyConsistent) > 0 { signal.wakeAll() }
-      work(generation: generation, thread: 0)
-      while unfinished.load(ordering: .acquiring) > 0 { tz_pause() }
-      job.pointee.body = nil
-    }
+  // Escaping, because a worker may hold the closure for an instant longer than its last item takes.
+  private func region(_ items: Int, _ body: @escaping (Int, Int) -> Void) {
+    job.pointee.body = body
+    unfinished.store(items, ordering: .relaxed)
+    let generation = ((ticket.load(ordering: .relaxed) >> 32) &+ 1) & 0xFFFF_FFFF
+    ticket.store(generation << 32 | UInt64(items) << 16, ordering: .sequentiallyConsistent)
+    if sleepers.load(ordering: .sequentiallyConsistent) > 0 { signal.wakeAll() }
+    work(generation: generation, thread: 0)
+    while unfinished.load(ordering: .acquiring) > 0 { tz_pause() }
+    job.pointee.body = nil
   }
 
   /// Takes items of the given region until none is left.
