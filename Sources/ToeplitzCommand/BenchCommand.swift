@@ -78,7 +78,8 @@ struct BenchCommand: ToolCommand {
       let all = times ? ",\"times_ms\":[" + runs.map { String(format: "%.5f", $0) }.joined(separator: ",") + "]" : ""
       print(
         String(
-          format: "{\"case\":\"%@\",\"ms\":%.5f,\"min_ms\":%.5f,\"gflops\":%.3f%@}", name, median, sorted[0], rate, all))
+          format: "{\"case\":\"%@\",\"ms\":%.5f,\"min_ms\":%.5f,\"gflops\":%.3f%@}", name, median, sorted[0], rate, all)
+      )
     } else {
       let spread = sorted[sorted.count * 3 / 4] - sorted[sorted.count / 4]
       let label = name.padding(toLength: 26, withPad: " ", startingAt: 0)

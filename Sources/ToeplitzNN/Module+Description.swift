@@ -9,14 +9,34 @@ extension Module {
     var lines = ["\(displayName)("]
     if !extraRepr.isEmpty { lines.append("  \(extraRepr)") }
     // Elements of an array property are shown under their full key, as `ups.0`.
-    for (key, module) in children {
-      let text = module.description.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\n  ")
-      lines.append("  (\(key)): \(text)")
+    var texts = children.map { (first: $0.key, last: $0.key, count: 1, text: $0.module.description) }
+    if self is any ModuleSequence { texts = joined(texts) }
+    for (first, last, count, text) in texts {
+      let key = count > 1 ? "\(first)-\(last)" : first
+      let body = text.split(separator: "\n", omittingEmptySubsequences: false).joined(separator: "\n  ")
+      lines.append("  (\(key)): \(count > 1 ? "\(count) x " : "")\(body)")
     }
     lines.append(")")
     return lines.joined(separator: "\n")
   }
+
+  private typealias Repeated = (first: String, last: String, count: Int, text: String)
+
+  /// Neighbours of one text as one entry, as PyTorch prints the modules of a list.
+  private func joined(_ texts: [Repeated]) -> [Repeated] {
+    texts.reduce(into: []) { result, next in
+      if let last = result.last, last.text == next.text {
+        result[result.count - 1] = (last.first, next.last, last.count + 1, last.text)
+      } else {
+        result.append(next)
+      }
+    }
+  }
 }
+
+/// A list of modules, which shows equal neighbours once.
+protocol ModuleSequence: Module {}
+extension ModuleList: ModuleSequence {}
 
 /// One line of a summary.
 public struct SummaryRow: Sendable, Hashable {

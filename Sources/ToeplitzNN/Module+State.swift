@@ -93,7 +93,8 @@ extension Module {
     }
     report.unexpected = state.keys.filter { !used.contains($0) }.sorted()
     if !report.misshapen.isEmpty || (strict && !report.isClean) {
-      throw ToeplitzError(.checkpoint, "load", expected: "a state dictionary that fits the model", got: report.description)
+      throw ToeplitzError(
+        .checkpoint, "load", expected: "a state dictionary that fits the model", got: report.description)
     }
     let values = try fitting.map { slot, tensor in
       let value = try tensor.reshaped(slot.shape).cast(to: slot.dtype)
@@ -154,7 +155,8 @@ private struct WeightSpelling {
     guard let stored = lengths.lazy.compactMap({ state[$0] }).first, stored.count > 1 else {
       return shape.first == 1 ? 0 : nil
     }
-    return stored.shape.rank == shape.rank ? stored.shape.indices.first { stored.shape[$0] == shape[$0] && stored.shape[$0] > 1 } : 0
+    return stored.shape.rank == shape.rank
+      ? stored.shape.indices.first { stored.shape[$0] == shape[$0] && stored.shape[$0] > 1 } : 0
   }
 
   /// A direction of length zero has no direction: the weight would be NaN.

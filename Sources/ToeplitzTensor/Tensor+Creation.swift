@@ -1,8 +1,8 @@
 extension Tensor {
+  // Disfavoured, or it would make float64 of the literal `[1.5, 2]`.
   /// A tensor of the given elements in row-major order; without a shape, a vector.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if the shape does not have as many elements.
-  // Not for literals: of `[1.5, 2]` it would make float64.
   @_disfavoredOverload
   public init<T: TensorScalar>(_ scalars: [T], shape: Shape? = nil, device: Device = .cpu) throws {
     try device.requirePresent("Tensor")

@@ -19,7 +19,9 @@ import ToeplitzTestSupport
   /// The program that was built beside these tests.
   private func tool() throws -> URL {
     let place = Bundle.allBundles.map(\.bundleURL).first { $0.pathExtension == "xctest" } ?? Bundle.main.bundleURL
-    let folders = [place.deletingLastPathComponent(), URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent()]
+    let folders = [
+      place.deletingLastPathComponent(), URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent(),
+    ]
     return try #require(
       folders.map { $0.appending(path: "toeplitz") }.first { FileManager.default.isExecutableFile(atPath: $0.path) })
   }
@@ -66,7 +68,9 @@ import ToeplitzTestSupport
     #expect(result.errors.hasPrefix("error: "), "\(result.errors)")
     #expect(result.errors.split(separator: "\n").count == 1, "\(result.errors)")
     for word in words { #expect(result.errors.contains(word), "\(word) is not in: \(result.errors)") }
-    let left = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.contains("out") || $0.hasSuffix(".tmp") }
+    let left = try FileManager.default.contentsOfDirectory(atPath: folder.path).filter {
+      $0.contains("out") || $0.hasSuffix(".tmp")
+    }
     #expect(left.isEmpty, "\(left)")
   }
 
@@ -155,7 +159,8 @@ import ToeplitzTestSupport
         try FileManager.default.copyItem(
           atPath: Fixtures.bundled("config.json"), toPath: place.appending(path: "config.json").path)
         try bytes.write(to: place.appending(path: "generator.safetensors"))
-        try expectRefusal([Fixtures.bundled("speech.wav"), "--model", place.path], in: folder, mentioning: "generator.safetensors")
+        try expectRefusal(
+          [Fixtures.bundled("speech.wav"), "--model", place.path], in: folder, mentioning: "generator.safetensors")
       }
       try expectRefusal(["--model", "nowhere"], in: folder, mentioning: "nowhere")
     }

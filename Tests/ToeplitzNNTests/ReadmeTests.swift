@@ -22,6 +22,7 @@ private final class Encoder: Module, UnaryLayer {
     #expect(Set(saved.keys) == ["conv1.weight_g", "conv1.weight_v", "conv1.bias"])
     try Encoder(channels: 64).load(saved)
     #expect(try model.summary(inputShape: [1, 1, 16000]).multiplyAdds == 64 * 7 * 16000)
-    #expect(model.description.contains("(conv1): WeightNormConv1d(1, 64, kernel_size=(7,), stride=(1,), padding=causal)"))
+    #expect(
+      model.description.contains("(conv1): WeightNormConv1d(1, 64, kernel_size=(7,), stride=(1,), padding=causal)"))
   }
 }

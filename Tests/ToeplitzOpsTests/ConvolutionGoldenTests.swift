@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import ToeplitzCheckpoint
 import ToeplitzTestSupport
 
 @testable import ToeplitzOps
@@ -55,12 +56,12 @@ private struct GoldenCase: Decodable, CustomStringConvertible {
 private struct GoldenData {
   private struct Index: Decodable { var cases: [GoldenCase] }
   let cases: [GoldenCase]
-  let tensors: GoldenFile
+  let tensors: Checkpoint
 
   init() throws {
     let json = try Data(contentsOf: URL(fileURLWithPath: Fixtures.path("golden/convolution.json")))
     cases = try JSONDecoder().decode(Index.self, from: json).cases
-    tensors = try GoldenFile(fixture: "golden/convolution.safetensors")
+    tensors = try Safetensors.read(contentsOf: Fixtures.path("golden/convolution.safetensors"))
   }
 
   func tensor(_ item: GoldenCase, _ part: String) throws -> Tensor {

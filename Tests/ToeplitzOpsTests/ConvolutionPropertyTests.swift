@@ -95,7 +95,8 @@ import ToeplitzTestSupport
       let from = Int.random(in: 0..<300, using: &random)
       let length = Int.random(in: g.extent(0)...380, using: &random)
       let part = try convolve(g, x.slice(axis: 2, from..<(from + length)), w)
-      #expect(try part.sameBits(as: whole.slice(axis: 2, from..<(from + part.shape[2]))), "\(g.name) \(channels) \(kernel)")
+      #expect(
+        try part.sameBits(as: whole.slice(axis: 2, from..<(from + part.shape[2]))), "\(g.name) \(channels) \(kernel)")
     }
   }
 

@@ -24,7 +24,8 @@ import Testing
   }
 
   @Test func theListOfPathsIsPrinted() {
-    print("instruction sets tested on this machine: \(InstructionSet.available.map(\.rawValue).joined(separator: ", "))")
+    print(
+      "instruction sets tested on this machine: \(InstructionSet.available.map(\.rawValue).joined(separator: ", "))")
     #expect(InstructionSet.available.first == .baseline)
   }
 }

@@ -1,15 +1,15 @@
 import ToeplitzTensor
 
 /// The largest distance between two tensors, element by element, and the largest magnitude of the second.
-public struct Distance: CustomStringConvertible {
-  public var absolute = 0.0
-  public var scale = 0.0
+package struct Distance: CustomStringConvertible {
+  package var absolute = 0.0
+  package var scale = 0.0
   /// Whether NaN and infinities stand at the same places.
-  public var sameSpecials = true
+  package var sameSpecials = true
 
-  public var description: String { "distance \(absolute) at scale \(scale), same specials: \(sameSpecials)" }
+  package var description: String { "distance \(absolute) at scale \(scale), same specials: \(sameSpecials)" }
 
-  public init(_ a: [Double], _ b: [Double]) {
+  package init(_ a: [Double], _ b: [Double]) {
     precondition(a.count == b.count, "unlike counts \(a.count) and \(b.count)")
     for (x, y) in zip(a, b) {
       if x.isFinite, y.isFinite {
@@ -24,19 +24,19 @@ public struct Distance: CustomStringConvertible {
 
 extension Tensor {
   /// All elements as doubles.
-  public func doubles() throws -> [Double] {
+  package func doubles() throws -> [Double] {
     func read<T: TensorScalar>(_ type: T.Type) throws -> [Double] { try scalars(type).map(\.doubleValue) }
     return try read(dtype.scalarType)
   }
 
   /// Distance to another tensor of the same shape.
-  public func distance(to other: Tensor) throws -> Distance {
+  package func distance(to other: Tensor) throws -> Distance {
     precondition(shape == other.shape, "unlike shapes \(shape) and \(other.shape)")
     return Distance(try doubles(), try other.doubles())
   }
 
   /// Whether all elements have the same bits (NaN included).
-  public func sameBits(as other: Tensor) throws -> Bool {
+  package func sameBits(as other: Tensor) throws -> Bool {
     guard shape == other.shape, dtype == other.dtype else { return false }
     let size = count * dtype.byteSize
     return try withBytes { a in try other.withBytes { b in a.prefix(size).elementsEqual(b.prefix(size)) } }

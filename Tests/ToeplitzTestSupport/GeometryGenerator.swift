@@ -2,15 +2,15 @@ import ToeplitzOps
 import ToeplitzTensor
 
 /// A random convolution with a legal input size.
-public struct GeneratedConvolution: CustomStringConvertible, Sendable {
-  public var geometry: ConvolutionGeometry
-  public var batch: Int
-  public var inputSize: [Int]
-  public var outputSize: [Int]
+package struct GeneratedConvolution: CustomStringConvertible, Sendable {
+  package var geometry: ConvolutionGeometry
+  package var batch: Int
+  package var inputSize: [Int]
+  package var outputSize: [Int]
 
-  public var inputShape: Shape { Shape([batch, geometry.inChannels] + inputSize) }
-  public var outputShape: Shape { Shape([batch, geometry.outChannels] + outputSize) }
-  public var description: String {
+  package var inputShape: Shape { Shape([batch, geometry.inChannels] + inputSize) }
+  package var outputShape: Shape { Shape([batch, geometry.outChannels] + outputSize) }
+  package var description: String {
     let g = geometry
     return
       "\(g.name)(\(g.inChannels), \(g.outChannels), kernel \(g.kernelSize), stride \(g.stride), dilation \(g.dilation), "
@@ -19,7 +19,7 @@ public struct GeneratedConvolution: CustomStringConvertible, Sendable {
   }
 
   /// Draws until the options are legal together.
-  public static func random(
+  package static func random(
     using random: inout RandomSource, rank: Int? = nil, transposed: Bool? = nil, largest: Int = 2000
   ) -> GeneratedConvolution {
     while true {
@@ -42,7 +42,8 @@ public struct GeneratedConvolution: CustomStringConvertible, Sendable {
     let kernel = each(1...[12, 5, 3][rank - 1])
     let stride = each(1...[9, 4, 3][rank - 1])
     let dilation = each(1...[5, 3, 2][rank - 1])
-    let modes: [PaddingMode] = transposed ? [.zeros, .zeros, .circular] : [.zeros, .zeros, .reflect, .replicate, .circular]
+    let modes: [PaddingMode] =
+      transposed ? [.zeros, .zeros, .circular] : [.zeros, .zeros, .reflect, .replicate, .circular]
     let pads = (0..<rank).map { _ in (low: pick(0...6), high: pick(0...6)) }
     let outputPadding = (0..<rank).map { transposed ? pick(0...(max(stride[$0], dilation[$0]) - 1)) : 0 }
     let geometry = try ConvolutionGeometry(

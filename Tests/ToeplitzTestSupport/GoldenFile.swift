@@ -1,31 +1,137 @@
 import Foundation
 import ToeplitzTensor
 
-/// The float32 tensors of a safetensors file, read without the library's own reader.
-public struct GoldenFile {
-  private struct Entry: Decodable {
-    var dtype: String
-    var shape: [Int]
-    // swift-format-ignore: AlwaysUseLowerCamelCase
-    var data_offsets: [Int]
-  }
-  private var tensors: [String: Tensor] = [:]
+/// A value of a golden file's JSON.
+package enum GoldenValue: Decodable, Sendable {
+  case null
+  case bool(Bool)
+  case int(Int)
+  case double(Double)
+  case string(String)
+  case array([GoldenValue])
+  case object([String: GoldenValue])
 
-  /// Reads a file under `Tests/Fixtures`.
-  public init(fixture: String) throws {
-    let data = try Data(contentsOf: URL(fileURLWithPath: Fixtures.path(fixture)))
-    let length = data.prefix(8).reversed().reduce(0) { $0 << 8 | Int($1) }
-    let header = try JSONDecoder().decode([String: Entry].self, from: data[8..<(8 + length)])
-    for (name, entry) in header {
-      precondition(entry.dtype == "F32", "only float32 is read here")
-      let bytes = [UInt8](data[(8 + length + entry.data_offsets[0])..<(8 + length + entry.data_offsets[1])])
-      let values = bytes.withUnsafeBytes { raw in
-        (0..<(bytes.count / 4)).map { raw.loadUnaligned(fromByteOffset: 4 * $0, as: Float.self) }
-      }
-      tensors[name] = try Tensor(values, shape: Shape(entry.shape))
+  /// Any JSON value.
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.singleValueContainer()
+    if container.decodeNil() {
+      self = .null
+    } else if let value = try? container.decode(Bool.self) {
+      self = .bool(value)
+    } else if let value = try? container.decode(Int.self) {
+      self = .int(value)
+    } else if let value = try? container.decode(Double.self) {
+      self = .double(value)
+    } else if let value = try? container.decode(String.self) {
+      self = .string(value)
+    } else if let value = try? container.decode([GoldenValue].self) {
+      self = .array(value)
+    } else {
+      self = .object(try container.decode([String: GoldenValue].self))
     }
   }
 
-  /// The tensor of that name, if there is one.
-  public subscript(name: String) -> Tensor? { tensors[name] }
+  /// The entry of an object, null if there is none.
+  package subscript(key: String) -> GoldenValue {
+    if case .object(let entries) = self { entries[key] ?? .null } else { .null }
+  }
+  /// Whether this is null.
+  package var isNull: Bool { if case .null = self { true } else { false } }
+  /// The whole number, if it is one.
+  package var int: Int? { if case .int(let value) = self { value } else { nil } }
+  /// The truth value, if it is one.
+  package var bool: Bool? { if case .bool(let value) = self { value } else { nil } }
+  /// The text, if it is one.
+  package var string: String? { if case .string(let value) = self { value } else { nil } }
+  /// The elements, if this is an array.
+  package var array: [GoldenValue]? { if case .array(let values) = self { values } else { nil } }
+  /// The whole numbers of an array.
+  package var ints: [Int]? { array?.compactMap(\.int) }
+  /// The number, if it is one.
+  package var double: Double? {
+    switch self {
+    case .int(let value): Double(value)
+    case .double(let value): value
+    default: nil
+    }
+  }
+}
+
+/// Golden cases and their tensors: `<name>.json` and `<name>.safetensors` of a fixtures folder.
+package struct GoldenFile: Sendable {
+  /// The cases, each an object.
+  package let cases: [GoldenValue]
+  /// All tensors by name, float32 or int64 as stored.
+  package let tensors: [String: Tensor]
+
+  /// Reads both files; `path` is relative to the fixtures and has no extension.
+  package init(_ path: String) throws {
+    let json = try Data(contentsOf: URL(fileURLWithPath: Fixtures.path(path + ".json")))
+    cases = try JSONDecoder().decode(GoldenValue.self, from: json)["cases"].array ?? []
+    tensors = try Self.read(Data(contentsOf: URL(fileURLWithPath: Fixtures.path(path + ".safetensors"))))
+  }
+
+  /// A minimal reader, so that these tests do not rest on the checkpoint code.
+  private static func read(_ data: Data) throws -> [String: Tensor] {
+    let length = data.withUnsafeBytes { Int($0.loadUnaligned(as: UInt64.self)) }
+    let header = try JSONDecoder().decode([String: GoldenValue].self, from: data[8..<(8 + length)])
+    return try header.filter { $0.key != "__metadata__" }.mapValues { entry in
+      let offsets = entry["data_offsets"].ints ?? []
+      let bytes = Data(data[(8 + length + offsets[0])..<(8 + length + offsets[1])])
+      func tensor<T: TensorScalar>(_ type: T.Type) throws -> Tensor {
+        let scalars = bytes.withUnsafeBytes { raw in
+          (0..<(raw.count / MemoryLayout<T>.size)).map {
+            raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<T>.size, as: T.self)
+          }
+        }
+        return try Tensor(scalars, shape: Shape(entry["shape"].ints ?? []))
+      }
+      return entry["dtype"].string == "F32" ? try tensor(Float.self) : try tensor(Int64.self)
+    }
+  }
+
+  /// The tensor of the given name.
+  package func tensor(_ name: String) throws -> Tensor {
+    guard let tensor = tensors[name] else {
+      throw ToeplitzError(.format, "golden file", expected: "a tensor \(name)", got: "none")
+    }
+    return tensor
+  }
+
+  /// The tensor of the given name in the element type that it stands for; halves are stored as bit patterns.
+  package func tensor(_ name: String, _ dtype: DType) throws -> Tensor {
+    let stored = try tensor(name)
+    func convert<T: TensorScalar>(_ make: (Int64) -> T) throws -> Tensor {
+      try Tensor(stored.scalars(Int64.self).map(make), shape: stored.shape)
+    }
+    switch dtype {
+    case .float32, .int64: return stored
+    case .float64: return try Tensor(stored.scalars(Float.self).map { Double($0) }, shape: stored.shape)
+    case .float16: return try convert { Float16(bitPattern: UInt16(truncatingIfNeeded: $0)) }
+    case .bfloat16: return try convert { BFloat16(bitPattern: UInt16(truncatingIfNeeded: $0)) }
+    case .int8: return try convert { Int8(truncatingIfNeeded: $0) }
+    case .uint8: return try convert { UInt8(truncatingIfNeeded: $0) }
+    case .int32: return try convert { Int32(truncatingIfNeeded: $0) }
+    case .bool: return try convert { $0 != 0 }
+    }
+  }
+
+  /// What is wrong with `got`, or nil: numbers may differ by `tolerance` (absolute and relative), NaN equals NaN,
+  /// infinities by sign; integers and bools are equal or wrong.
+  package static func difference(_ got: Tensor, _ expected: Tensor, tolerance: Double) throws -> String? {
+    guard got.shape == expected.shape else { return "shape \(got.shape) instead of \(expected.shape)" }
+    if got.dtype == .int64 || got.dtype == .int32 {
+      let (a, b) = (
+        try got.cast(to: .int64).scalars(Int64.self), try expected.cast(to: .int64).scalars(Int64.self)
+      )
+      return a == b ? nil : "\(a) instead of \(b)"
+    }
+    for (index, (a, b)) in zip(try got.doubles(), try expected.doubles()).enumerated() {
+      let slack = got.dtype.isFloatingPoint && b.isFinite ? tolerance * (1 + abs(b)) : 0
+      guard a == b || (a.isNaN && b.isNaN) || abs(a - b) <= slack else {
+        return "\(a) instead of \(b) at \(index)"
+      }
+    }
+    return nil
+  }
 }

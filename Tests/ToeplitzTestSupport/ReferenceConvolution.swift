@@ -4,17 +4,17 @@ import ToeplitzTensor
 /// The oracle: a convolution and its transpose straight from the definition, in double precision.
 ///
 /// It shares nothing with the fast path but the geometry's numbers: a loop over every (output, input, tap) triple.
-public enum ReferenceConvolution {
+package enum ReferenceConvolution {
   /// Row-major values with a shape `[N, C, spatial…]`.
-  public struct Array {
-    public var shape: [Int]
-    public var values: [Double]
+  package struct Array {
+    package var shape: [Int]
+    package var values: [Double]
 
-    public init(shape: [Int], values: [Double]) {
+    package init(shape: [Int], values: [Double]) {
       self.shape = shape
       self.values = values
     }
-    public init(_ tensor: Tensor) throws {
+    package init(_ tensor: Tensor) throws {
       shape = tensor.shape.dimensions
       values = try tensor.cast(to: .float64).scalars(Double.self)
     }
@@ -35,7 +35,9 @@ public enum ReferenceConvolution {
   }
 
   /// For each axis the triples (output, input, tap) that a convolution from `inputSize` to `outputSize` connects.
-  private static func links(_ g: ConvolutionGeometry, _ inputSize: [Int], _ outputSize: [Int]) -> [[(o: Int, i: Int, k: Int)]] {
+  private static func links(_ g: ConvolutionGeometry, _ inputSize: [Int], _ outputSize: [Int]) -> [[(
+    o: Int, i: Int, k: Int
+  )]] {
     (0..<g.rank).map { axis in
       (0..<outputSize[axis]).flatMap { o in
         (0..<g.kernelSize[axis]).compactMap { k in
@@ -60,7 +62,7 @@ public enum ReferenceConvolution {
   }
 
   /// The output for input `x` `[N, C, spatial…]`, weight in PyTorch's order and bias.
-  public static func forward(_ g: ConvolutionGeometry, x: Array, weight: Array, bias: Array?) throws -> Array {
+  package static func forward(_ g: ConvolutionGeometry, x: Array, weight: Array, bias: Array?) throws -> Array {
     let inputSize = Swift.Array(x.shape.dropFirst(2))
     let outputSize = try g.outputSize(inputSize)
     let (inCount, outCount, taps) = (inputSize.reduce(1, *), outputSize.reduce(1, *), g.kernelSize.reduce(1, *))

@@ -11,8 +11,16 @@
 typedef T VEC __attribute__((ext_vector_type(TZ_BYTES / sizeof(T))));
 typedef T VECU __attribute__((ext_vector_type(TZ_BYTES / sizeof(T)), aligned(sizeof(T))));
 
-// Values below zero times `slope`. NaN passes through, as PyTorch's leaky_relu lets it.
-TZ_INLINE VEC NAME(leaky_)(VEC v, T slope) { return v < (T)0 ? v * slope : v; }
+// Values below zero times `slope`. NaN passes through, as PyTorch's leaky_relu lets it; slope 0, the rectifier, is 0
+// also for minus infinity.
+TZ_INLINE VEC NAME(leaky_)(VEC v, T slope) {
+  VEC low = slope == (T)0 ? (VEC)((T)0) : v * slope;
+  return v < (T)0 ? low : v;
+}
+TZ_INLINE T NAME(leaky_one_)(T v, T slope) {
+  T low = slope == (T)0 ? (T)0 : v * slope;
+  return v < (T)0 ? low : v;
+}
 
 TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int rows, const int row0, const int nv) {
   VEC acc[8][8];
@@ -85,7 +93,7 @@ TZ_INLINE T NAME(finish_)(const tz_conv_output *out, T value, ptrdiff_t at) {
   if (out->residual[0]) value += ((const T *)out->residual[0])[at];
   if (out->residual[1]) value += ((const T *)out->residual[1])[at];
   value *= (T)out->scale;
-  return value < (T)0 ? value * (T)out->slope : value;
+  return NAME(leaky_one_)(value, (T)out->slope);
 }
 
 TZ_INLINE VEC NAME(finish_vector_)(const tz_conv_output *out, VEC value, ptrdiff_t at) {
@@ -245,7 +253,7 @@ TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdif
       if (j == inside) j = outside;
       if (j >= n) break;
       T value = x[tz_pad_index(tz_pack_index(a, j, phase), size, mode) * a->stride];
-      out[j] = value < (T)0 ? value * slope : value;
+      out[j] = NAME(leaky_one_)(value, slope);
     }
   }
   const ptrdiff_t m = outside - inside;
@@ -259,9 +267,9 @@ TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdif
     else if (hop == 2) for (ptrdiff_t j = 0; j < m; j++) to[j] = from[2 * j];
     else for (ptrdiff_t j = 0; j < m; j++) to[j] = from[hop * j];
   } else if (hop == 1) {
-    for (ptrdiff_t j = 0; j < m; j++) to[j] = from[j] < (T)0 ? from[j] * slope : from[j];
+    for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[j], slope);
   } else {
-    for (ptrdiff_t j = 0; j < m; j++) to[j] = from[hop * j] < (T)0 ? from[hop * j] * slope : from[hop * j];
+    for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[hop * j], slope);
   }
 }
 

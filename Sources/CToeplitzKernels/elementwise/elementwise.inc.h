@@ -149,7 +149,9 @@ TZ_INLINE VEC NAME(v_sin_)(VEC x) {
 
 TZ_INLINE VEC NAME(f_leaky_)(VEC x, float a, float b) {
   (void)b;
-  return x < 0.0f ? x * a : x;
+  // The rectifier itself is 0 also where infinity times 0 would be NaN.
+  VEC low = a == 0.0f ? (VEC)(0.0f) : x * a;
+  return x < 0.0f ? low : x;
 }
 TZ_INLINE VEC NAME(f_exp_)(VEC x, float a, float b) { (void)a; (void)b; return NAME(v_exp_)(x); }
 TZ_INLINE VEC NAME(f_tanh_)(VEC x, float a, float b) { (void)a; (void)b; return NAME(v_tanh_)(x); }

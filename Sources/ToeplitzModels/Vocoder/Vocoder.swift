@@ -52,7 +52,8 @@ public final class Vocoder {
     let url = URL(fileURLWithPath: path)
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
-      throw ToeplitzError(.file, path, expected: "a model folder, a config.json or a .safetensors file", got: "nothing there")
+      throw ToeplitzError(
+        .file, path, expected: "a model folder, a config.json or a .safetensors file", got: "nothing there")
     }
     let folder = isFolder.boolValue ? url : url.deletingLastPathComponent()
     let configuration = url.pathExtension == "json" ? url : folder.appending(path: "config.json")

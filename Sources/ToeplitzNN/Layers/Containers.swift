@@ -26,16 +26,20 @@ open class Sequential: Module, UnaryLayer {
   }
 
   /// The layers' inverses, last first.
+  ///
+  /// Layers are taken to be monotone: between the inputs of two output lengths lie those of the lengths between.
   open override func inputLengths(for length: Int, axis: Int) -> Range<Int> {
-    layers.reversed().reduce(singleLength(length)) { range, layer in
-      // Lengths grow with their inputs, so the ends of the range are enough.
-      func inputs(_ output: Int) -> Range<Int>? {
-        let found = layer.inputLengths(for: output, axis: axis)
-        return found.isEmpty ? nil : found
+    // A transposed convolution has no input for most lengths, an adaptive pooling has one for every length: looking
+    // from both ends finds the next without walking through all.
+    let reach = 1 << 16
+    return layers.reversed().reduce(singleLength(length)) { range, layer in
+      func inputs(_ length: Int) -> Range<Int>? {
+        let inputs = layer.inputLengths(for: length, axis: axis)
+        return inputs.isEmpty ? nil : inputs
       }
-      guard let first = range.lazy.compactMap(inputs).first, let last = range.reversed().lazy.compactMap(inputs).first
-      else { return 0..<0 }
-      return first.lowerBound..<last.upperBound
+      guard let first = range.prefix(reach).lazy.compactMap(inputs).first else { return 0..<0 }
+      let last = range.suffix(reach).reversed().lazy.compactMap(inputs).first ?? first
+      return first.lowerBound..<max(first.upperBound, last.upperBound)
     }
   }
 }

@@ -45,7 +45,8 @@ open class ConvolutionLayer: Module, UnaryLayer {
     let shape = geometry.weightShape
     let bound = 1 / shape.dropFirst().reduce(1) { $0 * Double($1) }.squareRoot()
     weight = LayerWeight(try generator.uniform(shape, from: -bound, to: bound, dtype: dtype))
-    self.bias = bias ? Parameter(try generator.uniform([geometry.outChannels], from: -bound, to: bound, dtype: dtype)) : nil
+    self.bias =
+      bias ? Parameter(try generator.uniform([geometry.outChannels], from: -bound, to: bound, dtype: dtype)) : nil
     super.init()
     if Self.normalizesWeight { try weight.normalize(axis: 0) }
   }
@@ -107,13 +108,16 @@ open class ConvolutionLayer: Module, UnaryLayer {
       "(" + values.map(String.init).joined(separator: ", ") + (values.count == 1 ? ",)" : ")")
     }
     let g = geometry
-    var parts = ["\(g.inChannels)", "\(g.outChannels)", "kernel_size=\(tuple(g.kernelSize))", "stride=\(tuple(g.stride))"]
+    var parts = [
+      "\(g.inChannels)", "\(g.outChannels)", "kernel_size=\(tuple(g.kernelSize))", "stride=\(tuple(g.stride))",
+    ]
     switch g.padding {
     case .same: parts.append("padding=same")
     case .causal: parts.append("padding=causal")
     default:
       if g.paddingLow != g.paddingHigh {
-        parts.append("padding=(" + zip(g.paddingLow, g.paddingHigh).map { "(\($0), \($1))" }.joined(separator: ", ") + ")")
+        parts.append(
+          "padding=(" + zip(g.paddingLow, g.paddingHigh).map { "(\($0), \($1))" }.joined(separator: ", ") + ")")
       } else if g.paddingLow.contains(where: { $0 != 0 }) {
         parts.append("padding=\(tuple(g.paddingLow))")
       }
@@ -144,7 +148,8 @@ extension ConvolutionLayer {
     let expected = Shape(maxOrder.map { geometry.weightShape[$0] })
     guard tensor.shape == expected else {
       throw ToeplitzError(
-        .shape, geometry.name, expected: "a weight in MAX order of shape \(expected)", got: "\(tensor.shape)", path: path)
+        .shape, geometry.name, expected: "a weight in MAX order of shape \(expected)", got: "\(tensor.shape)",
+        path: path)
     }
     var back = [Int](repeating: 0, count: tensor.rank)
     for (index, axis) in maxOrder.enumerated() { back[axis] = index }
@@ -291,7 +296,8 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
       expected.insert(geometry.outChannels, at: layout == .channelsFirst ? 0 : rank)
       if x.rank == rank + 2 { expected.insert(x.shape[0], at: 0) }
       guard !whole || outputSize == expected else {
-        throw ToeplitzError(.shape, geometry.name, expected: "an outputSize of \(Shape(expected))", got: "\(Shape(outputSize))")
+        throw ToeplitzError(
+          .shape, geometry.name, expected: "an outputSize of \(Shape(expected))", got: "\(Shape(outputSize))")
       }
       return try compute(sized, x, ConvolutionFusion())
     }

@@ -23,6 +23,15 @@ package struct ConvolutionFusion: Sendable {
   }
 }
 
+extension ConvolutionFusion {
+  /// What is left to do with the sums where a kernel has not done it.
+  func finish(_ sums: Tensor) throws -> Tensor {
+    var result = try residuals.reduce(sums) { try $0 + $1 }
+    if outputScale != 1 { result = try result * outputScale }
+    return outputSlope == 1 ? result : try result.leakyReLU(negativeSlope: outputSlope)
+  }
+}
+
 /// A tensor `[N, C, spatial…]` seen with three spatial axes.
 struct SpatialView {
   let base: UnsafeMutableRawPointer

@@ -19,7 +19,8 @@ private func geometry(
     paddingMode: mode)
 }
 
-private func run(_ geometry: ConvolutionGeometry, _ layout: Layout, _ x: Tensor, _ weight: Tensor, _ bias: Tensor?) throws
+private func run(_ geometry: ConvolutionGeometry, _ layout: Layout, _ x: Tensor, _ weight: Tensor, _ bias: Tensor?)
+  throws
   -> Tensor
 {
   try applyAll(ConvolutionOperation(geometry, layout: layout), [x, weight] + (bias.map { [$0] } ?? []))[0]

@@ -33,8 +33,8 @@ extension ConvolutionGeometry {
       }
       return (padded - extent(axis)) / stride[axis] + 1
     }
-    let output = try
-      (CheckedSize(length - 1) * stride[axis] + extent(axis) + outputPadding - low - high).get(name, what)
+    let output = try (CheckedSize(length - 1) * stride[axis] + extent(axis) + outputPadding - low - high).get(
+      name, what)
     guard output > 0 else {
       throw ToeplitzError(
         .shape, name, expected: "an output of at least 1 position on axis \(axis)",
@@ -84,7 +84,8 @@ extension ConvolutionGeometry {
       return first < end ? first..<end : none
     }
     guard let rest = (CheckedSize(length) + pads - extent(axis) - outputPadding[axis]).checked else { return none }
-    guard rest >= 0, rest % stride[axis] == 0, (try? outputLength(axis: axis, rest / stride[axis] + 1, outputPadding[axis])) != nil
+    guard rest >= 0, rest % stride[axis] == 0,
+      (try? outputLength(axis: axis, rest / stride[axis] + 1, outputPadding[axis])) != nil
     else { return none }
     let input = rest / stride[axis] + 1
     return input..<(input + 1)
@@ -104,7 +105,8 @@ extension ConvolutionGeometry {
   /// - Throws: ``ToeplitzError`` of kind `shape` that gives the legal range.
   public func withOutputSize(_ outputSize: [Int], inputSize: [Int]) throws -> ConvolutionGeometry {
     guard isTransposed else {
-      throw ToeplitzError(.argument, name, expected: "outputSize on a transposed convolution only", got: "\(outputSize)")
+      throw ToeplitzError(
+        .argument, name, expected: "outputSize on a transposed convolution only", got: "\(outputSize)")
     }
     guard outputSize.count == rank, inputSize.count == rank else {
       throw ToeplitzError(.shape, name, expected: "an outputSize of \(rank) numbers", got: "\(outputSize)")
@@ -115,7 +117,8 @@ extension ConvolutionGeometry {
       guard outputSize[axis] >= least, outputSize[axis] - least < stride[axis] else {
         let last = least.addingReportingOverflow(stride[axis] - 1)
         throw ToeplitzError(
-          .shape, name, expected: "an outputSize from \(least) to \(last.overflow ? Int.max : last.partialValue) on axis \(axis)",
+          .shape, name,
+          expected: "an outputSize from \(least) to \(last.overflow ? Int.max : last.partialValue) on axis \(axis)",
           got: "\(outputSize[axis])")
       }
       extra.append(outputSize[axis] - least)

@@ -100,6 +100,7 @@ struct ConvolutionSchedule {
       let arithmetic = Double(total) * Double(blocks * blockRows) * Double(channels * taps) * vectorTime
       let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
       let streaming = weights * Double(tiles) * (weights > Double(cacheSize) ? weightTime : cachedWeightTime)
+      // In floating point: with taps far apart the product of all sizes could exceed 64 bits.
       let area = Double(grid.span[0] + 1) * Double(height + grid.span[1]) * Double(width + grid.span[2])
       let panel = Double(channels * grid.phaseCount * elementSize) * area
       let packing = panel * Double(tiles * splits) * panelTime

@@ -94,7 +94,8 @@ struct ConvolutionStencil {
       !geometry.isTransposed || product(geometry.stride) <= Double(mostPhases),
       "strides whose product is at most \(mostPhases)", "stride \(geometry.stride)")
     try require(
-      product(geometry.kernelSize) <= Double(Int32.max), "at most \(Int32.max) taps", "kernelSize \(geometry.kernelSize)")
+      product(geometry.kernelSize) <= Double(Int32.max), "at most \(Int32.max) taps",
+      "kernelSize \(geometry.kernelSize)")
     try require(
       geometry.inChannels / geometry.groups <= Int(Int32.max), "at most \(Int32.max) input channels of a group",
       "\(geometry.inChannels / geometry.groups)")

@@ -92,7 +92,8 @@ package final class PackedWeights: Sendable {
 
   /// Whether this was packed from the very same values.
   package func matches(weight: Tensor, bias: Tensor?) -> Bool {
-    Self.same(self.weight, weight) && (bias.map { b in self.bias.map { Self.same($0, b) } ?? false } ?? (self.bias == nil))
+    Self.same(self.weight, weight)
+      && (bias.map { b in self.bias.map { Self.same($0, b) } ?? false } ?? (self.bias == nil))
   }
 
   private static func same(_ a: Tensor, _ b: Tensor) -> Bool {

@@ -40,10 +40,7 @@ struct TapwiseTranspose {
     if let bias {
       sums = try sums + bias.reshaped(Shape([1, geometry.outChannels] + geometry.kernelSize.map { _ in 1 }))
     }
-    for residual in fusion.residuals { sums = try sums + residual }
-    if fusion.outputScale != 1 { sums = try sums * fusion.outputScale }
-    if fusion.outputSlope != 1 { sums = try sums.leakyReLU(negativeSlope: fusion.outputSlope) }
-    output.fillOnce(from: sums)
+    output.fillOnce(from: try fusion.finish(sums))
   }
 
   private func forEachTap(_ body: ([Int]) throws -> Void) throws {

@@ -30,6 +30,8 @@ struct Cast: Operation {
     case (.float64, .float32): map(x, y) { (value: Double) in Float(value) }
     case (.bfloat16, .float32): map(x, y) { (value: BFloat16) in value.floatValue }
     case (.float32, .bfloat16): map(x, y) { (value: Float) in BFloat16(value) }
+    // Straight to float32: by way of float64 some numbers would be rounded twice.
+    case (.int64, .float32): map(x, y) { (value: Int64) in Float(value) }
     default: return false
     }
     withExtendedLifetime((x, y)) {}

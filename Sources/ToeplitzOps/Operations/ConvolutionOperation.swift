@@ -24,7 +24,9 @@ public struct ConvolutionOperation: Operation {
 
   /// One output with the input's element type.
   public func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
-    try require(inputs.count == 2 || inputs.count == 3, .argument, expected: "x, weight and maybe bias", got: "\(inputs.count) tensors")
+    try require(
+      inputs.count == 2 || inputs.count == 3, .argument, expected: "x, weight and maybe bias",
+      got: "\(inputs.count) tensors")
     let (x, weight) = (inputs[0], inputs[1])
     let rank = geometry.rank
     try require(x.dtype != .bool, .dtype, expected: "numbers", got: "bool")
@@ -41,7 +43,9 @@ public struct ConvolutionOperation: Operation {
       channels == geometry.inChannels, expected: "\(geometry.inChannels) input channels",
       got: "\(channels) (shape \(x.shape))")
     for other in inputs.dropFirst() {
-      try require(other.dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)", got: "\(other.dtype)")
+      try require(
+        other.dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)",
+        got: "\(other.dtype)")
     }
     if inputs.count == 3 {
       try require(
@@ -78,7 +82,8 @@ public struct ConvolutionOperation: Operation {
     let bias = inputs.count == 3 ? inputs[2] : nil
     if geometry.isTransposed, geometry.paddingMode == .circular {
       try CircularTranspose(geometry: geometry).run(
-        input: canonical(inputs[0]), weight: inputs[1], bias: bias, output: canonical(result), fusion: canonical(fusion))
+        input: canonical(inputs[0]), weight: inputs[1], bias: bias, output: canonical(result), fusion: canonical(fusion)
+      )
       return [result]
     }
     let packed = try self.packed ?? PackedWeights(geometry, weight: inputs[1], bias: bias)
@@ -133,10 +138,7 @@ private struct CircularTranspose {
       let shape = Shape([1, geometry.outChannels] + Array(repeating: 1, count: geometry.rank))
       sums = try sums + bias.reshaped(shape)
     }
-    for residual in fusion.residuals { sums = try sums + residual }
-    if fusion.outputScale != 1 { sums = try sums * fusion.outputScale }
-    if fusion.outputSlope != 1 { sums = try sums.leakyReLU(negativeSlope: fusion.outputSlope) }
-    output.fillOnce(from: sums)
+    output.fillOnce(from: try fusion.finish(sums))
   }
 
   /// Adds position u to position (u − low) mod length.

@@ -148,7 +148,9 @@ extension Tensor {
   /// The sum over the given axes (all if nil), accumulated in double precision; integers give int64.
   public func sum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor { try reduce(.sum, axes, keepsAxes) }
   /// The mean over the given axes.
-  public func mean(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor { try reduce(.mean, axes, keepsAxes) }
+  public func mean(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+    try reduce(.mean, axes, keepsAxes)
+  }
   /// The product over the given axes; integers give int64.
   public func product(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
     try reduce(.product, axes, keepsAxes)

@@ -12,9 +12,11 @@ struct Concatenate: Operation {
     let axis = try first.shape.normalizedAxis(axis, operation: name)
     var total = CheckedSize(0)
     for input in inputs {
-      try require(input.dtype == first.dtype, .dtype, expected: "tensors of one type", got: "\(first.dtype) and \(input.dtype)")
       try require(
-        input.shape.rank == first.shape.rank && input.shape.replacing(axis, by: 0) == first.shape.replacing(axis, by: 0),
+        input.dtype == first.dtype, .dtype, expected: "tensors of one type", got: "\(first.dtype) and \(input.dtype)")
+      try require(
+        input.shape.rank == first.shape.rank
+          && input.shape.replacing(axis, by: 0) == first.shape.replacing(axis, by: 0),
         expected: "shapes that differ only on axis \(axis)", got: "\(first.shape) and \(input.shape)")
       total = total + input.shape[axis]
     }
@@ -50,8 +52,10 @@ struct PadAxis: Operation {
     let size = inputs[0].shape[axis]
     let pad = max(low, high)
     switch mode {
-    case .reflect: try require(pad < max(size, 1), expected: "reflect padding below the size \(size) of axis \(axis)", got: "\(pad)")
-    case .circular: try require(pad <= size, expected: "circular padding of at most the size \(size) of axis \(axis)", got: "\(pad)")
+    case .reflect:
+      try require(pad < max(size, 1), expected: "reflect padding below the size \(size) of axis \(axis)", got: "\(pad)")
+    case .circular:
+      try require(pad <= size, expected: "circular padding of at most the size \(size) of axis \(axis)", got: "\(pad)")
     case .replicate: try require(size > 0, expected: "at least 1 position on axis \(axis)", got: "0")
     case .zeros: break
     }
@@ -125,6 +129,20 @@ extension Tensor {
   /// The given tensors joined along `axis`.
   public static func concatenated(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
     try applyAll(Concatenate(axis: axis), tensors)[0]
+  }
+
+  /// The given tensors, all of one shape, along a new axis before `axis`.
+  ///
+  /// - Throws: ``ToeplitzError`` if there are none or their shapes or element types differ.
+  public static func stacked(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
+    guard let first = tensors.first else {
+      throw ToeplitzError(.argument, "stack", expected: "at least one tensor", got: "none")
+    }
+    for tensor in tensors where tensor.shape != first.shape {
+      throw ToeplitzError(.shape, "stack", expected: "tensors of one shape", got: "\(first.shape) and \(tensor.shape)")
+    }
+    let at = axis < 0 ? axis + first.rank + 1 : axis
+    return try concatenated(tensors.map { try $0.unsqueezed(at) }, axis: at)
   }
 
   /// The tensor extended (or, by negative numbers, cropped) at both ends of the given axes.

@@ -113,12 +113,10 @@ extension Tensor {
   public func roundedDown() throws -> Tensor { try unary("floor", integer: { $0 }) { $0.rounded(.down) } }
   /// Each element rounded towards +∞.
   public func roundedUp() throws -> Tensor { try unary("ceil", integer: { $0 }) { $0.rounded(.up) } }
+  /// Each element rounded towards zero.
+  public func roundedTowardZero() throws -> Tensor { try unary("trunc", integer: { $0 }) { $0.rounded(.towardZero) } }
   /// Each element rounded to the nearest whole number, halves to even.
   public func rounded() throws -> Tensor { try unary("round", integer: { $0 }) { $0.rounded(.toNearestOrEven) } }
-  /// Each element kept within `low...high`; NaN stays.
-  public func clamped(from low: Double = -.infinity, to high: Double = .infinity) throws -> Tensor {
-    try unary("clamp") { $0 < low ? low : $0 > high ? high : $0 }
-  }
 
   // MARK: Transcendental functions
 
@@ -171,7 +169,8 @@ extension Tensor {
   public func sigmoid() throws -> Tensor { try unary("Sigmoid", (TZ_SIGMOID, 0, 0)) { 1 / (1 + exp(-$0)) } }
   /// log(sigmoid(x)).
   public func logSigmoid() throws -> Tensor {
-    try unary("LogSigmoid") { Swift.min($0, 0) - log1p(exp(-abs($0))) }
+    // log(sigmoid(x)) is −softplus(−x).
+    try unary("LogSigmoid", (TZ_SOFTPLUS, -1, 20)) { Swift.min($0, 0) - log1p(exp(-abs($0))) }
   }
   /// x sigmoid(x), also called swish.
   public func silu() throws -> Tensor {
@@ -186,16 +185,6 @@ extension Tensor {
   /// log(1 + e^(beta x)) / beta, or x where beta x exceeds `threshold`.
   public func softplus(beta: Double = 1, threshold: Double = 20) throws -> Tensor {
     try unary("Softplus", (TZ_SOFTPLUS, beta, threshold)) { $0 * beta > threshold ? $0 : log1p(exp($0 * beta)) / beta }
-  }
-  /// x / (1 + |x|).
-  public func softsign() throws -> Tensor { try unary("Softsign") { $0 / (1 + abs($0)) } }
-  /// x min(max(x + 3, 0), 6) / 6.
-  public func hardswish() throws -> Tensor {
-    try unary("Hardswish") { $0 <= -3 ? 0 : $0 >= 3 ? $0 : $0 * ($0 + 3) / 6 }
-  }
-  /// min(max(x + 3, 0), 6) / 6.
-  public func hardsigmoid() throws -> Tensor {
-    try unary("Hardsigmoid") { $0 <= -3 ? 0 : $0 >= 3 ? 1 : ($0 + 3) / 6 }
   }
   /// x + sin²(alpha x) / beta with one alpha and one beta for all elements (Ziyin et al., 2020).
   public func snake(alpha: Double, beta: Double) throws -> Tensor {

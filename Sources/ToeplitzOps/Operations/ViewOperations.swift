@@ -116,15 +116,19 @@ struct Expand: Operation {
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
-    _ = try shape.elementCount(name)
+    let source = inputs[0].shape
+    // −1 keeps a size.
+    let missing = shape.rank - source.rank
+    let target = Shape(shape.indices.map { $0 >= missing && shape[$0] == -1 ? source[$0 - missing] : shape[$0] })
+    _ = try target.elementCount(name)
     try require(
-      try Shape.broadcast(inputs[0].shape, shape, operation: name) == shape,
-      expected: "a shape that \(inputs[0].shape) broadcasts to", got: "\(shape)")
-    return [TensorSpec(shape, inputs[0].dtype)]
+      try Shape.broadcast(source, target, operation: name) == target,
+      expected: "a shape that \(source) broadcasts to", got: "\(shape)")
+    return [TensorSpec(target, inputs[0].dtype)]
   }
 
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = inputs[0]
+    let (x, shape) = (inputs[0], outputs[0].shape)
     return [x.view(shape: shape, strides: x.broadcastStrides(to: shape), offset: x.offset)]
   }
 }
@@ -164,7 +168,8 @@ extension Tensor {
   public func select(axis: Int, _ index: Int) throws -> Tensor {
     let axis = try shape.normalizedAxis(axis, operation: "select")
     guard (0..<shape[axis]).contains(index) else {
-      throw ToeplitzError(.argument, "select", expected: "an index in 0..<\(shape[axis]) on axis \(axis)", got: "\(index)")
+      throw ToeplitzError(
+        .argument, "select", expected: "an index in 0..<\(shape[axis]) on axis \(axis)", got: "\(index)")
     }
     return try slice(axis: axis, index..<(index + 1)).squeezed(axis)
   }
@@ -172,7 +177,7 @@ extension Tensor {
   /// The given axes in reverse order, as a view.
   public func flipped(_ axes: [Int]) throws -> Tensor { try apply(Flip(axes: axes), self) }
 
-  /// Axes of size 1 repeated to give `shape`, as a view.
+  /// Axes of size 1 repeated to give `shape`, as a view; −1 keeps a size.
   public func expanded(to shape: Shape) throws -> Tensor { try apply(Expand(shape: shape), self) }
 
   /// The same elements with a new axis of size 1 before `axis`.

@@ -1,0 +1,115 @@
+import CToeplitzKernels
+import ToeplitzTensor
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// An activation with a trained number for each channel: inputs are x `[N, C, …]` and the numbers.
+struct ChannelActivation: Operation {
+  enum Function: Sendable {
+    /// x, or slope × x below zero; one slope for all elements or one a channel.
+    case leaky
+    /// x + sin²(αx) / (α + 1e-9), α being the number or its exponential.
+    case snake(isLogarithm: Bool)
+  }
+
+  var function: Function
+  var name: String { if case .leaky = function { "PReLU" } else { "Snake" } }
+
+  private func isShared(_ x: Shape, _ numbers: Shape) -> Bool {
+    if case .leaky = function { numbers.reduce(1, *) == 1 } else { false }
+  }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 2)
+    let (x, numbers) = (inputs[0], inputs[1])
+    try require(x.dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(x.dtype)")
+    try require(
+      numbers.dtype == x.dtype, .dtype, expected: "a parameter of the input's type \(x.dtype)",
+      got: "\(numbers.dtype)")
+    let count = numbers.shape.reduce(1, *)
+    if !isShared(x.shape, numbers.shape) {
+      try require(x.shape.rank >= 2, expected: "an input [N, \(count), …]", got: "shape \(x.shape)")
+      try require(
+        x.shape[1] == count, expected: "\(count) channels on axis 1", got: "\(x.shape[1]) (shape \(x.shape))")
+    }
+    return [x]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = try inputs[0].contiguous()
+    guard x.dtype == .float32 || x.dtype == .float64 else {
+      return [try applyAll(self, inputs.map { try $0.cast(to: .float32) })[0].cast(to: x.dtype)]
+    }
+    let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
+    guard x.count > 0 else { return [y] }
+    let numbers = try inputs[1].cast(to: .float64).scalars(Double.self).map(parameters)
+    let rows = isShared(x.shape, inputs[1].shape) ? 1 : x.shape[0] * x.shape[1]
+    let width = x.count / rows
+    let table = tz_elementwise_kernels(InstructionSet.current.code)
+    let kernel: tz_unary = if case .leaky = function { TZ_LEAKY_RELU } else { TZ_SNAKE }
+    ThreadPool.shared.runRows(rows, width: width) { range in
+      for row in range {
+        let (a, b) = numbers[row % numbers.count]
+        if x.dtype == .float32 {
+          tz_unary_run(
+            table, kernel, x.pointer(Float.self) + row * width, y.pointer(Float.self) + row * width, width,
+            Float(a),
+            Float(b))
+        } else {
+          exact(x.pointer(Double.self) + row * width, y.pointer(Double.self) + row * width, width, a, b)
+        }
+      }
+    }
+    withExtendedLifetime((x, y)) {}
+    return [y]
+  }
+
+  /// The kernel's two parameters for one trained number.
+  private func parameters(_ number: Double) -> (a: Double, b: Double) {
+    switch function {
+    case .leaky: return (number, 0)
+    case .snake(let isLogarithm):
+      let alpha = isLogarithm ? exp(number) : number
+      return (alpha, 1 / (alpha + 1e-9))
+    }
+  }
+
+  private func exact(
+    _ from: UnsafeMutablePointer<Double>, _ to: UnsafeMutablePointer<Double>, _ count: Int, _ a: Double,
+    _ b: Double
+  ) {
+    if case .leaky = function {
+      for i in 0..<count { to[i] = from[i] < 0 ? from[i] * a : from[i] }
+    } else {
+      for i in 0..<count {
+        let sine = sin(a * from[i])
+        to[i] = from[i] + b * (sine * sine)
+      }
+    }
+  }
+}
+
+extension Tensor {
+  /// x, or `slope` × x below zero (He et al., 2015): one slope, or one for each channel of `[N, C, …]`.
+  ///
+  /// - Throws: ``ToeplitzError`` if the number of slopes or the element types do not fit.
+  public func prelu(slope: Tensor) throws -> Tensor {
+    try apply(ChannelActivation(function: .leaky), self, slope)
+  }
+
+  /// x + sin²(αx) / (α + 1e-9) with an α for each channel of `[N, C, …]` (Ziyin et al., 2020).
+  ///
+  /// - Parameters:
+  ///   - alpha: C numbers, of any shape.
+  ///   - isLogarithm: whether α is the exponential of what is given.
+  /// - Throws: ``ToeplitzError`` if the number of channels or the element types do not fit.
+  public func snake(alpha: Tensor, isLogarithm: Bool = false) throws -> Tensor {
+    try apply(ChannelActivation(function: .snake(isLogarithm: isLogarithm)), self, alpha)
+  }
+}

@@ -1,0 +1,38 @@
+import ToeplitzTensor
+
+/// Rows of a table chosen by whole numbers: inputs are the numbers, of any shape, and the table `[count, width]`.
+struct EmbeddingLookup: Operation {
+  var name: String { "Embedding" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 2)
+    try require(
+      inputs[0].dtype.isInteger, .dtype, expected: "whole-number indices", got: "\(inputs[0].dtype)")
+    try require(
+      inputs[1].shape.rank == 2, expected: "a table [count, width]", got: "shape \(inputs[1].shape)")
+    return [TensorSpec(Shape(inputs[0].shape.dimensions + [inputs[1].shape[1]]), inputs[1].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let indices = try inputs[0].cast(to: .int64).scalars(Int64.self)
+    let table = try inputs[1].contiguous()
+    let rows = table.shape[0]
+    if let wrong = indices.first(where: { $0 < 0 || $0 >= Int64(rows) }) {
+      throw ToeplitzError(.argument, name, expected: "indices in 0..<\(rows)", got: "\(wrong)")
+    }
+    let result = try Tensor(uninitialized: outputs[0].shape, dtype: table.dtype, operation: name)
+    let bytes = table.shape[1] * table.dtype.byteSize
+    for (index, row) in indices.enumerated() {
+      (result.elements + index * bytes).copyMemory(from: table.elements + Int(row) * bytes, byteCount: bytes)
+    }
+    withExtendedLifetime((table, result)) {}
+    return [result]
+  }
+}
+
+extension Tensor {
+  /// The rows of this table `[count, width]` that `indices` name: `indices.shape + [width]`.
+  ///
+  /// - Throws: ``ToeplitzError`` if an index is not in `0..<count` or the indices are not whole numbers.
+  public func rows(at indices: Tensor) throws -> Tensor { try apply(EmbeddingLookup(), indices, self) }
+}

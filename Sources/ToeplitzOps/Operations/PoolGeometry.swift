@@ -1,0 +1,164 @@
+import ToeplitzTensor
+
+/// The windows of a pooling: which options are legal and how large an output is.
+///
+/// Semantics are PyTorch's (`torch.nn.MaxPool1d` … `AvgPool3d`). Axes are ordered `[L]`, `[H, W]`, `[D, H, W]`.
+public struct PoolGeometry: Sendable, Hashable {
+  /// Name for errors, such as `MaxPool1d`.
+  public let name: String
+  /// Positions in a window, for each axis.
+  public let kernelSize: [Int]
+  /// Inputs between neighbouring windows.
+  public let stride: [Int]
+  /// Positions added before and after each axis.
+  public let padding: [Int]
+  /// Inputs between neighbouring positions of a window.
+  public let dilation: [Int]
+  /// Whether a last window that hangs over the end counts, if it begins inside the input or the low padding.
+  public let ceilMode: Bool
+
+  /// The number of spatial axes.
+  public var rank: Int { kernelSize.count }
+
+  /// Checks all options and creates a geometry.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` that names the first option that is not legal.
+  public init(
+    name: String, rank: Int, kernelSize: PerAxis, stride: PerAxis? = nil, padding: PerAxis = 0,
+    dilation: PerAxis = 1,
+    ceilMode: Bool = false
+  ) throws {
+    func expand(_ option: PerAxis, _ label: String, atLeast least: Int) throws -> [Int] {
+      let values = option.isUniform ? [Int](repeating: option.values[0], count: rank) : option.values
+      guard values.count == rank else {
+        throw ToeplitzError(
+          .argument, name, expected: "\(label) as one number or \(rank)", got: "\(option.values)")
+      }
+      // The upper limit keeps extents and offsets within 64 bits.
+      guard values.allSatisfy({ (least...Int(Int32.max)).contains($0) }) else {
+        throw ToeplitzError(
+          .argument, name, expected: "\(label) from \(least) to \(Int32.max)", got: "\(label) \(values)")
+      }
+      return values
+    }
+    guard (1...3).contains(rank) else {
+      throw ToeplitzError(.argument, name, expected: "1 to 3 spatial axes", got: "\(rank)")
+    }
+    self.name = name
+    self.kernelSize = try expand(kernelSize, "kernelSize", atLeast: 1)
+    self.stride = try expand(stride ?? kernelSize, "stride", atLeast: 1)
+    self.padding = try expand(padding, "padding", atLeast: 0)
+    self.dilation = try expand(dilation, "dilation", atLeast: 1)
+    self.ceilMode = ceilMode
+    for axis in 0..<rank where self.padding[axis] > extent(axis) / 2 {
+      throw ToeplitzError(
+        .argument, name,
+        expected: "padding of at most half the window's extent \(extent(axis)) on axis \(axis)",
+        got: "\(self.padding[axis])")
+    }
+  }
+
+  /// Inputs that one window spans along `axis`: `dilation × (kernel − 1) + 1`.
+  public func extent(_ axis: Int) -> Int { dilation[axis] * (kernelSize[axis] - 1) + 1 }
+
+  /// The spatial size of the output: `floor((L + 2 padding − extent) / stride) + 1`, in ceil mode rounded up unless
+  /// the last window would begin in the high padding.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` that names the axis if there is no output.
+  public func outputSize(_ inputSize: [Int]) throws -> [Int] {
+    guard inputSize.count == rank else {
+      throw ToeplitzError(.shape, name, expected: "\(rank) spatial sizes", got: "\(inputSize)")
+    }
+    return try (0..<rank).map { axis in
+      guard let length = outputLength(inputSize[axis], axis: axis) else {
+        throw ToeplitzError(
+          .shape, name, expected: "at least one window of \(extent(axis)) positions on axis \(axis)",
+          got: "\(inputSize[axis]) (padding \(padding[axis]))")
+      }
+      return length
+    }
+  }
+
+  private func outputLength(_ length: Int, axis: Int) -> Int? {
+    guard length > 0, length < Int.max / 4 else { return nil }
+    let span = length + 2 * padding[axis] - extent(axis)
+    var output = floorDivide(span + (ceilMode ? stride[axis] - 1 : 0), stride[axis]) + 1
+    if ceilMode, (output - 1) * stride[axis] >= length + padding[axis] { output -= 1 }
+    return output > 0 ? output : nil
+  }
+
+  /// The input lengths of `axis` that give an output of `length`; empty if none does.
+  public func inputLengths(for length: Int, axis: Int = 0) -> Range<Int> {
+    guard length > 0, (0..<rank).contains(axis), length < Int.max / 8 / stride[axis] else { return 0..<0 }
+    let most = length * stride[axis] + extent(axis) + 1
+    return monotoneInverse(of: length, in: 1..<most) { outputLength($0, axis: axis) ?? 0 }
+  }
+}
+
+/// The numbers of `range` that the growing function `f` maps to `value`.
+package func monotoneInverse(of value: Int, in range: Range<Int>, _ f: (Int) -> Int) -> Range<Int> {
+  func first(_ reached: (Int) -> Bool) -> Int {
+    var (low, high) = (range.lowerBound, range.upperBound)
+    while low < high {
+      let middle = low + (high - low) / 2
+      if reached(f(middle)) { high = middle } else { low = middle + 1 }
+    }
+    return low
+  }
+  let (begin, end) = (first { $0 >= value }, first { $0 > value })
+  return begin < end ? begin..<end : 0..<0
+}
+
+/// One axis of a pooling with its sizes.
+struct PoolAxis {
+  var input = 1
+  var output = 1
+  var kernel = 1
+  var stride = 1
+  var padding = 0
+  var dilation = 1
+
+  /// Where the first position of window `index` lies; negative in the padding.
+  func start(_ index: Int) -> Int { index * stride - padding }
+
+  /// The positions of window `index` that lie inside the input, as numbers of the window.
+  func taps(_ index: Int) -> Range<Int> {
+    let start = start(index)
+    let low = start < 0 ? (-start + dilation - 1) / dilation : 0
+    let high = min(kernel, start < input ? (input - start + dilation - 1) / dilation : 0)
+    return min(low, high)..<high
+  }
+
+  /// The windows whose position `tap` lies inside the input.
+  func windows(_ tap: Int) -> Range<Int> {
+    let offset = tap * dilation - padding
+    let low = offset < 0 ? (-offset + stride - 1) / stride : 0
+    let high = min(output, offset < input ? (input - offset + stride - 1) / stride : 0)
+    return min(low, high)..<high
+  }
+
+  /// The three axes of a geometry, missing ones first with size 1.
+  static func three(_ g: PoolGeometry, input: [Int], output: [Int]) -> [PoolAxis] {
+    let own = (0..<g.rank).map {
+      PoolAxis(
+        input: input[$0], output: output[$0], kernel: g.kernelSize[$0], stride: g.stride[$0],
+        padding: g.padding[$0],
+        dilation: g.dilation[$0])
+    }
+    return Array(repeating: PoolAxis(), count: 3 - g.rank) + own
+  }
+}
+
+extension Operation {
+  /// The leading axes and spatial sizes of the input of a pooling, whose batch axis may be missing.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` for another number of axes.
+  func spatialParts(_ shape: Shape, rank: Int) throws -> (leading: [Int], spatial: [Int]) {
+    let axes = ["L", "H, W", "D, H, W"][max(0, min(rank - 1, 2))]
+    try require(
+      shape.rank == rank + 1 || shape.rank == rank + 2,
+      expected: "an input of \(rank + 2) dimensions [N, C, \(axes)], or \(rank + 1) without batch",
+      got: "shape \(shape)")
+    return (Array(shape.dropLast(rank)), Array(shape.suffix(rank)))
+  }
+}

@@ -1,0 +1,244 @@
+import ToeplitzTensor
+
+/// The largest element of each window; NaN is larger than all.
+struct MaxPooling: Operation {
+  var geometry: PoolGeometry
+  /// Whether the second output is wanted: where the elements stood in their plane, as int64.
+  var givesIndices: Bool
+  var name: String { geometry.name }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    try require(inputs[0].dtype != .bool, .dtype, expected: "numbers", got: "bool")
+    let parts = try spatialParts(inputs[0].shape, rank: geometry.rank)
+    let shape = Shape(parts.leading + (try geometry.outputSize(parts.spatial)))
+    return [TensorSpec(shape, inputs[0].dtype)] + (givesIndices ? [TensorSpec(shape, .int64)] : [])
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = try inputs[0].contiguous()
+    switch x.dtype {
+    case .float32: return try pool(x, outputs, least: -Float.infinity)
+    case .float64: return try pool(x, outputs, least: -Double.infinity)
+    case .int64: return try pool(x, outputs, least: Int64.min)
+    case .int32: return try pool(x, outputs, least: Int32.min)
+    default:
+      // float32 holds every value of the small types.
+      var results = try applyAll(self, [x.cast(to: .float32)])
+      results[0] = try results[0].cast(to: x.dtype)
+      return results
+    }
+  }
+
+  private func pool<T: NumericTensorScalar>(_ x: Tensor, _ outputs: [TensorSpec], least: T) throws -> [Tensor] {
+    let results = try outputs.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
+    guard results[0].count > 0 else { return results }
+    let axes = PoolAxis.three(
+      geometry, input: Array(x.shape.suffix(geometry.rank)),
+      output: Array(outputs[0].shape.suffix(geometry.rank)))
+    let inputPlane = axes.reduce(1) { $0 * $1.input }
+    let outputPlane = axes.reduce(1) { $0 * $1.output }
+    let source = x.pointer(T.self)
+    ThreadPool.shared.runRows(results[0].count / outputPlane, width: inputPlane) { range in
+      for plane in range {
+        let (from, to) = (source + plane * inputPlane, results[0].pointer(T.self) + plane * outputPlane)
+        if givesIndices {
+          select(axes, from, to, results[1].pointer(Int64.self) + plane * outputPlane, least)
+        } else {
+          largest(axes, from, to, least)
+        }
+      }
+    }
+    withExtendedLifetime((x, results)) {}
+    return results
+  }
+
+  /// One plane, a row of outputs at a time: for each position of the window all outputs that have it.
+  @inline(__always)
+  private func largest<T: NumericTensorScalar>(
+    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ least: T
+  ) {
+    let (depth, height, width) = (axes[0], axes[1], axes[2])
+    for d in 0..<depth.output {
+      for h in 0..<height.output {
+        let row = y + (d * height.output + h) * width.output
+        row.update(repeating: least, count: width.output)
+        for kd in depth.taps(d) {
+          for kh in height.taps(h) {
+            let at =
+              (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
+            for kw in 0..<width.kernel {
+              let range = width.windows(kw)
+              let from = x + (at * width.input + kw * width.dilation - width.padding)
+              // The usual strides as constants, so that the loops vectorise.
+              switch width.stride {
+              case 1: for i in range { row[i] = larger(from[i], row[i]) }
+              case 2: for i in range { row[i] = larger(from[2 * i], row[i]) }
+              default: for i in range { row[i] = larger(from[i * width.stride], row[i]) }
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+
+  /// The larger of two, NaN being larger than all.
+  ///
+  /// Two selections in turn: a branch would often be guessed wrong, which took six times as long.
+  @inline(__always)
+  private func larger<T: NumericTensorScalar>(_ value: T, _ best: T) -> T {
+    let most = value > best ? value : best
+    return value == value ? most : value
+  }
+
+  /// One plane with indices: of equal elements the first counts, of several NaN the last, as in PyTorch.
+  private func select<T: NumericTensorScalar>(
+    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
+    _ indices: UnsafeMutablePointer<Int64>, _ least: T
+  ) {
+    let (depth, height, width) = (axes[0], axes[1], axes[2])
+    var out = 0
+    for d in 0..<depth.output {
+      for h in 0..<height.output {
+        for w in 0..<width.output {
+          var (best, index) = (least, -1)
+          for kd in depth.taps(d) {
+            for kh in height.taps(h) {
+              let at =
+                (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
+              for kw in width.taps(w) {
+                let here = at * width.input + width.start(w) + kw * width.dilation
+                if index < 0 || x[here] > best || x[here] != x[here] { (best, index) = (x[here], here) }
+              }
+            }
+          }
+          y[out] = best
+          indices[out] = Int64(index)
+          out += 1
+        }
+      }
+    }
+  }
+}
+
+/// The mean of each window.
+struct AveragePooling: Operation {
+  var geometry: PoolGeometry
+  /// Whether padding counts as elements of value 0.
+  var countsPadding: Bool
+  /// What the sum is divided by instead of the number of elements.
+  var divisor: Int?
+  var name: String { geometry.name }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    try require(
+      inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
+    try require(divisor != 0, .argument, expected: "a divisorOverride other than 0", got: "0")
+    let parts = try spatialParts(inputs[0].shape, rank: geometry.rank)
+    return [TensorSpec(Shape(parts.leading + (try geometry.outputSize(parts.spatial))), inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = try inputs[0].contiguous()
+    switch x.dtype {
+    case .float32: return [try pool(x, Float.self, outputs[0])]
+    case .float64: return [try pool(x, Double.self, outputs[0])]
+    default: return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
+    }
+  }
+
+  private func pool<T: BinaryFloatingPoint & TensorScalar>(
+    _ x: Tensor, _ type: T.Type, _ output: TensorSpec
+  ) throws -> Tensor {
+    let y = try Tensor(uninitialized: output.shape, dtype: output.dtype, operation: name)
+    guard y.count > 0 else { return y }
+    let axes = PoolAxis.three(
+      geometry, input: Array(x.shape.suffix(geometry.rank)), output: Array(output.shape.suffix(geometry.rank))
+    )
+    let inputPlane = axes.reduce(1) { $0 * $1.input }
+    let outputPlane = axes.reduce(1) { $0 * $1.output }
+    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
+    ThreadPool.shared.runRows(y.count / outputPlane, width: inputPlane) { range in
+      withUnsafeTemporaryAllocation(of: Double.self, capacity: axes[2].output) { sums in
+        guard let sums = sums.baseAddress else { return }
+        for plane in range { average(axes, source + plane * inputPlane, target + plane * outputPlane, sums) }
+      }
+    }
+    withExtendedLifetime((x, y)) {}
+    return y
+  }
+
+  /// One plane, a row of outputs at a time.
+  @inline(__always)
+  private func average<T: BinaryFloatingPoint>(
+    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
+    _ sums: UnsafeMutablePointer<Double>
+  ) {
+    let (depth, height, width) = (axes[0], axes[1], axes[2])
+    for d in 0..<depth.output {
+      for h in 0..<height.output {
+        sums.update(repeating: 0, count: width.output)
+        for kd in depth.taps(d) {
+          for kh in height.taps(h) {
+            let at = (depth.start(d) + kd) * height.input + height.start(h) + kh
+            for kw in 0..<width.kernel {
+              let from = x + (at * width.input + kw - width.padding)
+              let range = width.windows(kw)
+              if width.stride == 1 {
+                for i in range { sums[i] += Double(from[i]) }
+              } else {
+                for i in range { sums[i] += Double(from[i * width.stride]) }
+              }
+            }
+          }
+        }
+        let row = y + (d * height.output + h) * width.output
+        let lines = size(depth, d) * size(height, h)
+        for i in 0..<width.output { row[i] = T(sums[i] / Double(divisor ?? max(1, lines * size(width, i)))) }
+      }
+    }
+  }
+
+  /// How many elements of window `index` count: with padding, but without what hangs over that in ceil mode.
+  @inline(__always)
+  private func size(_ axis: PoolAxis, _ index: Int) -> Int {
+    guard countsPadding else { return axis.taps(index).count }
+    return min(axis.start(index) + axis.kernel, axis.input + axis.padding) - axis.start(index)
+  }
+}
+
+extension Tensor {
+  /// The largest element of each window of `[N, C, spatial…]` (the batch axis may be missing); NaN wins.
+  ///
+  /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
+  public func maxPooled(_ geometry: PoolGeometry) throws -> Tensor {
+    try apply(MaxPooling(geometry: geometry, givesIndices: false), self)
+  }
+
+  /// The largest element of each window and where it stood in its plane `[spatial…]`, row-major, as int64.
+  ///
+  /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
+  public func maxPooledWithIndices(_ geometry: PoolGeometry) throws -> (values: Tensor, indices: Tensor) {
+    let results = try applyAll(MaxPooling(geometry: geometry, givesIndices: true), [self])
+    return (results[0], results[1])
+  }
+
+  /// The mean of each window of `[N, C, spatial…]` (the batch axis may be missing).
+  ///
+  /// - Parameters:
+  ///   - geometry: the windows, without dilation.
+  ///   - countIncludePad: whether padding counts as zeros.
+  ///   - divisorOverride: what sums are divided by instead.
+  /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
+  public func averagePooled(
+    _ geometry: PoolGeometry, countIncludePad: Bool = true, divisorOverride: Int? = nil
+  ) throws -> Tensor {
+    guard geometry.dilation.allSatisfy({ $0 == 1 }) else {
+      throw ToeplitzError(.argument, geometry.name, expected: "dilation 1", got: "\(geometry.dilation)")
+    }
+    return try apply(
+      AveragePooling(geometry: geometry, countsPadding: countIncludePad, divisor: divisorOverride), self)
+  }
+}

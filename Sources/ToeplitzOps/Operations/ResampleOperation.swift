@@ -1,0 +1,200 @@
+import ToeplitzTensor
+
+/// How positions between the samples of an input are filled.
+public enum Interpolation: String, Sendable, Hashable, CaseIterable {
+  /// The sample at `floor(i · L / o)`, PyTorch's `nearest`.
+  case nearest
+  /// The sample whose interval holds the position's middle, PyTorch's `nearest-exact`.
+  case nearestExact = "nearest-exact"
+  /// A straight line between two samples.
+  case linear
+  /// A cubic through four samples with a = −0.75 (Keys, 1981).
+  case cubic
+
+  /// Whether a position takes one sample as it is.
+  public var isNearest: Bool { self == .nearest || self == .nearestExact }
+}
+
+/// One axis sampled at other positions.
+struct Resample: Operation {
+  var axis: Int
+  var size: Int
+  var interpolation: Interpolation
+  /// Outputs per input; if nil the ratio of the sizes.
+  var factor: Double?
+  /// Whether the first and last samples fall on the first and last positions.
+  var alignCorners: Bool
+  var name: String { "Upsample" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
+    let axis = try shape.normalizedAxis(axis, operation: name)
+    try require(
+      interpolation.isNearest || dtype.isFloatingPoint, .dtype, expected: "floating-point elements",
+      got: "\(dtype)")
+    try require(shape[axis] > 0, expected: "at least 1 position on axis \(axis)", got: "shape \(shape)")
+    try require(size > 0, expected: "an output of at least 1 position on axis \(axis)", got: "\(size)")
+    return [TensorSpec(shape.replacing(axis, by: size), dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = try inputs[0].contiguous()
+    let axis = try x.shape.normalizedAxis(axis, operation: name)
+    if interpolation.isNearest {
+      let y = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
+      switch x.dtype.byteSize {
+      case 1: copy(x, y, axis, UInt8.self)
+      case 2: copy(x, y, axis, UInt16.self)
+      case 4: copy(x, y, axis, UInt32.self)
+      default: copy(x, y, axis, UInt64.self)
+      }
+      return [y]
+    }
+    guard x.dtype == .float32 || x.dtype == .float64 else {
+      return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
+    }
+    let y = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
+    if x.dtype == .float32 { blend(x, y, axis, Float.self) } else { blend(x, y, axis, Double.self) }
+    return [y]
+  }
+
+  // MARK: Nearest
+
+  /// PyTorch computes these positions in float32 whatever the elements are.
+  private func nearest(_ length: Int) -> [Int] {
+    if size == length { return Array(0..<size) }
+    if size == 2 * length { return (0..<size).map { $0 / 2 } }
+    let scale = factor.map { Float(1 / $0) } ?? Float(length) / Float(size)
+    let shift: Float = interpolation == .nearestExact ? 0.5 : 0
+    return (0..<size).map { min(Int(((Float($0) + shift) * scale).rounded(.down)), length - 1) }
+  }
+
+  private func copy<T: BitwiseCopyable>(_ x: Tensor, _ y: Tensor, _ axis: Int, _ type: T.Type) {
+    guard y.count > 0 else { return }
+    let length = x.shape[axis]
+    let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
+    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
+    nearest(length).withUnsafeBufferPointer { from in
+      ThreadPool.shared.runRows(y.count / (size * inner), width: size * inner) { range in
+        for row in range {
+          let (a, b) = (source + row * length * inner, target + row * size * inner)
+          if inner == 1 {
+            for i in 0..<size { b[i] = a[from[i]] }
+          } else {
+            for i in 0..<size { (b + i * inner).update(from: a + from[i] * inner, count: inner) }
+          }
+        }
+      }
+    }
+    withExtendedLifetime((x, y)) {}
+  }
+
+  // MARK: Linear and cubic
+
+  /// The samples and weights of one position.
+  private struct Blend<T: BinaryFloatingPoint> {
+    var at: (Int, Int, Int, Int)
+    var weight: (T, T, T, T)
+  }
+
+  private func position(_ index: Int, _ length: Int) -> Double {
+    if alignCorners { return size > 1 ? Double(index) * Double(length - 1) / Double(size - 1) : 0 }
+    let scale = factor.map { 1 / $0 } ?? Double(length) / Double(size)
+    return scale * (Double(index) + 0.5) - 0.5
+  }
+
+  private func blends<T: BinaryFloatingPoint>(_ length: Int, _ type: T.Type) -> [Blend<T>] {
+    (0..<size).map { index in
+      let here = position(index, length)
+      guard interpolation == .cubic else {
+        // PyTorch takes the same size as a copy, whatever the factor says.
+        let from = size == length ? Double(index) : max(0, here)
+        let low = min(Int(from), length - 1)
+        let rest = min(max(from - Double(low), 0), 1)
+        return Blend(at: (low, min(low + 1, length - 1), low, low), weight: (T(1 - rest), T(rest), 0, 0))
+      }
+      let floor = here.rounded(.down)
+      let t = here - floor
+      func clamp(_ offset: Double) -> Int { Int(min(max(floor + offset, 0), Double(length - 1))) }
+      let a = -0.75
+      func near(_ x: Double) -> Double { ((a + 2) * x - (a + 3)) * x * x + 1 }
+      func far(_ x: Double) -> Double { ((a * x - 5 * a) * x + 8 * a) * x - 4 * a }
+      return Blend(
+        at: (clamp(-1), clamp(0), clamp(1), clamp(2)),
+        weight: (T(far(t + 1)), T(near(t)), T(near(1 - t)), T(far(2 - t))))
+    }
+  }
+
+  private func blend<T: BinaryFloatingPoint>(_ x: Tensor, _ y: Tensor, _ axis: Int, _ type: T.Type) {
+    guard y.count > 0 else { return }
+    let length = x.shape[axis]
+    let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
+    let isCubic = interpolation == .cubic
+    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
+    blends(length, type).withUnsafeBufferPointer { blends in
+      ThreadPool.shared.runRows(y.count / (size * inner), width: size * inner) { range in
+        for row in range {
+          let (from, to) = (source + row * length * inner, target + row * size * inner)
+          if inner == 1 {
+            mix(from, to, blends)
+          } else {
+            for (index, blend) in blends.enumerated() { mix(from, to + index * inner, blend, inner, isCubic) }
+          }
+        }
+      }
+    }
+    withExtendedLifetime((x, y)) {}
+  }
+
+  /// A row of single elements.
+  @inline(__always)
+  private func mix<T: BinaryFloatingPoint>(
+    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ blends: UnsafeBufferPointer<Blend<T>>
+  ) {
+    if interpolation == .cubic {
+      for (index, blend) in blends.enumerated() {
+        let (a, b) = (x[blend.at.0] * blend.weight.0, x[blend.at.1] * blend.weight.1)
+        y[index] = a + b + x[blend.at.2] * blend.weight.2 + x[blend.at.3] * blend.weight.3
+      }
+    } else {
+      for (index, blend) in blends.enumerated() {
+        y[index] = x[blend.at.0] * blend.weight.0 + x[blend.at.1] * blend.weight.1
+      }
+    }
+  }
+
+  /// One position of an axis whose elements are blocks of `count`.
+  @inline(__always)
+  private func mix<T: BinaryFloatingPoint>(
+    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ blend: Blend<T>, _ count: Int,
+    _ isCubic: Bool
+  ) {
+    let (a, b) = (x + blend.at.0 * count, x + blend.at.1 * count)
+    let (wa, wb) = (blend.weight.0, blend.weight.1)
+    if isCubic {
+      let (c, d) = (x + blend.at.2 * count, x + blend.at.3 * count)
+      let (wc, wd) = (blend.weight.2, blend.weight.3)
+      for i in 0..<count { y[i] = a[i] * wa + b[i] * wb + c[i] * wc + d[i] * wd }
+    } else {
+      for i in 0..<count { y[i] = a[i] * wa + b[i] * wb }
+    }
+  }
+}
+
+extension Tensor {
+  /// One axis sampled at `size` positions.
+  ///
+  /// - Parameters:
+  ///   - factor: outputs per input, where it is not exactly the ratio of the sizes.
+  ///   - alignCorners: whether first and last positions fall on first and last samples; linear and cubic only.
+  /// - Throws: ``ToeplitzError`` if the axis is empty or does not exist.
+  public func resampled(
+    axis: Int, size: Int, _ interpolation: Interpolation, factor: Double? = nil, alignCorners: Bool = false
+  ) throws -> Tensor {
+    try apply(
+      Resample(
+        axis: axis, size: size, interpolation: interpolation, factor: factor, alignCorners: alignCorners),
+      self)
+  }
+}
