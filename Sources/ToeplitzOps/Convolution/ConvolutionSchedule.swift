@@ -100,9 +100,9 @@ struct ConvolutionSchedule {
       let arithmetic = Double(total) * Double(blocks * blockRows) * Double(channels * taps) * vectorTime
       let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
       let streaming = weights * Double(tiles) * (weights > Double(cacheSize) ? weightTime : cachedWeightTime)
-      let panel = Double(
-        channels * grid.phaseCount * (grid.span[0] + 1) * (height + grid.span[1]) * (width + grid.span[2]) * elementSize
-      )
+      // In floating point: with taps far apart the product of all sizes could exceed 64 bits.
+      let area = Double(grid.span[0] + 1) * Double(height + grid.span[1]) * Double(width + grid.span[2])
+      let panel = Double(channels * grid.phaseCount * elementSize) * area
       let packing = panel * Double(tiles * splits) * panelTime
       let items = pairs * tiles * splits
       let rounds = (items + threads - 1) / threads
