@@ -34,9 +34,19 @@ package enum Platform {
   }
 
   /// Allocates `byteCount` bytes on a 64-byte boundary, or nil.
+  ///
+  /// Large blocks ask for huge pages: the system clears and maps a fresh block page by page on first touch, which takes
+  /// longer than computing into it, and 512 times fewer pages cost about a third.
   package static func allocate(byteCount: Int) -> UnsafeMutableRawPointer? {
     var pointer: UnsafeMutableRawPointer?
-    return posix_memalign(&pointer, 64, max(byteCount, 64)) == 0 ? pointer : nil
+    let hugePage = 1 << 21
+    let isLarge = byteCount >= 2 * hugePage
+    guard posix_memalign(&pointer, isLarge ? hugePage : 64, max(byteCount, 64)) == 0 else { return nil }
+    #if os(Linux)
+      // A request that the system may ignore.
+      if isLarge, let pointer { madvise(pointer, byteCount, 14 /* MADV_HUGEPAGE */) }
+    #endif
+    return pointer
   }
 
   /// Returns memory of ``allocate(byteCount:)``.

@@ -18,7 +18,7 @@ public final class Vocoder {
   /// Mel frames that are computed at a time.
   ///
   /// Memory grows with it; the result does not depend on it.
-  public var windowFrames = 512
+  public var windowFrames = 256
 
   /// Samples a second of the output.
   public var sampleRate: Int { generator.configuration.samplingRate }
