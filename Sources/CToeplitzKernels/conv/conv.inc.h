@@ -1,7 +1,7 @@
 // Convolution kernels of one element type. The including file defines
 //   T         element type            SUFFIX   unique ending for names
 //   TZ_BYTES  vector width in bytes   TZ_SUB8  rows of an 8-row block computed at once (8, or 4 with 16 registers)
-//   TZ_MAX4   most vectors of a 4-row block
+//   TZ_MAX4   most vectors of a 4-row block        TZ_WIDE_AT_ONCE  columns of a wide block computed at once
 
 #define LANES ((int)(TZ_BYTES / sizeof(T)))
 #define NAME(base) TZ_JOIN(base, SUFFIX)
@@ -88,6 +88,69 @@ TZ_ROWS4(4) TZ_ROWS4(5) TZ_ROWS4(6)
 #endif
 TZ_ROWS1(1) TZ_ROWS1(2) TZ_ROWS1(3) TZ_ROWS1(4) TZ_ROWS1(5) TZ_ROWS1(6) TZ_ROWS1(7) TZ_ROWS1(8)
 
+// ---- Wide blocks: columns are broadcast, 32 rows are vectors -----------------------------------------------
+
+#define TZ_WIDE_ROWS 32
+#define TZ_WIDE_COLUMNS 14
+
+// `count` columns by 2 vectors of rows from row0 on. acc is [14 columns][32 rows] where sums are kept for the next
+// channels, and [32 rows][16 columns] at the end, as the store wants them.
+TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const int column0, const int row0) {
+  VEC acc[TZ_WIDE_COLUMNS][2];
+  T *accp = (T *)t->acc + column0 * TZ_WIDE_ROWS + row0;
+  if (t->continues) {
+    TZ_UNROLL for (int r = 0; r < count; r++)
+      TZ_UNROLL for (int v = 0; v < 2; v++) acc[r][v] = *(const VECU *)(accp + r * TZ_WIDE_ROWS + v * LANES);
+  } else {
+    const T *start = (const T *)t->start + row0;
+    TZ_UNROLL for (int r = 0; r < count; r++)
+      TZ_UNROLL for (int v = 0; v < 2; v++) acc[r][v] = *(const VECU *)(start + v * LANES);
+  }
+  const T *x = (const T *)t->x + column0, *w = (const T *)t->w + row0;
+  const char *ahead = (const char *)t->ahead;
+  const ptrdiff_t hop = t->ahead_step;
+  const int32_t *toff = t->toff;
+  const int taps = t->taps;
+  for (int c = 0; c < t->channels; c++, x += t->xs) {
+    for (int k = 0; k < taps; k++, w += TZ_WIDE_ROWS) {
+      const T *xk = x + toff[k];
+      VEC w0 = *(const VECU *)w, w1 = *(const VECU *)(w + LANES);
+      __builtin_prefetch(ahead, 0, 2);
+      ahead += hop;
+      TZ_UNROLL for (int r = 0; r < count; r++) {
+        VEC s = (VEC)(xk[r]);
+        acc[r][0] += s * w0;
+        acc[r][1] += s * w1;
+      }
+    }
+  }
+  if (!t->completes) {
+    TZ_UNROLL for (int r = 0; r < count; r++)
+      TZ_UNROLL for (int v = 0; v < 2; v++) *(VECU *)(accp + r * TZ_WIDE_ROWS + v * LANES) = acc[r][v];
+    return;
+  }
+  T *out = (T *)t->sums + row0 * 16 + column0;
+  TZ_UNROLL for (int r = 0; r < count; r++)
+    TZ_UNROLL for (int v = 0; v < 2; v++)
+      for (int lane = 0; lane < LANES; lane++) out[(v * LANES + lane) * 16 + r] = acc[r][v][lane];
+}
+
+#define TZ_WIDE(COUNT)                                                                             \
+  static void NAME(wide_##COUNT##_)(const tz_conv_tile *t) {                                      \
+    for (int row0 = 0; row0 < TZ_WIDE_ROWS; row0 += 2 * LANES)                                    \
+      if (COUNT <= TZ_WIDE_AT_ONCE) NAME(wide_tile_)(t, COUNT < TZ_WIDE_AT_ONCE ? COUNT : TZ_WIDE_AT_ONCE, 0, row0); \
+      else {                                                                                       \
+        int done = 0;                                                                              \
+        for (; done + TZ_WIDE_AT_ONCE <= COUNT; done += TZ_WIDE_AT_ONCE)                           \
+          NAME(wide_tile_)(t, TZ_WIDE_AT_ONCE, done, row0);                                        \
+        if (COUNT % TZ_WIDE_AT_ONCE) NAME(wide_tile_)(t, COUNT % TZ_WIDE_AT_ONCE, done, row0);     \
+      }                                                                                            \
+  }
+TZ_WIDE(1) TZ_WIDE(2) TZ_WIDE(3) TZ_WIDE(4) TZ_WIDE(5) TZ_WIDE(6) TZ_WIDE(7)
+TZ_WIDE(8) TZ_WIDE(9) TZ_WIDE(10) TZ_WIDE(11) TZ_WIDE(12) TZ_WIDE(13) TZ_WIDE(14)
+
+// ---- Stores -------------------------------------------------------------------------------------------------
+
 // The end of a sum: residuals, scale, slope. `at` is the offset from out->y.
 TZ_INLINE T NAME(finish_)(const tz_conv_output *out, T value, ptrdiff_t at) {
   if (out->residual[0]) value += ((const T *)out->residual[0])[at];
@@ -104,13 +167,39 @@ TZ_INLINE VEC NAME(finish_vector_)(const tz_conv_output *out, VEC value, ptrdiff
   return value;
 }
 
+// The first n < LANES elements of a vector, in pieces of constant size: a call of memcpy would take longer.
+TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
+  T part[LANES];
+  *(VECU *)part = value;
+  int done = 0;
+#if TZ_LANES >= 16
+  if (n & 8) { __builtin_memcpy(y, part, 8 * sizeof(T)); done = 8; }
+#endif
+#if TZ_LANES >= 8
+  if (n & 4) { __builtin_memcpy(y + done, part + done, 4 * sizeof(T)); done += 4; }
+#endif
+#if TZ_LANES >= 4
+  if (n & 2) { __builtin_memcpy(y + done, part + done, 2 * sizeof(T)); done += 2; }
+#endif
+  if (n & 1) y[done] = part[done];
+}
+
+TZ_INLINE bool NAME(is_plain_)(const tz_conv_output *out) {
+  return !out->residual[0] && !out->residual[1] && out->scale == 1 && out->slope == 1;
+}
+
 // One row of n sums to outputs at, at + step, ....
 static void NAME(store_row_)(const tz_conv_output *out, const T *a, ptrdiff_t n, ptrdiff_t at, ptrdiff_t step) {
   T *y = (T *)out->y;
   ptrdiff_t i = 0;
-  if (step == 1)
+  if (step == 1) {
     for (; i + LANES <= n; i += LANES)
       *(VECU *)(y + at + i) = NAME(finish_vector_)(out, *(const VECU *)(a + i), at + i);
+    if (i < n && NAME(is_plain_)(out)) {
+      NAME(put_part_)(y + at + i, *(const VECU *)(a + i), n - i);
+      return;
+    }
+  }
   for (; i < n; i++) y[at + i * step] = NAME(finish_)(out, a[i], at + i * step);
 }
 
@@ -154,6 +243,17 @@ TZ_INLINE void NAME(store_zipped_)(const tz_conv_output *out, const T *acc, ptrd
     NAME(zip_)(a, count);
     TZ_UNROLL for (int j = 0; j < count; j++)
       *(VECU *)(y + i * count + j * LANES) = NAME(finish_vector_)(out, a[j], at + i * count + j * LANES);
+  }
+  if (i < n && NAME(is_plain_)(out)) {
+    VEC a[8];
+    TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
+    NAME(zip_)(a, count);
+    TZ_UNROLL for (int j = 0; j < count; j++) {
+      const ptrdiff_t left = (n - i) * count - j * LANES;
+      if (left >= LANES) *(VECU *)(y + i * count + j * LANES) = a[j];
+      else if (left > 0) NAME(put_part_)(y + i * count + j * LANES, a[j], left);
+    }
+    return;
   }
   for (; i < n; i++)
     for (int r = 0; r < count; r++) y[i * count + r] = NAME(finish_)(out, acc[r * pitch + i], at + i * count + r);
@@ -307,6 +407,8 @@ static const tz_conv_table NAME(table_) = {
   },
   .rows1 = {NAME(rows1_1_), NAME(rows1_2_), NAME(rows1_3_), NAME(rows1_4_),
             NAME(rows1_5_), NAME(rows1_6_), NAME(rows1_7_), NAME(rows1_8_)},
+  .wide = {NAME(wide_1_), NAME(wide_2_), NAME(wide_3_), NAME(wide_4_), NAME(wide_5_), NAME(wide_6_), NAME(wide_7_),
+           NAME(wide_8_), NAME(wide_9_), NAME(wide_10_), NAME(wide_11_), NAME(wide_12_), NAME(wide_13_), NAME(wide_14_)},
   .store = NAME(store_), .pack = NAME(pack_),
 };
 
@@ -318,3 +420,4 @@ static const tz_conv_table NAME(table_) = {
 #undef TZ_ROWS4
 #undef TZ_ROWS1
 #undef TZ_ZIP
+#undef TZ_WIDE

@@ -3,6 +3,7 @@
 #define TZ_ISA avx2
 #define TZ_BYTES 32
 #define TZ_SUB8 4
+#define TZ_WIDE_AT_ONCE 6
 #define TZ_MAX4 3
 #pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
 #include "conv_types.inc.h"

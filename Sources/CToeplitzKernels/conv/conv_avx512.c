@@ -3,6 +3,7 @@
 #define TZ_ISA avx512
 #define TZ_BYTES 64
 #define TZ_SUB8 8
+#define TZ_WIDE_AT_ONCE 14
 #define TZ_MAX4 6
 #pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma"))), apply_to = function)
 #include "conv_types.inc.h"

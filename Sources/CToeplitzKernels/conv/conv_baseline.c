@@ -4,9 +4,11 @@
 #define TZ_BYTES 16
 #if defined(__aarch64__)
 #define TZ_SUB8 8
+#define TZ_WIDE_AT_ONCE 14
 #define TZ_MAX4 6
 #else
 #define TZ_SUB8 4
+#define TZ_WIDE_AT_ONCE 6
 #define TZ_MAX4 3
 #endif
 #include "conv_types.inc.h"

@@ -56,6 +56,10 @@ typedef struct {
   double scale;         ///< with y: factor of the result after that
   double slope;         ///< with y: values below 0 are multiplied by this last (1: nothing)
   int32_t rows;         ///< with y: how many rows exist
+  bool completes;       ///< wide blocks: the sums are complete and go to `sums`
+  void *sums;           ///< wide blocks: [32 rows][16 columns]
+  const void *ahead;    ///< wide blocks: what to prefetch into the second-level cache, and by how much to advance
+  ptrdiff_t ahead_step; ///< for each channel and tap
 } tz_conv_tile;
 
 typedef void (*tz_conv_kernel)(const tz_conv_tile *);
@@ -128,6 +132,7 @@ typedef struct {
   tz_conv_kernel rows8[3];
   tz_conv_kernel rows4[6];
   tz_conv_kernel rows1[8];
+  tz_conv_kernel wide[14];  ///< [columns - 1]: 32 rows by 1 to 14 columns; acc is [columns][32]
   tz_conv_store store;
   tz_pack_function pack;
 } tz_conv_table;
@@ -136,6 +141,11 @@ typedef enum { TZ_F32 = 0, TZ_F64 = 1, TZ_I32 = 2, TZ_I64 = 3 } tz_type;
 
 /// The table of an instruction set, or NULL if this build has none for it.
 const tz_conv_table *tz_conv_kernels(tz_isa isa, tz_type type);
+
+/// Runs the kernel of wide blocks for `columns` columns.
+static inline void tz_conv_run_wide(const tz_conv_table *table, int columns, const tz_conv_tile *tile) {
+  table->wide[columns - 1](tile);
+}
 
 /// Runs the kernel for blocks of `rows` rows (8, 4 or 1) and `vectors` vectors.
 static inline void tz_conv_run(const tz_conv_table *table, int rows, int vectors, const tz_conv_tile *tile) {

@@ -103,18 +103,19 @@ struct ConvolutionEngine {
   private func run(rowGroup index: Int, name: String) throws {
     let stencil = packed.stencil
     let group = stencil.rowGroups[index]
-    let section = packed.sections[0][index]
     let pairs = batch * stencil.groups
     let pool = ThreadPool.shared
     // Read once: scratch memory is sized for it.
     let poolThreads = pool.threadCount
     let schedule = try ConvolutionSchedule(
-      stencil: stencil, group: group, section: section, outputSize: output.size, pairs: pairs,
-      threads: poolThreads, table: table.pointee, elementSize: elementSize, name: name)
+      stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: poolThreads, table: table,
+      elementSize: elementSize, name: name)
     let tiling = schedule.tiling
     guard tiling.tiles > 0 else { return }
+    let layout = try packed.layout(schedule.kind)
+    let section = layout.sections[0][index]
     let task = TileTask(
-      engine: self, group: group, groupIndex: index, tiling: tiling, blocks: section.blocks, splits: schedule.splits)
+      engine: self, layout: layout, group: group, groupIndex: index, tiling: tiling, splits: schedule.splits)
     let units = pairs * tiling.tiles * schedule.splits
     let work =
       Double(tiling.count.reduce(1, *)) * Double(section.rows * stencil.channels * group.tapCount) * Double(pairs)

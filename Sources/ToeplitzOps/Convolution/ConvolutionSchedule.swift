@@ -12,26 +12,18 @@ import ToeplitzTensor
 ///
 /// and multiplies by how unevenly the items fall on the threads. docs/performance.md gives the constants.
 struct ConvolutionSchedule {
+  /// The kernels to use.
+  let kind: BlockKind
   let tiling: ConvolutionTiling
   /// Parts into which the row blocks are cut.
   let splits: Int
 
-  /// Partial sums of one item should fit the second-level cache beside weights and panel.
-  private static let partialBudget = 256 * 1024
-  /// Panels of one item likewise.
-  private static let panelBudget = 384 * 1024
   /// Offsets inside a channel of a panel are 32-bit numbers.
   private static let widestWindow = 0x1p29
-  /// Nanoseconds for a vector multiply-add, and for a byte of weights from cache or memory, and of panel.
-  private static let vectorTime = 0.13
-  private static let cachedWeightTime = 0.04
-  private static let weightTime = 0.09
-  private static let panelTime = 0.06
-  private static let cacheSize = 8 << 20
 
   init(
-    stencil: ConvolutionStencil, group: RowGroup, section: PackedWeights.Section, outputSize: [Int], pairs: Int,
-    threads: Int, table: tz_conv_table, elementSize: Int, name: String
+    stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], pairs: Int, threads: Int,
+    table: UnsafePointer<tz_conv_table>, elementSize: Int, name: String
   ) throws {
     let grid = PositionGrid(stencil: stencil, group: group, outputSize: outputSize)
     // Also bounds the products below.
@@ -41,74 +33,130 @@ struct ConvolutionSchedule {
         .memory, name, expected: "taps that lie within \(Int(Self.widestWindow)) positions of each other",
         got: "a window of \(window) positions")
     }
-    let chunk = ConvolutionTiling.vectors(section.blockRows, table) * Int(table.lanes)
-    let estimate = Estimate(
-      grid: grid, chunk: chunk, lanes: Int(table.lanes), blocks: section.blocks, blockRows: section.blockRows,
-      channels: stencil.channels, taps: group.tapCount, pairs: pairs, threads: threads, elementSize: elementSize)
-    var best: (cost: Double, columns: Int, splits: Int) = (.infinity, chunk, 1)
-    var splits = 1
-    while splits <= section.blocks {
-      let most = estimate.mostColumns(splits: splits)
-      // The largest tiles that the caches allow, and smaller ones that give every thread some.
-      for tiles in [1, 2 * threads, 4 * threads, 8 * threads] {
-        let wanted = (grid.total + tiles - 1) / tiles
-        let columns = max(chunk, min(most, wanted))
-        let cost = estimate.cost(columns: columns, splits: splits)
-        if cost < best.cost * 0.999 { best = (cost, columns, splits) }
-        if most <= wanted && tiles > 1 { continue }
+    var best: (cost: Double, kind: BlockKind, columns: Int, splits: Int) = (.infinity, .narrow, 1, 1)
+    let rows = stencil.outputs * group.phaseCount
+    for kind in BlockKind.allCases where kind == .narrow || rows >= 24 {
+      let estimate = CostEstimate(
+        grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, pairs: pairs,
+        threads: threads, elementSize: elementSize, table: table)
+      var splits = 1
+      while splits <= estimate.blocks {
+        // The largest tiles that the caches allow, and smaller ones that give every thread some.
+        let most = estimate.mostColumns(splits: splits)
+        for tiles in [1, 2 * threads, 4 * threads, 8 * threads] {
+          let wanted = (grid.total + tiles - 1) / tiles
+          let columns = max(estimate.chunking.most, min(most, wanted))
+          let cost = estimate.cost(columns: columns, splits: splits)
+          if cost < best.cost * 0.999 { best = (cost, kind, columns, splits) }
+        }
+        splits *= 2
       }
-      splits *= 2
     }
-    self.splits = best.splits
+    kind = best.kind
+    splits = best.splits
+    let chunking = ColumnChunking(kind, blockRows: kind.blockRows(rows), table: table)
     tiling = try ConvolutionTiling(
-      stencil: stencil, group: group, positions: grid, blockRows: section.blockRows, columns: best.columns,
-      table: table, elementSize: elementSize, name: name)
+      stencil: stencil, group: group, positions: grid, chunking: chunking, columns: best.columns,
+      elementSize: elementSize, name: name)
+  }
+}
+
+/// The estimated time of one way to cut the work.
+private struct CostEstimate {
+  let grid: PositionGrid
+  let kind: BlockKind
+  let chunking: ColumnChunking
+  let blocks: Int
+  let blockRows: Int
+  let lanes: Int
+  let channels: Int
+  let taps: Int
+  let pairs: Int
+  let threads: Int
+  let elementSize: Int
+
+  /// Partial sums of one item should fit the second-level cache beside weights and panel.
+  private static let partialBudget = 256 * 1024
+  /// Panels of one item likewise.
+  private static let panelBudget = 384 * 1024
+  /// Nanoseconds for a vector multiply-add, for a byte of weights from cache or memory, for a byte of panel, and for an
+  /// element of a wide block's sums turned round for the store.
+  private static let vectorTime = 0.125
+  private static let cachedWeightTime = 0.03
+  private static let weightTime = 0.09
+  private static let panelTime = 0.06
+  private static let turnTime = 0.3
+  /// Nanoseconds for a kernel call besides its arithmetic.
+  private static let callTime = 12.0
+  private static let cacheSize = 8 << 20
+
+  init(
+    grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, pairs: Int, threads: Int,
+    elementSize: Int, table: UnsafePointer<tz_conv_table>
+  ) {
+    self.grid = grid
+    self.kind = kind
+    blockRows = kind.blockRows(rows)
+    blocks = (rows + blockRows - 1) / blockRows
+    chunking = ColumnChunking(kind, blockRows: blockRows, table: table)
+    lanes = Int(table.pointee.lanes)
+    self.channels = channels
+    self.taps = taps
+    self.pairs = pairs
+    self.threads = threads
+    self.elementSize = elementSize
   }
 
-  private struct Estimate {
-    let grid: PositionGrid
-    let chunk: Int
-    let lanes: Int
-    let blocks: Int
-    let blockRows: Int
-    let channels: Int
-    let taps: Int
-    let pairs: Int
-    let threads: Int
-    let elementSize: Int
+  /// Columns of a tile whose sums and panel fit the caches.
+  func mostColumns(splits: Int) -> Int {
+    let own = (blocks + splits - 1) / splits
+    let chunk = chunking.most
+    let sums = max(1, Self.partialBudget / (own * blockRows * chunk * elementSize)) * chunk
+    let panel = Self.panelBudget / (elementSize * min(channels, 64) * grid.phaseCount * (grid.span[0] + 1))
+    return max(chunk, min(sums, panel))
+  }
 
-    func mostColumns(splits: Int) -> Int {
-      let own = (blocks + splits - 1) / splits
-      let sums = max(1, partialBudget / (own * blockRows * chunk * elementSize)) * chunk
-      let panel = panelBudget / (elementSize * min(channels, 64) * grid.phaseCount * (grid.span[0] + 1))
-      return max(chunk, min(sums, panel))
+  /// Nanoseconds of all kernel calls for one tile and one pass over its channels and taps, and their number.
+  private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
+    let cutsRows = chunking.cutsRows(height: height, width: width, pitch: pitch)
+    let calls = chunking.count(height: height, width: width, pitch: pitch)
+    switch kind {
+    case .narrow:
+      let vectors = ((height - 1) * pitch + width + lanes - 1) / lanes
+      return (calls, Double(vectors * blockRows))
+    case .wide:
+      let columns = cutsRows ? height * width : (height - 1) * pitch + width
+      // Fewer than five columns leave the multipliers waiting for each other.
+      let busy = max(columns, 5 * calls)
+      return (calls, Double(busy * blockRows / lanes))
     }
+  }
 
-    /// Estimated nanoseconds for all of the work on all threads.
-    func cost(columns: Int, splits: Int) -> Double {
-      let (height, width) = grid.tileSize(columns: columns, chunk: chunk)
-      let tilesHigh = (grid.count[1] + height - 1) / height
-      let tilesWide = (grid.count[2] + width - 1) / width
-      let tiles = grid.count[0] * tilesHigh * tilesWide
-      let rowWidth = height > 1 ? width + grid.span[2] : width
-      let lastWidth = height > 1 ? width : grid.count[2] - (tilesWide - 1) * width
-      func vectors(_ columns: Int) -> Int { (columns + lanes - 1) / lanes }
-      // All tiles are alike but the last of each row of tiles.
-      let inner = vectors((height - 1) * rowWidth + width)
-      let edge = height > 1 ? inner : vectors(lastWidth)
-      let total = grid.count[0] * tilesHigh * ((tilesWide - 1) * inner + edge)
-      let arithmetic = Double(total) * Double(blocks * blockRows) * Double(channels * taps) * vectorTime
-      let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
-      let streaming = weights * Double(tiles) * (weights > Double(cacheSize) ? weightTime : cachedWeightTime)
-      // In floating point: with taps far apart the product of all sizes could exceed 64 bits.
-      let area = Double(grid.span[0] + 1) * Double(height + grid.span[1]) * Double(width + grid.span[2])
-      let panel = Double(channels * grid.phaseCount * elementSize) * area
-      let packing = panel * Double(tiles * splits) * panelTime
-      let items = pairs * tiles * splits
-      let rounds = (items + threads - 1) / threads
-      // A few items more than threads lets a slow thread fall behind without stopping the others.
-      let uneven = Double(rounds * threads) / Double(items) * (items < 3 * threads ? 1.05 : 1)
-      return (arithmetic + streaming + packing) * uneven
-    }
+  /// Estimated nanoseconds for all of the work on all threads.
+  func cost(columns: Int, splits: Int) -> Double {
+    let (height, width) = grid.tileSize(columns: columns, chunk: chunking.most)
+    let tilesHigh = (grid.count[1] + height - 1) / height
+    let tilesWide = (grid.count[2] + width - 1) / width
+    let tiles = grid.count[0] * tilesHigh * tilesWide
+    let pitch = height > 1 ? width + grid.span[2] : width
+    let lastWidth = height > 1 ? width : grid.count[2] - (tilesWide - 1) * width
+    // All tiles are alike but the last of each row of tiles.
+    let inner = tileTime(height: height, width: width, pitch: pitch)
+    let edge = tileTime(height: height, width: lastWidth, pitch: pitch)
+    let rows = Double(grid.count[0] * tilesHigh)
+    let vectors = rows * (Double(tilesWide - 1) * inner.vectors + edge.vectors) * Double(blocks)
+    let calls = rows * Double((tilesWide - 1) * inner.calls + edge.calls) * Double(blocks)
+    let arithmetic = vectors * Double(channels * taps) * Self.vectorTime
+    let turning = kind == .wide ? Double(grid.total * blocks * blockRows) * Self.turnTime : 0
+    let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
+    let streaming = weights * Double(tiles) * (weights > Double(Self.cacheSize) ? Self.weightTime : Self.cachedWeightTime)
+    let panel = Double(
+      channels * grid.phaseCount * (grid.span[0] + 1) * (height + grid.span[1]) * (width + grid.span[2]) * elementSize)
+    let packing = panel * Double(tiles * splits) * Self.panelTime
+    let items = pairs * tiles * splits
+    let rounds = (items + threads - 1) / threads
+    // A few items more than threads lets a slow thread fall behind without stopping the others.
+    let uneven = Double(rounds * threads) / Double(items) * (items < 3 * threads ? 1.05 : 1)
+    return (arithmetic + turning + streaming + packing + calls * Self.callTime) * uneven
   }
 }

@@ -27,10 +27,8 @@ struct ConvolutionTiling {
   let tapOffsets: [Int32]
   /// Channels of a panel that are read together.
   let channelBlock: Int
-  /// Most vectors of a kernel call.
-  let vectors: Int
-  /// Elements of a vector.
-  let lanes: Int
+  /// How kernel calls cut a tile's columns.
+  let chunking: ColumnChunking
 
   var tilesHigh: Int { (count[1] + tileHeight - 1) / tileHeight }
   var tilesWide: Int { (count[2] + tileWidth - 1) / tileWidth }
@@ -41,18 +39,17 @@ struct ConvolutionTiling {
   ///   - columns: about how many columns a tile should have.
   /// - Throws: ``ToeplitzError`` of kind `memory` if the taps lie too far apart for a panel.
   init(
-    stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, blockRows: Int, columns: Int,
-    table: tz_conv_table, elementSize: Int, name: String
+    stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, chunking: ColumnChunking, columns: Int,
+    elementSize: Int, name: String
   ) throws {
-    lanes = Int(table.lanes)
-    vectors = Self.vectors(blockRows, table)
+    self.chunking = chunking
     first = positions.first
     count = positions.count
     phases = positions.phases
     lowest = positions.lowest
     let span = positions.span
-    (tileHeight, tileWidth) = positions.tileSize(columns: columns, chunk: vectors * lanes)
-    let width = tileHeight > 1 ? tileWidth : (tileWidth + lanes - 1) / lanes * lanes
+    (tileHeight, tileWidth) = positions.tileSize(columns: columns, chunk: chunking.most)
+    let width = tileHeight > 1 ? tileWidth : (tileWidth + chunking.unit - 1) / chunking.unit * chunking.unit
     pitch = width + span[2]
     panelCount = [span[0] + 1, tileHeight + span[1], pitch]
     let channel = positions.phaseCount * panelCount[0] * panelCount[1] * pitch
@@ -67,12 +64,7 @@ struct ConvolutionTiling {
     }
     tapOffsets = Self.tapOffsets(stencil, group, phases, lowest, panelCount)
     channelBlock = Self.channelBlock(
-      stencil: stencil, group: group, positions: positions, chunk: vectors * lanes, elementSize: elementSize)
-  }
-
-  /// Most vectors of a kernel call.
-  static func vectors(_ blockRows: Int, _ table: tz_conv_table) -> Int {
-    Int(blockRows == 8 ? table.max_vectors8 : blockRows == 4 ? table.max_vectors4 : table.max_vectors1)
+      stencil: stencil, group: group, positions: positions, chunk: chunking.most, elementSize: elementSize)
   }
 
   private static func tapOffsets(
@@ -111,6 +103,61 @@ struct ConvolutionTiling {
     var block = max(8, firstLevel / window)
     block = max(block, (96 + group.tapCount - 1) / max(1, group.tapCount))
     return block * 4 >= stencil.channels * 3 ? stencil.channels : block
+  }
+}
+
+/// How the columns of a tile are cut for single kernel calls.
+struct ColumnChunking {
+  let kind: BlockKind
+  /// Columns that a kernel computes together at least: a vector, or one.
+  let unit: Int
+  /// Most columns of a kernel call.
+  let most: Int
+
+  init(_ kind: BlockKind, blockRows: Int, table: UnsafePointer<tz_conv_table>) {
+    self.kind = kind
+    switch kind {
+    case .narrow:
+      unit = Int(table.pointee.lanes)
+      let vectors =
+        blockRows == 8
+        ? table.pointee.max_vectors8 : blockRows == 4 ? table.pointee.max_vectors4 : table.pointee.max_vectors1
+      most = Int(vectors) * unit
+    case .wide:
+      unit = 1
+      most = 14
+    }
+  }
+
+  /// Whether the rows of a tile are cut one by one, skipping the columns between them.
+  ///
+  /// Single columns need not be computed where they are dropped; but calls of very few columns keep the multipliers
+  /// waiting for each other.
+  func cutsRows(height: Int, width: Int, pitch: Int) -> Bool {
+    guard kind == .wide, height > 1 else { return false }
+    let pieces = (width + most - 1) / most
+    let perRow = height * pieces * max((width + pieces - 1) / pieces, 5)
+    return perRow <= max((height - 1) * pitch + width, 5)
+  }
+
+  /// Kernel calls for a tile.
+  func count(height: Int, width: Int, pitch: Int) -> Int {
+    if cutsRows(height: height, width: width, pitch: pitch) { return height * ((width + most - 1) / most) }
+    return ((height - 1) * pitch + width + most - 1) / most
+  }
+
+  /// The columns of kernel call `index`, all about equally many; whole vectors, so the last may reach past the tile.
+  @inline(__always)
+  func columns(_ index: Int, of count: Int, height: Int, width: Int, pitch: Int, cutsRows: Bool) -> (first: Int, count: Int) {
+    if cutsRows {
+      let pieces = count / height
+      let (row, piece) = index.quotientAndRemainder(dividingBy: pieces)
+      let first = piece * width / pieces
+      return (row * pitch + first, (piece + 1) * width / pieces - first)
+    }
+    let units = ((height - 1) * pitch + width + unit - 1) / unit
+    let first = index * units / count
+    return (first * unit, ((index + 1) * units / count - first) * unit)
   }
 }
 

@@ -1,34 +1,32 @@
 import CToeplitzKernels
+import Synchronization
 import ToeplitzTensor
 
-/// A weight and bias in the order in which the kernels read them.
-///
-/// For each convolution group and row group the rows (output channels × phases) are cut into blocks of 8 (4 or 1
-/// where there are so few); a block holds `[channel][tap][row]`, the last block filled up with zeros. The layout
-/// depends on the geometry alone, so one packing serves every input size and instruction set.
-package final class PackedWeights: Sendable {
-  /// The blocks of one convolution group and row group.
-  struct Section {
-    /// Rows of a block: 8, 4 or 1.
-    var blockRows: Int
-    /// Blocks.
-    var blocks: Int
-    /// Rows that exist.
-    var rows: Int
-    /// Elements before the first block.
-    var weightOffset: Int
-    /// Elements before the first start value.
-    var startOffset: Int
-  }
+/// How rows are grouped into the blocks of one kernel.
+enum BlockKind: Int, CaseIterable {
+  /// 8 rows (4 or 1 where there are so few) by vectors of columns: for many positions.
+  case narrow
+  /// 32 rows as vectors by single columns: for few positions, where vectors of columns would be half empty.
+  case wide
 
+  /// Rows of a block for a group of `rows` rows.
+  func blockRows(_ rows: Int) -> Int {
+    switch self {
+    case .narrow: rows == 1 ? 1 : rows <= 4 ? 4 : 8
+    case .wide: 32
+    }
+  }
+}
+
+/// A weight and bias prepared for the kernels.
+///
+/// The order of the packed weight depends on the geometry and the kind of kernel alone, so one packing serves every
+/// input size and instruction set; each kind is packed when it is first wanted.
+package final class PackedWeights: Sendable {
   /// The correlations to compute.
   let stencil: ConvolutionStencil
-  /// For each convolution group, for each row group.
-  let sections: [[Section]]
   /// What the kernels compute with.
   let type: tz_type
-  private let weights: Storage
-  private let starts: Storage
   // Holding the tensors keeps their memory shared, so writing one of them copies it first and the identity
   // comparison in `matches` cannot be fooled.
   let weight: Tensor
@@ -36,44 +34,19 @@ package final class PackedWeights: Sendable {
   /// Whether a transposed convolution must keep its weights away from the zeros beyond the input: some are infinite
   /// or NaN (see ``TapwiseTranspose``).
   let needsTapwise: Bool
+  private let geometry: ConvolutionGeometry
+  private let layouts = Mutex<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
 
-  /// Packs `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
+  /// Prepares `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
   ///
   /// Both are float32, float64, int32 or int64 and may be strided views.
   package init(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws {
-    let stencil = try ConvolutionStencil(geometry)
-    self.stencil = stencil
+    stencil = try ConvolutionStencil(geometry)
+    self.geometry = geometry
     self.weight = weight
     self.bias = bias
     type = weight.dtype.kernelType
-    var sections: [[Section]] = []
-    var weightCount = 0
-    var startCount = 0
-    for _ in 0..<stencil.groups {
-      sections.append(
-        stencil.rowGroups.map { group in
-          let rows = stencil.outputs * group.phaseCount
-          let blockRows = rows == 1 ? 1 : rows <= 4 ? 4 : 8
-          let blocks = (rows + blockRows - 1) / blockRows
-          defer {
-            weightCount += blocks * blockRows * stencil.channels * group.tapCount
-            startCount += blocks * blockRows
-          }
-          return Section(
-            blockRows: blockRows, blocks: blocks, rows: rows, weightOffset: weightCount, startOffset: startCount)
-        })
-    }
-    self.sections = sections
-    let size = weight.dtype.byteSize
-    // The kernels prefetch a little past the end.
-    weights = try Storage(byteCount: weightCount * size + 4096, operation: geometry.name)
-    starts = try Storage(byteCount: startCount * size, operation: geometry.name)
     needsTapwise = try TapwiseTranspose.mayReadOutside(geometry) && Self.hasNonFinite(weight)
-    if size == 4 {
-      pack(UInt32.self, geometry)
-    } else {
-      pack(UInt64.self, geometry)
-    }
   }
 
   private static func hasNonFinite(_ weight: Tensor) throws -> Bool {
@@ -87,8 +60,18 @@ package final class PackedWeights: Sendable {
     }
   }
 
-  /// Bytes held.
-  package var byteCount: Int { weights.byteCount + starts.byteCount }
+  /// The weight in the order of one kind of kernel, packed now if it has not been before.
+  func layout(_ kind: BlockKind) throws -> PackedLayout {
+    try layouts.withLock { layouts in
+      if let layout = layouts[kind.rawValue] { return layout }
+      let layout = try PackedLayout(geometry, stencil, kind, weight: weight, bias: bias)
+      layouts[kind.rawValue] = layout
+      return layout
+    }
+  }
+
+  /// Bytes held beside the tensors.
+  package var byteCount: Int { layouts.withLock { $0.reduce(0) { $0 + ($1?.byteCount ?? 0) } } }
 
   /// Whether this was packed from the very same values.
   package func matches(weight: Tensor, bias: Tensor?) -> Bool {
@@ -100,19 +83,84 @@ package final class PackedWeights: Sendable {
     a.storage === b.storage && a.offset == b.offset && a.shape == b.shape && a.strides == b.strides
       && a.dtype == b.dtype
   }
+}
+
+/// A weight and bias in the order in which one kind of kernel reads them.
+///
+/// For each convolution group and row group the rows (output channels × phases) are cut into blocks; a block holds
+/// `[channel][tap][row]`, the last block filled up with zeros.
+final class PackedLayout: Sendable {
+  /// The blocks of one convolution group and row group.
+  struct Section {
+    /// Rows of a block.
+    var blockRows: Int
+    /// Blocks.
+    var blocks: Int
+    /// Rows that exist.
+    var rows: Int
+    /// Elements before the first block.
+    var weightOffset: Int
+    /// Elements before the first start value.
+    var startOffset: Int
+  }
+
+  /// Which kernels read it.
+  let kind: BlockKind
+  /// For each convolution group, for each row group.
+  let sections: [[Section]]
+  private let stencil: ConvolutionStencil
+  private let weights: Storage
+  private let starts: Storage
+  private let elementSize: Int
+
+  init(
+    _ geometry: ConvolutionGeometry, _ stencil: ConvolutionStencil, _ kind: BlockKind, weight: Tensor, bias: Tensor?
+  ) throws {
+    self.kind = kind
+    self.stencil = stencil
+    var weightCount = 0
+    var startCount = 0
+    sections = (0..<stencil.groups).map { _ in
+      stencil.rowGroups.map { group in
+        let rows = stencil.outputs * group.phaseCount
+        let blockRows = kind.blockRows(rows)
+        let blocks = (rows + blockRows - 1) / blockRows
+        defer {
+          weightCount += blocks * blockRows * stencil.channels * group.tapCount
+          startCount += blocks * blockRows
+        }
+        return Section(
+          blockRows: blockRows, blocks: blocks, rows: rows, weightOffset: weightCount, startOffset: startCount)
+      }
+    }
+    elementSize = weight.dtype.byteSize
+    // The kernels prefetch a little past the end.
+    weights = try Storage(byteCount: weightCount * elementSize + 4096, operation: geometry.name)
+    starts = try Storage(byteCount: startCount * elementSize, operation: geometry.name)
+    if elementSize == 4 {
+      pack(UInt32.self, geometry, weight, bias)
+    } else {
+      pack(UInt64.self, geometry, weight, bias)
+    }
+  }
+
+  /// Bytes held.
+  var byteCount: Int { weights.byteCount + starts.byteCount }
 
   /// The first weight of a section.
   func weightPointer(_ section: Section) -> UnsafeRawPointer {
-    UnsafeRawPointer(weights.base + section.weightOffset * weight.dtype.byteSize)
+    UnsafeRawPointer(weights.base + section.weightOffset * elementSize)
   }
 
   /// The first start value of a section.
   func startPointer(_ section: Section) -> UnsafeRawPointer {
-    UnsafeRawPointer(starts.base + section.startOffset * weight.dtype.byteSize)
+    UnsafeRawPointer(starts.base + section.startOffset * elementSize)
   }
 
   /// `Bits` is an unsigned integer as wide as an element; packing only moves bits.
-  private func pack<Bits: FixedWidthInteger>(_ bits: Bits.Type, _ geometry: ConvolutionGeometry) {
+  private func pack<Bits: FixedWidthInteger>(
+    _ bits: Bits.Type, _ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?
+  ) {
     let source = weight.pointer(Bits.self)
     let strides = weight.strides
     let (outStride, inStride) = geometry.isTransposed ? (strides[1], strides[0]) : (strides[0], strides[1])
@@ -126,7 +174,7 @@ package final class PackedWeights: Sendable {
       let taps = tapOffsets(group, kernelStrides)
       packSection(section, group, taps, base, outStride, inStride, target + section.weightOffset)
     }
-    packStarts(bits)
+    packStarts(bits, bias)
   }
 
   /// For each phase and tap of a row group, how far its weight lies from that of kernel index 0.
@@ -167,7 +215,7 @@ package final class PackedWeights: Sendable {
     }
   }
 
-  private func packStarts<Bits: FixedWidthInteger>(_ bits: Bits.Type) {
+  private func packStarts<Bits: FixedWidthInteger>(_ bits: Bits.Type, _ bias: Tensor?) {
     let target = starts.base.assumingMemoryBound(to: Bits.self)
     for (groupIndex, group) in sections.enumerated() {
       for (section, rowGroup) in zip(group, stencil.rowGroups) {

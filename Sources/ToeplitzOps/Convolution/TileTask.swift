@@ -4,46 +4,52 @@ import ToeplitzTensor
 /// The work on one tile of a row group: pack the input panel, run the kernels over it, store the outputs.
 struct TileTask {
   let engine: ConvolutionEngine
+  let layout: PackedLayout
   let group: RowGroup
   let groupIndex: Int
   let tiling: ConvolutionTiling
-  let blocks: Int
   /// Into how many parts the row blocks are cut.
   let splits: Int
   /// Parts into which the channels are cut.
   private let channelBlocks: Int
+  private let blocks: Int
   private let blockRows: Int
   private let tapRows: Int
   private let partialBytes: Int
   private let panelBytes: Int
   private let mostPartials: Int
+  private let sumsBytes: Int
   /// Whether a kernel may write whole vectors to the output itself: rows are channels, positions neighbours.
   private let storesDirectly: Bool
   /// For each row of a channel its phase on d, h, w.
   private let rowPhases: [(Int32, Int32, Int32)]
 
   init(
-    engine: ConvolutionEngine, group: RowGroup, groupIndex: Int, tiling: ConvolutionTiling, blocks: Int, splits: Int
+    engine: ConvolutionEngine, layout: PackedLayout, group: RowGroup, groupIndex: Int, tiling: ConvolutionTiling,
+    splits: Int
   ) {
     self.engine = engine
+    self.layout = layout
     self.group = group
     self.groupIndex = groupIndex
     self.tiling = tiling
-    self.blocks = blocks
     self.splits = splits
     let stencil = engine.packed.stencil
+    let section = layout.sections[0][groupIndex]
     channelBlocks = (stencil.channels + tiling.channelBlock - 1) / tiling.channelBlock
-    blockRows = engine.packed.sections[0][groupIndex].blockRows
+    blocks = section.blocks
+    blockRows = section.blockRows
     tapRows = group.tapCount * blockRows
-    let chunk = tiling.vectors * tiling.lanes
+    let chunk = tiling.chunking.most
     partialBytes = blockRows * chunk * engine.elementSize
     // Kernels read whole vectors, up to one past the last column.
     let elements = (stencil.channels + channelBlocks - 1) / channelBlocks * tiling.panelChannel + 2 * chunk
     panelBytes = (elements * engine.elementSize + 63) / 64 * 64
-    let columns = (tiling.tileHeight - 1) * tiling.pitch + tiling.tileWidth
-    let chunks = ((columns + tiling.lanes - 1) / tiling.lanes + tiling.vectors - 1) / tiling.vectors
+    let chunks = tiling.chunking.count(height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch)
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
-    storesDirectly = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
+    // Sums of a wide block, turned round for the store.
+    sumsBytes = layout.kind == .wide ? 32 * 16 * engine.elementSize : 0
+    storesDirectly = layout.kind == .narrow && stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
     rowPhases = (0..<group.phaseCount).map { index in
       let at = group.phaseIndices(index)
       func phase(_ axis: Int, _ index: Int) -> Int32 { Int32(group.axes[axis].phases[index]) }
@@ -52,7 +58,7 @@ struct TileTask {
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.
-  var scratchBytes: Int { panelBytes + mostPartials * partialBytes + 64 }
+  var scratchBytes: Int { panelBytes + sumsBytes + mostPartials * partialBytes + 64 }
 
   /// Computes units of batch × groups × tiles × splits.
   func run(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer) {
@@ -84,7 +90,7 @@ struct TileTask {
           let channels =
             (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
           pack(task, channels, into: memory)
-          compute(task, &output, channels, panel: memory, partials: memory + panelBytes)
+          compute(task, &output, channels, panel: memory, partials: memory + panelBytes + sumsBytes)
         }
       }
     }
@@ -138,15 +144,15 @@ struct TileTask {
   ) {
     let size = engine.elementSize
     let stencil = engine.packed.stencil
-    let section = engine.packed.sections[task.convolutionGroup][groupIndex]
-    let columns = (task.area.height - 1) * tiling.pitch + task.area.width
-    let vectors = (columns + tiling.lanes - 1) / tiling.lanes
-    let chunks = (vectors + tiling.vectors - 1) / tiling.vectors
+    let section = layout.sections[task.convolutionGroup][groupIndex]
+    let area = task.area
+    let cutsRows = tiling.chunking.cutsRows(height: area.height, width: area.width, pitch: tiling.pitch)
+    let chunks = tiling.chunking.count(height: area.height, width: area.width, pitch: tiling.pitch)
     let pass = KernelPass(
-      weights: engine.packed.weightPointer(section) + channels.lowerBound * tapRows * size,
-      blockBytes: stencil.channels * tapRows * size, starts: engine.packed.startPointer(section),
-      isLast: channels.upperBound == stencil.channels, rows: section.rows, panel: panel, partials: partials,
-      vectors: vectors, chunks: chunks)
+      weights: layout.weightPointer(section) + channels.lowerBound * tapRows * size,
+      blockBytes: stencil.channels * tapRows * size, passBytes: channels.count * tapRows * size,
+      starts: layout.startPointer(section), isLast: channels.upperBound == stencil.channels, rows: section.rows,
+      panel: panel, partials: partials, chunks: chunks, cutsRows: cutsRows)
     tiling.tapOffsets.withUnsafeBufferPointer { offsets in
       var tile = tz_conv_tile()
       tile.xs = tiling.panelChannel
@@ -158,13 +164,22 @@ struct TileTask {
       tile.residual = output.residual
       tile.scale = output.scale
       tile.slope = output.slope
+      tile.completes = pass.isLast
+      tile.sums = partials - sumsBytes
+      if layout.kind == .wide {
+        // A block's weights are read from the first-level cache by all chunks but the first.
+        for block in task.blocks {
+          for chunk in 0..<chunks { wideStep(pass, task, &tile, &output, block, chunk) }
+        }
+        return
+      }
       if channelBlocks == 1, stencil.channels * group.tapCount < 96 {
         for block in task.blocks {
           for chunk in 0..<chunks { step(pass, task, &tile, &output, block, chunk) }
         }
         return
       }
-      let together = max(1, 128 * 1024 / max(1, channels.count * tapRows * size))
+      let together = max(1, 128 * 1024 / max(1, pass.passBytes))
       for first in stride(from: task.blocks.lowerBound, to: task.blocks.upperBound, by: together) {
         for chunk in 0..<chunks {
           for block in first..<min(first + together, task.blocks.upperBound) {
@@ -178,14 +193,16 @@ struct TileTask {
   /// What does not change over the blocks and chunks of one tile and channel range.
   private struct KernelPass {
     var weights: UnsafeRawPointer
+    /// Bytes of one block over all channels, and over those of this pass.
     var blockBytes: Int
+    var passBytes: Int
     var starts: UnsafeRawPointer
     var isLast: Bool
     var rows: Int
     var panel: UnsafeMutableRawPointer
     var partials: UnsafeMutableRawPointer
-    var vectors: Int
     var chunks: Int
+    var cutsRows: Bool
   }
 
   /// One kernel call, and the store of what it computed if the sums are complete.
@@ -195,9 +212,10 @@ struct TileTask {
     _ chunk: Int
   ) {
     let size = engine.elementSize
-    let vector = chunk * pass.vectors / pass.chunks
-    let width = (chunk + 1) * pass.vectors / pass.chunks - vector
-    let column = vector * tiling.lanes
+    let (column, width) = tiling.chunking.columns(
+      chunk, of: pass.chunks, height: task.area.height, width: task.area.width, pitch: tiling.pitch,
+      cutsRows: pass.cutsRows)
+    let vectors = Int32(width / tiling.chunking.unit)
     let partial = channelBlocks == 1 ? 0 : chunk * task.blocks.count + block - task.blocks.lowerBound
     tile.x = UnsafeRawPointer(pass.panel + column * size)
     tile.w = pass.weights + block * pass.blockBytes
@@ -210,14 +228,47 @@ struct TileTask {
       tile.residual.0 = output.residual.0.map { $0 + offset * size }
       tile.residual.1 = output.residual.1.map { $0 + offset * size }
       tile.rows = rows
-      tz_conv_run(engine.table, Int32(blockRows), Int32(width), &tile)
+      tz_conv_run(engine.table, Int32(blockRows), vectors, &tile)
       return
     }
-    tz_conv_run(engine.table, Int32(blockRows), Int32(width), &tile)
+    tz_conv_run(engine.table, Int32(blockRows), vectors, &tile)
     if pass.isLast {
       var area = task.area
       engine.table.pointee.store(
-        &output, &area, tile.acc, width * tiling.lanes, column, width * tiling.lanes, Int32(block * blockRows), rows)
+        &output, &area, tile.acc, width, column, width, Int32(block * blockRows), rows)
+    }
+  }
+
+  /// One call of a wide kernel, and the store of what it computed if the sums are complete.
+  @inline(__always)
+  private func wideStep(
+    _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output, _ block: Int,
+    _ chunk: Int
+  ) {
+    let size = engine.elementSize
+    let (column, count) = tiling.chunking.columns(
+      chunk, of: pass.chunks, height: task.area.height, width: task.area.width, pitch: tiling.pitch,
+      cutsRows: pass.cutsRows)
+    let partial = channelBlocks == 1 ? 0 : chunk * task.blocks.count + block - task.blocks.lowerBound
+    tile.x = UnsafeRawPointer(pass.panel + column * size)
+    tile.w = pass.weights + block * pass.blockBytes
+    tile.start = pass.starts + block * blockRows * size
+    tile.acc = pass.partials + partial * partialBytes
+    // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
+    // looks ahead in its own.
+    let steps = max(1, Int(tile.channels) * group.tapCount)
+    if pass.chunks > 1 {
+      tile.ahead = pass.weights + (block + 1) * pass.blockBytes + chunk * pass.passBytes / pass.chunks
+      tile.ahead_step = pass.passBytes / pass.chunks / steps
+    } else {
+      tile.ahead = tile.w + 2048
+      tile.ahead_step = pass.passBytes / steps
+    }
+    tz_conv_run_wide(engine.table, Int32(count), &tile)
+    if pass.isLast {
+      var area = task.area
+      let rows = Int32(min(blockRows, pass.rows - block * blockRows))
+      engine.table.pointee.store(&output, &area, tile.sums, 16, column, count, Int32(block * blockRows), rows)
     }
   }
 
@@ -225,7 +276,7 @@ struct TileTask {
   @inline(__always)
   private func directOffset(_ area: tz_conv_area, _ block: Int, _ column: Int, _ width: Int) -> Int? {
     let (h, w) = area.height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
-    guard w + width * tiling.lanes <= area.width else { return nil }
+    guard w + width <= area.width else { return nil }
     // Positions are outputs here, and all positions of a tile lie inside.
     let output = engine.output
     let shift = engine.packed.stencil.outShift
