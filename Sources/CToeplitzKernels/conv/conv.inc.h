@@ -22,6 +22,65 @@ TZ_INLINE T NAME(leaky_one_)(T v, T slope) {
   return v < (T)0 ? low : v;
 }
 
+// The first n < LANES elements of a vector. A mask where there is one, else pieces of constant size: a call of memcpy
+// would take longer than what is copied.
+TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
+#if defined(TZ_MASKS)
+  if (sizeof(T) == 4)
+    _mm512_mask_storeu_epi32(y, (__mmask16)((1u << n) - 1), __builtin_bit_cast(__m512i, value));
+  else
+    _mm512_mask_storeu_epi64(y, (__mmask8)((1u << n) - 1), __builtin_bit_cast(__m512i, value));
+#else
+  T part[LANES];
+  *(VECU *)part = value;
+  int done = 0;
+#if TZ_LANES >= 16
+  if (n & 8) { __builtin_memcpy(y, part, 8 * sizeof(T)); done = 8; }
+#endif
+#if TZ_LANES >= 8
+  if (n & 4) { __builtin_memcpy(y + done, part + done, 4 * sizeof(T)); done += 4; }
+#endif
+#if TZ_LANES >= 4
+  if (n & 2) { __builtin_memcpy(y + done, part + done, 2 * sizeof(T)); done += 2; }
+#endif
+  if (n & 1) y[done] = part[done];
+#endif
+}
+
+// n elements from one place to another.
+TZ_INLINE void NAME(copy_)(T *to, const T *from, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  for (; i + LANES <= n; i += LANES) *(VECU *)(to + i) = *(const VECU *)(from + i);
+  if (i == n) return;
+#if defined(TZ_MASKS)
+  const __mmask16 mask = (__mmask16)((1u << (n - i)) - 1);
+  if (sizeof(T) == 4) _mm512_mask_storeu_epi32(to + i, mask, _mm512_maskz_loadu_epi32(mask, from + i));
+  else _mm512_mask_storeu_epi64(to + i, (__mmask8)mask, _mm512_maskz_loadu_epi64((__mmask8)mask, from + i));
+#else
+  const ptrdiff_t rest = n - i;
+#if TZ_LANES >= 16
+  if (rest & 8) { __builtin_memcpy(to + i, from + i, 8 * sizeof(T)); i += 8; }
+#endif
+#if TZ_LANES >= 8
+  if (rest & 4) { __builtin_memcpy(to + i, from + i, 4 * sizeof(T)); i += 4; }
+#endif
+#if TZ_LANES >= 4
+  if (rest & 2) { __builtin_memcpy(to + i, from + i, 2 * sizeof(T)); i += 2; }
+#endif
+  if (rest & 1) to[i] = from[i];
+#endif
+}
+
+// n zeros, usually very few: the barrier keeps the compiler from calling memset.
+TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  for (; i + LANES <= n; i += LANES) *(VECU *)(to + i) = (VEC)((T)0);
+  for (; i < n; i++) {
+    to[i] = (T)0;
+    __asm__ __volatile__("" ::: "memory");
+  }
+}
+
 TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int rows, const int row0, const int nv) {
   VEC acc[8][8];
   T *accp = (T *)t->acc + (ptrdiff_t)row0 * nv * LANES;
@@ -167,23 +226,6 @@ TZ_INLINE VEC NAME(finish_vector_)(const tz_conv_output *out, VEC value, ptrdiff
   return value;
 }
 
-// The first n < LANES elements of a vector, in pieces of constant size: a call of memcpy would take longer.
-TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
-  T part[LANES];
-  *(VECU *)part = value;
-  int done = 0;
-#if TZ_LANES >= 16
-  if (n & 8) { __builtin_memcpy(y, part, 8 * sizeof(T)); done = 8; }
-#endif
-#if TZ_LANES >= 8
-  if (n & 4) { __builtin_memcpy(y + done, part + done, 4 * sizeof(T)); done += 4; }
-#endif
-#if TZ_LANES >= 4
-  if (n & 2) { __builtin_memcpy(y + done, part + done, 2 * sizeof(T)); done += 2; }
-#endif
-  if (n & 1) y[done] = part[done];
-}
-
 TZ_INLINE bool NAME(is_plain_)(const tz_conv_output *out) {
   return !out->residual[0] && !out->residual[1] && out->scale == 1 && out->slope == 1;
 }
@@ -326,11 +368,20 @@ static void NAME(store_)(const tz_conv_output *out, const tz_conv_area *area, co
                          ptrdiff_t column, ptrdiff_t count, int32_t first_row, int32_t rows) {
   ptrdiff_t at = column, end = (area->height - 1) * area->pitch + area->width;
   if (end > column + count) end = column + count;
-  while (at < end) {
-    const ptrdiff_t h = at / area->pitch, w = at % area->pitch;
+  // Without phases a position is an output, and all positions of an area lie inside.
+  const bool simple = out->phase_count == 1 && out->step[0] == 1 && out->step[1] == 1 && out->step[2] == 1;
+  const ptrdiff_t origin = first_row * out->channel + (area->first[0] - out->shift[0]) * out->stride[0] +
+                           (area->first[1] - out->shift[1]) * out->stride[1] +
+                           (area->first[2] - out->shift[2]) * out->stride[2];
+  ptrdiff_t h = at / area->pitch, w = at % area->pitch;
+  for (; at < end; h++, w = 0) {
     ptrdiff_t n = area->width - w;
     if (n > end - at) n = end - at;
-    if (n > 0)
+    if (n > 0 && simple) {
+      const ptrdiff_t line = origin + h * out->stride[1] + w * out->stride[2];
+      for (int r = 0; r < rows; r++)
+        NAME(store_row_)(out, (const T *)acc + r * acc_pitch + (at - column), n, line + r * out->channel, out->stride[2]);
+    } else if (n > 0)
       NAME(store_run_)(out, (const T *)acc + (at - column), acc_pitch, first_row, rows, area->first[0], area->first[1] + h,
                        area->first[2] + w, n);
     at = (h + 1) * area->pitch;
@@ -346,8 +397,8 @@ TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdif
   inside = inside < 0 ? 0 : inside > n ? n : inside;
   outside = outside < inside ? inside : outside > n ? n : outside;
   if (mode == TZ_PAD_ZEROS) {
-    for (ptrdiff_t j = 0; j < inside; j++) out[j] = (T)0;
-    for (ptrdiff_t j = outside; j < n; j++) out[j] = (T)0;
+    NAME(clear_)(out, inside);
+    NAME(clear_)(out + outside, n - outside);
   } else {
     for (ptrdiff_t j = 0; j < n; j++) {
       if (j == inside) j = outside;
@@ -363,7 +414,7 @@ TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdif
   const ptrdiff_t hop = m == 1 ? 1 : step * a->stride;
   T *to = out + inside;
   if (slope == (T)1) {
-    if (hop == 1) __builtin_memcpy(to, from, (size_t)m * sizeof(T));
+    if (hop == 1) NAME(copy_)(to, from, m);
     else if (hop == 2) for (ptrdiff_t j = 0; j < m; j++) to[j] = from[2 * j];
     else for (ptrdiff_t j = 0; j < m; j++) to[j] = from[hop * j];
   } else if (hop == 1) {
@@ -387,7 +438,7 @@ static void NAME(pack_)(const tz_pack *p) {
             for (ptrdiff_t jh = 0; jh < h->count; jh++, out += p->panel_row) {
               const ptrdiff_t ih = tz_pad_index(tz_pack_index(h, jh, h->phases[ph]), h->size, p->mode);
               if (id < 0 || ih < 0) {
-                for (ptrdiff_t j = 0; j < w->count; j++) out[j] = (T)0;
+                NAME(clear_)(out, w->count);
               } else {
                 NAME(pack_row_)(x + id * d->stride + ih * h->stride, out, w, w->phases[pw], p->mode, slope);
               }

@@ -10,6 +10,9 @@ struct TileTask {
   let tiling: ConvolutionTiling
   /// Into how many parts the row blocks are cut.
   let splits: Int
+  // Copied out of the packed weights, an object, whose properties would be retained and released on each access.
+  private let stencil: ConvolutionStencil
+  private let tapCount: Int
   /// Parts into which the channels are cut.
   private let channelBlocks: Int
   private let blocks: Int
@@ -34,12 +37,13 @@ struct TileTask {
     self.groupIndex = groupIndex
     self.tiling = tiling
     self.splits = splits
-    let stencil = engine.packed.stencil
+    stencil = engine.packed.stencil
+    tapCount = group.tapCount
     let section = layout.sections[0][groupIndex]
     channelBlocks = (stencil.channels + tiling.channelBlock - 1) / tiling.channelBlock
     blocks = section.blocks
     blockRows = section.blockRows
-    tapRows = group.tapCount * blockRows
+    tapRows = tapCount * blockRows
     let chunk = tiling.chunking.most
     partialBytes = blockRows * chunk * engine.elementSize
     // Kernels read whole vectors, up to one past the last column.
@@ -62,7 +66,6 @@ struct TileTask {
 
   /// Computes units of batch × groups × tiles × splits.
   func run(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer) {
-    let stencil = engine.packed.stencil
     let tilesWide = tiling.tilesWide
     let tilesHigh = tiling.tilesHigh
     let tiles = tiling.tiles
@@ -106,7 +109,6 @@ struct TileTask {
 
   private func pack(_ task: UnitTask, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer) {
     let input = engine.input
-    let stencil = engine.packed.stencil
     let channel = task.convolutionGroup * stencil.channels + channels.lowerBound
     var request = tz_pack()
     request.x = UnsafeRawPointer(
@@ -143,7 +145,6 @@ struct TileTask {
     partials: UnsafeMutableRawPointer
   ) {
     let size = engine.elementSize
-    let stencil = engine.packed.stencil
     let section = layout.sections[task.convolutionGroup][groupIndex]
     let area = task.area
     let cutsRows = tiling.chunking.cutsRows(height: area.height, width: area.width, pitch: tiling.pitch)
@@ -158,7 +159,7 @@ struct TileTask {
       tile.xs = tiling.panelChannel
       tile.toff = offsets.baseAddress
       tile.channels = Int32(channels.count)
-      tile.taps = Int32(group.tapCount)
+      tile.taps = Int32(tapCount)
       tile.continues = channels.lowerBound > 0
       tile.ys = output.channel
       tile.residual = output.residual
@@ -173,7 +174,7 @@ struct TileTask {
         }
         return
       }
-      if channelBlocks == 1, stencil.channels * group.tapCount < 96 {
+      if channelBlocks == 1, stencil.channels * tapCount < 96 {
         for block in task.blocks {
           for chunk in 0..<chunks { step(pass, task, &tile, &output, block, chunk) }
         }
@@ -256,7 +257,7 @@ struct TileTask {
     tile.acc = pass.partials + partial * partialBytes
     // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
     // looks ahead in its own.
-    let steps = max(1, Int(tile.channels) * group.tapCount)
+    let steps = max(1, Int(tile.channels) * tapCount)
     if pass.chunks > 1 {
       tile.ahead = pass.weights + (block + 1) * pass.blockBytes + chunk * pass.passBytes / pass.chunks
       tile.ahead_step = pass.passBytes / pass.chunks / steps
@@ -279,7 +280,7 @@ struct TileTask {
     guard w + width <= area.width else { return nil }
     // Positions are outputs here, and all positions of a tile lie inside.
     let output = engine.output
-    let shift = engine.packed.stencil.outShift
+    let shift = stencil.outShift
     return block * blockRows * output.channel + (area.first.0 - shift[0]) * output.spatial[0]
       + (area.first.1 + h - shift[1]) * output.spatial[1] + area.first.2 + w - shift[2]
   }
