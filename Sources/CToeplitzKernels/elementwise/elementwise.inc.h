@@ -1,8 +1,9 @@
 // Elementwise float32 functions. The including file defines SUFFIX and TZ_BYTES.
 //
-// Polynomials are least-squares fits at Chebyshev points (relative error below 1e-8 before rounding);
-// Scripts/fit-polynomials.py makes them. Results are within about 2 ulp of the exact value, and every element is
-// computed by the same instructions whatever its place in the array.
+// Polynomials are least-squares fits at Chebyshev points (relative error below 1e-7 before rounding);
+// Scripts/fit-polynomials.py makes them. Results are within a few ulp of the exact value; the sine, whose argument is
+// reduced in float32, within 2e-7 (near its zeros that is many ulp). Every element is computed by the same instructions
+// whatever its place in the array.
 
 #define LANES ((int)(TZ_BYTES / 4))
 #define NAME(base) TZ_JOIN(base, SUFFIX)

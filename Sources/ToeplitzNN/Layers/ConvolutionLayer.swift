@@ -23,7 +23,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
   public let bias: Parameter?
   /// The base name of weight and bias in the state dictionary; none if nil.
   public let name: String?
-  private var packed: PackedWeights?
+  private let cache = PackedWeightsCache()
 
   /// Whether weights are held as direction and length from the start.
   class var normalizesWeight: Bool { false }
@@ -68,19 +68,12 @@ open class ConvolutionLayer: Module, UnaryLayer {
     let weight = try weight.value()
     var operation = ConvolutionOperation(geometry, layout: layout)
     operation.fusion = fusion
-    let inputs = [x, weight] + (bias.map { [$0.value] } ?? [])
-    let outputs = try operation.infer(inputs.map(\.spec))
-    if weight.dtype.convolutionType == weight.dtype, geometry.paddingMode == .zeros || !geometry.isTransposed {
-      if packed?.matches(weight: weight, bias: bias?.value) != true {
-        packed = try PackedWeights(geometry, weight: weight, bias: bias?.value)
-      }
-      operation.packed = packed
-    }
-    return try operation.evaluate(inputs, outputs)[0]
+    operation.cache = cache
+    return try applyAll(operation, [x, weight] + (bias.map { [$0.value] } ?? []))[0]
   }
 
   /// Bytes of the packed weight held beside the parameters; 0 before the first call.
-  public var packedByteCount: Int { packed?.byteCount ?? 0 }
+  public var packedByteCount: Int { cache.byteCount }
 
   /// The multiply-adds of all samples.
   open override func multiplyAdds(input: Shape, output: Shape) throws -> Int {

@@ -16,7 +16,7 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
   /// One number for each output feature, if the layer has a bias.
   public let bias: Parameter?
   private let geometry: ConvolutionGeometry
-  private var packed: PackedWeights?
+  private let cache = PackedWeightsCache()
 
   /// Size of the input's last axis.
   public var inFeatures: Int { geometry.inChannels }
@@ -74,14 +74,8 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
     let inputs =
       [try x.reshaped([rows, inFeatures]), try weight.reshaped(geometry.weightShape)]
       + (bias.map { [$0.value] } ?? [])
-    let outputs = try operation.infer(inputs.map(\.spec))
-    if x.dtype.convolutionType == x.dtype {
-      if packed?.matches(weight: inputs[1], bias: bias?.value) != true {
-        packed = try PackedWeights(geometry, weight: inputs[1], bias: bias?.value)
-      }
-      operation.packed = packed
-    }
-    return try operation.evaluate(inputs, outputs)[0].reshaped(shape)
+    operation.cache = cache
+    return try applyAll(operation, inputs)[0].reshaped(shape)
   }
 
   /// `inFeatures × outFeatures` for each row.

@@ -77,7 +77,7 @@ struct ConvolutionEngine {
     fusion: ConvolutionFusion
   ) throws {
     guard output.count > 0 else { return }
-    if packed.needsTapwise {
+    if packed.hasNonFinite, TapwiseTranspose.mayReadOutside(geometry) {
       let tapwise = TapwiseTranspose(geometry: geometry, weight: packed.weight, bias: packed.bias)
       return try tapwise.run(input: input, output: output, fusion: fusion)
     }

@@ -33,8 +33,7 @@ extension ConvolutionGeometry {
       }
       return (padded - extent(axis)) / stride[axis] + 1
     }
-    let output = try (CheckedSize(length - 1) * stride[axis] + extent(axis) + outputPadding - low - high).get(
-      name, what)
+    let output = try transposedLength(axis: axis, length, outputPadding)
     guard output > 0 else {
       throw ToeplitzError(
         .shape, name, expected: "an output of at least 1 position on axis \(axis)",
@@ -42,6 +41,12 @@ extension ConvolutionGeometry {
     }
     if paddingMode == .circular { try checkCircularCrop(axis, output) }
     return output
+  }
+
+  /// The formula alone; crops may leave nothing or less.
+  private func transposedLength(axis: Int, _ length: Int, _ outputPadding: Int) throws -> Int {
+    try (CheckedSize(length - 1) * stride[axis] + extent(axis) + outputPadding - paddingLow[axis] - paddingHigh[axis])
+      .get(name, "length \(length) on axis \(axis)")
   }
 
   private func checkModeReach(_ axis: Int, _ length: Int) throws {
@@ -84,11 +89,9 @@ extension ConvolutionGeometry {
       return first < end ? first..<end : none
     }
     guard let rest = (CheckedSize(length) + pads - extent(axis) - outputPadding[axis]).checked else { return none }
-    guard rest >= 0, rest % stride[axis] == 0,
-      (try? outputLength(axis: axis, rest / stride[axis] + 1, outputPadding[axis])) != nil
-    else { return none }
+    guard rest >= 0, rest % stride[axis] == 0, rest / stride[axis] < Int.max - 1 else { return none }
     let input = rest / stride[axis] + 1
-    return input..<(input + 1)
+    return (try? outputLength(axis: axis, input, outputPadding[axis])) == nil ? none : input..<(input + 1)
   }
 
   /// The shortest input that the padding mode can pad.
@@ -111,21 +114,26 @@ extension ConvolutionGeometry {
     guard outputSize.count == rank, inputSize.count == rank else {
       throw ToeplitzError(.shape, name, expected: "an outputSize of \(rank) numbers", got: "\(outputSize)")
     }
-    var extra: [Int] = []
+    var outputPadding: [Int] = []
     for axis in 0..<rank {
-      let least = try outputLength(axis: axis, inputSize[axis], 0)
-      guard outputSize[axis] >= least, outputSize[axis] - least < stride[axis] else {
+      guard inputSize[axis] > 0 else {
+        throw ToeplitzError(.shape, name, expected: "at least 1 position on axis \(axis)", got: "\(inputSize[axis])")
+      }
+      // The smallest size may be no size at all; those above it that are count.
+      let least = try transposedLength(axis: axis, inputSize[axis], 0)
+      let (extra, overflow) = outputSize[axis].subtractingReportingOverflow(least)
+      guard outputSize[axis] > 0, !overflow, (0..<stride[axis]).contains(extra) else {
         let last = least.addingReportingOverflow(stride[axis] - 1)
         throw ToeplitzError(
           .shape, name,
-          expected: "an outputSize from \(least) to \(last.overflow ? Int.max : last.partialValue) on axis \(axis)",
+          expected: "an outputSize from \(max(least, 1)) to \(last.overflow ? Int.max : last.partialValue) on axis \(axis)",
           got: "\(outputSize[axis])")
       }
-      extra.append(outputSize[axis] - least)
+      outputPadding.append(extra)
     }
     return try ConvolutionGeometry(
       rank: rank, isTransposed: true, inChannels: inChannels, outChannels: outChannels,
-      kernelSize: PerAxis(kernelSize), stride: PerAxis(stride), padding: padding, outputPadding: PerAxis(extra),
+      kernelSize: PerAxis(kernelSize), stride: PerAxis(stride), padding: padding, outputPadding: PerAxis(outputPadding),
       dilation: PerAxis(dilation), groups: groups, paddingMode: paddingMode)
   }
 }

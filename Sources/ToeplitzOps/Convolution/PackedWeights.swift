@@ -27,26 +27,28 @@ package final class PackedWeights: Sendable {
   let stencil: ConvolutionStencil
   /// What the kernels compute with.
   let type: tz_type
-  // Holding the tensors keeps their memory shared, so writing one of them copies it first and the identity
-  // comparison in `matches` cannot be fooled.
+  /// Weight and bias in the type they are computed in.
   let weight: Tensor
   let bias: Tensor?
-  /// Whether a transposed convolution must keep its weights away from the zeros beyond the input: some are infinite
-  /// or NaN (see ``TapwiseTranspose``).
-  let needsTapwise: Bool
+  // Holding the tensors keeps their memory shared, so writing one of them copies it first and the identity
+  // comparison in `matches` cannot be fooled.
+  private let source: (weight: Tensor, bias: Tensor?)
+  /// Whether some weights of a transposed convolution are infinite or NaN (see ``TapwiseTranspose``).
+  let hasNonFinite: Bool
   private let geometry: ConvolutionGeometry
   private let layouts = Mutex<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
 
   /// Prepares `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
   ///
-  /// Both are float32, float64, int32 or int64 and may be strided views.
+  /// Both may be strided views. Half precision is computed in float32 and small integers in int32.
   package init(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws {
     stencil = try ConvolutionStencil(geometry)
     self.geometry = geometry
-    self.weight = weight
-    self.bias = bias
+    source = (weight, bias)
+    self.weight = try weight.cast(to: weight.dtype.convolutionType)
+    self.bias = try bias?.cast(to: weight.dtype.convolutionType)
     type = weight.dtype.kernelType
-    needsTapwise = try TapwiseTranspose.mayReadOutside(geometry) && Self.hasNonFinite(weight)
+    hasNonFinite = try geometry.isTransposed && Self.hasNonFinite(self.weight)
   }
 
   private static func hasNonFinite(_ weight: Tensor) throws -> Bool {
@@ -75,13 +77,34 @@ package final class PackedWeights: Sendable {
 
   /// Whether this was packed from the very same values.
   package func matches(weight: Tensor, bias: Tensor?) -> Bool {
-    Self.same(self.weight, weight)
-      && (bias.map { b in self.bias.map { Self.same($0, b) } ?? false } ?? (self.bias == nil))
+    Self.same(source.weight, weight)
+      && (bias.map { b in source.bias.map { Self.same($0, b) } ?? false } ?? (source.bias == nil))
   }
 
   private static func same(_ a: Tensor, _ b: Tensor) -> Bool {
     a.storage === b.storage && a.offset == b.offset && a.shape == b.shape && a.strides == b.strides
       && a.dtype == b.dtype
+  }
+}
+
+/// Keeps the prepared weight of a layer for as long as the layer's weight and bias stay the same values.
+package final class PackedWeightsCache: Sendable {
+  private let kept = Mutex<PackedWeights?>(nil)
+
+  /// An empty cache.
+  package init() {}
+
+  /// Bytes held beside the tensors.
+  package var byteCount: Int { kept.withLock { $0?.byteCount ?? 0 } }
+
+  /// The prepared weight, prepared now if these values have not been before.
+  func packed(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws -> PackedWeights {
+    try kept.withLock { kept in
+      if let kept, kept.matches(weight: weight, bias: bias) { return kept }
+      let packed = try PackedWeights(geometry, weight: weight, bias: bias)
+      kept = packed
+      return packed
+    }
   }
 }
 

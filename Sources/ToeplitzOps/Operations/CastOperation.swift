@@ -5,6 +5,7 @@ import ToeplitzTensor
 struct Cast: Operation {
   var dtype: DType
   var name: String { "cast" }
+  var flushesSubnormals: Bool { false }
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)

@@ -10,8 +10,8 @@ public struct ConvolutionOperation: Operation {
   public var layout: Layout
   /// What is computed together with it.
   package var fusion = ConvolutionFusion()
-  /// The packed weight, where the caller keeps one.
-  package var packed: PackedWeights?
+  /// Where a layer keeps the prepared weight between calls.
+  package var cache: PackedWeightsCache?
 
   /// A convolution of the given geometry.
   public init(_ geometry: ConvolutionGeometry, layout: Layout = .channelsFirst) {
@@ -69,27 +69,27 @@ public struct ConvolutionOperation: Operation {
 
   /// Computes the convolution.
   public func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let type = inputs[0].dtype.convolutionType
-    guard type == inputs[0].dtype else {
-      // Half precision is computed in float32 and small integers in int32 (they wrap around at the end).
-      let wide = try inputs.map { try $0.cast(to: type) }
-      var inner = self
-      inner.packed = nil
-      inner.fusion.residuals = try fusion.residuals.map { try $0.cast(to: type) }
-      return [try applyAll(inner, wide)[0].cast(to: inputs[0].dtype)]
-    }
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: type, operation: name)
     let bias = inputs.count == 3 ? inputs[2] : nil
+    // Half precision is computed in float32 and small integers in int32 (they wrap around at the end).
+    let type = inputs[0].dtype.convolutionType
+    let input = try canonical(inputs[0].cast(to: type))
+    let result = try Tensor(uninitialized: outputs[0].shape, dtype: type, operation: name)
+    var fusion = fusion
+    fusion.residuals = try fusion.residuals.map { try canonical($0.cast(to: type)) }
     if geometry.isTransposed, geometry.paddingMode == .circular {
-      try CircularTranspose(geometry: geometry).run(
-        input: canonical(inputs[0]), weight: inputs[1], bias: bias, output: canonical(result), fusion: canonical(fusion)
-      )
-      return [result]
+      let circular = try CircularTranspose(geometry)
+      try circular.run(
+        input: input, packed: pack(circular.whole, inputs[1], nil), bias: bias?.cast(to: type),
+        output: canonical(result), fusion: fusion)
+    } else {
+      try ConvolutionEngine.run(
+        geometry, packed: pack(geometry, inputs[1], bias), input: input, output: canonical(result), fusion: fusion)
     }
-    let packed = try self.packed ?? PackedWeights(geometry, weight: inputs[1], bias: bias)
-    try ConvolutionEngine.run(
-      geometry, packed: packed, input: canonical(inputs[0]), output: canonical(result), fusion: canonical(fusion))
-    return [result]
+    return [try result.cast(to: inputs[0].dtype)]
+  }
+
+  private func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {
+    try cache?.packed(geometry, weight: weight, bias: bias) ?? PackedWeights(geometry, weight: weight, bias: bias)
   }
 
   /// A view with batch and channels first.
@@ -106,31 +106,29 @@ public struct ConvolutionOperation: Operation {
     }
     return tensor.view(shape: Shape(shape), strides: strides, offset: tensor.offset)
   }
-
-  private func canonical(_ fusion: ConvolutionFusion) -> ConvolutionFusion {
-    var fusion = fusion
-    fusion.residuals = fusion.residuals.map(canonical)
-    return fusion
-  }
 }
 
 /// The adjoint of a circularly padded convolution: a transposed convolution without crop, whose ends are then
 /// added to where the padding had come from.
 private struct CircularTranspose {
   let geometry: ConvolutionGeometry
+  /// The same without crop.
+  let whole: ConvolutionGeometry
 
-  func run(input: Tensor, weight: Tensor, bias: Tensor?, output: Tensor, fusion: ConvolutionFusion) throws {
-    let whole = try ConvolutionGeometry(
+  init(_ geometry: ConvolutionGeometry) throws {
+    self.geometry = geometry
+    whole = try ConvolutionGeometry(
       rank: geometry.rank, isTransposed: true, inChannels: geometry.inChannels, outChannels: geometry.outChannels,
       kernelSize: PerAxis(geometry.kernelSize), stride: PerAxis(geometry.stride),
       outputPadding: PerAxis(geometry.outputPadding), dilation: PerAxis(geometry.dilation), groups: geometry.groups)
-    let inputSize = Array(input.shape.dimensions.dropFirst(2))
-    let size = try whole.outputSize(inputSize)
+  }
+
+  func run(input: Tensor, packed: PackedWeights, bias: Tensor?, output: Tensor, fusion: ConvolutionFusion) throws {
+    let size = try whole.outputSize(Array(input.shape.dimensions.dropFirst(2)))
     var sums = try Tensor(
       uninitialized: Shape([input.shape[0], geometry.outChannels] + size), dtype: input.dtype, operation: geometry.name)
     try ConvolutionEngine.run(
-      whole, packed: PackedWeights(whole, weight: weight, bias: nil), input: input, output: sums,
-      fusion: ConvolutionFusion(inputSlope: fusion.inputSlope))
+      whole, packed: packed, input: input, output: sums, fusion: ConvolutionFusion(inputSlope: fusion.inputSlope))
     for axis in 0..<geometry.rank {
       sums = try fold(sums, axis: axis + 2, low: geometry.paddingLow[axis], length: output.shape[axis + 2])
     }

@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzTensor
 
 /// A computation on tensors, with its attributes as stored properties.
@@ -13,6 +14,10 @@ public protocol Operation: Sendable {
   /// - Throws: ``ToeplitzError`` if the inputs do not fit.
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec]
 
+  /// Whether subnormal numbers count as zero while it runs: arithmetic on them is a hundred times slower on many
+  /// processors. False for operations that only move or convert values.
+  var flushesSubnormals: Bool { get }
+
   /// Computes the outputs, whose specifications ``infer(_:)`` gave for these inputs.
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor]
 }
@@ -23,6 +28,9 @@ public protocol Operation: Sendable {
 /// - Throws: ``ToeplitzError`` if the inputs do not fit.
 public func applyAll(_ operation: some Operation, _ inputs: [Tensor]) throws -> [Tensor] {
   let outputs = try operation.infer(inputs.map(\.spec))
+  guard operation.flushesSubnormals else { return try operation.evaluate(inputs, outputs) }
+  let state = tz_flush_denormals()
+  defer { tz_restore_denormals(state) }
   return try operation.evaluate(inputs, outputs)
 }
 
@@ -32,6 +40,9 @@ public func apply(_ operation: some Operation, _ inputs: Tensor...) throws -> Te
 }
 
 extension Operation {
+  /// True.
+  public var flushesSubnormals: Bool { true }
+
   /// Throws unless there are `count` inputs.
   func require(_ inputs: [TensorSpec], count: Int) throws {
     guard inputs.count == count else {
