@@ -364,6 +364,54 @@ static void NAME(store_run_)(const tz_conv_output *out, const T *acc, ptrdiff_t 
   }
 }
 
+// ---- Single rows: panel to output without partial sums ---------------------------------------------------
+
+// n outputs from `at` on, in nv vectors of which the last may be partial.
+TZ_INLINE void NAME(plane_run_)(const tz_conv_tile *t, const tz_conv_output *out, const T *x, ptrdiff_t at, ptrdiff_t n,
+                                const int nv) {
+  VEC acc[8];
+  TZ_UNROLL for (int v = 0; v < nv; v++) acc[v] = (VEC)(*(const T *)t->start);
+  const T *w = (const T *)t->w;
+  for (int c = 0; c < t->channels; c++, x += t->xs)
+    for (int k = 0; k < t->taps; k++) {
+      const VEC s = (VEC)(*w++);
+      TZ_UNROLL for (int v = 0; v < nv; v++) acc[v] += s * *(const VECU *)(x + t->toff[k] + v * LANES);
+    }
+  T *y = (T *)out->y + at;
+  TZ_UNROLL for (int v = 0; v < nv - 1; v++)
+    *(VECU *)(y + v * LANES) = NAME(finish_vector_)(out, acc[v], at + v * LANES);
+  const ptrdiff_t rest = n - (nv - 1) * LANES, last = at + (nv - 1) * LANES;
+  if (rest == LANES) {
+    *(VECU *)(y + (nv - 1) * LANES) = NAME(finish_vector_)(out, acc[nv - 1], last);
+  } else if (NAME(is_plain_)(out)) {
+    NAME(put_part_)(y + (nv - 1) * LANES, acc[nv - 1], rest);
+  } else {
+    for (int i = 0; i < rest; i++) ((T *)out->y)[last + i] = NAME(finish_)(out, acc[nv - 1][i], last + i);
+  }
+}
+
+static void NAME(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const tz_conv_area *area) {
+  const ptrdiff_t origin = (area->first[0] - out->shift[0]) * out->stride[0] +
+                           (area->first[1] - out->shift[1]) * out->stride[1] + area->first[2] - out->shift[2];
+  for (ptrdiff_t h = 0; h < area->height; h++) {
+    const T *x = (const T *)t->x + h * area->pitch;
+    for (ptrdiff_t w = 0; w < area->width; w += 8 * LANES) {
+      const ptrdiff_t at = origin + h * out->stride[1] + w;
+      const ptrdiff_t left = area->width - w, n = left < 8 * LANES ? left : 8 * LANES;
+      switch ((n + LANES - 1) / LANES) {
+        case 1: NAME(plane_run_)(t, out, x + w, at, n, 1); break;
+        case 2: NAME(plane_run_)(t, out, x + w, at, n, 2); break;
+        case 3: NAME(plane_run_)(t, out, x + w, at, n, 3); break;
+        case 4: NAME(plane_run_)(t, out, x + w, at, n, 4); break;
+        case 5: NAME(plane_run_)(t, out, x + w, at, n, 5); break;
+        case 6: NAME(plane_run_)(t, out, x + w, at, n, 6); break;
+        case 7: NAME(plane_run_)(t, out, x + w, at, n, 7); break;
+        default: NAME(plane_run_)(t, out, x + w, at, n, 8); break;
+      }
+    }
+  }
+}
+
 static void NAME(store_)(const tz_conv_output *out, const tz_conv_area *area, const void *acc, ptrdiff_t acc_pitch,
                          ptrdiff_t column, ptrdiff_t count, int32_t first_row, int32_t rows) {
   ptrdiff_t at = column, end = (area->height - 1) * area->pitch + area->width;
@@ -460,7 +508,7 @@ static const tz_conv_table NAME(table_) = {
             NAME(rows1_5_), NAME(rows1_6_), NAME(rows1_7_), NAME(rows1_8_)},
   .wide = {NAME(wide_1_), NAME(wide_2_), NAME(wide_3_), NAME(wide_4_), NAME(wide_5_), NAME(wide_6_), NAME(wide_7_),
            NAME(wide_8_), NAME(wide_9_), NAME(wide_10_), NAME(wide_11_), NAME(wide_12_), NAME(wide_13_), NAME(wide_14_)},
-  .store = NAME(store_), .pack = NAME(pack_),
+  .plane = NAME(plane_), .store = NAME(store_), .pack = NAME(pack_),
 };
 
 #undef LANES

@@ -123,6 +123,10 @@ typedef struct {
 
 typedef void (*tz_pack_function)(const tz_pack *);
 
+/// A whole area of a single row (one output channel of one group), panel to output: `tile` gives panel, weights, taps
+/// and start value. Only where positions are outputs and lie next to each other.
+typedef void (*tz_conv_plane)(const tz_conv_tile *tile, const tz_conv_output *out, const tz_conv_area *area);
+
 /// The convolution kernels of one element type on one instruction set.
 ///
 /// `rowsR[v - 1]` computes R rows by v vectors of `lanes` columns.
@@ -133,6 +137,7 @@ typedef struct {
   tz_conv_kernel rows4[6];
   tz_conv_kernel rows1[8];
   tz_conv_kernel wide[14];  ///< [columns - 1]: 32 rows by 1 to 14 columns; acc is [columns][32]
+  tz_conv_plane plane;
   tz_conv_store store;
   tz_pack_function pack;
 } tz_conv_table;

@@ -66,34 +66,78 @@ struct TileTask {
 
   /// Computes units of batch × groups × tiles × splits.
   func run(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer) {
-    let tilesWide = tiling.tilesWide
-    let tilesHigh = tiling.tilesHigh
-    let tiles = tiling.tiles
     rowPhases.withUnsafeBytes { phases in
       var output = engine.outputDescription(
         phases: phases.bindMemory(to: (Int32, Int32, Int32).self).baseAddress, count: rowPhases.count,
         wide: group.axes[2].phases.count)
-      for unit in units {
-        let tile = unit / splits % tiles
-        let pair = unit / splits / tiles
-        let h = tile / tilesWide % tilesHigh * tiling.tileHeight
-        let w = tile % tilesWide * tiling.tileWidth
-        let d = tile / tilesWide / tilesHigh
-        let (sample, convolutionGroup) = pair.quotientAndRemainder(dividingBy: stencil.groups)
-        let area = tz_conv_area(
-          first: (tiling.first[0] + d, tiling.first[1] + h, tiling.first[2] + w),
-          height: min(tiling.tileHeight, tiling.count[1] - h), width: min(tiling.tileWidth, tiling.count[2] - w),
-          pitch: tiling.pitch)
-        engine.move(&output, sample: sample, channel: convolutionGroup * stencil.outputs)
-        let split = unit % splits
-        let task = UnitTask(
-          area: area, sample: sample, convolutionGroup: convolutionGroup,
-          blocks: (split * blocks / splits)..<((split + 1) * blocks / splits))
-        for part in 0..<channelBlocks {
-          let channels =
-            (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
-          pack(task, channels, into: memory)
-          compute(task, &output, channels, panel: memory, partials: memory + panelBytes + sumsBytes)
+      if storesDirectly, blockRows == 1, channelBlocks == 1 {
+        runPlanes(units, memory, &output)
+      } else {
+        for unit in units { run(unit, memory, &output) }
+      }
+    }
+  }
+
+  /// The tile of a unit.
+  private func area(_ unit: Int) -> tz_conv_area {
+    let tile = unit / splits % tiling.tiles
+    let h = tile / tiling.tilesWide % tiling.tilesHigh * tiling.tileHeight
+    let w = tile % tiling.tilesWide * tiling.tileWidth
+    let d = tile / tiling.tilesWide / tiling.tilesHigh
+    return tz_conv_area(
+      first: (tiling.first[0] + d, tiling.first[1] + h, tiling.first[2] + w),
+      height: min(tiling.tileHeight, tiling.count[1] - h), width: min(tiling.tileWidth, tiling.count[2] - w),
+      pitch: tiling.pitch)
+  }
+
+  private func run(_ unit: Int, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
+    let (sample, convolutionGroup) = (unit / splits / tiling.tiles).quotientAndRemainder(dividingBy: stencil.groups)
+    engine.move(&output, sample: sample, channel: convolutionGroup * stencil.outputs)
+    let split = unit % splits
+    let task = UnitTask(
+      area: area(unit), sample: sample, convolutionGroup: convolutionGroup,
+      blocks: (split * blocks / splits)..<((split + 1) * blocks / splits))
+    for part in 0..<channelBlocks {
+      let channels =
+        (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
+      withPackRequest(task, channels, into: memory) { engine.table.pointee.pack(&$0) }
+      compute(task, &output, channels, panel: memory, partials: memory + panelBytes + sumsBytes)
+    }
+  }
+
+  /// Units of a single row each, as in depthwise convolutions: so little work that what they share is set up once.
+  private func runPlanes(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
+    let size = engine.elementSize
+    let tiles = tiling.tiles
+    let everything = UnitTask(area: area(0), sample: 0, convolutionGroup: 0, blocks: 0..<1)
+    let kernels = engine.table.pointee
+    tiling.tapOffsets.withUnsafeBufferPointer { offsets in
+      var tile = tz_conv_tile()
+      tile.x = UnsafeRawPointer(memory)
+      tile.xs = tiling.panelChannel
+      tile.toff = offsets.baseAddress
+      tile.channels = Int32(stencil.channels)
+      tile.taps = Int32(tapCount)
+      let sections = layout.sections
+      withPackRequest(everything, 0..<stencil.channels, into: memory) { request in
+        for unit in units {
+          let (pair, tileIndex) = unit.quotientAndRemainder(dividingBy: tiles)
+          let (sample, convolutionGroup) = pair.quotientAndRemainder(dividingBy: stencil.groups)
+          engine.move(&output, sample: sample, channel: convolutionGroup)
+          let distance = sample * engine.input.batch + convolutionGroup * stencil.channels * engine.input.channel
+          request.x = UnsafeRawPointer(engine.input.base + distance * size)
+          var place = everything.area
+          if tileIndex > 0 || tiles > 1 {
+            place = area(unit)
+            request.axis.0.first = place.first.0 + tiling.lowest[0]
+            request.axis.1.first = place.first.1 + tiling.lowest[1]
+            request.axis.2.first = place.first.2 + tiling.lowest[2]
+          }
+          kernels.pack(&request)
+          let section = sections[convolutionGroup][groupIndex]
+          tile.w = layout.weightPointer(section)
+          tile.start = layout.startPointer(section)
+          kernels.plane(&tile, &output, &place)
         }
       }
     }
@@ -107,7 +151,10 @@ struct TileTask {
     var blocks: Range<Int>
   }
 
-  private func pack(_ task: UnitTask, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer) {
+  /// Calls `body` with the description of the panel that a tile needs for some of the channels.
+  private func withPackRequest(
+    _ task: UnitTask, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer, _ body: (inout tz_pack) -> Void
+  ) {
     let input = engine.input
     let channel = task.convolutionGroup * stencil.channels + channels.lowerBound
     var request = tz_pack()
@@ -130,7 +177,7 @@ struct TileTask {
               phase_count: Int32(phases.count))
           }
           request.axis = (axis(0, task.area.first.0, d), axis(1, task.area.first.1, h), axis(2, task.area.first.2, w))
-          engine.table.pointee.pack(&request)
+          body(&request)
         }
       }
     }
