@@ -62,6 +62,7 @@ enum ElementBytes {
       let stored = bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<Source>.size, as: Source.self)
       elements[index] = Target(truncatingIfNeeded: bigEndian ? stored.byteSwapped : stored)
     }
+    withExtendedLifetime(result) {}
     return result
   }
 }

@@ -97,10 +97,3 @@ struct ByteReader {
     return size
   }
 }
-
-extension [UInt8] {
-  /// Appends the little-endian bytes of `value`.
-  mutating func append<T: FixedWidthInteger>(littleEndian value: T) {
-    Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
-  }
-}

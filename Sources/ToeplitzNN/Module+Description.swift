@@ -3,13 +3,17 @@ import ToeplitzTensor
 
 extension Module {
   /// The module and all inside it, one a line, as PyTorch prints them.
-  public var description: String {
-    let children = self.children
+  public var description: String { described(inside: []) }
+
+  /// The text, without those of `ancestors` that a child refers back to.
+  private func described(inside ancestors: Set<ObjectIdentifier>) -> String {
+    let inside = ancestors.union([ObjectIdentifier(self)])
+    let children = self.children.filter { !inside.contains(ObjectIdentifier($0.module)) }
     guard !children.isEmpty else { return "\(displayName)(\(extraRepr))" }
     var lines = ["\(displayName)("]
     if !extraRepr.isEmpty { lines.append("  \(extraRepr)") }
     // Elements of an array property are shown under their full key, as `ups.0`.
-    var texts = children.map { (first: $0.key, last: $0.key, count: 1, text: $0.module.description) }
+    var texts = children.map { (first: $0.key, last: $0.key, count: 1, text: $0.module.described(inside: inside)) }
     if self is any ModuleSequence { texts = joined(texts) }
     for (first, last, count, text) in texts {
       let key = count > 1 ? "\(first)-\(last)" : first
@@ -85,10 +89,10 @@ extension UnaryLayer {
   ///
   /// - Throws: ``ToeplitzError`` if the model does not accept an input of this shape.
   public func summary(inputShape: Shape, dtype: DType = .float32) throws -> Summary {
-    _ = namedModules()
+    let modes = namedModules().map { (module: $0.module, isTraining: $0.module.isTraining) }
     var rows: [SummaryRow] = []
     var failure: (any Error)?
-    let observer = CallObserver { module, input, output in
+    let call = OutermostCall(module: self) { module, input, output in
       do {
         let own = module.items.reduce(0) { count, item in
           switch item.item {
@@ -105,10 +109,9 @@ extension UnaryLayer {
         failure = error
       }
     }
-    let wasTraining = isTraining
     eval()
-    defer { train(wasTraining) }
-    _ = try CallObserver.$current.withValue(observer) { try self(Tensor.zeros(inputShape, dtype: dtype)) }
+    defer { for (module, isTraining) in modes { module.setTraining(isTraining) } }
+    _ = try OutermostCall.$current.withValue(call) { try self(Tensor.zeros(inputShape, dtype: dtype)) }
     if let failure { throw failure }
     return Summary(rows: rows, parameters: parameterCount)
   }

@@ -10,6 +10,8 @@ public struct LoadReport: Sendable, CustomStringConvertible {
   public var unexpected: [String] = []
   /// Names whose tensor has another shape than the module's.
   public var misshapen: [(name: String, expected: Shape, got: Shape)] = []
+  /// Names of the dictionary whose values, as they were loaded, hold NaN or an infinity; no error.
+  public var nonFinite: [String] = []
 
   /// Whether everything fitted.
   public var isClean: Bool { missing.isEmpty && unexpected.isEmpty && misshapen.isEmpty }
@@ -26,7 +28,9 @@ public struct LoadReport: Sendable, CustomStringConvertible {
     if !misshapen.isEmpty {
       parts.append("wrong shapes: \(list(misshapen.map { "\($0.name) \($0.got) instead of \($0.expected)" }))")
     }
-    return parts.isEmpty ? "all keys fit" : parts.joined(separator: "; ")
+    if isClean { parts.append("all keys fit") }
+    if !nonFinite.isEmpty { parts.append("NaN or infinite values: \(list(nonFinite))") }
+    return parts.joined(separator: "; ")
   }
 }
 
@@ -59,7 +63,7 @@ extension Module {
   public func load(_ state: [String: Tensor], strict: Bool = true) throws -> LoadReport {
     var report = LoadReport()
     var used = Set<String>()
-    var fitting: [(slot: Slot, tensor: Tensor)] = []
+    var fitting: [(slot: Slot, name: String, tensor: Tensor)] = []
     func take(_ slots: [Slot]) {
       for slot in slots {
         guard let name = slot.names.first(where: { state[$0] != nil }), let tensor = state[name] else {
@@ -68,7 +72,7 @@ extension Module {
         }
         used.insert(name)
         if tensor.shape == slot.shape || (tensor.count == 1 && slot.shape.allSatisfy { $0 == 1 }) {
-          fitting.append((slot, tensor))
+          fitting.append((slot, name, tensor))
         } else {
           report.misshapen.append((name, slot.shape, tensor.shape))
         }
@@ -85,9 +89,8 @@ extension Module {
             }
           ])
         case .weight(let weight):
-          let plain = try weight.value()
           let form = WeightSpelling(prefix: path, key: key, state: state)
-          take(try form.slots(weight, plain.spec))
+          take(try form.slots(weight, weight.spec))
         }
       }
     }
@@ -96,9 +99,10 @@ extension Module {
       throw ToeplitzError(
         .checkpoint, "load", expected: "a state dictionary that fits the model", got: report.description)
     }
-    let values = try fitting.map { slot, tensor in
+    let values = try fitting.map { slot, name, tensor in
       let value = try tensor.reshaped(slot.shape).cast(to: slot.dtype)
       try slot.check(value)
+      if try value.hasNonFinite() { report.nonFinite.append(name) }
       return value
     }
     for (index, value) in values.enumerated() { try fitting[index].slot.assign(value) }
@@ -126,14 +130,21 @@ private struct WeightSpelling {
   func slots(_ weight: LayerWeight, _ spec: TensorSpec) throws -> [Slot] {
     let hasParts = (lengths + directions).contains { state[$0] != nil }
     if !hasParts, !weight.isNormalized || state[plain] != nil {
-      return [Slot(names: [plain], shape: spec.shape, dtype: spec.dtype) { try weight.set($0) }]
+      let name = plain
+      return [
+        Slot(names: [plain], shape: spec.shape, dtype: spec.dtype) { value in
+          if case .normalized(_, _, let axis) = weight.form { try Self.checkFilters(value, axis, name) }
+        } assign: {
+          try weight.set($0)
+        }
+      ]
     }
     let axis = try axis(weight, spec.shape)
     let lengthShape = axis.map { axis in
       Shape(spec.shape.indices.map { $0 == axis ? spec.shape[axis] : 1 })
     }
     var length: Tensor?
-    let name = plain
+    let name = "\(plain)_v"
     return [
       Slot(names: lengths, shape: lengthShape ?? [], dtype: spec.dtype) { length = $0 },
       Slot(names: directions, shape: spec.shape, dtype: spec.dtype) { direction in
@@ -164,7 +175,7 @@ private struct WeightSpelling {
     let norms = try LayerWeight.norm(direction, axis: axis).cast(to: .float64).scalars(Double.self)
     if let index = norms.firstIndex(of: 0) {
       throw ToeplitzError(
-        .checkpoint, "load", expected: "filters of \(name)_v that are not all zero", got: "filter \(index) of zeros")
+        .checkpoint, "load", expected: "filters of \(name) that are not all zero", got: "filter \(index) of zeros")
     }
   }
 }

@@ -30,15 +30,28 @@ extension Module {
     case let module as Module: found.append((key, .module(module)))
     case let weight as LayerWeight: found.append((key, .weight(weight)))
     case let parameter as Parameter: found.append((key, .parameter(parameter)))
-    default:
-      let mirror = Mirror(reflecting: value)
-      if mirror.displayStyle == .optional, let inner = mirror.children.first {
-        collect(inner.value, key, into: &found)
-      } else if mirror.displayStyle == .collection {
-        for (index, element) in mirror.children.enumerated() where element.value is Module {
-          collect(element.value, join(key, "\(index)"), into: &found)
-        }
+    case is any NumberArray: break
+    default: collectElements(Mirror(reflecting: value), key, into: &found)
+    }
+  }
+
+  /// What an optional, an array or a dictionary holds, also one inside another: `name`, `name.0`, `name.key`.
+  private func collectElements(_ mirror: Mirror, _ key: String, into found: inout [(String, ModuleItem)]) {
+    switch mirror.displayStyle {
+    case .optional:
+      if let inner = mirror.children.first { collect(inner.value, key, into: &found) }
+    case .collection:
+      for (index, element) in mirror.children.enumerated() {
+        collect(element.value, join(key, "\(index)"), into: &found)
       }
+    case .dictionary:
+      // Each child is a pair of key and value; the order of a dictionary differs from run to run.
+      let pairs = mirror.children.compactMap { child -> (key: String, value: Any)? in
+        let pair = Array(Mirror(reflecting: child.value).children)
+        return pair.count == 2 ? ("\(pair[0].value)", pair[1].value) : nil
+      }
+      for pair in pairs.sorted(by: { $0.key < $1.key }) { collect(pair.value, join(key, pair.key), into: &found) }
+    default: break
     }
   }
 
@@ -48,12 +61,17 @@ extension Module {
   }
 
   /// This module and all inside it, outermost first, with their dotted paths.
+  ///
+  /// A module that refers back to one around it, as by `weak var parent: Module?`, does not hold it.
   public func namedModules() -> [(path: String, module: Module)] {
     var result: [(String, Module)] = []
+    var ancestors = Set<ObjectIdentifier>()
     func walk(_ module: Module, _ path: String) {
+      guard ancestors.insert(ObjectIdentifier(module)).inserted else { return }
       module.path = path
       result.append((path, module))
       for child in module.children { walk(child.module, join(path, child.key)) }
+      ancestors.remove(ObjectIdentifier(module))
     }
     walk(self, "")
     return result
@@ -129,6 +147,10 @@ extension Module {
     return self
   }
 }
+
+/// Arrays that hold no modules, which are not looked through however long they are.
+private protocol NumberArray {}
+extension Array: NumberArray where Element: Numeric {}
 
 /// A path and a key with a dot between, unless one is empty.
 func join(_ path: String, _ key: String) -> String {

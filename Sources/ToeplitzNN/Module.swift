@@ -17,6 +17,8 @@ import ToeplitzTensor
 /// ```
 open class Module: CustomStringConvertible {
   /// The dotted path inside the model that was last walked from its root; empty at the root.
+  ///
+  /// Listing a model's modules or parameters, setting its mode and a failing call walk it.
   public internal(set) var path = ""
   /// Whether the module behaves as in training (dropout drops, batch norm measures); true at first, as in PyTorch.
   public private(set) var isTraining = true
@@ -36,13 +38,19 @@ open class Module: CustomStringConvertible {
   /// Multiply-adds for an input and output of the given shapes, of this module without its children.
   open func multiplyAdds(input: Shape, output: Shape) throws -> Int { 0 }
 
-  /// The spatial output size for a spatial input size; the same size unless a layer says otherwise.
+  /// The spatial output size for a spatial input size; a module that does not override this has none.
   ///
-  /// - Throws: ``ToeplitzError`` if there is no output for such an input.
-  open func outputSize(for inputSize: [Int]) throws -> [Int] { inputSize }
+  /// ``ElementwiseLayer`` keeps the size.
+  ///
+  /// - Throws: ``ToeplitzError`` if there is no output for such an input, or the module does not say.
+  open func outputSize(for inputSize: [Int]) throws -> [Int] {
+    throw ToeplitzError(
+      .argument, displayName, expected: "a module that overrides outputSize(for:)",
+      got: "a request for its output size, which this module does not say", path: path)
+  }
 
-  /// The lengths of axis `axis` that give an output of `length` there; empty if none does.
-  open func inputLengths(for length: Int, axis: Int) -> Range<Int> { singleLength(length) }
+  /// The lengths of axis `axis` that give an output of `length` there; empty if none does or the module does not say.
+  open func inputLengths(for length: Int, axis: Int) -> Range<Int> { 0..<0 }
 
   /// What changes in a layer when the mode does.
   func setTraining(_ training: Bool) { isTraining = training }
@@ -76,30 +84,40 @@ extension UnaryLayer {
 }
 
 extension Module {
-  /// Runs one call of this module: errors get its path, and an observer hears of it.
+  /// Runs one call of this module: errors get its path inside the outermost called module, and a listener hears of it.
   func observed(_ x: Tensor, _ body: () throws -> Tensor) throws -> Tensor {
+    guard let call = OutermostCall.current else {
+      return try OutermostCall.$current.withValue(OutermostCall(module: self)) { try observed(x, body) }
+    }
     do {
       let y = try body()
-      CallObserver.current?.note(self, x.shape, y.shape)
+      call.heard?(self, x.shape, y.shape)
       return y
     } catch var error as ToeplitzError {
-      if error.path.isEmpty { error.path = path }
+      // Walking the tree takes far longer than a call, so it waits for the first failure.
+      if error.path.isEmpty {
+        error.path = call.module.namedModules().first { $0.module === self }?.path ?? ""
+      }
       throw error
     }
   }
 }
 
-/// Hears of every call of a module while it is current (see ``Module/summary(inputShape:dtype:)``).
-final class CallObserver: @unchecked Sendable {
-  @TaskLocal static var current: CallObserver?
-  private let heard: (Module, Shape, Shape) -> Void
-
-  init(_ heard: @escaping (Module, Shape, Shape) -> Void) { self.heard = heard }
-  func note(_ module: Module, _ input: Shape, _ output: Shape) { heard(module, input, output) }
+/// The call that all others which run now are part of.
+///
+/// Calls are synchronous, so the module is only touched by the task that called it.
+struct OutermostCall: @unchecked Sendable {
+  @TaskLocal static var current: OutermostCall?
+  /// The module that was called.
+  let module: Module
+  /// Hears of every call with the shapes of input and output (see ``Module/summary(inputShape:dtype:)``).
+  var heard: ((Module, Shape, Shape) -> Void)?
 }
 
 /// The range of `length` alone; empty where it is no length.
-func singleLength(_ length: Int) -> Range<Int> { length > 0 && length < Int.max ? length..<(length + 1) : 0..<0 }
+package func singleLength(_ length: Int) -> Range<Int> {
+  length > 0 && length < Int.max ? length..<(length + 1) : 0..<0
+}
 
 /// `convPre` → `conv_pre`, `weightG` → `weight_g`, `conv1` → `conv1`.
 func snakeCase(_ name: String) -> String {

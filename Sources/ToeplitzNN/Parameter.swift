@@ -28,7 +28,7 @@ public final class LayerWeight {
     case normalized(g: Parameter, v: Parameter, axis: Int?)
   }
   var form: Form
-  private var folded: (g: Tensor, v: Tensor, weight: Tensor)?
+  private(set) var folded: (g: Tensor, v: Tensor, weight: Tensor)?
 
   /// A weight held as it is.
   public init(_ value: Tensor) { form = .plain(Parameter(value)) }
@@ -36,6 +36,14 @@ public final class LayerWeight {
   /// Whether the weight is held as direction and length.
   public var isNormalized: Bool {
     if case .normalized = form { true } else { false }
+  }
+
+  /// Shape and element type of the weight.
+  var spec: TensorSpec {
+    switch form {
+    case .plain(let parameter): parameter.value.spec
+    case .normalized(_, let v, _): v.value.spec
+    }
   }
 
   /// The weight.

@@ -21,18 +21,6 @@ package enum Platform {
     getenv(name).map { String(cString: $0) }
   }
 
-  /// The largest resident size this process has had, in bytes.
-  package static var peakResidentBytes: Int {
-    var usage = rusage()
-    #if os(Linux)
-      guard getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 else { return 0 }
-      return usage.ru_maxrss * 1024
-    #else
-      guard getrusage(RUSAGE_SELF, &usage) == 0 else { return 0 }
-      return usage.ru_maxrss
-    #endif
-  }
-
   /// Allocates `byteCount` bytes on a 64-byte boundary, or nil.
   ///
   /// Large blocks ask for huge pages: the system clears and maps a fresh block page by page on first touch, which takes
@@ -43,8 +31,8 @@ package enum Platform {
     let isLarge = byteCount >= 2 * hugePage
     guard posix_memalign(&pointer, isLarge ? hugePage : 64, max(byteCount, 64)) == 0 else { return nil }
     #if os(Linux)
-      // A request that the system may ignore.
-      if isLarge, let pointer { madvise(pointer, byteCount, 14 /* MADV_HUGEPAGE */) }
+      // MADV_HUGEPAGE, a request that the system may ignore.
+      if isLarge, let pointer { madvise(pointer, byteCount, 14) }
     #endif
     return pointer
   }

@@ -1,13 +1,5 @@
 import Synchronization
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// A seeded generator of random numbers: the same seed gives the same numbers on every machine.
 ///
 /// xoshiro256** of Blackman and Vigna ("Scrambled linear pseudorandom number generators", 2021), seeded by
@@ -53,8 +45,8 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
 
   /// A number of the standard normal distribution (Box and Muller, 1958).
   public mutating func nextNormal() -> Double {
-    let radius = (-2 * log(1 - nextUnit())).squareRoot()
-    return radius * cos(2 * .pi * nextUnit())
+    let radius = (-2 * (1 - nextUnit()).logarithm()).squareRoot()
+    return radius * (2 * .pi * nextUnit()).cosine()
   }
 }
 

@@ -103,13 +103,4 @@ package final class BlockCache: Sendable {
     }
     for block in dropped { Platform.deallocate(block.base) }
   }
-
-  /// Returns all unused blocks to the system.
-  package func trim() {
-    let dropped = state.withLock { state in
-      defer { state = State() }
-      return state.blocks
-    }
-    for block in dropped { Platform.deallocate(block.base) }
-  }
 }

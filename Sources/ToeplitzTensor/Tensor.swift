@@ -133,6 +133,22 @@ extension Tensor {
     }
   }
 
+  /// Whether an element is NaN or infinite: has an exponent of all ones.
+  ///
+  /// Looking at bits is fast without optimisation too.
+  package func hasNonFinite() throws -> Bool {
+    switch dtype {
+    case .float32: try withElements(Float.self) { $0.contains { $0.bitPattern & 0x7F80_0000 == 0x7F80_0000 } }
+    case .float64:
+      try withElements(Double.self) {
+        $0.contains { $0.bitPattern & 0x7FF0_0000_0000_0000 == 0x7FF0_0000_0000_0000 }
+      }
+    case .float16: try withElements(Float16.self) { $0.contains { $0.bitPattern & 0x7C00 == 0x7C00 } }
+    case .bfloat16: try withElements(BFloat16.self) { $0.contains { $0.bitPattern & 0x7F80 == 0x7F80 } }
+    default: false
+    }
+  }
+
   /// Calls `body` with all elements, which it may change; shared memory is copied first.
   public mutating func withMutableElements<T: TensorScalar, R>(
     _ type: T.Type = T.self, _ body: (UnsafeMutableBufferPointer<T>) throws -> R

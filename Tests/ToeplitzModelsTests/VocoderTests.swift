@@ -77,6 +77,21 @@ import ToeplitzTestSupport
     #expect(try run(windowFrames) == whole)
   }
 
+  @Test(arguments: [0, -1, Int.min])
+  func aWindowWithoutFramesIsRefused(windowFrames: Int) throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let model = try vocoder()
+    model.windowFrames = windowFrames
+    let path = folder.appending(path: "out.wav").path
+    let error = #expect(throws: ToeplitzError.self) {
+      try model.resynthesize(
+        WAVFile(path: Fixtures.bundled("speech.wav")), to: WAVWriter(path: path, sampleRate: model.sampleRate))
+    }
+    #expect(error?.kind == .argument && error?.description.contains("windowFrames") == true)
+    #expect(!FileManager.default.fileExists(atPath: path))
+  }
+
   @Test func contextIsExactlyWhatSamplesDependOn() throws {
     // Changing one frame changes samples as far as the context reaches, and no further.
     let model = try vocoder().generator
@@ -115,6 +130,7 @@ import ToeplitzTestSupport
       #expect(y.shape == [2, 1, 11 * hop])
       #expect(try model.outputLength(for: 11) == 11 * hop)
       #expect(model.inputLengths(for: 11 * hop) == 11..<12)
+      for length in [Int.min, -hop, 0, 11 * hop + 1, Int.max] { #expect(model.inputLengths(for: length).isEmpty) }
       #expect(model.stateDictionary()["resblocks.0.\(resblock == "1" ? "convs1" : "convs").1.weight_g"] != nil)
     }
   }

@@ -167,4 +167,22 @@ import Testing
     }
     #expect(Device.cpu.description == "cpu")
   }
+
+  @Test func elementsThatAreNotFiniteAreFoundInEveryType() throws {
+    func found<T: TensorScalar>(_ values: [T]) throws -> Bool {
+      try Tensor(values, shape: nil, device: .cpu).hasNonFinite()
+    }
+    func check<T: TensorScalar & BinaryFloatingPoint>(_ type: T.Type) throws {
+      #expect(try !found([0, -0.0, T.greatestFiniteMagnitude, -T.greatestFiniteMagnitude, T.leastNonzeroMagnitude]))
+      for value in [T.nan, .signalingNaN, .infinity, -.infinity] { #expect(try found([1, value, 2]), "\(value)") }
+    }
+    try check(Float.self)
+    try check(Double.self)
+    try check(Float16.self)
+    for value in [Float.nan, .infinity, -.infinity] { #expect(try found([1, value].map(BFloat16.init))) }
+    #expect(try !found([1, -3e38].map(BFloat16.init)))
+    #expect(try !found([Int64.max, -1]) && !found([true]) && !found([Float]()))
+    // A view is judged by its own elements.
+    #expect(try !Tensor([.nan, 1, 2] as [Float]).view(shape: [2], strides: [1], offset: 1).hasNonFinite())
+  }
 }

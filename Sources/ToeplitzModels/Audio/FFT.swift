@@ -1,13 +1,5 @@
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// A plan for the discrete Fourier transform of real signals of one length.
 ///
 /// Computes `X[k] = Σ x[n]·exp(−2πi·k·n/count)` for `k` in `0...count/2`, without scaling; the other half of
@@ -126,7 +118,7 @@ public struct FFT: Sendable {
 /// `exp(−2πi·k/n)` as real and imaginary part.
 private func unitRoot(_ k: Int, of n: Int) -> [Double] {
   let angle = -2 * Double.pi * Double(k) / Double(n)
-  return [cos(angle), sin(angle)]
+  return [angle.cosine(), angle.sine()]
 }
 
 /// A transform in place of complex numbers, given as real and imaginary parts.

@@ -1,13 +1,5 @@
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// Triangular filters, evenly spaced on the mel scale, that sum up the bins of a spectrum.
 ///
 /// The scale is that of Slaney's Auditory Toolbox (1998): linear below 1000 Hz, logarithmic above. Each
@@ -75,16 +67,16 @@ struct MelFilterBank: Sendable {
 
   private static let hertzPerMel = 200.0 / 3
   private static let logarithmicFrom = 1000.0
-  private static let logarithmicStep = log(6.4) / 27
+  private static let logarithmicStep = 6.4.logarithm() / 27
 
   static func mel(ofHertz frequency: Double) -> Double {
     guard frequency >= logarithmicFrom else { return frequency / hertzPerMel }
-    return logarithmicFrom / hertzPerMel + log(frequency / logarithmicFrom) / logarithmicStep
+    return logarithmicFrom / hertzPerMel + (frequency / logarithmicFrom).logarithm() / logarithmicStep
   }
 
   static func hertz(ofMel mel: Double) -> Double {
     let corner = logarithmicFrom / hertzPerMel
     guard mel >= corner else { return mel * hertzPerMel }
-    return logarithmicFrom * exp(logarithmicStep * (mel - corner))
+    return logarithmicFrom * (logarithmicStep * (mel - corner)).exponential()
   }
 }

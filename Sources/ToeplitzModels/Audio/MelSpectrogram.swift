@@ -1,13 +1,5 @@
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// The log-mel spectrogram that HiFi-GAN vocoders are trained on.
 ///
 /// Computes what `mel_spectrogram` of the authors' `meldataset.py` does (Kong et al., "HiFi-GAN", 2020):
@@ -85,7 +77,7 @@ public struct MelSpectrogram: Sendable {
     let step = Float(2 * Double.pi / Double(size))
     var window = [Double](repeating: 0, count: count)
     for index in 0..<size {
-      let cosine = Float(cos(Double(Float(index) * step)))
+      let cosine = Float(Double(Float(index) * step).cosine())
       window[(count - size) / 2 + index] = Double(0.5 - 0.5 * cosine)
     }
     return window
@@ -194,7 +186,7 @@ public struct MelSpectrogram: Sendable {
           magnitudes[bin] = (power + 1e-9).squareRoot()
         }
         filters.forEachSum(over: magnitudes) { filter, sum in
-          target[filter * rowStride + column] = Float(log(max(sum, 1e-5)))
+          target[filter * rowStride + column] = Float(max(sum, 1e-5).logarithm())
         }
       }
     }

@@ -1,13 +1,5 @@
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// Converts sound from one sample rate to another.
 ///
 /// A linear-phase low-pass filter, a sinc under a Kaiser window, is evaluated where output samples lie between
@@ -221,7 +213,7 @@ public struct Resampler: Sendable {
         let relative = distance / width
         guard abs(relative) < 1 else { return 0 }
         let angle = Double.pi * window.cutoff * distance
-        let sinc = angle == 0 ? 1 : sin(angle) / angle
+        let sinc = angle == 0 ? 1 : angle.sine() / angle
         return sinc * besselI0(beta * (1 - relative * relative).squareRoot()) * window.scale
       }
       // Every row passes a constant unchanged, so that none is heard as a tone at the rate of the rows.

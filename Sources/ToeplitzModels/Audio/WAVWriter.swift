@@ -193,10 +193,3 @@ public final class WAVWriter {
     return bytes
   }
 }
-
-extension [UInt8] {
-  /// Appends the bytes of an integer, lowest first.
-  fileprivate mutating func append<T: FixedWidthInteger>(littleEndian value: T) {
-    Swift.withUnsafeBytes(of: value.littleEndian) { append(contentsOf: $0) }
-  }
-}

@@ -116,7 +116,7 @@ public final class HiFiGANGenerator: Module, UnaryLayer {
 
   /// The number of frames that gives `length` samples; none unless it is a multiple of the hop.
   public override func inputLengths(for length: Int, axis: Int) -> Range<Int> {
-    ups.elements.reversed().reduce(length..<(length + 1)) { range, layer in
+    ups.elements.reversed().reduce(singleLength(length)) { range, layer in
       range.isEmpty ? range : layer.inputLengths(for: range.lowerBound, axis: axis)
     }
   }

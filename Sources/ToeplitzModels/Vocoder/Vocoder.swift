@@ -17,7 +17,7 @@ public final class Vocoder {
   public let mel: MelSpectrogram
   /// Mel frames that are computed at a time.
   ///
-  /// Memory grows with it; the result does not depend on it.
+  /// At least 1. Memory grows with it; the result does not depend on it.
   public var windowFrames = 256
 
   /// Samples a second of the output.
@@ -81,6 +81,9 @@ public final class Vocoder {
   public func resynthesize(
     _ recording: WAVFile, to writer: WAVWriter, progress: (Double) -> Void = { _ in }
   ) throws -> Int {
+    guard windowFrames >= 1 else {
+      throw ToeplitzError(.argument, "Vocoder", expected: "windowFrames of at least 1", got: "\(windowFrames)")
+    }
     let resampler = try Resampler(from: recording.sampleRate, to: sampleRate)
     let count = try resampler.outputCount(inputCount: recording.frameCount)
     let frames = try mel.frameCount(sampleCount: count)

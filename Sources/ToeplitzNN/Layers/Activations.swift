@@ -2,19 +2,19 @@ import ToeplitzOps
 import ToeplitzTensor
 
 /// max(x, 0).
-open class ReLU: Module, UnaryLayer {
+open class ReLU: ElementwiseLayer, UnaryLayer {
   /// max(x, 0).
   open func forward(_ x: Tensor) throws -> Tensor { try x.relu() }
 }
 
 /// min(max(x, 0), 6).
-open class ReLU6: Module, UnaryLayer {
+open class ReLU6: ElementwiseLayer, UnaryLayer {
   /// min(max(x, 0), 6).
   open func forward(_ x: Tensor) throws -> Tensor { try x.clamped(from: 0, to: 6) }
 }
 
 /// x, or `negativeSlope` × x below zero.
-open class LeakyReLU: Module, UnaryLayer {
+open class LeakyReLU: ElementwiseLayer, UnaryLayer {
   /// The slope below zero.
   public let negativeSlope: Double
 
@@ -28,7 +28,7 @@ open class LeakyReLU: Module, UnaryLayer {
 }
 
 /// x, or a trained slope × x below zero (He et al., 2015); input `[N, C, …]` where each channel has its own.
-open class PReLU: Module, UnaryLayer {
+open class PReLU: ElementwiseLayer, UnaryLayer {
   /// The slopes below zero, one or one for each channel.
   public let weight: Parameter
 
@@ -60,7 +60,7 @@ open class PReLU: Module, UnaryLayer {
 }
 
 /// x, or alpha (eˣ − 1) below zero (Clevert et al., 2015).
-open class ELU: Module, UnaryLayer {
+open class ELU: ElementwiseLayer, UnaryLayer {
   /// The factor below zero.
   public let alpha: Double
 
@@ -76,13 +76,13 @@ open class ELU: Module, UnaryLayer {
 /// The self-normalising exponential unit.
 ///
 /// Klambauer et al., 2017.
-open class SELU: Module, UnaryLayer {
+open class SELU: ElementwiseLayer, UnaryLayer {
   /// The scaled exponential linear unit.
   open func forward(_ x: Tensor) throws -> Tensor { try x.selu() }
 }
 
 /// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0) (Barron, 2017).
-open class CELU: Module, UnaryLayer {
+open class CELU: ElementwiseLayer, UnaryLayer {
   /// The scale below zero.
   public let alpha: Double
 
@@ -103,7 +103,7 @@ open class CELU: Module, UnaryLayer {
 }
 
 /// x Φ(x) (Hendrycks and Gimpel, 2016).
-open class GELU: Module, UnaryLayer {
+open class GELU: ElementwiseLayer, UnaryLayer {
   /// How Φ is computed.
   public enum Approximation: String, Sendable, Hashable, CaseIterable {
     /// Exactly, by the error function.
@@ -124,37 +124,37 @@ open class GELU: Module, UnaryLayer {
 }
 
 /// x sigmoid(x), also called swish.
-open class SiLU: Module, UnaryLayer {
+open class SiLU: ElementwiseLayer, UnaryLayer {
   /// x sigmoid(x).
   open func forward(_ x: Tensor) throws -> Tensor { try x.silu() }
 }
 
 /// x tanh(softplus(x)) (Misra, 2019).
-open class Mish: Module, UnaryLayer {
+open class Mish: ElementwiseLayer, UnaryLayer {
   /// x tanh(softplus(x)).
   open func forward(_ x: Tensor) throws -> Tensor { try x.mish() }
 }
 
 /// 1 / (1 + e⁻ˣ).
-open class Sigmoid: Module, UnaryLayer {
+open class Sigmoid: ElementwiseLayer, UnaryLayer {
   /// 1 / (1 + e⁻ˣ).
   open func forward(_ x: Tensor) throws -> Tensor { try x.sigmoid() }
 }
 
 /// log(sigmoid(x)).
-open class LogSigmoid: Module, UnaryLayer {
+open class LogSigmoid: ElementwiseLayer, UnaryLayer {
   /// log(sigmoid(x)).
   open func forward(_ x: Tensor) throws -> Tensor { try x.logSigmoid() }
 }
 
 /// The hyperbolic tangent.
-open class Tanh: Module, UnaryLayer {
+open class Tanh: ElementwiseLayer, UnaryLayer {
   /// tanh(x).
   open func forward(_ x: Tensor) throws -> Tensor { try x.hyperbolicTangent() }
 }
 
 /// log(1 + e^(beta x)) / beta, or x where beta x exceeds the threshold.
-open class Softplus: Module, UnaryLayer {
+open class Softplus: ElementwiseLayer, UnaryLayer {
   /// The sharpness.
   public let beta: Double
   /// Where the function goes over into x.
@@ -178,25 +178,25 @@ open class Softplus: Module, UnaryLayer {
 }
 
 /// x / (1 + |x|).
-open class Softsign: Module, UnaryLayer {
+open class Softsign: ElementwiseLayer, UnaryLayer {
   /// x / (1 + |x|).
   open func forward(_ x: Tensor) throws -> Tensor { try x.softsign() }
 }
 
 /// x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
-open class Hardswish: Module, UnaryLayer {
+open class Hardswish: ElementwiseLayer, UnaryLayer {
   /// x min(max(x + 3, 0), 6) / 6.
   open func forward(_ x: Tensor) throws -> Tensor { try x.hardswish() }
 }
 
 /// min(max(x + 3, 0), 6) / 6.
-open class Hardsigmoid: Module, UnaryLayer {
+open class Hardsigmoid: ElementwiseLayer, UnaryLayer {
   /// min(max(x + 3, 0), 6) / 6.
   open func forward(_ x: Tensor) throws -> Tensor { try x.hardsigmoid() }
 }
 
 /// min(max(x, minVal), maxVal).
-open class Hardtanh: Module, UnaryLayer {
+open class Hardtanh: ElementwiseLayer, UnaryLayer {
   /// The smallest output.
   public let minVal: Double
   /// The largest output.

@@ -58,7 +58,7 @@ open class AdaptivePool<Rank: SpatialRank>: Module {
   /// Every length up to 2³¹ where the layer has a size, which must be `length`.
   open override func inputLengths(for length: Int, axis: Int) -> Range<Int> {
     guard length > 0, outputSize.indices.contains(axis) else { return 0..<0 }
-    guard let size = outputSize[axis] else { return length..<(length + 1) }
+    guard let size = outputSize[axis] else { return singleLength(length) }
     return size == length ? 1..<(1 << 31) : 0..<0
   }
 

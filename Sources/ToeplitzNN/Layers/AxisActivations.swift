@@ -2,7 +2,7 @@ import ToeplitzOps
 import ToeplitzTensor
 
 /// Exponentials along one axis divided by their sum.
-open class Softmax: Module, UnaryLayer {
+open class Softmax: ElementwiseLayer, UnaryLayer {
   /// The axis.
   public let dim: Int
 
@@ -16,7 +16,7 @@ open class Softmax: Module, UnaryLayer {
 }
 
 /// The logarithm of the softmax along one axis.
-open class LogSoftmax: Module, UnaryLayer {
+open class LogSoftmax: ElementwiseLayer, UnaryLayer {
   /// The axis.
   public let dim: Int
 
@@ -39,6 +39,15 @@ open class GLU: Module, UnaryLayer {
 
   /// The first half times the sigmoid of the second.
   open func forward(_ x: Tensor) throws -> Tensor { try x.glu(axis: dim) }
+
+  /// The same size where the channels of `[N, C, …]` are halved; other axes depend on the input's rank.
+  open override func outputSize(for inputSize: [Int]) throws -> [Int] {
+    dim == 1 ? inputSize : try super.outputSize(for: inputSize)
+  }
+  /// The same length where the channels of `[N, C, …]` are halved.
+  open override func inputLengths(for length: Int, axis: Int) -> Range<Int> {
+    dim == 1 ? singleLength(length) : super.inputLengths(for: length, axis: axis)
+  }
   /// The axis.
   open override var extraRepr: String { "dim=\(dim)" }
 }
@@ -47,7 +56,7 @@ open class GLU: Module, UnaryLayer {
 ///
 /// Input `[N, C, …]`. The two forms of α are those of common audio models: `[1, C, 1]` as in the Descript audio codec
 /// (Kumar et al., 2023), or, with `logScale`, its logarithm `[C]` as in BigVGAN (Lee et al., 2022).
-open class Snake: Module, UnaryLayer {
+open class Snake: ElementwiseLayer, UnaryLayer {
   /// α, or its logarithm.
   public let alpha: Parameter
   /// Whether ``alpha`` holds the logarithm.

@@ -1,14 +1,6 @@
 import ToeplitzOps
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// What all six convolutions share: geometry, weight, bias and the packed weight.
 ///
 /// Use ``Conv1d`` … ``ConvTranspose3d``.
@@ -97,12 +89,10 @@ open class ConvolutionLayer: Module, UnaryLayer {
 
   /// PyTorch's options, where they differ from the defaults.
   open override var extraRepr: String {
-    func tuple(_ values: [Int]) -> String {
-      "(" + values.map(String.init).joined(separator: ", ") + (values.count == 1 ? ",)" : ")")
-    }
     let g = geometry
     var parts = [
-      "\(g.inChannels)", "\(g.outChannels)", "kernel_size=\(tuple(g.kernelSize))", "stride=\(tuple(g.stride))",
+      "\(g.inChannels)", "\(g.outChannels)", "kernel_size=\(PythonText.tuple(g.kernelSize))",
+      "stride=\(PythonText.tuple(g.stride))",
     ]
     switch g.padding {
     case .same: parts.append("padding=same")
@@ -112,11 +102,13 @@ open class ConvolutionLayer: Module, UnaryLayer {
         parts.append(
           "padding=(" + zip(g.paddingLow, g.paddingHigh).map { "(\($0), \($1))" }.joined(separator: ", ") + ")")
       } else if g.paddingLow.contains(where: { $0 != 0 }) {
-        parts.append("padding=\(tuple(g.paddingLow))")
+        parts.append("padding=\(PythonText.tuple(g.paddingLow))")
       }
     }
-    if g.dilation.contains(where: { $0 != 1 }) { parts.append("dilation=\(tuple(g.dilation))") }
-    if g.outputPadding.contains(where: { $0 != 0 }) { parts.append("output_padding=\(tuple(g.outputPadding))") }
+    if g.dilation.contains(where: { $0 != 1 }) { parts.append("dilation=\(PythonText.tuple(g.dilation))") }
+    if g.outputPadding.contains(where: { $0 != 0 }) {
+      parts.append("output_padding=\(PythonText.tuple(g.outputPadding))")
+    }
     if g.groups != 1 { parts.append("groups=\(g.groups)") }
     if bias == nil { parts.append("bias=False") }
     if g.paddingMode != .zeros { parts.append("padding_mode=\(g.paddingMode)") }

@@ -2,7 +2,7 @@ import ToeplitzOps
 import ToeplitzTensor
 
 /// What batch and instance normalisation share: a weight and bias for each channel and running statistics.
-open class FeatureNorm<Rank: SpatialRank>: Module {
+open class FeatureNorm<Rank: SpatialRank>: ElementwiseLayer {
   /// One factor for each channel, if the layer is affine.
   public let weight: Parameter?
   /// One number added to each channel, if the layer is affine and has a bias.

@@ -4,7 +4,7 @@ import ToeplitzTensor
 /// Group normalisation (Wu and He, 2018): groups of channels of each sample with mean 0 and variance 1.
 ///
 /// Input `[N, C, …]`.
-open class GroupNorm: Module, UnaryLayer {
+open class GroupNorm: ElementwiseLayer, UnaryLayer {
   /// One factor for each channel, if the layer is affine.
   public let weight: Parameter?
   /// One number added to each channel, if the layer is affine and has a bias.
@@ -83,7 +83,7 @@ open class GroupNorm: Module, UnaryLayer {
 /// Layer normalisation (Ba et al., 2016): all elements of the last axes together with mean 0 and variance 1.
 ///
 /// Input `[…, normalizedShape]`.
-open class LayerNorm: Module, UnaryLayer {
+open class LayerNorm: ElementwiseLayer, UnaryLayer {
   /// One factor for each element of the normalised shape, if the layer is affine.
   public let weight: Parameter?
   /// One number added to each element, if the layer is affine and has a bias.

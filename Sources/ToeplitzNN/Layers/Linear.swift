@@ -58,14 +58,13 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
   open func forward(_ x: Tensor) throws -> Tensor {
     guard let last = x.shape.last, last == inFeatures else {
       throw ToeplitzError(
-        .shape, "Linear", expected: "a last axis of size \(inFeatures)", got: "shape \(x.shape)", path: path)
+        .shape, "Linear", expected: "a last axis of size \(inFeatures)", got: "shape \(x.shape)")
     }
     let shape = Shape(x.shape.dropLast() + [outFeatures])
     let weight = try weight.value()
     guard x.dtype == weight.dtype else {
       throw ToeplitzError(
-        .dtype, "Linear", expected: "an input of the weight's type \(weight.dtype)", got: "\(x.dtype)",
-        path: path)
+        .dtype, "Linear", expected: "an input of the weight's type \(weight.dtype)", got: "\(x.dtype)")
     }
     let rows = x.shape.dropLast().reduce(1, *)
     guard rows > 0 else { return try Tensor.zeros(shape, dtype: x.dtype) }

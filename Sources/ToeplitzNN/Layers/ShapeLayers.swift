@@ -2,7 +2,7 @@ import ToeplitzOps
 import ToeplitzTensor
 
 /// The input unchanged.
-open class Identity: Module, UnaryLayer {
+open class Identity: ElementwiseLayer, UnaryLayer {
   /// x.
   open func forward(_ x: Tensor) throws -> Tensor { x }
 }
@@ -10,7 +10,7 @@ open class Identity: Module, UnaryLayer {
 /// In training each element is zero with probability p, the others are divided by 1 − p (Srivastava et al., 2014).
 ///
 /// In evaluation the input is unchanged.
-open class Dropout: Module, UnaryLayer {
+open class Dropout: ElementwiseLayer, UnaryLayer {
   /// The probability of zero.
   public let p: Double
   private let generator: Generator
@@ -150,7 +150,7 @@ open class PixelShuffle: Module, UnaryLayer {
   }
   /// The length divided by the factor.
   open override func inputLengths(for length: Int, axis: Int) -> Range<Int> {
-    length % upscaleFactor == 0 ? (length / upscaleFactor)..<(length / upscaleFactor + 1) : 0..<0
+    length % upscaleFactor == 0 ? singleLength(length / upscaleFactor) : 0..<0
   }
   /// PyTorch's options.
   open override var extraRepr: String { "upscale_factor=\(upscaleFactor)" }
@@ -204,7 +204,7 @@ open class PixelUnshuffle: Module, UnaryLayer {
   /// The length times the factor.
   open override func inputLengths(for length: Int, axis: Int) -> Range<Int> {
     let (product, overflow) = length.multipliedReportingOverflow(by: downscaleFactor)
-    return overflow || length < 1 ? 0..<0 : product..<(product + 1)
+    return overflow ? 0..<0 : singleLength(product)
   }
   /// PyTorch's options.
   open override var extraRepr: String { "downscale_factor=\(downscaleFactor)" }

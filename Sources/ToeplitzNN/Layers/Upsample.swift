@@ -186,7 +186,7 @@ open class Upsample: Module, UnaryLayer {
       return fixed == length ? 1..<(1 << 31) : 0..<0
     }
     let factor = factor(axis) ?? 1
-    let most = Double(length + 1) / factor + 2
+    let most = (Double(length) + 1) / factor + 2
     guard most < 0x1p60 else { return 0..<0 }
     return monotoneInverse(of: length, in: 1..<Int(most)) { self.length($0, factor) ?? 0 }
   }

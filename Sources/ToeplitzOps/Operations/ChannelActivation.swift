@@ -1,14 +1,6 @@
 import CToeplitzKernels
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// An activation with a trained number for each channel: inputs are x `[N, C, …]` and the numbers.
 struct ChannelActivation: Operation {
   enum Function: Sendable {
@@ -75,7 +67,7 @@ struct ChannelActivation: Operation {
     switch function {
     case .leaky: return (number, 0)
     case .snake(let isLogarithm):
-      let alpha = isLogarithm ? exp(number) : number
+      let alpha = isLogarithm ? number.exponential() : number
       return (alpha, 1 / (alpha + 1e-9))
     }
   }
@@ -88,7 +80,7 @@ struct ChannelActivation: Operation {
       for i in 0..<count { to[i] = from[i] < 0 ? from[i] * a : from[i] }
     } else {
       for i in 0..<count {
-        let sine = sin(a * from[i])
+        let sine = (a * from[i]).sine()
         to[i] = from[i] + b * (sine * sine)
       }
     }

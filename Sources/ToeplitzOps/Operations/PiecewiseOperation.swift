@@ -1,10 +1,10 @@
 import ToeplitzTensor
 
-/// Activations made of a few additions and comparisons, which the compiler vectorises without a kernel.
+/// Functions made of a few additions and comparisons, which the compiler vectorises without a kernel.
 struct Piecewise: Operation {
   enum Function: Sendable {
     case clamp(low: Double, high: Double)
-    case hardswish, hardsigmoid, softsign
+    case negate, magnitude, hardswish, hardsigmoid, softsign
   }
 
   var function: Function
@@ -32,6 +32,8 @@ struct Piecewise: Operation {
       let (low, high) = (T(low), T(high))
       // NaN is neither below nor above and stays.
       return try map(x, type) { $0 < low ? low : $0 > high ? high : $0 }
+    case .negate: return try map(x, type) { -$0 }
+    case .magnitude: return try map(x, type) { $0.magnitude }
     case .hardswish: return try map(x, type) { $0 <= -3 ? 0 : $0 >= 3 ? $0 : $0 * ($0 + 3) / 6 }
     case .hardsigmoid: return try map(x, type) { $0 <= -3 ? 0 : $0 >= 3 ? 1 : ($0 + 3) / 6 }
     case .softsign: return try map(x, type) { $0 / (1 + $0.magnitude) }

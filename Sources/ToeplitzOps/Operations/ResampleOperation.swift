@@ -34,6 +34,12 @@ struct Resample: Operation {
       interpolation.isNearest || dtype.isFloatingPoint, .dtype, expected: "floating-point elements",
       got: "\(dtype)")
     try require(shape[axis] > 0, expected: "at least 1 position on axis \(axis)", got: "shape \(shape)")
+    if let factor {
+      // A factor so small that its inverse is infinite names no position either.
+      try require(
+        factor > 0 && factor.isFinite && (1 / factor).isFinite, .argument, expected: "a finite factor above 0",
+        got: "\(factor)")
+    }
     try require(size > 0, expected: "an output of at least 1 position on axis \(axis)", got: "\(size)")
     return [TensorSpec(shape.replacing(axis, by: size), dtype)]
   }
@@ -67,7 +73,14 @@ struct Resample: Operation {
     if size == 2 * length { return (0..<size).map { $0 / 2 } }
     let scale = factor.map { Float(1 / $0) } ?? Float(length) / Float(size)
     let shift: Float = interpolation == .nearestExact ? 0.5 : 0
-    return (0..<size).map { min(Int(((Float($0) + shift) * scale).rounded(.down)), length - 1) }
+    return (0..<size).map { sample(at: Double((Float($0) + shift) * scale), length) }
+  }
+
+  /// The sample at or before a position, kept inside the axis before it becomes a whole number.
+  ///
+  /// NaN, which 0 times an infinite scale gives, is the first sample.
+  private func sample(at position: Double, _ length: Int) -> Int {
+    position > 0 ? Int(min(position, Double(length - 1))) : 0
   }
 
   private func copy<T: BitwiseCopyable>(_ x: Tensor, _ y: Tensor, _ axis: Int, _ type: T.Type) {
@@ -101,7 +114,8 @@ struct Resample: Operation {
   private func position(_ index: Int, _ length: Int) -> Double {
     if alignCorners { return size > 1 ? Double(index) * Double(length - 1) / Double(size - 1) : 0 }
     let scale = factor.map { 1 / $0 } ?? Double(length) / Double(size)
-    return scale * (Double(index) + 0.5) - 0.5
+    // From there on all samples are the last one, and the distance to a whole number would be NaN at infinity.
+    return min(scale * (Double(index) + 0.5) - 0.5, Double(length))
   }
 
   private func blends<T: BinaryFloatingPoint>(_ length: Int, _ type: T.Type) -> [Blend<T>] {
@@ -110,7 +124,7 @@ struct Resample: Operation {
       guard interpolation == .cubic else {
         // PyTorch takes the same size as a copy, whatever the factor says.
         let from = size == length ? Double(index) : max(0, here)
-        let low = min(Int(from), length - 1)
+        let low = sample(at: from, length)
         let rest = min(max(from - Double(low), 0), 1)
         return Blend(at: (low, min(low + 1, length - 1), low, low), weight: (T(1 - rest), T(rest), 0, 0))
       }
@@ -188,7 +202,7 @@ extension Tensor {
   /// - Parameters:
   ///   - factor: outputs per input, where it is not exactly the ratio of the sizes.
   ///   - alignCorners: whether first and last positions fall on first and last samples; linear and cubic only.
-  /// - Throws: ``ToeplitzError`` if the axis is empty or does not exist.
+  /// - Throws: ``ToeplitzError`` if the axis is empty or does not exist, or the factor is not a number above 0.
   public func resampled(
     axis: Int, size: Int, _ interpolation: Interpolation, factor: Double? = nil, alignCorners: Bool = false
   ) throws -> Tensor {

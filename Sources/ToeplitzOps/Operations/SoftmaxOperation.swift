@@ -1,14 +1,6 @@
 import CToeplitzKernels
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// The softmax along one axis, or its logarithm.
 struct AxisSoftmax: Operation {
   var axis: Int
@@ -51,7 +43,7 @@ struct AxisSoftmax: Operation {
         } else {
           let to = y.pointer(Double.self) + row * width
           self.row(source.pointer(Double.self) + row * width, to, width) {
-            for i in 0..<width { to[i] = exp(to[i]) }
+            for i in 0..<width { to[i] = to[i].exponential() }
           }
         }
       }
@@ -73,7 +65,7 @@ struct AxisSoftmax: Operation {
     var sum = 0.0
     for i in 0..<width { sum += Double(to[i]) }
     if isLogarithmic {
-      let shift = T(log(sum))
+      let shift = T(sum.logarithm())
       for i in 0..<width { to[i] = (from[i] - largest) - shift }
     } else {
       let scale = T(1 / sum)

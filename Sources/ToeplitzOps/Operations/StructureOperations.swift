@@ -59,6 +59,9 @@ struct PadAxis: Operation {
     case .replicate: try require(size > 0, expected: "at least 1 position on axis \(axis)", got: "0")
     case .zeros: break
     }
+    try require(
+      min(low, high) >= -size, expected: "padding that crops at most the size \(size) of axis \(axis)",
+      got: "\(min(low, high))")
     let total = try (CheckedSize(size) + low + high).get(name, "padding \(low) and \(high)")
     try require(total >= 0, expected: "a size of at least 0 on axis \(axis)", got: "\(total)")
     return [TensorSpec(inputs[0].shape.replacing(axis, by: total), inputs[0].dtype)]
@@ -68,32 +71,37 @@ struct PadAxis: Operation {
     let x = inputs[0]
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     let size = x.shape[axis]
+    // Made first: a size that does not fit into memory is refused before anything else is.
+    let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
+    func fill(from start: Int, with part: Tensor) {
+      result.view(shape: part.shape, strides: result.strides, offset: start * result.strides[axis]).fillOnce(from: part)
+    }
     // Negative padding crops.
-    let kept = max(0, -low)..<max(max(0, -low), size + min(0, high))
-    let inner = try x.slice(axis: axis, kept)
-    func edge(_ count: Int, _ source: (Int) -> Int) throws -> [Tensor] {
-      guard count > 0 else { return [] }
-      if mode == .zeros { return [try Tensor.full(x.shape.replacing(axis, by: count), value, dtype: x.dtype)] }
-      return try (0..<count).map { index in
-        let at = source(index)
-        return try x.slice(axis: axis, at..<(at + 1))
-      }
+    let kept = max(0, -low)..<(size + min(0, high))
+    fill(from: max(0, low), with: try x.slice(axis: axis, kept))
+    if low > 0 {
+      fill(from: 0, with: try edge(x, axis, low, mirrored: 1..<(low + 1), wrapped: (size - low)..<size, at: 0))
     }
-    let before = try edge(low) { index in
-      switch mode {
-      case .reflect: low - index
-      case .circular: size - low + index
-      default: 0
-      }
+    if high > 0 {
+      let part = try edge(
+        x, axis, high, mirrored: (size - 1 - high)..<(size - 1), wrapped: 0..<high, at: size - 1)
+      fill(from: result.shape[axis] - high, with: part)
     }
-    let after = try edge(high) { index in
-      switch mode {
-      case .reflect: size - 2 - index
-      case .circular: index
-      default: size - 1
-      }
+    return [result]
+  }
+
+  /// What stands in `count` positions at one end, as a view.
+  private func edge(
+    _ x: Tensor, _ axis: Int, _ count: Int, mirrored: @autoclosure () -> Range<Int>,
+    wrapped: @autoclosure () -> Range<Int>, at edge: Int
+  ) throws -> Tensor {
+    let shape = x.shape.replacing(axis, by: count)
+    switch mode {
+    case .reflect: return try x.slice(axis: axis, mirrored()).flipped([axis])
+    case .circular: return try x.slice(axis: axis, wrapped())
+    case .replicate: return try x.slice(axis: axis, edge..<(edge + 1)).expanded(to: shape)
+    case .zeros: return try Tensor.full([], value, dtype: x.dtype).expanded(to: shape)
     }
-    return [try Tensor.concatenated(before + [inner] + after, axis: axis)]
   }
 }
 
@@ -121,6 +129,7 @@ struct Where: Operation {
       for index in 0..<result.count { to[index] = condition[index] ? a[index] : b[index] }
     }
     choose(result.dtype.scalarType)
+    withExtendedLifetime((flat, result)) {}
     return [result]
   }
 }

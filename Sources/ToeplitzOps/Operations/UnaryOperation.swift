@@ -1,14 +1,6 @@
 import CToeplitzKernels
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// A function of one number, applied to each element.
 ///
 /// float32 runs in a vectorised kernel where `kernel` names one; half precision goes through float32, float64 uses
@@ -96,10 +88,15 @@ extension Tensor {
   // MARK: Arithmetic
 
   /// Each element with the other sign.
-  public func negated() throws -> Tensor { try unary("negate", integer: { 0 &- $0 }) { -$0 } }
+  public func negated() throws -> Tensor {
+    try dtype.isFloatingPoint
+      ? apply(Piecewise(function: .negate, name: "negate"), self) : unary("negate", integer: { 0 &- $0 }) { -$0 }
+  }
   /// Each element without its sign.
   public func absoluteValue() throws -> Tensor {
-    try unary("abs", integer: { $0 < 0 ? 0 &- $0 : $0 }) { abs($0) }
+    try dtype.isFloatingPoint
+      ? apply(Piecewise(function: .magnitude, name: "abs"), self)
+      : unary("abs", integer: { $0 < 0 ? 0 &- $0 : $0 }) { abs($0) }
   }
   /// −1, 0 or 1 for each element.
   public func sign() throws -> Tensor {
@@ -121,15 +118,15 @@ extension Tensor {
   // MARK: Transcendental functions
 
   /// e to the power of each element.
-  public func exponential() throws -> Tensor { try unary("exp", (TZ_EXP, 0, 0)) { exp($0) } }
+  public func exponential() throws -> Tensor { try unary("exp", (TZ_EXP, 0, 0)) { $0.exponential() } }
   /// The natural logarithm of each element.
-  public func logarithm() throws -> Tensor { try unary("log", (TZ_LOG, 0, 0)) { log($0) } }
+  public func logarithm() throws -> Tensor { try unary("log", (TZ_LOG, 0, 0)) { $0.logarithm() } }
   /// The sine of each element, in radians.
-  public func sine() throws -> Tensor { try unary("sin", (TZ_SIN, 0, 0)) { sin($0) } }
+  public func sine() throws -> Tensor { try unary("sin", (TZ_SIN, 0, 0)) { $0.sine() } }
   /// The cosine of each element, in radians.
-  public func cosine() throws -> Tensor { try unary("cos") { cos($0) } }
+  public func cosine() throws -> Tensor { try unary("cos") { $0.cosine() } }
   /// The error function of each element.
-  public func errorFunction() throws -> Tensor { try unary("erf") { erf($0) } }
+  public func errorFunction() throws -> Tensor { try unary("erf") { $0.errorFunction() } }
 
   // MARK: Activations
 
@@ -143,53 +140,60 @@ extension Tensor {
   }
   /// x, or alpha (eˣ − 1) below zero.
   public func elu(alpha: Double = 1) throws -> Tensor {
-    try unary("ELU", (TZ_ELU, alpha, 1)) { $0 < 0 ? alpha * expm1($0) : $0 }
+    try unary("ELU", (TZ_ELU, alpha, 1)) { $0 < 0 ? alpha * $0.exponentialMinusOne() : $0 }
   }
   /// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0).
   public func celu(alpha: Double = 1) throws -> Tensor {
-    try unary("CELU") { $0 < 0 ? alpha * expm1($0 / alpha) : $0 }
+    try unary("CELU") { $0 < 0 ? alpha * ($0 / alpha).exponentialMinusOne() : $0 }
   }
   /// The self-normalising unit (Klambauer and others, 2017).
   public func selu() throws -> Tensor {
     let (alpha, scale) = (1.6732632423543772, 1.0507009873554805)
-    return try unary("SELU", (TZ_ELU, alpha, scale)) { scale * ($0 < 0 ? alpha * expm1($0) : $0) }
+    return try unary("SELU", (TZ_ELU, alpha, scale)) { scale * ($0 < 0 ? alpha * $0.exponentialMinusOne() : $0) }
   }
   /// x Φ(x), exactly or by the tanh approximation (Hendrycks and Gimpel, 2016).
   public func gelu(approximateTanh: Bool = false) throws -> Tensor {
     if approximateTanh {
       return try unary("GELU", (TZ_GELU_TANH, 0, 0)) {
-        $0 == -.infinity ? -0.0 : 0.5 * $0 * (1 + tanh((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0)))
+        $0 == -.infinity
+          ? -0.0
+          : 0.5 * $0
+            * (1 + ((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0)).hyperbolicTangent())
       }
     }
     return try unary("GELU", (TZ_GELU, 0, 0)) {
-      $0 == -.infinity ? -0.0 : 0.5 * $0 * erfc(-$0 * 0.5.squareRoot())
+      $0 == -.infinity ? -0.0 : 0.5 * $0 * (-$0 * 0.5.squareRoot()).complementaryErrorFunction()
     }
   }
   /// 1 / (1 + e⁻ˣ).
-  public func sigmoid() throws -> Tensor { try unary("Sigmoid", (TZ_SIGMOID, 0, 0)) { 1 / (1 + exp(-$0)) } }
+  public func sigmoid() throws -> Tensor { try unary("Sigmoid", (TZ_SIGMOID, 0, 0)) { 1 / (1 + (-$0).exponential()) } }
   /// log(sigmoid(x)).
   public func logSigmoid() throws -> Tensor {
     // log(sigmoid(x)) is −softplus(−x).
-    try unary("LogSigmoid", (TZ_SOFTPLUS, -1, 20)) { Swift.min($0, 0) - log1p(exp(-abs($0))) }
+    try unary("LogSigmoid", (TZ_SOFTPLUS, -1, 20)) { Swift.min($0, 0) - (-abs($0)).exponential().logarithmOfOnePlus() }
   }
   /// x sigmoid(x), also called swish.
   public func silu() throws -> Tensor {
-    try unary("SiLU", (TZ_SILU, 0, 0)) { $0 == -.infinity ? -0.0 : $0 / (1 + exp(-$0)) }
+    try unary("SiLU", (TZ_SILU, 0, 0)) { $0 == -.infinity ? -0.0 : $0 / (1 + (-$0).exponential()) }
   }
   /// x tanh(softplus(x)) (Misra, 2019).
   public func mish() throws -> Tensor {
-    try unary("Mish", (TZ_MISH, 0, 0)) { $0 == -.infinity ? -0.0 : $0 * tanh($0 > 30 ? $0 : log1p(exp($0))) }
+    try unary("Mish", (TZ_MISH, 0, 0)) {
+      $0 == -.infinity ? -0.0 : $0 * ($0 > 30 ? $0 : $0.exponential().logarithmOfOnePlus()).hyperbolicTangent()
+    }
   }
   /// The hyperbolic tangent.
-  public func hyperbolicTangent() throws -> Tensor { try unary("Tanh", (TZ_TANH, 0, 0)) { tanh($0) } }
+  public func hyperbolicTangent() throws -> Tensor { try unary("Tanh", (TZ_TANH, 0, 0)) { $0.hyperbolicTangent() } }
   /// log(1 + e^(beta x)) / beta, or x where beta x exceeds `threshold`.
   public func softplus(beta: Double = 1, threshold: Double = 20) throws -> Tensor {
-    try unary("Softplus", (TZ_SOFTPLUS, beta, threshold)) { $0 * beta > threshold ? $0 : log1p(exp($0 * beta)) / beta }
+    try unary("Softplus", (TZ_SOFTPLUS, beta, threshold)) {
+      $0 * beta > threshold ? $0 : ($0 * beta).exponential().logarithmOfOnePlus() / beta
+    }
   }
   /// x + sin²(alpha x) / beta with one alpha and one beta for all elements (Ziyin et al., 2020).
   public func snake(alpha: Double, beta: Double) throws -> Tensor {
     try unary("Snake", (TZ_SNAKE, alpha, 1 / beta)) { x in
-      let s = sin(alpha * x)
+      let s = (alpha * x).sine()
       return x + s * s / beta
     }
   }

@@ -1,0 +1,31 @@
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+// The names are those of Tensor's methods, not the C library's: inside a method of its own name a C function could not
+// be called without naming the library, which differs between systems.
+
+extension Double {
+  /// e to the power of this number.
+  @inlinable package func exponential() -> Double { exp(self) }
+  /// e to the power of this number, less 1, also exact near 0.
+  @inlinable package func exponentialMinusOne() -> Double { expm1(self) }
+  /// The natural logarithm.
+  @inlinable package func logarithm() -> Double { log(self) }
+  /// The natural logarithm of 1 plus this number, also exact near 0.
+  @inlinable package func logarithmOfOnePlus() -> Double { log1p(self) }
+  /// The sine of this angle in radians.
+  @inlinable package func sine() -> Double { sin(self) }
+  /// The cosine of this angle in radians.
+  @inlinable package func cosine() -> Double { cos(self) }
+  /// The hyperbolic tangent.
+  @inlinable package func hyperbolicTangent() -> Double { tanh(self) }
+  /// The error function.
+  @inlinable package func errorFunction() -> Double { erf(self) }
+  /// 1 less the error function, also exact where that is near 1.
+  @inlinable package func complementaryErrorFunction() -> Double { erfc(self) }
+}
