@@ -126,7 +126,8 @@ extension ConvolutionGeometry {
         let last = least.addingReportingOverflow(stride[axis] - 1)
         throw ToeplitzError(
           .shape, name,
-          expected: "an outputSize from \(max(least, 1)) to \(last.overflow ? Int.max : last.partialValue) on axis \(axis)",
+          expected:
+            "an outputSize from \(max(least, 1)) to \(last.overflow ? Int.max : last.partialValue) on axis \(axis)",
           got: "\(outputSize[axis])")
       }
       outputPadding.append(extra)

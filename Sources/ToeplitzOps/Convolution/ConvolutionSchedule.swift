@@ -149,7 +149,8 @@ private struct CostEstimate {
     let arithmetic = vectors * Double(channels * taps) * Self.vectorTime
     let turning = kind == .wide ? Double(grid.total * blocks * blockRows) * Self.turnTime : 0
     let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
-    let streaming = weights * Double(tiles) * (weights > Double(Self.cacheSize) ? Self.weightTime : Self.cachedWeightTime)
+    let streaming =
+      weights * Double(tiles) * (weights > Double(Self.cacheSize) ? Self.weightTime : Self.cachedWeightTime)
     let panel = Double(
       channels * grid.phaseCount * (grid.span[0] + 1) * (height + grid.span[1]) * (width + grid.span[2]) * elementSize)
     let packing = panel * Double(tiles * splits) * Self.panelTime

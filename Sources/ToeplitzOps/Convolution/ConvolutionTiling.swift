@@ -148,7 +148,9 @@ struct ColumnChunking {
 
   /// The columns of kernel call `index`, all about equally many; whole vectors, so the last may reach past the tile.
   @inline(__always)
-  func columns(_ index: Int, of count: Int, height: Int, width: Int, pitch: Int, cutsRows: Bool) -> (first: Int, count: Int) {
+  func columns(_ index: Int, of count: Int, height: Int, width: Int, pitch: Int, cutsRows: Bool) -> (
+    first: Int, count: Int
+  ) {
     if cutsRows {
       let pieces = count / height
       let (row, piece) = index.quotientAndRemainder(dividingBy: pieces)

@@ -48,18 +48,7 @@ package final class PackedWeights: Sendable {
     self.weight = try weight.cast(to: weight.dtype.convolutionType)
     self.bias = try bias?.cast(to: weight.dtype.convolutionType)
     type = weight.dtype.kernelType
-    hasNonFinite = try geometry.isTransposed && Self.hasNonFinite(self.weight)
-  }
-
-  private static func hasNonFinite(_ weight: Tensor) throws -> Bool {
-    // An exponent of all ones; looking at bits is fast without optimisation too.
-    switch weight.dtype {
-    case .float32:
-      try weight.withElements(Float.self) { $0.contains { $0.bitPattern & 0x7F80_0000 == 0x7F80_0000 } }
-    case .float64:
-      try weight.withElements(Double.self) { $0.contains { !$0.isFinite } }
-    default: false
-    }
+    hasNonFinite = try geometry.isTransposed && self.weight.hasNonFinite()
   }
 
   /// The weight in the order of one kind of kernel, packed now if it has not been before.
