@@ -68,14 +68,15 @@ private final class Tally: Sendable {
     }
   }
 
-  @Test func nestedRegionsRunOnTheirCaller() {
+  // Which threads an inner region gets depends on what runs beside: if the outer one found the pool taken, an inner
+  // one may be the first to get it.
+  @Test func nestedRegionsComputeEveryItemOnce() {
     withThreads(4) {
       for _ in 0..<50 {
         let inner = (0..<16).map { _ in Tally(items: 40) }
         let outer = Tally(items: 16)
         pool.run(16) { item, thread in
           pool.run(40) { nested, innerThread in
-            #expect(innerThread == 0)
             inner[item].note(nested, innerThread)
           }
           outer.note(item, thread)
