@@ -22,9 +22,7 @@ import time
 
 import numpy as np
 
-from cases import CASES, data
-
-ROOT = pathlib.Path(__file__).resolve().parent.parent
+from cases import TOOL, all_cases, data
 
 
 class Ours:
@@ -34,7 +32,7 @@ class Ours:
 
     def __init__(self, case, arrays, arguments, folder):
         x, weight, bias = arrays
-        self.command = [str(ROOT / ".build/release/toeplitz"), "bench", "--case", case.name, "--json"]
+        self.command = [TOOL, "bench", "--case", case.name, "--json"]
         self.command += ["--threads", str(arguments.threads), "--data", str(folder)]
         np.save(folder / "x.npy", x)
         np.save(folder / "weight.npy", weight)
@@ -173,7 +171,7 @@ def main():
     arguments = parser.parse_args()
     rows = []
     print(f"{'case':22} {'GFLOP':>6} " + " ".join(f"{n:>9}" for n in [*arguments.peers, "toeplitz"]) + "   ratio  GFLOP/s")
-    for case in CASES:
+    for case in all_cases():
         if arguments.case and case.name not in arguments.case:
             continue
         medians = race(case, arguments)

@@ -1,7 +1,7 @@
 import Toeplitz
 
 /// A convolution that a published network uses, with its usual input size.
-struct BenchCase {
+struct BenchCase: Encodable {
   var name: String
   var rank: Int
   var isTransposed = false

@@ -19,6 +19,9 @@ struct BenchCommand: ToolCommand {
   @Flag(help: "Print one JSON object a line.")
   var json = false
 
+  @Flag(help: "Print the cases instead, one JSON object a line.")
+  var list = false
+
   @Flag(help: "With --json: print the time of every run.")
   var times = false
 
@@ -32,6 +35,12 @@ struct BenchCommand: ToolCommand {
   }
 
   func execute() throws {
+    if list {
+      let encoder = JSONEncoder()
+      encoder.outputFormatting = .sortedKeys
+      for benchCase in BenchCase.all { print(String(decoding: try encoder.encode(benchCase), as: UTF8.self)) }
+      return
+    }
     if let threads { ThreadPool.shared.threadCount = threads }
     for name in cases where !BenchCase.all.contains(where: { $0.name == name }) {
       throw ToeplitzError(
