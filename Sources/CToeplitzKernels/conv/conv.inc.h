@@ -475,6 +475,21 @@ TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdif
 static void NAME(pack_)(const tz_pack *p) {
   const tz_pack_axis *d = &p->axis[0], *h = &p->axis[1], *w = &p->axis[2];
   const T slope = (T)p->slope;
+  // Whole rows that follow one another on both sides are one long row.
+  tz_pack_axis line, once;
+  if (p->mode == TZ_PAD_ZEROS && h->count > 1 && h->phase_count == 1 && w->phase_count == 1 && h->step == 1 &&
+      w->step == 1 && h->phases[0] == 0 && w->phases[0] == 0 && w->first == 0 && w->count == w->size &&
+      p->panel_row == w->count && h->stride == w->size * w->stride) {
+    line = *w;
+    line.size = h->size * w->size;
+    line.first = h->first * w->size;
+    line.count = h->count * w->size;
+    once = *h;
+    once.size = once.count = 1;
+    once.first = 0;
+    h = &once;
+    w = &line;
+  }
   for (int c = 0; c < p->channels; c++) {
     const T *x = (const T *)p->x + c * p->x_channel;
     T *out = (T *)p->panel + c * p->panel_channel;

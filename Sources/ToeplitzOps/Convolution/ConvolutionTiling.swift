@@ -63,8 +63,12 @@ struct ConvolutionTiling {
         got: "a window of \(panelChannel) positions")
     }
     tapOffsets = Self.tapOffsets(stencil, group, phases, lowest, panelCount)
-    channelBlock = Self.channelBlock(
-      stencil: stencil, group: group, positions: positions, chunk: chunking.most, elementSize: elementSize)
+    let calls = chunking.count(height: tileHeight, width: tileWidth, pitch: pitch)
+    channelBlock =
+      chunking.kind == .wide
+      ? Self.wideChannelBlock(stencil.channels, group.tapCount, calls, elementSize)
+      : Self.channelBlock(
+        stencil: stencil, group: group, positions: positions, chunk: chunking.most, elementSize: elementSize)
   }
 
   private static func tapOffsets(
@@ -103,6 +107,16 @@ struct ConvolutionTiling {
     var block = max(8, firstLevel / window)
     block = max(block, (96 + group.tapCount - 1) / max(1, group.tapCount))
     return block * 4 >= stencil.channels * 3 ? stencil.channels : block
+  }
+
+  /// Weights of a wide block that all kernel calls of a tile but the first should find in the first-level cache.
+  private static let wideWeights = 96 * 1024
+
+  /// Channels whose weights in one wide block fit the first-level cache; all where they are used only once.
+  private static func wideChannelBlock(_ channels: Int, _ taps: Int, _ calls: Int, _ elementSize: Int) -> Int {
+    guard calls > 1 else { return channels }
+    let block = max(8, wideWeights / (max(1, taps) * 32 * elementSize))
+    return block * 4 >= channels * 3 ? channels : block
   }
 }
 
