@@ -143,6 +143,27 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test func singleTapsMatchTheReference() throws {
+    // Rows that follow one another without padding between them are packed in one piece.
+    var random = RandomSource(seed: 71)
+    for index in 0..<120 {
+      let rank = 2 + index % 2
+      let transposed = index % 4 >= 2
+      let pads = (0..<rank).map { _ in index % 3 == 0 ? Int.random(in: 0...1, using: &random) : 0 }
+      let g = try ConvolutionGeometry(
+        rank: rank, isTransposed: transposed, inChannels: Int.random(in: 1...40, using: &random),
+        outChannels: Int.random(in: 1...70, using: &random), kernelSize: transposed ? 2 : 1,
+        stride: transposed ? 2 : 1, padding: .symmetric(pads))
+      let size = (0..<rank).map { _ in Int.random(in: 2...9, using: &random) }
+      let x = try tensor(Shape([2, g.inChannels] + size), .float64, &random)
+      let w = try tensor(g.weightShape, .float64, &random)
+      let y = try convolve(g, x, w)
+      let expected = try ReferenceConvolution.forward(g, x: .init(x), weight: .init(w), bias: nil)
+      let distance = Distance(try y.doubles(), expected.values)
+      #expect(distance.absolute <= 1e-13 * max(1, distance.scale), "\(g) on \(size): \(distance)")
+    }
+  }
+
   @Test func emptyBatchGivesEmptyOutput() throws {
     let g = try ConvolutionGeometry(rank: 1, inChannels: 3, outChannels: 5, kernelSize: 3)
     let y = try convolve(g, .zeros([0, 3, 9]), .ones(g.weightShape))

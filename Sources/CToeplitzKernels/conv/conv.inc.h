@@ -477,6 +477,7 @@ static void NAME(pack_)(const tz_pack *p) {
   const T slope = (T)p->slope;
   // Whole rows that follow one another on both sides are one long row.
   tz_pack_axis line, once;
+  ptrdiff_t row = p->panel_row;
   if (p->mode == TZ_PAD_ZEROS && h->count > 1 && h->phase_count == 1 && w->phase_count == 1 && h->step == 1 &&
       w->step == 1 && h->phases[0] == 0 && w->phases[0] == 0 && w->first == 0 && w->count == w->size &&
       p->panel_row == w->count && h->stride == w->size * w->stride) {
@@ -487,6 +488,7 @@ static void NAME(pack_)(const tz_pack *p) {
     once = *h;
     once.size = once.count = 1;
     once.first = 0;
+    row *= h->count;
     h = &once;
     w = &line;
   }
@@ -498,7 +500,7 @@ static void NAME(pack_)(const tz_pack *p) {
         const ptrdiff_t id = tz_pad_index(tz_pack_index(d, jd, d->phases[pd]), d->size, p->mode);
         for (int ph = 0; ph < h->phase_count; ph++)
           for (int pw = 0; pw < w->phase_count; pw++)
-            for (ptrdiff_t jh = 0; jh < h->count; jh++, out += p->panel_row) {
+            for (ptrdiff_t jh = 0; jh < h->count; jh++, out += row) {
               const ptrdiff_t ih = tz_pad_index(tz_pack_index(h, jh, h->phases[ph]), h->size, p->mode);
               if (id < 0 || ih < 0) {
                 NAME(clear_)(out, w->count);
