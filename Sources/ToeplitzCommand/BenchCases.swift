@@ -78,16 +78,11 @@ struct BenchCase: Encodable {
       groups: g)
   }
   private static func convT1d(
-    _ name: String, _ i: Int, _ o: Int, _ length: Int, _ k: Int, s: Int, p: Int = 0, g: Int = 1, n: Int = 1
+    _ name: String, _ i: Int, _ o: Int, _ length: Int, _ k: Int, s: Int = 1, p: Int = 0, g: Int = 1, n: Int = 1
   ) -> BenchCase {
     BenchCase(
       name: name, rank: 1, isTransposed: true, batch: n, inChannels: i, outChannels: o, size: [length], kernel: k,
       stride: s, padding: p, groups: g)
-  }
-  private static func convT1d(
-    _ name: String, _ i: Int, _ o: Int, _ length: Int, _ k: Int, g: Int, n: Int
-  ) -> BenchCase {
-    convT1d(name, i, o, length, k, s: 1, g: g, n: n)
   }
   private static func conv2d(
     _ name: String, _ i: Int, _ o: Int, _ side: Int, _ k: Int, s: Int = 1, p: Int = 0, g: Int = 1

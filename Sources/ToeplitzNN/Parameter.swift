@@ -53,7 +53,7 @@ public final class LayerWeight {
     switch form {
     case .plain(let parameter): return parameter.value
     case .normalized(let g, let v, let axis):
-      if let folded, folded.g.isSameStorage(as: g.value), folded.v.isSameStorage(as: v.value) { return folded.weight }
+      if let folded, folded.g.isSameView(as: g.value), folded.v.isSameView(as: v.value) { return folded.weight }
       let weight = try Self.fold(g: g.value, v: v.value, axis: axis)
       folded = (g.value, v.value, weight)
       return weight
@@ -122,15 +122,5 @@ public final class LayerWeight {
       v.value = try v.value.cast(to: dtype)
     }
     folded = nil
-  }
-}
-
-extension Tensor {
-  /// Whether both are the same view of the same memory.
-  ///
-  /// As long as both exist neither can be written in place.
-  func isSameStorage(as other: Tensor) -> Bool {
-    storage === other.storage && offset == other.offset && shape == other.shape && strides == other.strides
-      && dtype == other.dtype
   }
 }

@@ -96,6 +96,15 @@ public struct Tensor: Sendable {
     elements.assumingMemoryBound(to: T.self)
   }
 
+  /// Whether both are the same view of the same memory.
+  ///
+  /// As long as both exist neither can be written in place, so who keeps a tensor can tell by this that a value made of
+  /// it is still right.
+  package func isSameView(as other: Tensor) -> Bool {
+    storage === other.storage && offset == other.offset && shape == other.shape && strides == other.strides
+      && dtype == other.dtype
+  }
+
   /// Whether nobody else refers to this tensor's memory, so that it may be written in place.
   package mutating func ownsStorage() -> Bool {
     !storage.isBorrowed && isKnownUniquelyReferenced(&storage)

@@ -66,13 +66,8 @@ package final class PackedWeights: Sendable {
 
   /// Whether this was packed from the very same values.
   package func matches(weight: Tensor, bias: Tensor?) -> Bool {
-    Self.same(source.weight, weight)
-      && (bias.map { b in source.bias.map { Self.same($0, b) } ?? false } ?? (source.bias == nil))
-  }
-
-  private static func same(_ a: Tensor, _ b: Tensor) -> Bool {
-    a.storage === b.storage && a.offset == b.offset && a.shape == b.shape && a.strides == b.strides
-      && a.dtype == b.dtype
+    source.weight.isSameView(as: weight)
+      && (bias.map { b in source.bias.map { $0.isSameView(as: b) } ?? false } ?? (source.bias == nil))
   }
 }
 

@@ -121,13 +121,13 @@ struct TileTask {
       let sections = layout.sections
       withPackRequest(everything, 0..<stencil.channels, into: memory) { request in
         for unit in units {
-          let (pair, tileIndex) = unit.quotientAndRemainder(dividingBy: tiles)
+          let pair = unit / tiles
           let (sample, convolutionGroup) = pair.quotientAndRemainder(dividingBy: stencil.groups)
           engine.move(&output, sample: sample, channel: convolutionGroup)
           let distance = sample * engine.input.batch + convolutionGroup * stencil.channels * engine.input.channel
           request.x = UnsafeRawPointer(engine.input.base + distance * size)
           var place = everything.area
-          if tileIndex > 0 || tiles > 1 {
+          if tiles > 1 {
             place = area(unit)
             request.axis.0.first = place.first.0 + tiling.lowest[0]
             request.axis.1.first = place.first.1 + tiling.lowest[1]
@@ -215,7 +215,7 @@ struct TileTask {
       tile.completes = pass.isLast
       tile.sums = partials - sumsBytes
       if layout.kind == .wide {
-        // A block's weights are read from the first-level cache by all chunks but the first.
+        // All chunks but the first find a block's weights in the cache.
         for block in task.blocks {
           for chunk in 0..<chunks { wideStep(pass, task, &tile, &output, block, chunk) }
         }
@@ -253,6 +253,23 @@ struct TileTask {
     var cutsRows: Bool
   }
 
+  /// Points a kernel call at its columns, weights and sums, and gives the columns.
+  @inline(__always)
+  private func aim(
+    _ tile: inout tz_conv_tile, _ pass: KernelPass, _ task: UnitTask, _ block: Int, _ chunk: Int
+  ) -> (first: Int, count: Int) {
+    let size = engine.elementSize
+    let columns = tiling.chunking.columns(
+      chunk, of: pass.chunks, height: task.area.height, width: task.area.width, pitch: tiling.pitch,
+      cutsRows: pass.cutsRows)
+    let partial = channelBlocks == 1 ? 0 : chunk * task.blocks.count + block - task.blocks.lowerBound
+    tile.x = UnsafeRawPointer(pass.panel + columns.first * size)
+    tile.w = pass.weights + block * pass.blockBytes
+    tile.start = pass.starts + block * blockRows * size
+    tile.acc = pass.partials + partial * partialBytes
+    return columns
+  }
+
   /// One kernel call, and the store of what it computed if the sums are complete.
   @inline(__always)
   private func step(
@@ -260,15 +277,8 @@ struct TileTask {
     _ chunk: Int
   ) {
     let size = engine.elementSize
-    let (column, width) = tiling.chunking.columns(
-      chunk, of: pass.chunks, height: task.area.height, width: task.area.width, pitch: tiling.pitch,
-      cutsRows: pass.cutsRows)
+    let (column, width) = aim(&tile, pass, task, block, chunk)
     let vectors = Int32(width / tiling.chunking.unit)
-    let partial = channelBlocks == 1 ? 0 : chunk * task.blocks.count + block - task.blocks.lowerBound
-    tile.x = UnsafeRawPointer(pass.panel + column * size)
-    tile.w = pass.weights + block * pass.blockBytes
-    tile.start = pass.starts + block * blockRows * size
-    tile.acc = pass.partials + partial * partialBytes
     tile.y = nil
     let rows = Int32(min(blockRows, pass.rows - block * blockRows))
     if pass.isLast, storesDirectly, let offset = directOffset(task.area, block, column, width) {
@@ -293,15 +303,7 @@ struct TileTask {
     _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output, _ block: Int,
     _ chunk: Int
   ) {
-    let size = engine.elementSize
-    let (column, count) = tiling.chunking.columns(
-      chunk, of: pass.chunks, height: task.area.height, width: task.area.width, pitch: tiling.pitch,
-      cutsRows: pass.cutsRows)
-    let partial = channelBlocks == 1 ? 0 : chunk * task.blocks.count + block - task.blocks.lowerBound
-    tile.x = UnsafeRawPointer(pass.panel + column * size)
-    tile.w = pass.weights + block * pass.blockBytes
-    tile.start = pass.starts + block * blockRows * size
-    tile.acc = pass.partials + partial * partialBytes
+    let (column, count) = aim(&tile, pass, task, block, chunk)
     // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
     // looks ahead in its own.
     let steps = max(1, Int(tile.channels) * tapCount)
