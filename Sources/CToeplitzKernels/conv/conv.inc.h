@@ -103,7 +103,10 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
       __builtin_prefetch((const char *)w + 2048, 0, 3);
       TZ_UNROLL for (int r = 0; r < rows; r++) {
         VEC s = (VEC)(w[r]);
-        TZ_UNROLL for (int v = 0; v < nv; v++) acc[r][v] += s * b[v];
+        TZ_UNROLL for (int v = 0; v < nv; v++) {
+          acc[r][v] += s * b[v];
+          TZ_KEEP(acc[r][v]);
+        }
       }
     }
   }
@@ -133,8 +136,10 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
 
 #define TZ_ROWS8(V)                                          \
   static void NAME(rows8_##V##_)(const tz_conv_tile *t) {    \
-    for (int half = 0; half < 8 / TZ_SUB8; half++)           \
-      NAME(tile_)(t, 8, TZ_SUB8, half * TZ_SUB8, V);         \
+    if (V == 1) NAME(tile_)(t, 8, 8, 0, V);                  \
+    else                                                     \
+      for (int half = 0; half < 8 / TZ_SUB8; half++)         \
+        NAME(tile_)(t, 8, TZ_SUB8, half * TZ_SUB8, V);       \
   }
 #define TZ_ROWS4(V) \
   static void NAME(rows4_##V##_)(const tz_conv_tile *t) { NAME(tile_)(t, 4, 4, 0, V); }
@@ -194,16 +199,17 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
       for (int lane = 0; lane < LANES; lane++) out[(v * LANES + lane) * 16 + r] = acc[r][v][lane];
 }
 
-#define TZ_WIDE(COUNT)                                                                             \
+// As few pieces of columns as the registers allow, all about equally many.
+#define TZ_PIECES(COUNT) (((COUNT) + TZ_WIDE_AT_ONCE - 1) / TZ_WIDE_AT_ONCE)
+#define TZ_PIECE(COUNT) (((COUNT) + TZ_PIECES(COUNT) - 1) / TZ_PIECES(COUNT))
+#define TZ_WIDE(COUNT)                                                                            \
   static void NAME(wide_##COUNT##_)(const tz_conv_tile *t) {                                      \
-    for (int row0 = 0; row0 < TZ_WIDE_ROWS; row0 += 2 * LANES)                                    \
-      if (COUNT <= TZ_WIDE_AT_ONCE) NAME(wide_tile_)(t, COUNT < TZ_WIDE_AT_ONCE ? COUNT : TZ_WIDE_AT_ONCE, 0, row0); \
-      else {                                                                                       \
-        int done = 0;                                                                              \
-        for (; done + TZ_WIDE_AT_ONCE <= COUNT; done += TZ_WIDE_AT_ONCE)                           \
-          NAME(wide_tile_)(t, TZ_WIDE_AT_ONCE, done, row0);                                        \
-        if (COUNT % TZ_WIDE_AT_ONCE) NAME(wide_tile_)(t, COUNT % TZ_WIDE_AT_ONCE, done, row0);     \
-      }                                                                                            \
+    enum { pieces = TZ_PIECES(COUNT), most = TZ_PIECE(COUNT), full = (COUNT) - pieces * (most - 1) }; \
+    for (int row0 = 0; row0 < TZ_WIDE_ROWS; row0 += 2 * LANES) {                                  \
+      for (int piece = 0; piece < full; piece++) NAME(wide_tile_)(t, most, piece * most, row0);   \
+      for (int piece = full; piece < pieces; piece++)                                             \
+        NAME(wide_tile_)(t, most > 1 ? most - 1 : 1, full * most + (piece - full) * (most - 1), row0); \
+    }                                                                                             \
   }
 TZ_WIDE(1) TZ_WIDE(2) TZ_WIDE(3) TZ_WIDE(4) TZ_WIDE(5) TZ_WIDE(6) TZ_WIDE(7)
 TZ_WIDE(8) TZ_WIDE(9) TZ_WIDE(10) TZ_WIDE(11) TZ_WIDE(12) TZ_WIDE(13) TZ_WIDE(14)
