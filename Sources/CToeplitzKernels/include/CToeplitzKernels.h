@@ -152,10 +152,28 @@ static inline void tz_conv_run_wide(const tz_conv_table *table, int columns, con
   table->wide[columns - 1](tile);
 }
 
-/// Runs the kernel for blocks of `rows` rows (8, 4 or 1) and `vectors` vectors.
-static inline void tz_conv_run(const tz_conv_table *table, int rows, int vectors, const tz_conv_tile *tile) {
-  (rows == 8 ? table->rows8 : rows == 4 ? table->rows4 : table->rows1)[vectors - 1](tile);
+/// The kernel for blocks of `rows` rows (8, 4 or 1) and `vectors` vectors.
+static inline tz_conv_kernel tz_conv_kernel_for(const tz_conv_table *table, int rows, int vectors) {
+  return (rows == 8 ? table->rows8 : rows == 4 ? table->rows4 : table->rows1)[vectors - 1];
 }
+
+/// Kernel calls for some blocks of rows over the same columns. `tile` is set up for block 0, with `y` and `residual` at
+/// the first output of its first row if the kernel itself may store there.
+typedef struct {
+  int32_t block_rows;
+  int32_t vectors;
+  int32_t first_block, end_block;
+  int32_t rows;             ///< rows that exist in all blocks together
+  ptrdiff_t element;        ///< bytes of an element
+  ptrdiff_t block_weights;  ///< bytes from one block's weights to the next's
+  ptrdiff_t block_sums;     ///< bytes from one block's partial sums to the next's
+  const tz_conv_output *out;  ///< if set, sums are complete and are stored unless the kernel did
+  const tz_conv_area *area;
+  ptrdiff_t column, count;  ///< columns of the area that the calls compute
+} tz_conv_sweep;
+
+/// Runs a sweep.
+void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sweep *sweep);
 
 // ---- Elementwise -----------------------------------------------------------------------------------------
 
