@@ -57,15 +57,28 @@ open class Sequential: Module, UnaryLayer {
   /// Each layer's output is the next one's input.
   open func forward(_ x: Tensor) throws -> Tensor { try steps.reduce(x) { try compute($1, $0) } }
 
-  private func compute(_ step: Step, _ x: Tensor) throws -> Tensor {
-    let count = 1 + (step.hasNorm ? 1 : 0) + (step.slope == nil ? 0 : 1)
-    guard count > 1, let layer = layers[step.first] as? ConvolutionLayer, layer.fusesWhatFollows else {
-      return try layers[step.first..<(step.first + count)].reduce(x) { try $1($0) }
+  /// The output plus `residual`, added in the last layer's pass if that is a convolution.
+  package func callAsFunction(_ x: Tensor, adding residual: Tensor) throws -> Tensor {
+    try observed(x) {
+      guard let last = steps.last else { return try x + residual }
+      return try compute(last, steps.dropLast().reduce(x) { try compute($1, $0) }, adding: residual)
     }
-    let fusion = ConvolutionFusion(outputSlope: step.slope ?? 1)
+  }
+
+  private func compute(_ step: Step, _ x: Tensor, adding residual: Tensor? = nil) throws -> Tensor {
+    let count = 1 + (step.hasNorm ? 1 : 0) + (step.slope == nil ? 0 : 1)
+    let rectifier = step.slope == nil ? nil : layers[step.first + count - 1]
+    // A residual is added before a rectifier of the same pass.
+    guard let layer = layers[step.first] as? ConvolutionLayer, layer.fusesWhatFollows,
+      rectifier == nil || residual == nil
+    else {
+      let y = try layers[step.first..<(step.first + count)].reduce(x) { try $1($0) }
+      return try residual.map { try y + $0 } ?? y
+    }
+    let fusion = ConvolutionFusion(residuals: residual.map { [$0] } ?? [], outputSlope: step.slope ?? 1)
     let norm = step.hasNorm ? layers[step.first + 1] as? any BatchNormLayer : nil
     let y = try norm.map { try layer.normalized(x, $0, fusion) } ?? layer(x, fusion: fusion)
-    return step.slope == nil ? y : try layers[step.first + count - 1].observed(y) { y }
+    return try rectifier?.observed(y) { y } ?? y
   }
 
   /// The layers' sizes one after another.
