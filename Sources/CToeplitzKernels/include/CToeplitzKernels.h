@@ -214,4 +214,19 @@ static inline void tz_unary_run(const tz_elementwise_table *table, tz_unary f, c
 /// The table of an instruction set; lower sets stand in where this build lacks one.
 const tz_elementwise_table *tz_elementwise_kernels(tz_isa isa);
 
+// ---- What the machine can do -----------------------------------------------------------------------------
+
+/// Loops that measure one thread of the machine on one instruction set.
+typedef struct {
+  /// Floating-point operations of one turn of `multiply_add`.
+  double flops;
+  /// Chains of multiply-adds in registers, c = c / 2 + 1/4 from 0, 1, 2, …; returns the sum of all lanes of all chains.
+  float (*multiply_add)(int64_t turns);
+  /// The sum of `count` floats, read once from front to back; `x` on a 64-byte boundary, `count` a multiple of 128.
+  float (*read)(const float *x, ptrdiff_t count);
+} tz_rates_table;
+
+/// The loops of an instruction set; lower sets stand in where this build lacks one.
+const tz_rates_table *tz_rates(tz_isa isa);
+
 #endif
