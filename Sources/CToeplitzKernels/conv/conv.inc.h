@@ -576,6 +576,10 @@ static const tz_conv_table NAME(table_) = {
   .plane = NAME(plane_), .store = NAME(store_), .pack = NAME(pack_),
 };
 
+#if defined(TZ_WITH_TOOM)
+#include "toom.inc.h"
+#endif
+
 #undef LANES
 #undef NAME
 #undef VEC

@@ -175,6 +175,52 @@ typedef struct {
 /// Runs a sweep.
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sweep *sweep);
 
+// ---- Fewer multiplications --------------------------------------------------------------------------------
+
+/// Transforms that give four outputs of r taps from r + 3 products, and the square of the one for three taps.
+typedef enum { TZ_TOOM_2 = 0, TZ_TOOM_3, TZ_TOOM_4, TZ_TOOM_SQUARE, TZ_TOOM_COUNT } tz_toom;
+
+/// The matrix [r + 3][r] that transforms taps.
+const double *tz_toom_taps(tz_toom kind);
+
+/// Transforms one channel: for each column f the r + 3 inputs (or their square) at planes[offsets[j] + f] become as
+/// many points x[p * point + f]. Whole vectors are read and written.
+typedef struct {
+  const float *planes;
+  const int32_t *offsets;
+  float *x;
+  ptrdiff_t point;
+  ptrdiff_t columns;
+} tz_toom_input;
+
+/// Transforms the products of a block of rows back: `y` is what kernels left for point 0 of these columns, as
+/// [rows][vectors of columns]; four (or 4 x 4) outputs of column f go to sums[r * row + image * i + 4 f + j].
+typedef struct {
+  const float *y;
+  ptrdiff_t point;
+  const float *start;  ///< added to the outputs of each row
+  float *sums;
+  ptrdiff_t row;
+  ptrdiff_t image;
+  int32_t rows;
+  int32_t vectors;
+} tz_toom_output;
+
+typedef struct {
+  void (*input[TZ_TOOM_COUNT])(const tz_toom_input *);
+  bool (*output[TZ_TOOM_COUNT])(const tz_toom_output *);  ///< whether all outputs are finite
+} tz_toom_table;
+
+/// The transforms of an instruction set.
+const tz_toom_table *tz_toom_kernels(tz_isa isa);
+
+static inline void tz_toom_run_input(const tz_toom_table *table, tz_toom kind, const tz_toom_input *input) {
+  table->input[kind](input);
+}
+static inline bool tz_toom_run_output(const tz_toom_table *table, tz_toom kind, const tz_toom_output *output) {
+  return table->output[kind](output);
+}
+
 // ---- Elementwise -----------------------------------------------------------------------------------------
 
 /// Functions of one number. `a` and `b` are their parameters.

@@ -17,6 +17,8 @@ struct ConvolutionSchedule {
   let tiling: ConvolutionTiling
   /// Parts into which the row blocks are cut.
   let splits: Int
+  /// Estimated nanoseconds.
+  let cost: Double
 
   /// Offsets inside a channel of a panel are 32-bit numbers.
   private static let widestWindow = 0x1p29
@@ -61,6 +63,7 @@ struct ConvolutionSchedule {
     guard let best else { throw ToeplitzError(.memory, name, expected: "a way to cut the work", got: "none") }
     kind = best.kind
     splits = best.splits
+    cost = best.cost
     let chunking = ColumnChunking(kind, blockRows: kind.blockRows(rows), table: table)
     tiling = try ConvolutionTiling(
       stencil: stencil, group: group, positions: best.grid, chunking: chunking, columns: best.columns,
@@ -69,7 +72,7 @@ struct ConvolutionSchedule {
 }
 
 /// The estimated time of one way to cut the work.
-private struct CostEstimate {
+struct CostEstimate {
   let grid: PositionGrid
   let kind: BlockKind
   let chunking: ColumnChunking
@@ -88,16 +91,19 @@ private struct CostEstimate {
   private static let panelBudget = 384 * 1024
   /// Nanoseconds for a vector multiply-add, for a byte of weights from cache or memory, for a byte of panel, and for an
   /// element of a wide block's sums turned round for the store.
-  private static let vectorTime = 0.125
+  static let vectorTime = 0.125
   private static let cachedWeightTime = 0.03
-  private static let weightTime = 0.09
+  private static let memoryWeightTime = 0.09
   private static let panelTime = 0.06
   private static let turnTime = 0.3
   /// Wide blocks of vectors of less than 64 bytes read their weights several times in each call.
   private static let shortVectorPenalty = 1.2
   /// Nanoseconds for a kernel call besides its arithmetic.
-  private static let callTime = 12.0
+  static let callTime = 12.0
   private static let cacheSize = 8 << 20
+
+  /// Nanoseconds for a byte of weights of which there are so many.
+  static func weightTime(bytes: Double) -> Double { bytes > Double(cacheSize) ? memoryWeightTime : cachedWeightTime }
 
   init(
     grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, pairs: Int, threads: Int,
@@ -158,8 +164,7 @@ private struct CostEstimate {
     let arithmetic = vectors * Double(channels * taps) * Self.vectorTime
     let turning = kind == .wide ? Double(grid.total * blocks * blockRows) * Self.turnTime : 0
     let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
-    let streaming =
-      weights * Double(tiles) * (weights > Double(Self.cacheSize) ? Self.weightTime : Self.cachedWeightTime)
+    let streaming = weights * Double(tiles) * Self.weightTime(bytes: weights)
     let panel = Double(
       channels * grid.phaseCount * (grid.span[0] + 1) * (height + grid.span[1]) * (width + grid.span[2]) * elementSize)
     let packing = panel * Double(tiles * splits) * Self.panelTime

@@ -59,11 +59,7 @@ struct TileTask {
     rowsFollow =
       storesDirectly && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
       && engine.output.spatial[1] == engine.output.size[2]
-    rowPhases = (0..<group.phaseCount).map { index in
-      let at = group.phaseIndices(index)
-      func phase(_ axis: Int, _ index: Int) -> Int32 { Int32(group.axes[axis].phases[index]) }
-      return (phase(0, at.d), phase(1, at.h), phase(2, at.w))
-    }
+    rowPhases = (0..<group.phaseCount).map { group.phase($0) }
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.
@@ -165,26 +161,18 @@ struct TileTask {
   private func withPackRequest(
     _ task: UnitTask, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer, _ body: (inout tz_pack) -> Void
   ) {
-    let input = engine.input
-    let channel = task.convolutionGroup * stencil.channels + channels.lowerBound
-    var request = tz_pack()
-    request.x = UnsafeRawPointer(
-      input.base + (task.sample * input.batch + channel * input.channel) * engine.elementSize)
-    request.panel = panel
-    request.channels = Int32(channels.count)
-    request.x_channel = input.channel
+    var request = engine.packRequest(
+      sample: task.sample, channel: task.convolutionGroup * stencil.channels + channels.lowerBound,
+      count: channels.count, panel: panel)
     request.panel_channel = tiling.panelChannel
     request.panel_row = tiling.pitch
-    request.mode = Int32(engine.mode.kernelCode)
-    request.slope = engine.fusion.inputSlope
     tiling.phases[0].withUnsafeBufferPointer { d in
       tiling.phases[1].withUnsafeBufferPointer { h in
         tiling.phases[2].withUnsafeBufferPointer { w in
           func axis(_ index: Int, _ first: Int, _ phases: UnsafeBufferPointer<Int>) -> tz_pack_axis {
-            tz_pack_axis(
-              size: input.size[index], stride: input.spatial[index], first: first + tiling.lowest[index],
-              count: tiling.panelCount[index], step: stencil.step[index], phases: phases.baseAddress,
-              phase_count: Int32(phases.count))
+            engine.packAxis(
+              index, first: first + tiling.lowest[index], count: tiling.panelCount[index], step: stencil.step[index],
+              phases: phases)
           }
           request.axis = (axis(0, task.area.first.0, d), axis(1, task.area.first.1, h), axis(2, task.area.first.2, w))
           body(&request)
@@ -351,40 +339,5 @@ struct TileTask {
     let shift = stencil.outShift
     return (area.first.0 - shift[0]) * output.spatial[0] + (area.first.1 + h - shift[1]) * output.spatial[1]
       + area.first.2 + w - shift[2]
-  }
-}
-
-extension ConvolutionEngine {
-  /// The output as the store function sees it; ``move(_:sample:channel:)`` points it at a group of channels.
-  func outputDescription(
-    phases: UnsafePointer<(Int32, Int32, Int32)>?, count: Int, wide: Int
-  ) -> tz_conv_output {
-    let stencil = packed.stencil
-    func triple(_ values: [Int]) -> (Int, Int, Int) { (values[0], values[1], values[2]) }
-    return tz_conv_output(
-      y: output.base, residual: residuals, scale: fusion.outputScale, slope: fusion.outputSlope,
-      channel: output.channel, stride: triple(output.spatial), size: triple(output.size),
-      step: triple(stencil.outStep), shift: triple(stencil.outShift), phases: phases, phase_count: Int32(count),
-      wide: Int32(wide))
-  }
-
-  /// Points the description at a sample and channel.
-  func move(_ description: inout tz_conv_output, sample: Int, channel: Int) {
-    let distance = (sample * output.batch + channel * output.channel) * elementSize
-    description.y = output.base + distance
-    description.residual.0 = residuals.0.map { $0 + distance }
-    description.residual.1 = residuals.1.map { $0 + distance }
-  }
-}
-
-extension PaddingMode {
-  /// The number the pack function knows it by.
-  var kernelCode: Int {
-    switch self {
-    case .zeros: TZ_PAD_ZEROS
-    case .reflect: TZ_PAD_REFLECT
-    case .replicate: TZ_PAD_REPLICATE
-    case .circular: TZ_PAD_CIRCULAR
-    }
   }
 }
