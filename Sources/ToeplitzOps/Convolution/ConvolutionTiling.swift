@@ -68,7 +68,8 @@ struct ConvolutionTiling {
       chunking.kind == .wide
       ? Self.wideChannelBlock(stencil.channels, group.tapCount, calls, elementSize)
       : Self.channelBlock(
-        stencil: stencil, group: group, positions: positions, chunking: chunking, elementSize: elementSize)
+        stencil: stencil, group: group, positions: positions, pitch: pitch, chunking: chunking,
+        elementSize: elementSize)
   }
 
   /// Where each tap of a panel of the given sizes reads column 0.
@@ -87,18 +88,24 @@ struct ConvolutionTiling {
 
   /// The window of one kernel call should fit the first-level cache beside the weights that stream through it.
   private static func firstLevel(lanes: Int) -> Int { lanes >= 16 ? 24 * 1024 : 16 * 1024 }
+  /// Multiply-adds of each sum in a kernel call at least.
+  private static let fewestSteps = 96
 
   /// Channels whose window of one kernel call fits the first-level cache, without cutting the sum into pieces so
   /// small that saving and loading them shows.
   private static func channelBlock(
-    stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, chunking: ColumnChunking, elementSize: Int
+    stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, pitch: Int, chunking: ColumnChunking,
+    elementSize: Int
   ) -> Int {
     let chunk = chunking.most
-    let rows = (positions.span[0] + 1) * (positions.span[1] + 1) * positions.phaseCount
+    let span = positions.span
     let line = 64 / elementSize
-    let window = min(rows, max(1, group.tapCount)) * (chunk + min(positions.span[2], chunk) + line) * elementSize
-    var block = max(8, firstLevel(lanes: chunking.unit) / window)
-    block = max(block, (96 + group.tapCount - 1) / max(1, group.tapCount))
+    let taps = max(1, group.tapCount)
+    // Rows that lie close together overlap in a window.
+    let rows = min((span[1] + 1) * (chunk + min(span[2], chunk) + line), chunk + span[1] * pitch + span[2] + line)
+    let planes = (span[0] + 1) * positions.phaseCount
+    let window = min(planes * rows, taps * (chunk + line)) * elementSize
+    let block = max(8, firstLevel(lanes: chunking.unit) / window, (fewestSteps + taps - 1) / taps)
     return block * 4 >= stencil.channels * 3 ? stencil.channels : block
   }
 
