@@ -5,6 +5,9 @@ import Synchronization
 /// This file, ``Platform`` and ``MappedFile`` are the places that own memory. A block is written only by
 /// who holds the sole reference to it (`Tensor` checks), so sharing one between threads is safe.
 package final class Storage: Sendable {
+  /// Bytes past the end of a block that kernels may read (never use): whole vectors.
+  private static let slack = 64
+
   /// The first byte.
   package nonisolated(unsafe) let base: UnsafeMutableRawPointer
   /// Length in bytes.
@@ -18,7 +21,9 @@ package final class Storage: Sendable {
   ///
   /// - Throws: ``ToeplitzError`` of kind `memory` if it is more than the machine has.
   package init(byteCount: Int, operation: String) throws {
-    guard byteCount <= Platform.physicalMemory, let block = BlockCache.shared.take(byteCount) else {
+    guard byteCount <= Platform.physicalMemory,
+      let block = BlockCache.shared.take(byteCount + Self.slack)
+    else {
       throw ToeplitzError(
         .memory, operation, expected: "at most \(Platform.physicalMemory) bytes for a tensor",
         got: "a request for \(byteCount)")

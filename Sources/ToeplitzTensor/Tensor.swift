@@ -105,6 +105,9 @@ public struct Tensor: Sendable {
       && dtype == other.dtype
   }
 
+  /// Whether the elements belong to somebody else, such as a mapped file.
+  package var isBorrowed: Bool { storage.isBorrowed }
+
   /// Whether nobody else refers to this tensor's memory, so that it may be written in place.
   package mutating func ownsStorage() -> Bool {
     !storage.isBorrowed && isKnownUniquelyReferenced(&storage)

@@ -180,4 +180,24 @@ import ToeplitzTestSupport
     let error = #expect(throws: ToeplitzError.self) { try model(Tensor.ones([1, 2, 9])) }
     #expect(error?.path == "1")
   }
+
+  @Test func activationsAfterConvolutionsAreComputedInTheSamePass() throws {
+    let activations: [any UnaryLayer] = [
+      ReLU(), ReLU6(), LeakyReLU(negativeSlope: 0.3), ELU(alpha: 0.5), SELU(), GELU(), GELU(approximate: .tanh),
+      Sigmoid(),
+      SiLU(), Mish(), Tanh(), Hardswish(), Hardsigmoid(), Softsign(), try Softplus(beta: 2), try Hardtanh(minVal: -0.1),
+    ]
+    let generator = Generator(seed: 9)
+    for activation in activations {
+      let layer = try Conv2d(inChannels: 3, outChannels: 10, kernelSize: 3, generator: generator)
+      let x = try generator.normal([2, 3, 9, 11])
+      #expect(fusedActivation(activation) != nil, "\(activation)")
+      #expect(try Sequential(layer, activation)(x).sameBits(as: activation(layer(x))), "\(activation)")
+    }
+    // A subclass may compute something else.
+    final class Shifted: ReLU {
+      override func forward(_ x: Tensor) throws -> Tensor { try x + Tensor([1], shape: [1]) }
+    }
+    #expect(fusedActivation(Shifted()) == nil)
+  }
 }

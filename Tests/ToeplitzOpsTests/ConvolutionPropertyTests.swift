@@ -124,6 +124,34 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test(arguments: InstructionSet.available)
+  func activationsInTheStoreGiveTheBitsOfSeparateOnes(isa: InstructionSet) throws {
+    let activations: [Activation] = [
+      .leakyReLU(slope: 0), .leakyReLU(slope: 0.2), .clamp(low: -0.5, high: 0.75), .elu(alpha: 0.7),
+      .gelu(approximateTanh: false), .gelu(approximateTanh: true), .hardsigmoid, .hardswish, .mish, .selu, .sigmoid,
+      .silu,
+      .softsign, .tanh, .softplus(beta: 2, threshold: 3),
+    ]
+    try InstructionSet.$override.withValue(isa) {
+      var random = RandomSource(seed: 61)
+      for index in 0..<150 {
+        let c = GeneratedConvolution.random(using: &random)
+        let dtype: DType = index % 5 == 4 ? .float64 : .float32
+        let x = try tensor(c.inputShape, dtype, &random)
+        let w = try (tensor(c.geometry.weightShape, dtype, &random) * 3).cast(to: dtype)
+        let residual = try tensor(c.outputShape, dtype, &random)
+        let activation = activations[index % activations.count]
+        var operation = ConvolutionOperation(c.geometry)
+        operation.fusion = ConvolutionFusion(residuals: [residual], outputScale: 0.75)
+        let plain = try activation(applyAll(operation, [x, w])[0])
+        operation.fusion.activation = activation
+        let fused = try applyAll(operation, [x, w])[0]
+        let pairs = try zip(fused.doubles(), plain.doubles()).filter { $0 != $1 }
+        #expect(try fused.sameBits(as: plain), "\(isa) \(dtype) \(activation) \(c): \(pairs.prefix(3))")
+      }
+    }
+  }
+
   @Test func fusionEqualsSeparateSteps() throws {
     var random = RandomSource(seed: 51)
     for _ in 0..<120 {

@@ -262,19 +262,44 @@ TZ_INLINE bool NAME(is_plain_)(const tz_conv_output *out) {
   return !out->residual[0] && !out->residual[1] && out->scale == 1 && out->slope == 1;
 }
 
-// One row of n sums to outputs at, at + step, ....
-static void NAME(store_row_)(const tz_conv_output *out, const T *a, ptrdiff_t n, ptrdiff_t at, ptrdiff_t step) {
+// The activation of n neighbouring outputs that have just been written.
+TZ_INLINE void NAME(activate_)(const tz_conv_output *out, T *y, ptrdiff_t n) {
+#if defined(TZ_FLOAT32)
+  if (out->activation) out->activation(y, y, n, out->a, out->b);
+#else
+  (void)out, (void)y, (void)n;
+#endif
+}
+
+// n neighbouring outputs from `at` on.
+static void NAME(store_line_)(const tz_conv_output *out, const T *a, ptrdiff_t n, ptrdiff_t at) {
   T *y = (T *)out->y;
   ptrdiff_t i = 0;
-  if (step == 1) {
-    for (; i + LANES <= n; i += LANES)
-      *(VECU *)(y + at + i) = NAME(finish_vector_)(out, *(const VECU *)(a + i), at + i);
-    if (i < n && NAME(is_plain_)(out)) {
-      NAME(put_part_)(y + at + i, *(const VECU *)(a + i), n - i);
-      return;
-    }
+  for (; i + LANES <= n; i += LANES)
+    *(VECU *)(y + at + i) = NAME(finish_vector_)(out, *(const VECU *)(a + i), at + i);
+  if (i < n && NAME(is_plain_)(out)) {
+    NAME(put_part_)(y + at + i, *(const VECU *)(a + i), n - i);
+  } else {
+    for (; i < n; i++) y[at + i] = NAME(finish_)(out, a[i], at + i);
   }
-  for (; i < n; i++) y[at + i * step] = NAME(finish_)(out, a[i], at + i * step);
+  NAME(activate_)(out, y + at, n);
+}
+
+// One row of n sums to outputs at, at + step, ....
+static void NAME(store_row_)(const tz_conv_output *out, const T *a, ptrdiff_t n, ptrdiff_t at, ptrdiff_t step) {
+  if (step == 1) {
+    NAME(store_line_)(out, a, n, at);
+    return;
+  }
+  T *y = (T *)out->y + at;
+  // In pieces, which an activation finds side by side.
+  T piece[64];
+  for (ptrdiff_t first = 0; first < n; first += 64) {
+    const ptrdiff_t count = n - first < 64 ? n - first : 64;
+    for (ptrdiff_t i = 0; i < count; i++) piece[i] = NAME(finish_)(out, a[first + i], at + (first + i) * step);
+    NAME(activate_)(out, piece, count);
+    for (ptrdiff_t i = 0; i < count; i++) y[(first + i) * step] = piece[i];
+  }
 }
 
 // Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
@@ -335,6 +360,7 @@ TZ_INLINE void NAME(store_zipped_)(const tz_conv_output *out, const T *acc, ptrd
 
 static void NAME(store_interleaved_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
                                      int count) {
+  T *y = (T *)out->y + at;
   if (count == 2) NAME(store_zipped_)(out, acc, pitch, n, at, 2);
   else if (count == 4) NAME(store_zipped_)(out, acc, pitch, n, at, 4);
   else if (count == 8) NAME(store_zipped_)(out, acc, pitch, n, at, 8);
@@ -342,7 +368,8 @@ static void NAME(store_interleaved_)(const tz_conv_output *out, const T *acc, pt
     // Columns outside, so that the output is written in order.
     for (ptrdiff_t i = 0; i < n; i++)
       for (int r = 0; r < count; r++)
-        ((T *)out->y)[at + i * count + r] = NAME(finish_)(out, acc[r * pitch + i], at + i * count + r);
+        y[i * count + r] = NAME(finish_)(out, acc[r * pitch + i], at + i * count + r);
+  NAME(activate_)(out, y, n * count);
 }
 
 // Positions [*low, *high) of n from w on whose output for w phase `phase` lies inside.
@@ -428,6 +455,7 @@ TZ_INLINE void NAME(plane_run_)(const tz_conv_tile *t, const tz_conv_output *out
     } else {
       for (int i = 0; i < n; i++) y[i] = NAME(finish_)(out, acc[r][nv - 1][i], at + i);
     }
+    NAME(activate_)(out, y, n);
   }
 }
 
@@ -576,7 +604,7 @@ static const tz_conv_table NAME(table_) = {
   .plane = NAME(plane_), .store = NAME(store_), .pack = NAME(pack_),
 };
 
-#if defined(TZ_WITH_TOOM)
+#if defined(TZ_FLOAT32)
 #include "toom.inc.h"
 #endif
 

@@ -4,9 +4,9 @@
 #define T float
 #define TZ_LANES (TZ_BYTES / 4)
 #define SUFFIX TZ_JOIN(f32_, TZ_ISA)
-#define TZ_WITH_TOOM
+#define TZ_FLOAT32
 #include "conv.inc.h"
-#undef TZ_WITH_TOOM
+#undef TZ_FLOAT32
 #undef T
 #undef SUFFIX
 #define T int32_t

@@ -14,6 +14,11 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sw
     const int32_t first_row = block * s->block_rows, left = s->rows - first_row;
     tile.rows = left < s->block_rows ? left : s->block_rows;
     kernel(&tile);
+    if (s->out && s->out->activation && tile.y)
+      for (int32_t r = 0; r < tile.rows; r++) {
+        float *y = (float *)tile.y + r * tile.ys;
+        s->out->activation(y, y, s->count, s->out->a, s->out->b);
+      }
     if (s->out && !tile.y) table->store(s->out, s->area, tile.acc, s->count, s->column, s->count, first_row, tile.rows);
     tile.w = forward(tile.w, s->block_weights);
     tile.start = forward(tile.start, s->block_rows * s->element);

@@ -205,6 +205,27 @@ TZ_INLINE VEC NAME(f_snake_)(VEC x, float a, float b) {
   return x + b * (s * s);
 }
 
+TZ_INLINE VEC NAME(f_clamp_)(VEC x, float a, float b) {
+  VEC low = x < a ? (VEC)(a) : x;
+  return low > b ? (VEC)(b) : low;
+}
+TZ_INLINE VEC NAME(f_hardswish_)(VEC x, float a, float b) {
+  (void)a; (void)b;
+  VEC y = x * (x + 3.0f) / 6.0f;
+  y = x >= 3.0f ? x : y;
+  return x <= -3.0f ? (VEC)(0.0f) : y;
+}
+TZ_INLINE VEC NAME(f_hardsigmoid_)(VEC x, float a, float b) {
+  (void)a; (void)b;
+  VEC y = (x + 3.0f) / 6.0f;
+  y = x >= 3.0f ? (VEC)(1.0f) : y;
+  return x <= -3.0f ? (VEC)(0.0f) : y;
+}
+TZ_INLINE VEC NAME(f_softsign_)(VEC x, float a, float b) {
+  (void)a; (void)b;
+  return x / (1.0f + (x < 0.0f ? -x : x));
+}
+
 #define TZ_MAP(name, f)                                                              \
   static void NAME(name)(const float *x, float *y, ptrdiff_t n, float a, float b) {  \
     ptrdiff_t i = 0;                                                                 \
@@ -230,6 +251,10 @@ TZ_MAP(map_elu_, f_elu_)
 TZ_MAP(map_sin_, f_sin_)
 TZ_MAP(map_log_, f_log_)
 TZ_MAP(map_snake_, f_snake_)
+TZ_MAP(map_clamp_, f_clamp_)
+TZ_MAP(map_hardswish_, f_hardswish_)
+TZ_MAP(map_hardsigmoid_, f_hardsigmoid_)
+TZ_MAP(map_softsign_, f_softsign_)
 
 static void NAME(f16_to_f32_)(const uint16_t *x, float *y, ptrdiff_t n) {
   const _Float16 *h = (const _Float16 *)x;
@@ -246,6 +271,8 @@ const tz_elementwise_table NAME(tz_elementwise_) = {
     [TZ_SIGMOID] = NAME(map_sigmoid_), [TZ_SILU] = NAME(map_silu_), [TZ_GELU] = NAME(map_gelu_),
     [TZ_GELU_TANH] = NAME(map_gelu_tanh_), [TZ_SOFTPLUS] = NAME(map_softplus_), [TZ_MISH] = NAME(map_mish_),
     [TZ_ELU] = NAME(map_elu_), [TZ_SIN] = NAME(map_sin_), [TZ_LOG] = NAME(map_log_), [TZ_SNAKE] = NAME(map_snake_),
+    [TZ_CLAMP] = NAME(map_clamp_), [TZ_HARDSWISH] = NAME(map_hardswish_),
+    [TZ_HARDSIGMOID] = NAME(map_hardsigmoid_), [TZ_SOFTSIGN] = NAME(map_softsign_),
   },
   .f16_to_f32 = NAME(f16_to_f32_), .f32_to_f16 = NAME(f32_to_f16_),
 };

@@ -31,6 +31,33 @@ void tz_restore_denormals(uint64_t state);
 /// This thread's control bits for floating-point numbers: rounding, traps, subnormal numbers.
 uint64_t tz_floating_point_state(void);
 
+// ---- Functions of one number -------------------------------------------------------------------------------
+
+/// Functions of one number. `a` and `b` are their parameters.
+typedef enum {
+  TZ_LEAKY_RELU = 0,  ///< x < 0 ? a x : x (a = 0: relu)
+  TZ_EXP,
+  TZ_TANH,
+  TZ_SIGMOID,
+  TZ_SILU,
+  TZ_GELU,       ///< x Phi(x)
+  TZ_GELU_TANH,  ///< the tanh approximation
+  TZ_SOFTPLUS,   ///< log(1 + exp(a x)) / a, x itself where a x > b
+  TZ_MISH,       ///< x tanh(log(1 + exp x))
+  TZ_ELU,        ///< x < 0 ? b a (exp x - 1) : b x  (SELU with its a and b)
+  TZ_SIN,
+  TZ_LOG,
+  TZ_SNAKE,      ///< x + b sin(a x)^2
+  TZ_CLAMP,      ///< a below a, b above b; NaN stays
+  TZ_HARDSWISH,  ///< x min(max(x + 3, 0), 6) / 6
+  TZ_HARDSIGMOID,  ///< min(max(x + 3, 0), 6) / 6
+  TZ_SOFTSIGN,   ///< x / (1 + |x|)
+  TZ_UNARY_COUNT
+} tz_unary;
+
+/// y[i] = f(x[i]) for n floats; x may be y.
+typedef void (*tz_unary_function)(const float *x, float *y, ptrdiff_t n, float a, float b);
+
 // ---- Convolution -----------------------------------------------------------------------------------------
 
 /// A tile of a convolution as a small matrix product over taps:
@@ -79,6 +106,8 @@ typedef struct {
   const int32_t (*phases)[3];  ///< phases of a channel's rows, w varying fastest
   int32_t phase_count;
   int32_t wide;             ///< how many of them differ in w only
+  tz_unary_function activation;  ///< float32 only: if set, applied to every result last, with these parameters
+  float a, b;
 } tz_conv_output;
 
 /// A tile of positions: rows of h, flattened; column h * pitch + w holds position (h, w), the rest is not used.
@@ -223,27 +252,6 @@ static inline bool tz_toom_run_output(const tz_toom_table *table, tz_toom kind, 
 
 // ---- Elementwise -----------------------------------------------------------------------------------------
 
-/// Functions of one number. `a` and `b` are their parameters.
-typedef enum {
-  TZ_LEAKY_RELU = 0,  ///< x < 0 ? a x : x (a = 0: relu)
-  TZ_EXP,
-  TZ_TANH,
-  TZ_SIGMOID,
-  TZ_SILU,
-  TZ_GELU,       ///< x Phi(x)
-  TZ_GELU_TANH,  ///< the tanh approximation
-  TZ_SOFTPLUS,   ///< log(1 + exp(a x)) / a, x itself where a x > b
-  TZ_MISH,       ///< x tanh(log(1 + exp x))
-  TZ_ELU,        ///< x < 0 ? b a (exp x - 1) : b x  (SELU with its a and b)
-  TZ_SIN,
-  TZ_LOG,
-  TZ_SNAKE,      ///< x + b sin(a x)^2
-  TZ_UNARY_COUNT
-} tz_unary;
-
-/// y[i] = f(x[i]) for n floats; x may be y.
-typedef void (*tz_unary_function)(const float *x, float *y, ptrdiff_t n, float a, float b);
-
 /// The elementwise float32 functions of one instruction set, indexed by tz_unary, and the conversions.
 typedef struct {
   tz_unary_function unary[TZ_UNARY_COUNT];
@@ -256,6 +264,8 @@ static inline void tz_unary_run(const tz_elementwise_table *table, tz_unary f, c
                                 float a, float b) {
   table->unary[f](x, y, n, a, b);
 }
+
+static inline tz_unary_function tz_unary_named(const tz_elementwise_table *table, tz_unary f) { return table->unary[f]; }
 
 /// The table of an instruction set; lower sets stand in where this build lacks one.
 const tz_elementwise_table *tz_elementwise_kernels(tz_isa isa);

@@ -3,7 +3,7 @@ import ToeplitzTensor
 
 /// Layers applied one after another; keys are `0`, `1`, ….
 ///
-/// A convolution, the batch normalisation after it (in evaluation mode) and the rectifier after these are computed in one
+/// A convolution, the batch normalisation after it (in evaluation mode) and the activation after these are computed in one
 /// pass.
 open class Sequential: Module, UnaryLayer {
   /// The layers.
@@ -14,7 +14,7 @@ open class Sequential: Module, UnaryLayer {
   private struct Step {
     var first: Int
     var hasNorm = false
-    var slope: Double?
+    var activation: Activation?
   }
 
   /// The given layers in order.
@@ -30,20 +30,14 @@ open class Sequential: Module, UnaryLayer {
           step.hasNorm = true
           next += 1
         }
-        if next < layers.count, let slope = Self.rectifierSlope(layers[next]) {
-          step.slope = slope
+        if next < layers.count, let activation = fusedActivation(layers[next]) {
+          step.activation = activation
           next += 1
         }
       }
       steps.append(step)
     }
     self.steps = steps
-  }
-
-  /// The slope below zero, if the layer is one of the library's rectifiers itself.
-  private static func rectifierSlope(_ layer: any UnaryLayer) -> Double? {
-    if type(of: layer) == ReLU.self { return 0 }
-    return type(of: layer) == LeakyReLU.self ? (layer as? LeakyReLU)?.negativeSlope : nil
   }
 
   /// The given layers in order.
@@ -66,19 +60,19 @@ open class Sequential: Module, UnaryLayer {
   }
 
   private func compute(_ step: Step, _ x: Tensor, adding residual: Tensor? = nil) throws -> Tensor {
-    let count = 1 + (step.hasNorm ? 1 : 0) + (step.slope == nil ? 0 : 1)
-    let rectifier = step.slope == nil ? nil : layers[step.first + count - 1]
-    // A residual is added before a rectifier of the same pass.
+    let count = 1 + (step.hasNorm ? 1 : 0) + (step.activation == nil ? 0 : 1)
+    let activation = step.activation == nil ? nil : layers[step.first + count - 1]
+    // A residual is added before an activation of the same pass.
     guard let layer = layers[step.first] as? ConvolutionLayer, layer.fusesWhatFollows,
-      rectifier == nil || residual == nil
+      activation == nil || residual == nil
     else {
       let y = try layers[step.first..<(step.first + count)].reduce(x) { try $1($0) }
       return try residual.map { try y + $0 } ?? y
     }
-    let fusion = ConvolutionFusion(residuals: residual.map { [$0] } ?? [], outputSlope: step.slope ?? 1)
+    let fusion = ConvolutionFusion(residuals: residual.map { [$0] } ?? [], activation: step.activation)
     let norm = step.hasNorm ? layers[step.first + 1] as? any BatchNormLayer : nil
     let y = try norm.map { try layer.normalized(x, $0, fusion) } ?? layer(x, fusion: fusion)
-    return try rectifier?.observed(y) { y } ?? y
+    return try activation?.observed(y) { y } ?? y
   }
 
   /// The layers' sizes one after another.

@@ -12,7 +12,7 @@ extension ConvolutionEngine {
       y: output.base, residual: residuals, scale: fusion.outputScale, slope: fusion.outputSlope,
       channel: output.channel, stride: triple(output.spatial), size: triple(output.size),
       step: triple(stencil.outStep), shift: triple(stencil.outShift), phases: phases, phase_count: Int32(count),
-      wide: Int32(wide))
+      wide: Int32(wide), activation: activation?.function, a: activation?.a ?? 0, b: activation?.b ?? 0)
   }
 
   /// Points the description at a sample and channel.

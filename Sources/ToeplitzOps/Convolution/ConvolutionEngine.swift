@@ -4,7 +4,7 @@ import ToeplitzTensor
 
 /// What is computed together with a convolution while its data is in registers.
 ///
-/// The result is `leaky(outputScale × (convolution(leaky(x, inputSlope)) + residuals), outputSlope)`.
+/// The result is `activation(leaky(outputScale × (convolution(leaky(x, inputSlope)) + residuals), outputSlope))`.
 package struct ConvolutionFusion: Sendable {
   /// Inputs below zero are multiplied by this first (a leaky rectifier before the layer); 1 for nothing.
   package var inputSlope: Double
@@ -12,15 +12,26 @@ package struct ConvolutionFusion: Sendable {
   package var residuals: [Tensor]
   /// Factor of the sum.
   package var outputScale: Double
-  /// Results below zero are multiplied by this last; 1 for nothing.
+  /// Results below zero are multiplied by this; 1 for nothing.
   package var outputSlope: Double
+  /// What is applied last.
+  package var activation: Activation?
 
   /// A fusion of the given parts.
-  package init(inputSlope: Double = 1, residuals: [Tensor] = [], outputScale: Double = 1, outputSlope: Double = 1) {
+  package init(
+    inputSlope: Double = 1, residuals: [Tensor] = [], outputScale: Double = 1, outputSlope: Double = 1,
+    activation: Activation? = nil
+  ) {
     self.inputSlope = inputSlope
     self.residuals = residuals
     self.outputScale = outputScale
     self.outputSlope = outputSlope
+    self.activation = activation
+    // The rectifiers have a place of their own, in registers.
+    if case .leakyReLU(let slope) = activation, outputSlope == 1 {
+      self.outputSlope = slope
+      self.activation = nil
+    }
   }
 }
 
@@ -29,7 +40,8 @@ extension ConvolutionFusion {
   func finish(_ sums: Tensor) throws -> Tensor {
     var result = try residuals.reduce(sums) { try $0 + $1 }
     if outputScale != 1 { result = try result * outputScale }
-    return outputSlope == 1 ? result : try result.leakyReLU(negativeSlope: outputSlope)
+    if outputSlope != 1 { result = try result.leakyReLU(negativeSlope: outputSlope) }
+    return try activation.map { try $0(result) } ?? result
   }
 }
 
@@ -43,14 +55,47 @@ struct SpatialView {
   /// Sizes of d, h, w.
   let size: [Int]
 
-  /// - Parameter tensor: channels first, with batch; may be any strided view.
-  init(_ tensor: Tensor) {
+  /// Whether whole vectors may be read where only the first elements are inside.
+  let hasSlack: Bool
+
+  /// - Parameters:
+  ///   - tensor: channels first, with batch; may be any strided view.
+  ///   - isFlat: whether its positions are seen as one long row; ``isContiguous(_:)`` must hold.
+  init(_ tensor: Tensor, isFlat: Bool) {
     base = tensor.elements
     batch = tensor.strides[0]
     channel = tensor.strides[1]
+    hasSlack = !tensor.isBorrowed
+    if isFlat {
+      spatial = [0, 0, 1]
+      size = [1, 1, tensor.shape.dimensions[2...].reduce(1, *)]
+      return
+    }
     let missing = 5 - tensor.rank
     spatial = Array(repeating: 0, count: missing) + tensor.strides[2...]
     size = Array(repeating: 1, count: missing) + tensor.shape.dimensions[2...]
+  }
+
+  /// Whether the positions of a channel of `tensor` follow one another in memory.
+  static func isContiguous(_ tensor: Tensor) -> Bool {
+    var step = 1
+    for axis in (2..<tensor.rank).reversed() {
+      guard tensor.strides[axis] == step || tensor.shape[axis] == 1 else { return false }
+      step *= tensor.shape[axis]
+    }
+    return true
+  }
+
+  /// Whether `count` channels, read a few neighbours of each at a time, fit the first-level cache: channels that lie
+  /// apart by a large power of two share few of its sets.
+  func channelsFitCache(_ count: Int, elementSize: Int) -> Bool {
+    let (sets, ways, line) = (64, 8, 64)
+    let distance = channel * elementSize
+    guard distance % line == 0 else { return true }
+    let lines = distance / line
+    var shared = 1
+    while shared < sets, lines % (2 * shared) == 0 { shared *= 2 }
+    return 2 * count <= min(sets, 2 * sets / shared) * ways
   }
 }
 
@@ -68,6 +113,8 @@ struct ConvolutionEngine {
   let mode: PaddingMode
   let batch: Int
   let elementSize: Int
+  /// The kernel of the fusion's activation; other types than float32 are activated afterwards.
+  let activation: (function: tz_unary_function, a: Float, b: Float)?
 
   /// Computes into `output`, which nobody else has seen yet.
   ///
@@ -90,10 +137,15 @@ struct ConvolutionEngine {
     // The store walks residuals and output with one set of offsets.
     let residuals = try fusion.residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
     let addresses = residuals.map { UnsafeRawPointer($0.elements) }
+    // Where each output reads one input, the shape of the positions means nothing.
+    let isFlat =
+      packed.stencil.isPointwise && SpatialView.isContiguous(input) && SpatialView.isContiguous(output)
     let engine = ConvolutionEngine(
-      packed: packed, table: table, input: SpatialView(input), output: SpatialView(output),
+      packed: packed, table: table, input: SpatialView(input, isFlat: isFlat),
+      output: SpatialView(output, isFlat: isFlat),
       residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: fusion,
-      mode: geometry.paddingMode, batch: input.shape[0], elementSize: input.dtype.byteSize)
+      mode: geometry.paddingMode, batch: input.shape[0], elementSize: input.dtype.byteSize,
+      activation: fusion.activation?.function(InstructionSet.current))
     for index in packed.stencil.rowGroups.indices {
       try engine.run(rowGroup: index, name: geometry.name)
     }
@@ -109,18 +161,28 @@ struct ConvolutionEngine {
     let threads = ThreadPool.shared.threadCount
     let schedule = try ConvolutionSchedule(
       stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table,
-      elementSize: elementSize, name: name)
+      elementSize: elementSize, name: name
+    ) { readsInPlace(group, $0) }
     let tiling = schedule.tiling
     guard tiling.tiles > 0 else { return }
     if try runToomCook(rowGroup: index, cheaperThan: schedule.cost, threads: threads, name: name) { return }
     let layout = try packed.layout(schedule.kind)
     let task = TileTask(
-      engine: self, layout: layout, group: group, groupIndex: index, tiling: tiling, splits: schedule.splits)
+      engine: self, layout: layout, group: group, groupIndex: index, tiling: tiling, splits: schedule.splits,
+      readsInPlace: schedule.readsInPlace && input.channelsFitCache(tiling.channelBlock, elementSize: elementSize))
     let rows = layout.sections[0][index].rows
     let work = Double(tiling.count.reduce(1, *)) * Double(rows * stencil.channels * group.tapCount) * Double(pairs)
     try share(
       pairs * tiling.tiles * schedule.splits, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
     ) { task.run($0, $1) }
+  }
+
+  /// Whether kernels can read the input where it is, since it is as a panel would be: single taps, no padding.
+  private func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
+    group.tapCount == 1 && packed.stencil.step == [1, 1, 1] && positions.lowest == [0, 0, 0] && fusion.inputSlope == 1
+      && input.hasSlack && input.spatial[2] == 1 && positions.first.allSatisfy { $0 >= 0 }
+      && (0..<3).allSatisfy { positions.first[$0] + positions.count[$0] <= input.size[$0] }
+      && positions.count[0] == 1 && positions.count[1] == 1
   }
 
   /// Computes a row group with fewer multiplications where that is allowed, pays, and gives finite results.

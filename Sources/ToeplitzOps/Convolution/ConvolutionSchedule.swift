@@ -19,6 +19,8 @@ struct ConvolutionSchedule {
   let splits: Int
   /// Estimated nanoseconds.
   let cost: Double
+  /// Whether panels may be the input itself.
+  let readsInPlace: Bool
 
   /// Offsets inside a channel of a panel are 32-bit numbers.
   private static let widestWindow = 0x1p29
@@ -27,7 +29,7 @@ struct ConvolutionSchedule {
 
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], pairs: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>, elementSize: Int, name: String
+    table: UnsafePointer<tz_conv_table>, elementSize: Int, name: String, readsInPlace: (PositionGrid) -> Bool
   ) throws {
     let rows = stencil.outputs * group.phaseCount
     var best: (cost: Double, kind: BlockKind, grid: PositionGrid, columns: Int, splits: Int)?
@@ -42,10 +44,11 @@ struct ConvolutionSchedule {
       }
       // Only rows of images have neighbours, and only in small ones the columns between them are many.
       if isSpread, grid.count[1] == 1 || grid.count[2] > Self.widestSpread || group.axes[2].offsets.count == 1 { break }
+      let packs = !readsInPlace(grid)
       for kind in BlockKind.allCases where kind == .narrow || rows >= 24 {
         let estimate = CostEstimate(
           grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, pairs: pairs,
-          threads: threads, elementSize: elementSize, table: table)
+          threads: threads, elementSize: elementSize, table: table, packs: packs)
         var splits = 1
         while splits <= estimate.blocks {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
@@ -64,6 +67,7 @@ struct ConvolutionSchedule {
     kind = best.kind
     splits = best.splits
     cost = best.cost
+    self.readsInPlace = readsInPlace(best.grid)
     let chunking = ColumnChunking(kind, blockRows: kind.blockRows(rows), table: table)
     tiling = try ConvolutionTiling(
       stencil: stencil, group: group, positions: best.grid, chunking: chunking, columns: best.columns,
@@ -84,6 +88,8 @@ struct CostEstimate {
   let pairs: Int
   let threads: Int
   let elementSize: Int
+  /// Whether panels are packed, not the input itself.
+  let packs: Bool
 
   /// Partial sums of one item should fit the second-level cache beside weights and panel.
   private static let partialBudget = 256 * 1024
@@ -107,9 +113,10 @@ struct CostEstimate {
 
   init(
     grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, pairs: Int, threads: Int,
-    elementSize: Int, table: UnsafePointer<tz_conv_table>
+    elementSize: Int, table: UnsafePointer<tz_conv_table>, packs: Bool
   ) {
     self.grid = grid
+    self.packs = packs
     self.kind = kind
     blockRows = kind.blockRows(rows)
     blocks = (rows + blockRows - 1) / blockRows
@@ -167,7 +174,7 @@ struct CostEstimate {
     let streaming = weights * Double(tiles) * Self.weightTime(bytes: weights)
     let panel = Double(
       channels * grid.phaseCount * (grid.span[0] + 1) * (height + grid.span[1]) * (width + grid.span[2]) * elementSize)
-    let packing = panel * Double(tiles * splits) * Self.panelTime
+    let packing = !packs ? 0 : panel * Double(tiles * splits) * Self.panelTime
     let items = pairs * tiles * splits
     let rounds = (items + threads - 1) / threads
     // A few items more than threads lets a slow thread fall behind without stopping the others.

@@ -57,6 +57,12 @@ struct ConvolutionStencil {
   /// Output channels of a group.
   let outputs: Int
 
+  /// Whether each output reads the input of its own position and no other.
+  var isPointwise: Bool {
+    step == [1, 1, 1] && outStep == [1, 1, 1] && outShift == [0, 0, 0] && rowGroups.count == 1
+      && rowGroups[0].axes.allSatisfy { $0.offsets == [0] }
+  }
+
   /// Most phases (the product of the strides) of a transposed convolution: each costs memory when the weight is
   /// packed, whether taps reach it or not.
   private static let mostPhases = 1 << 22

@@ -10,6 +10,8 @@ struct TileTask {
   let tiling: ConvolutionTiling
   /// Into how many parts the row blocks are cut.
   let splits: Int
+  /// Whether panels are the input itself.
+  private let readsInPlace: Bool
   // Copied out of the packed weights, an object, whose properties would be retained and released on each access.
   private let stencil: ConvolutionStencil
   private let tapCount: Int
@@ -31,8 +33,9 @@ struct TileTask {
 
   init(
     engine: ConvolutionEngine, layout: PackedLayout, group: RowGroup, groupIndex: Int, tiling: ConvolutionTiling,
-    splits: Int
+    splits: Int, readsInPlace: Bool
   ) {
+    self.readsInPlace = readsInPlace
     self.engine = engine
     self.layout = layout
     self.group = group
@@ -71,7 +74,7 @@ struct TileTask {
       var output = engine.outputDescription(
         phases: phases.bindMemory(to: (Int32, Int32, Int32).self).baseAddress, count: rowPhases.count,
         wide: group.axes[2].phases.count)
-      if storesDirectly, blockRows == 1, channelBlocks == 1 {
+      if storesDirectly, blockRows == 1, channelBlocks == 1, !readsInPlace {
         runPlanes(units, memory, &output)
       } else {
         for unit in units { run(unit, memory, &output) }
@@ -106,8 +109,16 @@ struct TileTask {
     for part in 0..<channelBlocks {
       let channels =
         (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
-      withPackRequest(task, channels, into: memory) { engine.table.pointee.pack(&$0) }
-      compute(task, &output, channels, panel: memory, partials: memory + panelBytes + sumsBytes)
+      var panel = memory
+      if readsInPlace {
+        let (input, first) = (engine.input, task.area.first)
+        let channel = convolutionGroup * stencil.channels + channels.lowerBound
+        let position = first.0 * input.spatial[0] + first.1 * input.spatial[1] + first.2
+        panel = input.base + (sample * input.batch + channel * input.channel + position) * engine.elementSize
+      } else {
+        withPackRequest(task, channels, into: memory) { engine.table.pointee.pack(&$0) }
+      }
+      compute(task, &output, channels, panel: panel, partials: memory + panelBytes + sumsBytes)
     }
   }
 
@@ -201,7 +212,7 @@ struct TileTask {
       panel: panel, partials: partials, chunks: chunks, cutsRows: cutsRows)
     tiling.tapOffsets.withUnsafeBufferPointer { offsets in
       var tile = tz_conv_tile()
-      tile.xs = tiling.panelChannel
+      tile.xs = readsInPlace ? engine.input.channel : tiling.panelChannel
       tile.toff = offsets.baseAddress
       tile.channels = Int32(channels.count)
       tile.taps = Int32(tapCount)

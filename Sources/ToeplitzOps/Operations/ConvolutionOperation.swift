@@ -76,6 +76,8 @@ public struct ConvolutionOperation: Operation {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: type, operation: name)
     var fusion = fusion
     fusion.residuals = try fusion.residuals.map { try canonical($0.cast(to: type)) }
+    let activation = type == .float32 ? nil : fusion.activation
+    if activation != nil { fusion.activation = nil }
     if geometry.isTransposed, geometry.paddingMode == .circular {
       let circular = try CircularTranspose(geometry)
       try circular.run(
@@ -85,7 +87,7 @@ public struct ConvolutionOperation: Operation {
       try ConvolutionEngine.run(
         geometry, packed: pack(geometry, inputs[1], bias), input: input, output: canonical(result), fusion: fusion)
     }
-    return [try result.cast(to: inputs[0].dtype)]
+    return [try (activation.map { try $0(result) } ?? result).cast(to: inputs[0].dtype)]
   }
 
   private func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {

@@ -148,9 +148,10 @@ extension Tensor {
   }
   /// The self-normalising unit (Klambauer and others, 2017).
   public func selu() throws -> Tensor {
-    let (alpha, scale) = (1.6732632423543772, 1.0507009873554805)
+    let (alpha, scale) = Self.selu
     return try unary("SELU", (TZ_ELU, alpha, scale)) { scale * ($0 < 0 ? alpha * $0.exponentialMinusOne() : $0) }
   }
+  static let selu = (alpha: 1.6732632423543772, scale: 1.0507009873554805)
   /// x Φ(x), exactly or by the tanh approximation (Hendrycks and Gimpel, 2016).
   public func gelu(approximateTanh: Bool = false) throws -> Tensor {
     if approximateTanh {
