@@ -17,11 +17,11 @@ import time
 
 import numpy as np
 import torch
-import torch.nn.functional as functional
+
+from networks import HiFiGAN
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BUNDLE = ROOT / "Sources/ToeplitzCommand/Resources/vocoder"
-SLOPE = 0.1
 
 
 def tensors(path):
@@ -38,37 +38,15 @@ def tensors(path):
     return found
 
 
-class Generator:
-    """The HiFi-GAN generator of kind "2", from its published description."""
-
-    def __init__(self):
-        self.config = json.loads((BUNDLE / "config.json").read_text())
-        state = tensors(BUNDLE / "generator.safetensors")
-        self.layers = {}
-        for key in state:
-            if key.endswith(".weight_g"):
-                name = key[: -len(".weight_g")]
-                weight = torch._weight_norm(state[name + ".weight_v"], state[key], 0)
-                self.layers[name] = (weight, state[name + ".bias"])
-
-    def __call__(self, x):
-        config = self.config
-        kinds = list(zip(config["resblock_kernel_sizes"], config["resblock_dilation_sizes"]))
-        x = functional.conv1d(x, *self.layers["conv_pre"], padding=3)
-        stages = zip(config["upsample_rates"], config["upsample_kernel_sizes"])
-        for stage, (rate, kernel) in enumerate(stages):
-            x = functional.leaky_relu(x, SLOPE)
-            x = functional.conv_transpose1d(x, *self.layers[f"ups.{stage}"], stride=rate, padding=(kernel - rate) // 2)
-            total = 0
-            for kind, (size, dilations) in enumerate(kinds):
-                y = x
-                for index, dilation in enumerate(dilations):
-                    layer = self.layers[f"resblocks.{stage * len(kinds) + kind}.convs.{index}"]
-                    padding = dilation * (size - 1) // 2
-                    y = y + functional.conv1d(functional.leaky_relu(y, SLOPE), *layer, padding=padding, dilation=dilation)
-                total = total + y
-            x = total / len(kinds)
-        return torch.tanh(functional.conv1d(functional.leaky_relu(x), *self.layers["conv_post"], padding=3))
+def bundled_generator():
+    """The generator with the bundled weights, weight norm multiplied out."""
+    generator = HiFiGAN(json.loads((BUNDLE / "config.json").read_text()))
+    state = tensors(BUNDLE / "generator.safetensors")
+    for key in [key for key in state if key.endswith(".weight_g")]:
+        name = key[: -len("_g")]
+        state[name] = torch._weight_norm(state.pop(name + "_v"), state.pop(key), 0)
+    generator.load_state_dict(state)
+    return generator
 
 
 def main():
@@ -78,7 +56,7 @@ def main():
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     mel = torch.from_numpy(np.load(ROOT / "Tests/Fixtures/vocoder/mel.npy")).float()
-    generator = Generator()
+    generator = bundled_generator()
     theirs, ours = [], []
     with torch.inference_mode(), tempfile.TemporaryDirectory() as folder:
         output = str(pathlib.Path(folder) / "out.wav")

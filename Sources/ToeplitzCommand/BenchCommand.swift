@@ -99,7 +99,7 @@ struct BenchCommand: ToolCommand {
     }
     for benchCase in chosen {
       let run = try BenchRun(benchCase, data: data, buffers: buffers)
-      let report = BenchReport(run, try run.times(seconds: seconds), machine: rates, keepsTimes: times)
+      let report = try BenchReport(run, seconds: seconds, machine: rates, keepsTimes: times)
       if json { try printJSON(report) } else { print(report.row(operations: run.operations)) }
     }
   }

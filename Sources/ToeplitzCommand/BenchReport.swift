@@ -19,6 +19,8 @@ struct BenchReport: Encodable {
   var threads = ThreadPool.shared.threadCount
   var isa = InstructionSet.current.rawValue
   var buffers: Int
+  /// Large blocks of memory that the system had to give while calls were timed.
+  var freshBlocks: Int
   var times: [Double]?
 
   enum CodingKeys: String, CodingKey {
@@ -29,11 +31,17 @@ struct BenchReport: Encodable {
     case peakShare = "peak_share"
     case bandwidthShare = "bandwidth_share"
     case numerics, threads, isa, buffers
+    case freshBlocks = "fresh_blocks"
     case times = "times_ms"
   }
 
-  init(_ run: BenchRun, _ times: [Double], machine: MachineRates?, keepsTimes: Bool) {
+  /// - Parameters:
+  ///   - seconds: how long to measure.
+  ///   - machine: what to compare with.
+  ///   - keepsTimes: whether the time of every call goes into the report.
+  init(_ run: BenchRun, seconds: Double, machine: MachineRates?, keepsTimes: Bool) throws {
     func rounded(_ value: Double) -> Double { (value * 1e5).rounded() / 1e5 }
+    let (times, freshBlocks) = try run.times(seconds: seconds)
     let sorted = times.sorted()
     let median = sorted[sorted.count / 2]
     name = run.name
@@ -44,6 +52,7 @@ struct BenchReport: Encodable {
     peakShare = machine.map { rounded(run.operations / median * 1e3 / $0.arithmetic) }
     bandwidthShare = machine.map { rounded(run.bytes / median * 1e3 / $0.bandwidth) }
     buffers = run.buffers
+    self.freshBlocks = freshBlocks
     self.times = keepsTimes ? times.map(rounded) : nil
   }
 

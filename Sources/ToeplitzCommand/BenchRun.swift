@@ -66,8 +66,9 @@ struct BenchRun {
     ]
   }
 
-  /// Milliseconds of single calls, for `seconds` and at least three calls, after one with every buffer.
-  func times(seconds: Double) throws -> [Double] {
+  /// Milliseconds of single calls, for `seconds` and at least three calls, after a turn of all buffers; and how many
+  /// large blocks of memory the system had to give for them.
+  func times(seconds: Double) throws -> (milliseconds: [Double], freshBlocks: Int) {
     let clock = ContinuousClock()
     var outputs = [Tensor?](repeating: nil, count: buffers)
     var calls = 0
@@ -79,13 +80,15 @@ struct BenchRun {
       outputs[slot] = try model(inputs[slot])
       return (clock.now - start) / .milliseconds(1)
     }
-    for _ in 0..<buffers { _ = try once() }
+    // One more than there are slots: a new output exists before the old one of its slot goes.
+    for _ in 0...buffers { _ = try once() }
+    let before = BlockCache.shared.freshBlockCount
     var runs: [Double] = []
     var spent = 0.0
     while runs.count < 3 || spent < seconds * 1000 {
       runs.append(try once())
       spent += runs[runs.count - 1]
     }
-    return runs
+    return (runs, BlockCache.shared.freshBlockCount - before)
   }
 }

@@ -67,6 +67,7 @@ import ToeplitzTestSupport
         #expect(result["numerics"]?.string == "invariant")
         #expect(InstructionSet.allCases.contains { $0.rawValue == result["isa"]?.string })
         #expect(try #require(result["buffers"]?.int) >= 2)
+        #expect(result["fresh_blocks"]?.int == 0)
         #expect(result["times_ms"] == nil)
       }
     }

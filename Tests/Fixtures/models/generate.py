@@ -1,4 +1,4 @@
-"""Makes the golden data of this folder from PyTorch and torchvision.
+"""Makes the golden data of this folder from PyTorch and torchvision (U-Net: `Benchmarks/networks.py`).
 
     pip install -r requirements.txt && python generate.py [output folder]
 
@@ -17,8 +17,10 @@ import numpy as np
 import safetensors.torch
 import torch
 import torchvision
-from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+sys.path.append(str(Path(__file__).resolve().parents[3] / "Benchmarks"))
+from networks import UNet  # noqa: E402
 
 
 def hashed(name, shape, low, high):
@@ -51,79 +53,6 @@ def state(model):
     return found
 
 
-# MARK: U-Net, as described in the paper and named as in github.com/milesial/Pytorch-UNet
-
-
-class DoubleConv(nn.Module):
-    def __init__(self, before, after, middle=None):
-        super().__init__()
-        middle = middle or after
-        self.double_conv = nn.Sequential(
-            nn.Conv2d(before, middle, 3, padding=1, bias=False), nn.BatchNorm2d(middle), nn.ReLU(),
-            nn.Conv2d(middle, after, 3, padding=1, bias=False), nn.BatchNorm2d(after), nn.ReLU(),
-        )  # fmt: skip
-
-    def forward(self, x):
-        return self.double_conv(x)
-
-
-class Down(nn.Module):
-    def __init__(self, before, after):
-        super().__init__()
-        self.maxpool_conv = nn.Sequential(nn.MaxPool2d(2), DoubleConv(before, after))
-
-    def forward(self, x):
-        return self.maxpool_conv(x)
-
-
-class Up(nn.Module):
-    def __init__(self, before, after, bilinear):
-        super().__init__()
-        if bilinear:
-            self.up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
-            self.conv = DoubleConv(before, after, before // 2)
-        else:
-            self.up = nn.ConvTranspose2d(before, before // 2, 2, stride=2)
-            self.conv = DoubleConv(before, after)
-
-    def forward(self, x, skip):
-        x = self.up(x)
-        dy, dx = skip.shape[2] - x.shape[2], skip.shape[3] - x.shape[3]
-        x = nn.functional.pad(x, [dx // 2, dx - dx // 2, dy // 2, dy - dy // 2])
-        return self.conv(torch.cat([skip, x], dim=1))
-
-
-class OutConv(nn.Module):
-    def __init__(self, before, after):
-        super().__init__()
-        self.conv = nn.Conv2d(before, after, 1)
-
-    def forward(self, x):
-        return self.conv(x)
-
-
-class UNet(nn.Module):
-    def __init__(self, channels, classes, base, bilinear):
-        super().__init__()
-        wide = [base << i for i in range(5)]
-        share = 2 if bilinear else 1
-        self.inc = DoubleConv(channels, wide[0])
-        self.down1, self.down2, self.down3 = (Down(wide[i], wide[i + 1]) for i in range(3))
-        self.down4 = Down(wide[3], wide[4] // share)
-        self.up1, self.up2, self.up3 = (Up(wide[4 - i], wide[3 - i] // share, bilinear) for i in range(3))
-        self.up4 = Up(wide[1], wide[0], bilinear)
-        self.outc = OutConv(wide[0], classes)
-
-    def forward(self, x):
-        skips = [self.inc(x)]
-        for down in (self.down1, self.down2, self.down3, self.down4):
-            skips.append(down(skips[-1]))
-        x = skips.pop()
-        for up in (self.up1, self.up2, self.up3, self.up4):
-            x = up(x, skips.pop())
-        return self.outc(x)
-
-
 # MARK: Cases: identifier, options for the test, model, input shape (None: names and shapes only)
 
 CASES = [
@@ -137,9 +66,9 @@ CASES = [
     ("mobilenet", {}, torchvision.models.mobilenet_v2(), None),
     ("mobilenet-small", {"classes": 10, "multiplier": 0.75},
      torchvision.models.mobilenet_v2(num_classes=10, width_mult=0.75), [2, 3, 96, 64]),
-    ("unet", {}, UNet(3, 2, 64, False), None),
-    ("unet-transposed", {"classes": 3, "base": 8, "bilinear": False}, UNet(3, 3, 8, False), [1, 3, 37, 50]),
-    ("unet-bilinear", {"classes": 3, "base": 8, "bilinear": True}, UNet(3, 3, 8, True), [2, 3, 48, 35]),
+    ("unet", {}, UNet(), None),
+    ("unet-transposed", {"classes": 3, "base": 8, "bilinear": False}, UNet(3, 3, 8, False, pads=True), [1, 3, 37, 50]),
+    ("unet-bilinear", {"classes": 3, "base": 8, "bilinear": True}, UNet(3, 3, 8, True, pads=True), [2, 3, 48, 35]),
 ]  # fmt: skip
 
 
