@@ -5,35 +5,35 @@ import ToeplitzTensor
 #endif
 
 /// What errors name: a file and, inside it, a tensor or an archive's entry.
-struct FilePlace: Sendable {
+package struct FilePlace: Sendable {
   /// The path the caller gave, on one line.
-  let file: String
+  package let file: String
   /// The tensor or entry, on one line; empty for the file as a whole.
-  private(set) var entry = ""
+  package private(set) var entry = ""
 
-  init(file: String) { self.file = file.onOneLine(atMost: 4096) }
+  package init(file: String) { self.file = file.onOneLine(atMost: 4096) }
 
   /// The same file at the tensor or entry `name`.
-  func inside(_ name: String) -> FilePlace {
+  package func inside(_ name: String) -> FilePlace {
     var place = self
     place.entry = name.oneLine
     return place
   }
 
   /// An error that says which rule of the format is broken.
-  func malformed(_ expected: String, got: String) -> ToeplitzError {
+  package func malformed(_ expected: String, got: String) -> ToeplitzError {
     ToeplitzError(.format, file, expected: expected, got: got, path: entry)
   }
 
   /// An error about an argument of a writer.
-  func refused(_ expected: String, got: String) -> ToeplitzError {
+  package func refused(_ expected: String, got: String) -> ToeplitzError {
     ToeplitzError(.argument, file, expected: expected, got: got, path: entry)
   }
 }
 
 extension String {
   /// The text without anything that breaks a log line, cut after 200 characters.
-  var oneLine: String { onOneLine(atMost: 200) }
+  package var oneLine: String { onOneLine(atMost: 200) }
 
   /// The text without anything that breaks a log line, cut after `limit` characters.
   ///
@@ -53,7 +53,7 @@ extension String {
   }
 
   /// The text on one line in quotation marks.
-  var quoted: String { "'\(oneLine)'" }
+  package var quoted: String { "'\(oneLine)'" }
 }
 
 /// Reads little-endian numbers one after another; running off the end is an error, never a bad access.
