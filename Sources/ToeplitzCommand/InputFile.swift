@@ -58,7 +58,8 @@ struct InputFile {
       if let port, archive.names.contains(port.name) { return try archive.tensor(port.name) }
       guard archive.names.count == 1 else {
         throw ToeplitzError(
-          .argument, path, expected: "a member, as \(path):NAME, of " + archive.names.joined(separator: ", "), got: "none")
+          .argument, path, expected: "a member, as \(path):NAME, of " + archive.names.joined(separator: ", "),
+          got: "none")
       }
       return try archive.tensor(archive.names[0])
     case "wav":

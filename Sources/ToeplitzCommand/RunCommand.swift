@@ -84,7 +84,8 @@ struct RunCommand: ToolCommand {
     guard missing.isEmpty else {
       throw ToeplitzError(
         .argument, "--input",
-        expected: "a file for " + missing.map { "'\($0.name)' (\($0.description))" }.joined(separator: ", "), got: "none")
+        expected: "a file for " + missing.map { "'\($0.name)' (\($0.description))" }.joined(separator: ", "),
+        got: "none")
     }
   }
 

@@ -82,8 +82,11 @@ struct VerifyCommand: ToolCommand {
       try tensor.scalars(type).map(\.doubleValue)
     }
     let (a, b) = (try numbers(got, got.dtype.scalarType), try numbers(expected, got.dtype.scalarType))
+    // Recorded numbers carry the rounding of their element type, on the scale of the largest.
+    let rounding: [DType: Double] = [.float32: 0x1p-23, .float64: 0x1p-52, .float16: 0x1p-10, .bfloat16: 0x1p-7]
+    let slack = atol + (rounding[got.dtype] ?? 0) * (b.lazy.filter(\.isFinite).map(abs).max() ?? 0)
     for (index, (x, y)) in zip(a, b).enumerated() {
-      let isClose = x == y || x.isNaN && y.isNaN || abs(x - y) <= atol + rtol * abs(y)
+      let isClose = x == y || x.isNaN && y.isNaN || abs(x - y) <= slack + rtol * abs(y)
       guard isClose else { throw refuse("\(y) at \(index) of \(got.spec)", "\(x)") }
     }
   }

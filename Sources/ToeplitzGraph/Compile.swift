@@ -4,10 +4,35 @@ extension Graph {
   /// Computes constants in advance, drops what nobody needs and joins operations.
   mutating func compile() -> CompilationReport {
     var report = CompilationReport(nodesBefore: nodes.count)
+    removeIdentities(&report)
     foldConstants(&report)
+    removeDeadNodes(&report)
+    ConvolutionFusions.apply(to: &self, &report)
+    ElementwiseChains.apply(to: &self, &report)
     removeDeadNodes(&report)
     report.nodesAfter = nodes.count
     return report
+  }
+
+  /// Lets users of an identity use its operand.
+  mutating func removeIdentities(_ report: inout CompilationReport) {
+    let captured = Set(nodes.flatMap(\.operation.captures))
+    var kept: [Node] = []
+    var names: [ValueID: ValueID] = [:]
+    for var node in nodes {
+      node.inputs = node.inputs.map { input in input.map { names[$0] ?? $0 } }
+      guard node.operation is IdentityNode, let input = node.inputs.first ?? nil,
+        let output = node.outputs.first ?? nil,
+        !captured.contains(output)
+      else {
+        kept.append(node)
+        continue
+      }
+      names[output] = input
+      report.counts["identities removed", default: 0] += 1
+    }
+    nodes = kept
+    for (old, new) in names { replace(old, by: new) }
   }
 
   /// Results of constants are not kept if they are larger than this: a few numbers can ask for a huge tensor.

@@ -163,6 +163,14 @@ public struct Graph: Sendable {
   /// Gives a value its constant tensor.
   mutating func setConstant(_ tensor: Tensor, of value: ValueID) { values[value.index].constant = tensor }
 
+  /// Lets every use of a value be one of another.
+  mutating func replace(_ old: ValueID, by new: ValueID) {
+    for index in nodes.indices {
+      for (at, input) in nodes[index].inputs.enumerated() where input == old { nodes[index].inputs[at] = new }
+    }
+    for index in outputs.indices where outputs[index].value == old { outputs[index].value = new }
+  }
+
   /// Lets an output be another value.
   mutating func replaceOutput(_ index: Int, by value: ValueID) { outputs[index].value = value }
 

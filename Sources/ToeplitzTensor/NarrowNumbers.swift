@@ -188,10 +188,8 @@ public struct Int4: TensorScalar {
   public static var dtype: DType { .int4 }
   /// The number as a double.
   public var doubleValue: Double { Double(value) }
-  /// `value` truncated towards zero and clamped to -8…7; 0 for NaN.
-  public init(converting value: Double) {
-    self.init(truncating: value.isNaN ? 0 : Int(min(max(value, -8), 7)))
-  }
+  /// The lowest bits of `value` truncated towards zero; 0 for NaN.
+  public init(converting value: Double) { self.init(truncating: Int(Int64(converting: value))) }
 }
 
 /// A unsigned whole number of four bits, 0 to 15.
@@ -207,10 +205,8 @@ public struct UInt4: TensorScalar {
   public static var dtype: DType { .uint4 }
   /// The number as a double.
   public var doubleValue: Double { Double(value) }
-  /// `value` truncated towards zero and clamped to 0…15; 0 for NaN.
-  public init(converting value: Double) {
-    self.init(truncating: value.isNaN ? 0 : Int(min(max(value, 0), 15)))
-  }
+  /// The lowest bits of `value` truncated towards zero; 0 for NaN.
+  public init(converting value: Double) { self.init(truncating: Int(Int64(converting: value))) }
 }
 
 /// A signed whole number of two bits, -2 to 1.
@@ -226,10 +222,8 @@ public struct Int2: TensorScalar {
   public static var dtype: DType { .int2 }
   /// The number as a double.
   public var doubleValue: Double { Double(value) }
-  /// `value` truncated towards zero and clamped to -2…1; 0 for NaN.
-  public init(converting value: Double) {
-    self.init(truncating: value.isNaN ? 0 : Int(min(max(value, -2), 1)))
-  }
+  /// The lowest bits of `value` truncated towards zero; 0 for NaN.
+  public init(converting value: Double) { self.init(truncating: Int(Int64(converting: value))) }
 }
 
 /// A unsigned whole number of two bits, 0 to 3.
@@ -245,8 +239,6 @@ public struct UInt2: TensorScalar {
   public static var dtype: DType { .uint2 }
   /// The number as a double.
   public var doubleValue: Double { Double(value) }
-  /// `value` truncated towards zero and clamped to 0…3; 0 for NaN.
-  public init(converting value: Double) {
-    self.init(truncating: value.isNaN ? 0 : Int(min(max(value, 0), 3)))
-  }
+  /// The lowest bits of `value` truncated towards zero; 0 for NaN.
+  public init(converting value: Double) { self.init(truncating: Int(Int64(converting: value))) }
 }

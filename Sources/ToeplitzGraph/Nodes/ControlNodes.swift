@@ -66,9 +66,10 @@ public struct LoopNode: GraphOperation {
       for index in collected.indices { collected[index].append(results[carried + 1 + index]) }
       round += 1
     }
-    return values + (try collected.enumerated().map { index, slices in
-      try slices.isEmpty ? Self.nothing(ports[carried + 1 + index]) : Tensor.stacked(slices)
-    })
+    return values
+      + (try collected.enumerated().map { index, slices in
+        try slices.isEmpty ? Self.nothing(ports[carried + 1 + index]) : Tensor.stacked(slices)
+      })
   }
 
   /// No slices of what a port describes.
@@ -130,10 +131,11 @@ public struct ScanNode: GraphOperation {
       values = Array(results[..<carried])
       for index in collected.indices { collected[index].append(results[carried + index]) }
     }
-    return values + (try collected.enumerated().map { index, slices in
-      let ordered = index < resultReversed.count && resultReversed[index] ? slices.reversed() : slices
-      return try Tensor.stacked(ordered, axis: index < resultAxes.count ? resultAxes[index] : 0)
-    })
+    return values
+      + (try collected.enumerated().map { index, slices in
+        let ordered = index < resultReversed.count && resultReversed[index] ? slices.reversed() : slices
+        return try Tensor.stacked(ordered, axis: index < resultAxes.count ? resultAxes[index] : 0)
+      })
   }
 }
 

@@ -56,13 +56,28 @@ public struct ConvolutionNode: GraphOperation {
     let bias = inputs.count > 2 ? inputs[2] : nil
     let (geometry, extra) = try geometry(x.shape, weight.shape)
     var operation = ConvolutionOperation(geometry)
-    operation.fusion = ConvolutionFusion(
-      inputSlope: inputSlope, residuals: inputs.dropFirst(3).compactMap { $0 }, outputScale: outputScale,
-      outputSlope: outputSlope)
+    operation.fusion.inputSlope = inputSlope
     operation.cache = prepared.cache(geometry)
-    let result = try applyAll(operation, [x, weight] + (bias.map { [$0] } ?? []))[0]
-    return [extra.isEmpty ? result : try extended(result, extra, bias)]
+    let operands = [x, weight] + (bias.map { [$0] } ?? [])
+    let residuals = inputs.dropFirst(3).compactMap { $0 }
+    if extra.isEmpty {
+      let output = try operation.infer(operands.map(\.spec))
+      if residuals.allSatisfy({ $0.spec == output[0] }) {
+        operation.fusion = ConvolutionFusion(
+          inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope)
+        return [try applyAll(operation, operands)[0]]
+      }
+    }
+    // A residual that has to be broadcast is added afterwards.
+    var result = try applyAll(operation, operands)[0]
+    if !extra.isEmpty { result = try extended(result, extra, bias) }
+    for residual in residuals { result = try result + residual }
+    if outputScale != 1 { result = try result * outputScale }
+    return [try outputSlope == 1 ? result : result.leakyReLU(negativeSlope: outputSlope)]
   }
+
+  /// Whether nothing comes after the sums yet.
+  var isPlain: Bool { outputScale == 1 && outputSlope == 1 }
 
   /// Where a transposed convolution is asked for more positions than it reaches, they hold the bias alone.
   private func extended(_ y: Tensor, _ extra: [(axis: Int, low: Int, high: Int)], _ bias: Tensor?) throws -> Tensor {

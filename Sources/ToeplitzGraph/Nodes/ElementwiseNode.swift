@@ -47,6 +47,20 @@ public struct ElementwiseNode: GraphOperation {
   }
 }
 
+/// The first operand as it is.
+public struct IdentityNode: GraphOperation {
+  /// The name in errors and listings.
+  public var name: String
+
+  /// A node that gives its operand.
+  public init(name: String = "Identity") { self.name = name }
+
+  /// Gives the operand.
+  public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
+    [try (inputs.first ?? nil).required(name, 0)]
+  }
+}
+
 /// x, or `slope` × x below zero; with slope 0 the rectifier.
 public struct LeakyNode: GraphOperation {
   /// The name in errors and listings.

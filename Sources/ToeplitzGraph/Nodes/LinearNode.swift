@@ -41,7 +41,8 @@ public struct LinearNode: GraphOperation {
     let geometry = try ConvolutionGeometry(rank: 1, inChannels: inner, outChannels: outputs, kernelSize: 1)
     var operation = ConvolutionOperation(geometry, layout: .channelsLast)
     operation.cache = cache
-    let operands = [try x.reshaped([rows, inner]), try weight.reshaped([outputs, inner, 1])] + (bias.map { [$0] } ?? [])
+    let operands =
+      [try x.reshaped([rows, inner]), try weight.reshaped([outputs, inner, 1])] + (bias.map { [$0] } ?? [])
     return [try applyAll(operation, operands)[0].reshaped(shape)]
   }
 }

@@ -79,7 +79,9 @@ final class ONNXData: Sendable {
         .file, place.file, expected: "the external data \(location.quoted) beside the model", got: "no such file",
         path: place.entry)
     }
-    guard target.hasPrefix(root == "/" ? root : root + "/") else { throw refuse("a link out of it, \(location.quoted)") }
+    guard target.hasPrefix(root == "/" ? root : root + "/") else {
+      throw refuse("a link out of it, \(location.quoted)")
+    }
     return target
   }
 

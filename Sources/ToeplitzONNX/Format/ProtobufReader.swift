@@ -62,7 +62,8 @@ struct ProtobufField {
     case .bytes(let bytes):
       guard bytes.count % 4 == 0 else { throw wrong("a whole number of 32-bit numbers") }
       for offset in stride(from: 0, to: bytes.count, by: 4) {
-        list.append(Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))))
+        list.append(
+          Float(bitPattern: UInt32(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))))
       }
     default: throw wrong("32-bit numbers")
     }
@@ -75,7 +76,8 @@ struct ProtobufField {
     case .bytes(let bytes):
       guard bytes.count % 8 == 0 else { throw wrong("a whole number of 64-bit numbers") }
       for offset in stride(from: 0, to: bytes.count, by: 8) {
-        list.append(Double(bitPattern: UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))))
+        list.append(
+          Double(bitPattern: UInt64(littleEndian: bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self))))
       }
     default: throw wrong("64-bit numbers")
     }

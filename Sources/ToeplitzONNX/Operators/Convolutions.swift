@@ -56,7 +56,8 @@ extension OperatorTable {
         let sums = try convolution.evaluate([input, weight, bias], EvaluationContext())[0].required("QLinearConv", 0)
         let weightScale = try x(4)
         let axes = Array(repeating: 1, count: sums.rank - 2)
-        let scale = try weightScale.count == 1
+        let scale =
+          try weightScale.count == 1
           ? weightScale.reshaped([]) : weightScale.reshaped(Shape([1, weightScale.count] + axes))
         let factor = try x(1).reshaped([]) * scale / x(6).reshaped([])
         return [try sums.requantized(factor: factor, zeroPoint: x(7))]

@@ -43,7 +43,9 @@ extension OperatorTable {
         let most = try x.optionalInts(2)?.first ?? 0
         let threshold = try x.scalar(3) ?? 0
         let least = try x.scalar(4)
-        let (places, marks) = (try boxes.cast(to: .float32).scalars(Float.self), try scores.cast(to: .float32).scalars(Float.self))
+        let (places, marks) = (
+          try boxes.cast(to: .float32).scalars(Float.self), try scores.cast(to: .float32).scalars(Float.self)
+        )
         let (classes, count) = (scores.shape[1], scores.shape[2])
         var selected: [Int64] = []
         for batch in 0..<boxes.shape[0] {

@@ -35,7 +35,9 @@ struct Einsum: Sendable {
   }
 
   func evaluate(_ tensors: [Tensor]) throws -> Tensor {
-    guard tensors.count == operands.count, !tensors.isEmpty else { throw refuse("\(operands.count) operands", "\(tensors.count)") }
+    guard tensors.count == operands.count, !tensors.isEmpty else {
+      throw refuse("\(operands.count) operands", "\(tensors.count)")
+    }
     var sizes: [Character: Int] = [:]
     var mostFree = 0
     var terms: [(tensor: Tensor, axes: [Character])] = []
@@ -117,7 +119,9 @@ struct Einsum: Sendable {
     ) throws -> Tensor {
       let order = groups.flatMap { $0 }
       let permuted = try term.tensor.permuted(order.map { letter in term.axes.firstIndex(of: letter) ?? 0 })
-      let full = try permuted.expanded(to: Shape(order.map { both.contains($0) ? sizes[$0] ?? 1 : term.tensor.shape[term.axes.firstIndex(of: $0) ?? 0] }))
+      let full = try permuted.expanded(
+        to: Shape(
+          order.map { both.contains($0) ? sizes[$0] ?? 1 : term.tensor.shape[term.axes.firstIndex(of: $0) ?? 0] }))
       var shape: [Int] = []
       var at = 0
       for group in groups {

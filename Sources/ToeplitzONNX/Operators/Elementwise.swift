@@ -84,7 +84,7 @@ extension OperatorTable {
     "Acosh": unary { try $0.inverseHyperbolicCosine() },
     "Atanh": unary { try $0.inverseHyperbolicTangent() },
     "Erf": unary { try $0.errorFunction() },
-    "Identity": { node in node.function { [try $0(0)] } },
+    "Identity": { _ in IdentityNode(name: "Identity") },
   ]
 
   static let logic: [String: OperatorMaker] = [

@@ -71,7 +71,9 @@ extension OperatorTable {
         let side = input.shape[input.rank - 1]
         let numbers = try input.cast(to: .float64).scalars(Double.self)
         let count = side == 0 ? 0 : numbers.count / (side * side)
-        let results = (0..<count).map { determinant(Array(numbers[($0 * side * side)..<(($0 + 1) * side * side)]), side) }
+        let results = (0..<count).map {
+          determinant(Array(numbers[($0 * side * side)..<(($0 + 1) * side * side)]), side)
+        }
         return [try Tensor(results, shape: Shape(input.shape.dropLast(2)), device: .cpu).cast(to: input.dtype)]
       }
     },

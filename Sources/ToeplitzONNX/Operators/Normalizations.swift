@@ -90,7 +90,8 @@ extension OperatorTable {
       guard p == 1 || p == 2 else { throw node.refuse("p 1 or 2", got: "\(p)") }
       return node.function { x in
         let input = try x(0)
-        let norm = try p == 1
+        let norm =
+          try p == 1
           ? input.absoluteValue().sum([axis], keepsAxes: true)
           : (input * input).sum([axis], keepsAxes: true).squareRoot()
         // A vector of zeros stays one.
@@ -117,14 +118,17 @@ extension OperatorTable {
     "Dropout": { node in
       let (seed, ratio) = (try node.int("seed", 0), try node.float("ratio", 0.5))
       let results = node.resultCount
+      let mayTrain = node.hasInput.count > 2 && node.hasInput[2]
+      if !mayTrain, results == 1 { return IdentityNode(name: "Dropout") }
       return node.function { x in
         let input = try x(0)
         let share = try x.scalar(1) ?? ratio
         let isTraining = try x.scalar(2).map { $0 != 0 } ?? false
         var mask = try Tensor.full([], 1, dtype: .bool).expanded(to: input.shape)
         guard isTraining, share > 0 else { return results > 1 ? [input, mask] : [input] }
-        var random = RandomSource(seed: UInt64(bitPattern: Int64(seed)))
-        let drawn = try Tensor.randomUniform(input.shape, dtype: .float64, using: &random)
+        // The numbers of the reference implementation, so that a seed means the same.
+        var random = MersenneTwister(seed: UInt32(truncatingIfNeeded: seed))
+        let drawn = try Tensor((0..<input.count).map { _ in random.nextUnit() }, shape: input.shape, device: .cpu)
         mask = try drawn.greaterOrEqual(Tensor.full([], share, dtype: .float64))
         let kept = try mask.cast(to: input.dtype) * input * (share < 1 ? 1 / (1 - share) : 0)
         return results > 1 ? [kept, mask] : [kept]

@@ -5,7 +5,7 @@ import ToeplitzGraph
 /// Each is defined once, in the file of its family, as a function from a node to a graph operation.
 enum OperatorTable {
   /// The oldest version of the standard domain whose rules are known.
-  static let oldestOpset = 6
+  static let oldestOpset = 1
 
   /// The operators of the standard domain.
   static let standard: [String: OperatorMaker] = {

@@ -19,6 +19,9 @@ extension OperatorTable {
         }
         var codes = try scaled.cast(to: .float64).rounded()
         if let zero { codes = try codes + spread(zero.cast(to: .float64), input, axis, block) }
+        // Conversion to the narrow types takes the lowest bits, so codes are kept within range first.
+        let ranges: [DType: (Double, Double)] = [.int4: (-8, 7), .uint4: (0, 15), .int2: (-2, 1), .uint2: (0, 3)]
+        if let (low, high) = ranges[dtype] { codes = try codes.clamped(from: low, to: high) }
         return [try codes.cast(to: dtype)]
       }
     },

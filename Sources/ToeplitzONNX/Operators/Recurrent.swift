@@ -102,7 +102,8 @@ private struct Recurrence: Sendable {
       hiddenSize.map({ $0 == recurrent.shape[2] }) ?? true
     else {
       throw x.refuse(
-        .shape, "weights of \(directions) directions and \(count) gates", got: "\(weights.shape) and \(recurrent.shape)")
+        .shape, "weights of \(directions) directions and \(count) gates", got: "\(weights.shape) and \(recurrent.shape)"
+      )
     }
     let hidden = recurrent.shape[2]
     let lengths = try x.optionalInts(4)
@@ -146,7 +147,8 @@ private struct Recurrence: Sendable {
         state = try runs.choosing(next, state)
         cell = try nextCell.flatMap { new in try cell.map { try runs.choosing(new, $0) } }
       }
-      let stacked = outputs.isEmpty
+      let stacked =
+        outputs.isEmpty
         ? try Tensor.zeros([0, batch, hidden], dtype: input.dtype) : try Tensor.stacked(outputs)
       sequences.append(backwards ? try reversed(stacked, lengths) : stacked)
       lastHidden.append(state)

@@ -52,7 +52,9 @@ extension OperatorTable {
           throw x.refuse(.dtype, "three numbers of one type", got: "\(dtype), \(limit.dtype), \(step.dtype)")
         }
         if dtype.isInteger {
-          let (first, last, by) = (try start.wholeNumbers("Range"), try limit.wholeNumbers("Range"), try step.wholeNumbers("Range"))
+          let (first, last, by) = (
+            try start.wholeNumbers("Range"), try limit.wholeNumbers("Range"), try step.wholeNumbers("Range")
+          )
           guard first.count == 1, last.count == 1, by.count == 1, by[0] != 0 else {
             throw x.refuse("three numbers and a step other than 0", got: "\(first), \(last), \(by)")
           }

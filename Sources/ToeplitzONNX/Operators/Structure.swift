@@ -27,7 +27,8 @@ extension OperatorTable {
         // The last part takes what is left where the parts cannot be equal.
         let part = (length + results - 1) / max(results, 1)
         let parts = try sizes(x) ?? (0..<results).map { max(0, min(part, length - $0 * part)) }
-        guard parts.count == results, parts.allSatisfy({ (0...length).contains($0) }), parts.reduce(0, +) == length else {
+        guard parts.count == results, parts.allSatisfy({ (0...length).contains($0) }), parts.reduce(0, +) == length
+        else {
           throw x.refuse("\(results) parts that together are \(length)", got: "\(parts)")
         }
         var start = 0
@@ -69,7 +70,8 @@ extension OperatorTable {
       let axes = try node.numbers("axes", operand: 1)
       return node.function { x in
         let input = try x(0)
-        let gone = try axes(x)?.map { try input.shape.normalizedAxis($0, operation: "Squeeze") }
+        let gone =
+          try axes(x)?.map { try input.shape.normalizedAxis($0, operation: "Squeeze") }
           ?? input.shape.indices.filter { input.shape[$0] == 1 }
         if let wrong = gone.first(where: { input.shape[$0] != 1 }) {
           throw x.refuse(.shape, "size 1 on axis \(wrong)", got: "shape \(input.shape)")
@@ -138,7 +140,8 @@ extension OperatorTable {
           throw x.refuse(.shape, "[N, C, H, W] with C a multiple of \(block)²", got: "shape \(input.shape)")
         }
         let (n, c, h, w) = (input.shape[0], input.shape[1] / (block * block), input.shape[2], input.shape[3])
-        let parts = try mode == "DCR"
+        let parts =
+          try mode == "DCR"
           ? input.reshaped([n, block, block, c, h, w]).permuted([0, 3, 4, 1, 5, 2])
           : input.reshaped([n, c, block, block, h, w]).permuted([0, 1, 4, 2, 5, 3])
         return [try parts.reshaped([n, c, h * block, w * block])]
@@ -165,7 +168,8 @@ extension OperatorTable {
       return node.function { x in
         var input = try x(0)
         let sizes = try x.ints(1)
-        let at = try axes?.map { try input.shape.normalizedAxis($0, operation: "CenterCropPad") } ?? Array(0..<input.rank)
+        let at =
+          try axes?.map { try input.shape.normalizedAxis($0, operation: "CenterCropPad") } ?? Array(0..<input.rank)
         guard at.count == sizes.count, sizes.allSatisfy({ $0 >= 0 }) else {
           throw x.refuse("\(at.count) sizes of at least 0", got: "\(sizes)")
         }

@@ -5,7 +5,8 @@ extension Tensor {
   /// al., 2012).
   ///
   /// - Throws: ``ToeplitzError`` if there is no channel axis or `size` is not at least 1.
-  public func locallyNormalized(size: Int, alpha: Double = 1e-4, beta: Double = 0.75, bias: Double = 1) throws -> Tensor {
+  public func locallyNormalized(size: Int, alpha: Double = 1e-4, beta: Double = 0.75, bias: Double = 1) throws -> Tensor
+  {
     guard rank >= 2, size >= 1, size < 1 << 20, dtype.isFloatingPoint else {
       throw ToeplitzError(
         .argument, "localResponseNorm", expected: "floating-point numbers [N, C, …] and a size of at least 1",

@@ -50,9 +50,9 @@ struct Bitwise: Operation {
       case .and: walk.map(type) { $0 & $1 }
       case .or: walk.map(type) { $0 | $1 }
       case .xor: walk.map(type) { $0 ^ $1 }
-      // Shifts by the width or more give zeros (or ones, of a negative number to the right).
-      case .shiftLeft: walk.map(type) { $0 << $1 }
-      case .shiftRight: walk.map(type) { $0 >> $1 }
+      // Shifts by the width or more, and by negative numbers, give zeros (or ones, of a negative number to the right).
+      case .shiftLeft: walk.map(type) { $1 < 0 ? 0 : $0 << $1 }
+      case .shiftRight: walk.map(type) { $1 < 0 ? $0 >> T(T.bitWidth - 1) : $0 >> $1 }
       }
     }
     withInteger(result.dtype) { run($0) }
