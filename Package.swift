@@ -45,7 +45,8 @@ let layers: [Layer] = [
     kind: .library, name: "Toeplitz",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
-    kind: .command, name: "ToeplitzCommand", uses: ["Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels"],
+    kind: .command, name: "ToeplitzCommand",
+    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels"],
     products: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
     resources: [.copy("Resources/vocoder")]),
   Layer(
@@ -58,6 +59,14 @@ let layers: [Layer] = [
   Layer(
     kind: .test, name: "ToeplitzCheckpointTests",
     uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzGraphTests",
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzONNXTests",
+    uses: [
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzTestSupport",
+    ]),
   Layer(kind: .test, name: "ToeplitzNNTests", uses: ["Toeplitz", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzModelsTests", uses: ["Toeplitz", "ToeplitzModels", "ToeplitzTestSupport"]),

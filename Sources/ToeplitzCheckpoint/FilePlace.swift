@@ -57,22 +57,22 @@ extension String {
 }
 
 /// Reads little-endian numbers one after another; running off the end is an error, never a bad access.
-struct ByteReader {
+package struct ByteReader {
   private let bytes: UnsafeRawBufferPointer
   private let place: FilePlace
   /// The offset of the next byte.
-  private(set) var position = 0
+  package private(set) var position = 0
 
-  init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) {
+  package init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) {
     self.bytes = bytes
     self.place = place
   }
 
   /// Bytes not read yet.
-  var remaining: Int { bytes.count - position }
+  package var remaining: Int { bytes.count - position }
 
   /// The next `count` bytes, which the error calls `what`.
-  mutating func take(_ count: Int, _ what: String) throws -> UnsafeRawBufferPointer {
+  package mutating func take(_ count: Int, _ what: String) throws -> UnsafeRawBufferPointer {
     guard count >= 0, count <= remaining else {
       throw place.malformed("\(count) bytes of \(what)", got: "\(remaining) bytes to the end")
     }
@@ -81,7 +81,7 @@ struct ByteReader {
   }
 
   /// The next number.
-  mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
+  package mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
     _ type: T.Type, _ what: String
   ) throws -> T {
     let field = try take(MemoryLayout<T>.size, what)
@@ -89,7 +89,7 @@ struct ByteReader {
   }
 
   /// The next unsigned 64-bit number, if it is a possible size.
-  mutating func size(_ what: String) throws -> Int {
+  package mutating func size(_ what: String) throws -> Int {
     let value = try integer(UInt64.self, what)
     guard let size = Int(exactly: value) else {
       throw place.malformed("\(what) of at most \(Int.max)", got: "\(value)")

@@ -69,6 +69,12 @@ struct InputFile {
         throw ToeplitzError(.shape, path, expected: "an input of 1 to 3 dimensions for sound", got: "\(rank)")
       }
       return try Tensor(samples).reshaped(Shape(Array(repeating: 1, count: rank - 1) + [samples.count]))
+    case "png", "jpg", "jpeg":
+      // A model of one channel wants grey.
+      var channels = 3
+      if let dimensions = port?.dimensions, dimensions.count == 4, case .fixed(1) = dimensions[1] { channels = 1 }
+      return try Picture(contentsOf: path).tensor(
+        channels: channels, mean: images.mean, standardDeviation: images.standardDeviation)
     default:
       throw ToeplitzError(.argument, path, expected: "a .npy, .npz, .wav, .png or .jpg file", got: "another name")
     }

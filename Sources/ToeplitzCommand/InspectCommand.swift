@@ -26,10 +26,10 @@ struct InspectCommand: ToolCommand {
   @Flag(help: "Print the graph in the DOT language instead.")
   var dot = false
 
-  @Flag(help: "Show the operations as they stand in the file, without joining any.")
-  var plain = false
+  @OptionGroup var options: ModelOptions
 
   func validate() throws {
+    try options.validate()
     for size in sizes {
       guard let (_, value) = pair(size), let number = Int(value), number >= 0 else {
         throw ValidationError("--size takes NAME=SIZE, not \(size)")
@@ -48,7 +48,8 @@ struct InspectCommand: ToolCommand {
 
   func execute() throws {
     guard (file as NSString).pathExtension.lowercased() == "onnx" else { return try showCheckpoint() }
-    let executable = try Executable(contentsOf: file, optimizes: !plain)
+    options.apply()
+    let executable = try Executable(contentsOf: file, optimizes: !options.plain)
     if dot {
       print(executable.graph.dot)
       return
@@ -62,7 +63,7 @@ struct InspectCommand: ToolCommand {
     let parameters = rows.reduce(0) { $0 + $1.parameters }
     let work = rows.reduce(0) { $0 + $1.multiplyAdds }
     print("\(rows.count) operations, \(parameters) parameters, \(work) multiply-adds for \(given)")
-    guard !plain else { return }
+    guard !options.plain else { return }
     print("\(executable.report.nodesBefore) operations in the file")
     for (what, count) in executable.report.counts.sorted(by: { $0.key < $1.key }) { print("  \(count) \(what)") }
   }
@@ -70,7 +71,8 @@ struct InspectCommand: ToolCommand {
   private func show(_ rows: [ListingRow]) {
     let cells = rows.map { row in
       [
-        row.operation, row.outputs.map(\.description).joined(separator: " "), "\(row.parameters)", "\(row.multiplyAdds)",
+        row.operation, row.outputs.map(\.description).joined(separator: " "), "\(row.parameters)",
+        "\(row.multiplyAdds)",
         row.fused.joined(separator: ", "), row.name,
       ]
     }

@@ -26,16 +26,12 @@ struct RunCommand: ToolCommand {
   @Option(name: .customLong("repeat"), help: "How often to run; the times are of the fastest run.")
   var repeats = 1
 
-  @Option(help: "How many threads to use. (default: one for each processor)")
-  var threads: Int?
+  @OptionGroup var options: ModelOptions
 
   @OptionGroup var images: ImageOptions
 
-  @Flag(help: "Run the operations as they stand in the file, without joining any.")
-  var plain = false
-
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
+    try options.validate()
     guard repeats >= 1 else { throw ValidationError("--repeat must be at least 1, not \(repeats)") }
     for input in inputs where !input.dropFirst().contains("=") {
       throw ValidationError("--input takes NAME=FILE, not \(input)")
@@ -44,8 +40,8 @@ struct RunCommand: ToolCommand {
   }
 
   func execute() throws {
-    if let threads { ThreadPool.shared.threadCount = threads }
-    let executable = try Executable(contentsOf: model, optimizes: !plain)
+    options.apply()
+    let executable = try Executable(contentsOf: model, optimizes: !options.plain)
     let files = Dictionary(
       inputs.map { text in
         // Names may hold equals signs; the longest name that the model has is meant.

@@ -8,47 +8,9 @@ import ToeplitzTestSupport
 
 /// The tool as its users run it: a process, its output and its exit status.
 @Suite struct VocodeCommandTests {
-  /// What a run printed and returned.
-  struct Run {
-    var output: String
-    var errors: String
-    var status: Int32
-    var seconds: Double
-  }
+  private func run(_ arguments: [String], in folder: URL) throws -> Tool.Run { try Tool.run(arguments, in: folder) }
 
-  /// The program that was built beside these tests.
-  private func tool() throws -> URL {
-    let place = Bundle.allBundles.map(\.bundleURL).first { $0.pathExtension == "xctest" } ?? Bundle.main.bundleURL
-    let folders = [
-      place.deletingLastPathComponent(), URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent(),
-    ]
-    return try #require(
-      folders.map { $0.appending(path: "toeplitz") }.first { FileManager.default.isExecutableFile(atPath: $0.path) })
-  }
-
-  private func run(_ arguments: [String], in folder: URL) throws -> Run {
-    let process = Process()
-    process.executableURL = try tool()
-    process.arguments = arguments
-    process.currentDirectoryURL = folder
-    let (output, errors) = (Pipe(), Pipe())
-    process.standardOutput = output
-    process.standardError = errors
-    let start = ContinuousClock.now
-    try process.run()
-    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-    process.waitUntilExit()
-    return Run(
-      output: text, errors: complaint, status: process.terminationStatus,
-      seconds: (ContinuousClock.now - start) / .seconds(1))
-  }
-
-  private func withFolder(_ body: (URL) throws -> Void) throws {
-    let folder = try Fixtures.temporaryFolder()
-    defer { try? FileManager.default.removeItem(at: folder) }
-    try body(folder)
-  }
+  private func withFolder(_ body: (URL) throws -> Void) throws { try Tool.withFolder(body) }
 
   /// A folder with a copy of the bundled model whose weights `change` has changed.
   private func model(in folder: URL, _ change: (inout [String: Tensor]) throws -> Void) throws -> String {

@@ -34,7 +34,7 @@ public struct LoopNode: GraphOperation {
   /// `Loop`.
   public var name: String { "Loop" }
   /// More rounds than this are refused: a few bytes of a file can ask for any number.
-  private static let mostRounds = 1 << 20
+  private static let mostRounds = 1 << 17
 
   /// A loop of the given body.
   public init(body: Program) { self.body = body }

@@ -207,8 +207,8 @@ extension OperatorTable {
   ]
 
   private static func wholeSize(_ size: Double) throws -> Int {
-    guard size >= 0, size < 0x1p40 else {
-      throw ToeplitzError(.shape, "Resize", expected: "a size below 2⁴⁰", got: "\(size)")
+    guard size >= 0, size < 0x1p24 else {
+      throw ToeplitzError(.shape, "Resize", expected: "a size below 2²⁴", got: "\(size)")
     }
     return Int(size)
   }

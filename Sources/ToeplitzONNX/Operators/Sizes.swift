@@ -4,7 +4,7 @@ import ToeplitzTensor
 
 extension OperatorTable {
   /// As many elements as `Range` may give: a few numbers can ask for any amount.
-  private static let longestRange = 1 << 28
+  private static let longestRange = 1 << 24
 
   static let sizes: [String: OperatorMaker] = [
     "Constant": { node in

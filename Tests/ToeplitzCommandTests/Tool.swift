@@ -1,0 +1,50 @@
+import Foundation
+import Testing
+import ToeplitzTestSupport
+
+/// The tool as its users run it.
+enum Tool {
+  /// What a run printed and returned.
+  struct Run {
+    var output: String
+    var errors: String
+    var status: Int32
+    var seconds: Double
+  }
+
+  /// The program that was built beside these tests.
+  private static func program() throws -> URL {
+    let place = Bundle.allBundles.map(\.bundleURL).first { $0.pathExtension == "xctest" } ?? Bundle.main.bundleURL
+    let folders = [
+      place.deletingLastPathComponent(), URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent(),
+    ]
+    return try #require(
+      folders.map { $0.appending(path: "toeplitz") }.first { FileManager.default.isExecutableFile(atPath: $0.path) })
+  }
+
+  /// Runs the program with the given working folder.
+  static func run(_ arguments: [String], in folder: URL) throws -> Run {
+    let process = Process()
+    process.executableURL = try program()
+    process.arguments = arguments
+    process.currentDirectoryURL = folder
+    let (output, errors) = (Pipe(), Pipe())
+    process.standardOutput = output
+    process.standardError = errors
+    let start = ContinuousClock.now
+    try process.run()
+    let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
+    process.waitUntilExit()
+    return Run(
+      output: text, errors: complaint, status: process.terminationStatus,
+      seconds: (ContinuousClock.now - start) / .seconds(1))
+  }
+
+  /// Calls `body` with a new folder, which is removed afterwards.
+  static func withFolder(_ body: (URL) throws -> Void) throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try body(folder)
+  }
+}
