@@ -28,6 +28,9 @@ struct RunCommand: ToolCommand {
 
   @OptionGroup var options: ModelOptions
 
+  @Flag(help: "Also print how long each kind of operation took in the last run.")
+  var profile = false
+
   @OptionGroup var images: ImageOptions
 
   func validate() throws {
@@ -67,6 +70,23 @@ struct RunCommand: ToolCommand {
       best = min(best, clock.now - start)
     }
     try write(results, executable, best / .milliseconds(1))
+    if profile { try showTimes(executable, tensors) }
+  }
+
+  /// Runs once more and prints the time of each kind of operation.
+  private func showTimes(_ executable: Executable, _ tensors: [String: Tensor]) throws {
+    let clock = ContinuousClock()
+    var times: [String: (total: Double, count: Int)] = [:]
+    var last = clock.now
+    _ = try executable.run(tensors) { index, _ in
+      let now = clock.now
+      times[executable.graph.nodes[index].operation.name, default: (0, 0)].total += (now - last) / .milliseconds(1)
+      times[executable.graph.nodes[index].operation.name, default: (0, 0)].count += 1
+      last = now
+    }
+    for (name, time) in times.sorted(by: { $0.value.total > $1.value.total }) {
+      print(String(format: "%10.3f ms  %4d x ", time.total, time.count) + name)
+    }
   }
 
   private func checkNames(_ files: [String: String], _ executable: Executable) throws {

@@ -61,6 +61,22 @@ public struct IdentityNode: GraphOperation {
   }
 }
 
+/// The first operand kept between two numbers, which are further operands or attributes.
+public struct ClipNode: GraphOperation {
+  private let body: @Sendable ([Tensor?]) throws -> [Tensor?]
+  /// `Clip`.
+  public var name: String { "Clip" }
+
+  /// A node that computes `body`.
+  public init(_ body: @escaping @Sendable ([Tensor?]) throws -> [Tensor?]) { self.body = body }
+
+  /// True.
+  public var isElementwise: Bool { true }
+
+  /// Computes the function.
+  public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] { try body(inputs) }
+}
+
 /// x, or `slope` × x below zero; with slope 0 the rectifier.
 public struct LeakyNode: GraphOperation {
   /// The name in errors and listings.

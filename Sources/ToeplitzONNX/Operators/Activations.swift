@@ -81,9 +81,11 @@ extension OperatorTable {
     "Clip": { node in
       let (low, high) = (try node.float("min"), try node.float("max"))
       let isOld = node.opset < 11
-      return node.function { x in
+      return ClipNode { operands in
+        let x = Operands(name: "Clip", tensors: operands)
         var result = try x(0)
         if isOld { return [try result.clipped(low, high)] }
+        if result.dtype.isFloatingPoint { return [try result.clipped(x.scalar(1), x.scalar(2))] }
         if let least = x.optional(1) { result = try result.maximum(least) }
         if let most = x.optional(2) { result = try result.minimum(most) }
         return [result]
