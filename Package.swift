@@ -37,7 +37,7 @@ let layers: [Layer] = [
   Layer(kind: .library, name: "ToeplitzGraph", uses: ["ToeplitzTensor", "ToeplitzOps"]),
   Layer(
     kind: .library, name: "ToeplitzONNX",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzGraph"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph"]),
   Layer(
     kind: .library, name: "ToeplitzModels",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN"]),
@@ -65,7 +65,8 @@ let layers: [Layer] = [
   Layer(
     kind: .test, name: "ToeplitzONNXTests",
     uses: [
-      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzTestSupport",
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph", "ToeplitzONNX",
+      "ToeplitzTestSupport",
     ]),
   Layer(kind: .test, name: "ToeplitzNNTests", uses: ["Toeplitz", "ToeplitzTestSupport"]),
   Layer(

@@ -14,7 +14,7 @@ let package = Package(
         .product(name: "ToeplitzONNX", package: "Toeplitz"), .product(name: "ToeplitzModels", package: "Toeplitz"),
       ],
       swiftSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])],
-      linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])])
+      linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])
   ],
   swiftLanguageModes: [.v6]
 )

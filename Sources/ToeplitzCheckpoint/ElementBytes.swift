@@ -67,7 +67,7 @@ package enum ElementBytes {
 
 extension Tensor {
   /// Calls `body` with the bytes of all elements in row-major order.
-  func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
+  package func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     let flat = try contiguous()
     return try withExtendedLifetime(flat) {
       try body(UnsafeRawBufferPointer(start: flat.elements, count: flat.count * dtype.byteSize))

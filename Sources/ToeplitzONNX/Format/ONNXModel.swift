@@ -18,6 +18,7 @@ struct ONNXModel {
       case 1: irVersion = try field.int()
       case 2: producer = try field.string()
       case 7:
+        guard !hasGraph else { throw place.malformed("one graph", got: "two") }
         graph = try ONNXGraph(field.message(), place, depth: 0)
         hasGraph = true
       case 8:

@@ -221,12 +221,17 @@ extension OperatorTable {
     "LSTM": { node in
       let rule = try Recurrence(node, ["Sigmoid", "Tanh", "Tanh"])
       let isCoupled = try node.flag("input_forget")
+      let isPlain = try !isCoupled && node.strings("activations") == nil && rule.clip == nil
       return node.function { x in
         try rule.run(x, gates: 4, hasCell: true, keepsBiasApart: false) { direction, index, gates, state, cell in
           let (f, g, h) = (rule.activations[index][0], rule.activations[index][1], rule.activations[index][2])
           guard let cell else { throw x.refuse("a cell state", got: "none") }
           let size = state.shape[1]
           let sums = try gates + rule.product(state, direction, index)
+          if isPlain, direction.peephole == nil, sums.dtype == .float32 {
+            let both = try sums.lstmStep(cell: cell)
+            return (both.hidden, both.cell)
+          }
           func peeped(_ gate: Int, _ part: Int, _ cell: Tensor) throws -> Tensor {
             let sum = try sums.gate(gate, size)
             return try rule.clipped(direction.peephole.map { try sum + $0.gate(part, size) * cell } ?? sum)
