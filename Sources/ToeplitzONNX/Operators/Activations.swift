@@ -104,7 +104,9 @@ extension OperatorTable {
 extension Tensor {
   /// Each element kept between numbers that may be missing.
   fileprivate func clipped(_ low: Double?, _ high: Double?) throws -> Tensor {
-    if dtype.isFloatingPoint { return try clamped(from: low ?? -.infinity, to: high ?? .infinity) }
+    // Where the bounds cross, the upper one counts.
+    let top = high ?? .infinity
+    if dtype.isFloatingPoint { return try clamped(from: Swift.min(low ?? -.infinity, top), to: top) }
     var result = self
     if let low { result = try result.maximum(Tensor.full([], low, dtype: dtype)) }
     if let high { result = try result.minimum(Tensor.full([], high, dtype: dtype)) }
