@@ -34,6 +34,10 @@ let layers: [Layer] = [
   Layer(
     kind: .library, name: "ToeplitzNN",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint"]),
+  Layer(kind: .library, name: "ToeplitzGraph", uses: ["ToeplitzTensor", "ToeplitzOps"]),
+  Layer(
+    kind: .library, name: "ToeplitzONNX",
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph"]),
   Layer(
     kind: .library, name: "ToeplitzModels",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN"]),
@@ -41,7 +45,8 @@ let layers: [Layer] = [
     kind: .library, name: "Toeplitz",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
-    kind: .command, name: "ToeplitzCommand", uses: ["Toeplitz", "ToeplitzModels"],
+    kind: .command, name: "ToeplitzCommand",
+    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels"],
     products: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
     resources: [.copy("Resources/vocoder")]),
   Layer(
@@ -54,6 +59,15 @@ let layers: [Layer] = [
   Layer(
     kind: .test, name: "ToeplitzCheckpointTests",
     uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzGraphTests",
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzONNXTests",
+    uses: [
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph", "ToeplitzONNX",
+      "ToeplitzTestSupport",
+    ]),
   Layer(kind: .test, name: "ToeplitzNNTests", uses: ["Toeplitz", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzModelsTests", uses: ["Toeplitz", "ToeplitzModels", "ToeplitzTestSupport"]),
@@ -84,6 +98,8 @@ let package = Package(
   platforms: [.macOS(.v15), .iOS(.v18)],
   products: [
     .library(name: "Toeplitz", targets: ["Toeplitz"]),
+    .library(name: "ToeplitzGraph", targets: ["ToeplitzGraph"]),
+    .library(name: "ToeplitzONNX", targets: ["ToeplitzONNX"]),
     .library(name: "ToeplitzModels", targets: ["ToeplitzModels"]),
     .executable(name: "toeplitz", targets: ["ToeplitzCommand"]),
   ],

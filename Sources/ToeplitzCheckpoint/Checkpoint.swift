@@ -36,7 +36,7 @@ public struct Checkpoint: Sendable {
   }
 
   /// Reads a file in the format that its name says: `.safetensors`, `.json` (the index of a safetensors file
-  /// in several parts) or `.npz`.
+  /// in several parts), `.npz`, or `.pt`, `.pth` and `.ckpt` (PyTorch).
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read or has another name, of kind
   ///   `format` if its contents break the format's rules.
@@ -47,10 +47,12 @@ public struct Checkpoint: Sendable {
       self = try Safetensors.read(partsOf: path)
     } else if path.hasSuffix(".npz") {
       self = try NumPy.readArchive(contentsOf: path)
+    } else if [".pt", ".pth", ".ckpt"].contains(where: path.hasSuffix) {
+      self = try PyTorch.read(contentsOf: path)
     } else {
       throw ToeplitzError(
         .file, FilePlace(file: path).file,
-        expected: "a file name that ends in .safetensors, .safetensors.index.json or .npz",
+        expected: "a file name that ends in .safetensors, .safetensors.index.json, .npz, .pt, .pth or .ckpt",
         got: "another name")
     }
   }

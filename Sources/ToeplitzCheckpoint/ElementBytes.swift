@@ -1,15 +1,15 @@
 import ToeplitzTensor
 
 /// Makes tensors of bytes that came out of a file.
-enum ElementBytes {
+package enum ElementBytes {
   /// As many dimensions as NumPy (`NPY_MAXDIMS`) and PyTorch can have.
-  static let maximumRank = 64
+  package static let maximumRank = 64
 
   /// The bytes that a tensor of these sizes takes.
   ///
   /// Sizes of zero count as one in the overflow check, so that strides and products of any part of the
   /// shape are safe to compute later.
-  static func byteCount(_ sizes: [Int], itemSize: Int, _ place: FilePlace) throws -> Int {
+  package static func byteCount(_ sizes: [Int], itemSize: Int, _ place: FilePlace) throws -> Int {
     guard sizes.count <= maximumRank else {
       throw place.malformed("at most \(maximumRank) dimensions", got: "\(sizes.count)")
     }
@@ -30,7 +30,7 @@ enum ElementBytes {
   /// The tensor borrows the bytes if `owner` is given and they are aligned, otherwise they are copied.
   /// Booleans are always copied: their bytes have to be checked and must not change afterwards, as any value
   /// but 0 and 1 is undefined behaviour in a Swift `Bool`.
-  static func tensor(
+  package static func tensor(
     _ bytes: UnsafeRawBufferPointer, _ dtype: DType, _ sizes: [Int],
     owner: (any AnyObject & Sendable)?, _ place: FilePlace
   ) throws -> Tensor {
@@ -51,16 +51,14 @@ enum ElementBytes {
     return result
   }
 
-  /// A tensor of integers of another width or byte order; both sides have as many elements as `sizes`.
-  static func converted<Source: FixedWidthInteger & BitwiseCopyable, Target: FixedWidthInteger>(
-    _ bytes: UnsafeRawBufferPointer, _ source: Source.Type, to target: Target.Type, bigEndian: Bool,
-    _ dtype: DType, _ sizes: [Int], _ place: FilePlace
+  /// A tensor of elements stored with their highest byte first, each as wide as `T`; as many as `sizes` say.
+  static func swapped<T: FixedWidthInteger & BitwiseCopyable>(
+    _ bytes: UnsafeRawBufferPointer, _ type: T.Type, _ dtype: DType, _ sizes: [Int], _ place: FilePlace
   ) throws -> Tensor {
     let result = try Tensor(uninitialized: Shape(sizes), dtype: dtype, operation: place.file)
-    let elements = result.pointer(Target.self)
-    for index in 0..<bytes.count / MemoryLayout<Source>.size {
-      let stored = bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<Source>.size, as: Source.self)
-      elements[index] = Target(truncatingIfNeeded: bigEndian ? stored.byteSwapped : stored)
+    let elements = result.pointer(T.self)
+    for index in 0..<bytes.count / MemoryLayout<T>.size {
+      elements[index] = bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<T>.size, as: T.self).byteSwapped
     }
     withExtendedLifetime(result) {}
     return result
@@ -69,7 +67,7 @@ enum ElementBytes {
 
 extension Tensor {
   /// Calls `body` with the bytes of all elements in row-major order.
-  func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
+  package func withBytes<R>(_ body: (UnsafeRawBufferPointer) throws -> R) throws -> R {
     let flat = try contiguous()
     return try withExtendedLifetime(flat) {
       try body(UnsafeRawBufferPointer(start: flat.elements, count: flat.count * dtype.byteSize))

@@ -5,35 +5,35 @@ import ToeplitzTensor
 #endif
 
 /// What errors name: a file and, inside it, a tensor or an archive's entry.
-struct FilePlace: Sendable {
+package struct FilePlace: Sendable {
   /// The path the caller gave, on one line.
-  let file: String
+  package let file: String
   /// The tensor or entry, on one line; empty for the file as a whole.
-  private(set) var entry = ""
+  package private(set) var entry = ""
 
-  init(file: String) { self.file = file.onOneLine(atMost: 4096) }
+  package init(file: String) { self.file = file.onOneLine(atMost: 4096) }
 
   /// The same file at the tensor or entry `name`.
-  func inside(_ name: String) -> FilePlace {
+  package func inside(_ name: String) -> FilePlace {
     var place = self
     place.entry = name.oneLine
     return place
   }
 
   /// An error that says which rule of the format is broken.
-  func malformed(_ expected: String, got: String) -> ToeplitzError {
+  package func malformed(_ expected: String, got: String) -> ToeplitzError {
     ToeplitzError(.format, file, expected: expected, got: got, path: entry)
   }
 
   /// An error about an argument of a writer.
-  func refused(_ expected: String, got: String) -> ToeplitzError {
+  package func refused(_ expected: String, got: String) -> ToeplitzError {
     ToeplitzError(.argument, file, expected: expected, got: got, path: entry)
   }
 }
 
 extension String {
   /// The text without anything that breaks a log line, cut after 200 characters.
-  var oneLine: String { onOneLine(atMost: 200) }
+  package var oneLine: String { onOneLine(atMost: 200) }
 
   /// The text without anything that breaks a log line, cut after `limit` characters.
   ///
@@ -53,26 +53,26 @@ extension String {
   }
 
   /// The text on one line in quotation marks.
-  var quoted: String { "'\(oneLine)'" }
+  package var quoted: String { "'\(oneLine)'" }
 }
 
 /// Reads little-endian numbers one after another; running off the end is an error, never a bad access.
-struct ByteReader {
+package struct ByteReader {
   private let bytes: UnsafeRawBufferPointer
   private let place: FilePlace
   /// The offset of the next byte.
-  private(set) var position = 0
+  package private(set) var position = 0
 
-  init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) {
+  package init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) {
     self.bytes = bytes
     self.place = place
   }
 
   /// Bytes not read yet.
-  var remaining: Int { bytes.count - position }
+  package var remaining: Int { bytes.count - position }
 
   /// The next `count` bytes, which the error calls `what`.
-  mutating func take(_ count: Int, _ what: String) throws -> UnsafeRawBufferPointer {
+  package mutating func take(_ count: Int, _ what: String) throws -> UnsafeRawBufferPointer {
     guard count >= 0, count <= remaining else {
       throw place.malformed("\(count) bytes of \(what)", got: "\(remaining) bytes to the end")
     }
@@ -81,7 +81,7 @@ struct ByteReader {
   }
 
   /// The next number.
-  mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
+  package mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
     _ type: T.Type, _ what: String
   ) throws -> T {
     let field = try take(MemoryLayout<T>.size, what)
@@ -89,7 +89,7 @@ struct ByteReader {
   }
 
   /// The next unsigned 64-bit number, if it is a possible size.
-  mutating func size(_ what: String) throws -> Int {
+  package mutating func size(_ what: String) throws -> Int {
     let value = try integer(UInt64.self, what)
     guard let size = Int(exactly: value) else {
       throw place.malformed("\(what) of at most \(Int.max)", got: "\(value)")

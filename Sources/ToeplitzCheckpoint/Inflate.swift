@@ -3,7 +3,7 @@ import ToeplitzTensor
 /// Decompresses a DEFLATE stream (RFC 1951) into a block whose size is known.
 ///
 /// The work is bounded by the lengths of both blocks, whatever the stream says.
-struct Inflate {
+package struct Inflate {
   private let input: UnsafeRawBufferPointer
   private let output: UnsafeMutableRawBufferPointer
   private let place: FilePlace
@@ -17,7 +17,7 @@ struct Inflate {
   /// Decompresses all of `input`, which has to fill `output` exactly.
   ///
   /// - Throws: ``ToeplitzError`` of kind `format` if the stream is malformed or has another length.
-  static func decompress(
+  package static func decompress(
     _ input: UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer, _ place: FilePlace
   ) throws {
     var inflate = Inflate(input: input, output: output, place: place)

@@ -9,11 +9,11 @@ import ToeplitzTensor
 /// | NumPy | Toeplitz |
 /// |---|---|
 /// | f2, f4, f8 | `float16`, `float32`, `float64` |
-/// | i1, u1, i4, i8, b1 | `int8`, `uint8`, `int32`, `int64`, `bool` |
-/// | i2, u2 | `int32` (reading only) |
-/// | u4 | `int64` (reading only) |
+/// | i1, i2, i4, i8 | `int8`, `int16`, `int32`, `int64` |
+/// | u1, u2, u4, u8 | `uint8`, `uint16`, `uint32`, `uint64` |
+/// | b1 | `bool` |
 ///
-/// Other types, such as u8, complex numbers and structures, are refused. NumPy has no bfloat16.
+/// Other types, such as complex numbers and structures, are refused. NumPy has no bfloat16 and nothing narrower.
 public enum NumPy {
   /// Reads the array in the `.npy` file at `path`.
   ///
@@ -25,6 +25,9 @@ public enum NumPy {
     let file = try MappedFile(path: path)
     return try withExtendedLifetime(file) { try decode(file.bytes, owner: nil, FilePlace(file: path)) }
   }
+
+  /// Whether NumPy has elements of the given type.
+  public static func canHold(_ dtype: DType) -> Bool { NumPyType.description(of: dtype) != nil }
 
   /// Writes `tensor` to a `.npy` file at `path` (version 1.0, row-major), which appears when it is complete.
   ///

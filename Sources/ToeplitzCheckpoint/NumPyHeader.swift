@@ -34,7 +34,7 @@ struct NumPyHeader {
     let members = try scanner.header()
     guard let type = NumPyType(members.descr) else {
       throw place.malformed(
-        "element type b1, i1, i2, i4, i8, u1, u2, u4, f2, f4 or f8 with byte order '<', '>' or '|'",
+        "element type b1, i1, i2, i4, i8, u1, u2, u4, u8, f2, f4 or f8 with byte order '<', '>' or '|'",
         got: members.descr.quoted)
     }
     self.type = type
@@ -66,14 +66,7 @@ struct NumPyHeader {
 
 /// An element type of a `.npy` file: its kind, width and byte order.
 struct NumPyType {
-  private enum Kind {
-    case native(DType)
-    case int16
-    case uint16
-    case uint32
-  }
-
-  private let kind: Kind
+  private let dtype: DType
   /// Bytes of one element in the file.
   let itemSize: Int
   private let isBigEndian: Bool
@@ -82,29 +75,26 @@ struct NumPyType {
   init?(_ descr: String) {
     guard let order = descr.first, "<>|".contains(order) else { return nil }
     switch descr.dropFirst() {
-    case "f2": kind = .native(.float16)
-    case "f4": kind = .native(.float32)
-    case "f8": kind = .native(.float64)
-    case "i1": kind = .native(.int8)
-    case "i2": kind = .int16
-    case "i4": kind = .native(.int32)
-    case "i8": kind = .native(.int64)
-    case "u1": kind = .native(.uint8)
-    case "u2": kind = .uint16
-    case "u4": kind = .uint32
-    case "b1": kind = .native(.bool)
+    case "f2": dtype = .float16
+    case "f4": dtype = .float32
+    case "f8": dtype = .float64
+    case "i1": dtype = .int8
+    case "i2": dtype = .int16
+    case "i4": dtype = .int32
+    case "i8": dtype = .int64
+    case "u1": dtype = .uint8
+    case "u2": dtype = .uint16
+    case "u4": dtype = .uint32
+    case "u8": dtype = .uint64
+    case "b1": dtype = .bool
     default: return nil
     }
-    switch kind {
-    case .native(let dtype): itemSize = dtype.byteSize
-    case .int16, .uint16: itemSize = 2
-    case .uint32: itemSize = 4
-    }
+    itemSize = dtype.byteSize
     guard order != "|" || itemSize == 1 else { return nil }
     isBigEndian = order == ">"
   }
 
-  /// The `descr` of an element type; nil for bfloat16.
+  /// The `descr` of an element type; nil for one that NumPy does not have.
   static func description(of dtype: DType) -> String? {
     switch dtype {
     case .float16: "<f2"
@@ -112,10 +102,14 @@ struct NumPyType {
     case .float64: "<f8"
     case .int8: "|i1"
     case .uint8: "|u1"
+    case .int16: "<i2"
+    case .uint16: "<u2"
     case .int32: "<i4"
+    case .uint32: "<u4"
     case .int64: "<i8"
+    case .uint64: "<u8"
     case .bool: "|b1"
-    case .bfloat16: nil
+    default: nil
     }
   }
 
@@ -123,24 +117,15 @@ struct NumPyType {
   func tensor(
     _ data: UnsafeRawBufferPointer, _ sizes: [Int], owner: (any AnyObject & Sendable)?, _ place: FilePlace
   ) throws -> Tensor {
-    func convert<S: FixedWidthInteger & BitwiseCopyable, T: FixedWidthInteger>(
-      _ source: S.Type, _ target: T.Type, _ dtype: DType
-    ) throws -> Tensor {
-      try ElementBytes.converted(data, source, to: target, bigEndian: isBigEndian, dtype, sizes, place)
+    guard isBigEndian, itemSize > 1 else { return try ElementBytes.tensor(data, dtype, sizes, owner: owner, place) }
+    // Floating-point numbers change their byte order as the integers of the same bits.
+    func swap<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type) throws -> Tensor {
+      try ElementBytes.swapped(data, type, dtype, sizes, place)
     }
-    switch kind {
-    case .int16: return try convert(Int16.self, Int32.self, .int32)
-    case .uint16: return try convert(UInt16.self, Int32.self, .int32)
-    case .uint32: return try convert(UInt32.self, Int64.self, .int64)
-    case .native(let dtype) where isBigEndian && itemSize > 1:
-      // Floating-point numbers change their byte order as the integers of the same bits.
-      switch itemSize {
-      case 2: return try convert(UInt16.self, UInt16.self, dtype)
-      case 4: return try convert(UInt32.self, UInt32.self, dtype)
-      default: return try convert(UInt64.self, UInt64.self, dtype)
-      }
-    case .native(let dtype):
-      return try ElementBytes.tensor(data, dtype, sizes, owner: owner, place)
+    switch itemSize {
+    case 2: return try swap(UInt16.self)
+    case 4: return try swap(UInt32.self)
+    default: return try swap(UInt64.self)
     }
   }
 }

@@ -7,7 +7,7 @@ extension Safetensors {
   /// reference implementation does it: larger elements first, then by name.
   ///
   /// - Parameters:
-  ///   - tensors: The tensors under their names, of any element type.
+  ///   - tensors: The tensors under their names, of any element type that the format has.
   ///   - metadata: Text entries, which the file keeps as `__metadata__`.
   ///   - path: The file to create or replace.
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be written, of kind `argument` if a tensor
@@ -49,9 +49,12 @@ extension Safetensors {
         throw place.inside(name).refused("tensors of at most \(Int.max) bytes together", got: "more")
       }
       end = sum
+      guard let type = tensor.dtype.safetensorsName else {
+        throw place.inside(name).refused("an element type that safetensors has", got: "\(tensor.dtype)")
+      }
       let sizes = tensor.shape.map(String.init).joined(separator: ",")
       members.append(
-        "\(json(name)):{\"dtype\":\"\(tensor.dtype.safetensorsName)\",\"shape\":[\(sizes)],"
+        "\(json(name)):{\"dtype\":\"\(type)\",\"shape\":[\(sizes)],"
           + "\"data_offsets\":[\(begin),\(end)]}")
     }
     var text = Array("{\(members.joined(separator: ","))}".utf8)

@@ -9,9 +9,12 @@ import ToeplitzTensor
 /// | Format | Toeplitz |
 /// |---|---|
 /// | F32, F64, F16, BF16 | `float32`, `float64`, `float16`, `bfloat16` |
-/// | I8, U8, I32, I64, BOOL | `int8`, `uint8`, `int32`, `int64`, `bool` |
+/// | I8, I16, I32, I64 | `int8`, `int16`, `int32`, `int64` |
+/// | U8, U16, U32, U64 | `uint8`, `uint16`, `uint32`, `uint64` |
+/// | BOOL | `bool` |
+/// | F8_E4M3, F8_E5M2, F8_E8M0 | `float8E4M3FN`, `float8E5M2`, `float8E8M0` |
 ///
-/// Files with a tensor of another type (I16, F8_E4M3, …) are refused when they are read.
+/// Files with a tensor of another type (F4, C64, …) are refused when they are read.
 public enum Safetensors {
   /// The reference implementation's limit for the header.
   static let maximumHeaderLength = 100_000_000
@@ -102,7 +105,7 @@ public enum Safetensors {
       throw place.malformed("members dtype, shape and data_offsets", got: "not all of them")
     }
     guard let dtype = DType(safetensorsName: typeName) else {
-      let known = DType.allCases.map(\.safetensorsName).joined(separator: ", ")
+      let known = DType.allCases.compactMap(\.safetensorsName).joined(separator: ", ")
       throw place.malformed("dtype \(known)", got: typeName.quoted)
     }
     guard offsets.count == 2, offsets[0] <= offsets[1] else {
@@ -146,8 +149,8 @@ public enum Safetensors {
 }
 
 extension DType {
-  /// The name of the type in safetensors headers.
-  var safetensorsName: String {
+  /// The name of the type in safetensors headers; nil if the format has no such type.
+  var safetensorsName: String? {
     switch self {
     case .float32: "F32"
     case .float64: "F64"
@@ -155,9 +158,17 @@ extension DType {
     case .bfloat16: "BF16"
     case .int8: "I8"
     case .uint8: "U8"
+    case .int16: "I16"
+    case .uint16: "U16"
     case .int32: "I32"
+    case .uint32: "U32"
     case .int64: "I64"
+    case .uint64: "U64"
     case .bool: "BOOL"
+    case .float8E4M3FN: "F8_E4M3"
+    case .float8E5M2: "F8_E5M2"
+    case .float8E8M0: "F8_E8M0"
+    default: nil
     }
   }
 

@@ -8,7 +8,11 @@ struct ToeplitzTool: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "toeplitz",
     abstract: "Convolutional networks in Swift: run checkpoints trained in PyTorch on the CPU.",
-    subcommands: [VocodeCommand.self, BenchCommand.self])
+    subcommands: [
+      RunCommand.self, InspectCommand.self, ExportCommand.self, ConvertCommand.self, VerifyCommand.self,
+      VocodeCommand.self,
+      BenchCommand.self,
+    ])
 }
 
 /// A subcommand whose failures are one line on standard error, `error: …`, and exit status 1.

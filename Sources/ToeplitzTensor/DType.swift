@@ -12,24 +12,54 @@ public enum DType: String, Sendable, Hashable, CaseIterable, CustomStringConvert
   case int8
   /// Unsigned 8-bit integer.
   case uint8
+  /// Signed 16-bit integer.
+  case int16
+  /// Unsigned 16-bit integer.
+  case uint16
   /// Signed 32-bit integer.
   case int32
+  /// Unsigned 32-bit integer.
+  case uint32
   /// Signed 64-bit integer.
   case int64
+  /// Unsigned 64-bit integer.
+  case uint64
   /// True or false, one byte each.
   case bool
+  /// 4 exponent and 3 mantissa bits, no infinity; one byte.
+  case float8E4M3FN
+  /// 4 exponent and 3 mantissa bits with bias 8, no infinity and no −0; one byte.
+  case float8E4M3FNUZ
+  /// 5 exponent and 2 mantissa bits; one byte.
+  case float8E5M2
+  /// 5 exponent and 2 mantissa bits with bias 16, no infinity and no −0; one byte.
+  case float8E5M2FNUZ
+  /// A power of two from 2⁻¹²⁷ to 2¹²⁷; one byte.
+  case float8E8M0
+  /// 2 exponent and 1 mantissa bits; one element a byte here, two in files.
+  case float4E2M1
+  /// Signed 4-bit integer; one element a byte here, two in files.
+  case int4
+  /// Unsigned 4-bit integer; one element a byte here, two in files.
+  case uint4
+  /// Signed 2-bit integer; one element a byte here, four in files.
+  case int2
+  /// Unsigned 2-bit integer; one element a byte here, four in files.
+  case uint2
 
   /// Bytes of one element.
   public var byteSize: Int {
     switch self {
-    case .float64, .int64: 8
-    case .float32, .int32: 4
-    case .float16, .bfloat16: 2
+    case .float64, .int64, .uint64: 8
+    case .float32, .int32, .uint32: 4
+    case .float16, .bfloat16, .int16, .uint16: 2
     case .int8, .uint8, .bool: 1
+    case .float8E4M3FN, .float8E4M3FNUZ, .float8E5M2, .float8E5M2FNUZ, .float8E8M0, .float4E2M1: 1
+    case .int4, .uint4, .int2, .uint2: 1
     }
   }
 
-  /// Whether elements are floating-point numbers.
+  /// Whether elements are floating-point numbers to compute with.
   public var isFloatingPoint: Bool {
     switch self {
     case .float32, .float64, .float16, .bfloat16: true
@@ -37,13 +67,19 @@ public enum DType: String, Sendable, Hashable, CaseIterable, CustomStringConvert
     }
   }
 
-  /// Whether elements are whole numbers (not bool).
+  /// Whether elements are whole numbers to compute with (not bool).
   public var isInteger: Bool {
     switch self {
-    case .int8, .uint8, .int32, .int64: true
+    case .int8, .uint8, .int16, .uint16, .int32, .uint32, .int64, .uint64: true
     default: false
     }
   }
+
+  /// Whether arithmetic takes elements of this type.
+  public var isNumber: Bool { isFloatingPoint || isInteger }
+
+  /// Whether elements are numbers of eight or fewer bits that are only stored, moved and converted.
+  public var isNarrow: Bool { !isNumber && self != .bool }
 
   /// The case's name.
   public var description: String { rawValue }
@@ -57,9 +93,23 @@ public enum DType: String, Sendable, Hashable, CaseIterable, CustomStringConvert
     case .bfloat16: BFloat16.self
     case .int8: Int8.self
     case .uint8: UInt8.self
+    case .int16: Int16.self
+    case .uint16: UInt16.self
     case .int32: Int32.self
+    case .uint32: UInt32.self
     case .int64: Int64.self
+    case .uint64: UInt64.self
     case .bool: Bool.self
+    case .float8E4M3FN: Float8E4M3FN.self
+    case .float8E4M3FNUZ: Float8E4M3FNUZ.self
+    case .float8E5M2: Float8E5M2.self
+    case .float8E5M2FNUZ: Float8E5M2FNUZ.self
+    case .float8E8M0: Float8E8M0.self
+    case .float4E2M1: Float4E2M1.self
+    case .int4: Int4.self
+    case .uint4: UInt4.self
+    case .int2: Int2.self
+    case .uint2: UInt2.self
     }
   }
 }
@@ -154,6 +204,22 @@ extension Int8: NumericTensorScalar {
 extension UInt8: NumericTensorScalar {
   /// ``DType/uint8``.
   public static var dtype: DType { .uint8 }
+}
+extension Int16: NumericTensorScalar {
+  /// ``DType/int16``.
+  public static var dtype: DType { .int16 }
+}
+extension UInt16: NumericTensorScalar {
+  /// ``DType/uint16``.
+  public static var dtype: DType { .uint16 }
+}
+extension UInt32: NumericTensorScalar {
+  /// ``DType/uint32``.
+  public static var dtype: DType { .uint32 }
+}
+extension UInt64: NumericTensorScalar {
+  /// ``DType/uint64``.
+  public static var dtype: DType { .uint64 }
 }
 extension Int32: NumericTensorScalar {
   /// ``DType/int32``.

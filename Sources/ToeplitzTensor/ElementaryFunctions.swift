@@ -28,4 +28,22 @@ extension Double {
   @inlinable package func errorFunction() -> Double { erf(self) }
   /// 1 less the error function, also exact where that is near 1.
   @inlinable package func complementaryErrorFunction() -> Double { erfc(self) }
+  /// The tangent of this angle in radians.
+  @inlinable package func tangent() -> Double { tan(self) }
+  /// The angle in radians whose sine this is.
+  @inlinable package func arcSine() -> Double { asin(self) }
+  /// The angle in radians whose cosine this is.
+  @inlinable package func arcCosine() -> Double { acos(self) }
+  /// The angle in radians whose tangent this is.
+  @inlinable package func arcTangent() -> Double { atan(self) }
+  /// The hyperbolic sine.
+  @inlinable package func hyperbolicSine() -> Double { sinh(self) }
+  /// The hyperbolic cosine.
+  @inlinable package func hyperbolicCosine() -> Double { cosh(self) }
+  /// The number whose hyperbolic sine this is.
+  @inlinable package func inverseHyperbolicSine() -> Double { asinh(self) }
+  /// The number whose hyperbolic cosine this is.
+  @inlinable package func inverseHyperbolicCosine() -> Double { acosh(self) }
+  /// The number whose hyperbolic tangent this is.
+  @inlinable package func inverseHyperbolicTangent() -> Double { atanh(self) }
 }

@@ -1,3 +1,5 @@
+import Synchronization
+
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -39,6 +41,14 @@ package enum Platform {
     #endif
     return sizes.max().flatMap { $0 > 0 ? $0 : nil } ?? 1 << 25
   }()
+
+  private static let tensorLimit = Atomic(Int.max)
+
+  /// The most bytes that one tensor may take: those of the machine's memory, or fewer if a program says so.
+  package static var largestTensor: Int {
+    get { min(physicalMemory, tensorLimit.load(ordering: .relaxed)) }
+    set { tensorLimit.store(max(0, newValue), ordering: .relaxed) }
+  }
 
   /// The value of an environment variable.
   package static func environment(_ name: String) -> String? {

@@ -21,11 +21,11 @@ package final class Storage: Sendable {
   ///
   /// - Throws: ``ToeplitzError`` of kind `memory` if it is more than the machine has.
   package init(byteCount: Int, operation: String) throws {
-    guard byteCount <= Platform.physicalMemory,
+    guard byteCount <= Platform.largestTensor,
       let block = BlockCache.shared.take(byteCount + Self.slack)
     else {
       throw ToeplitzError(
-        .memory, operation, expected: "at most \(Platform.physicalMemory) bytes for a tensor",
+        .memory, operation, expected: "at most \(Platform.largestTensor) bytes for a tensor",
         got: "a request for \(byteCount)")
     }
     base = block.base

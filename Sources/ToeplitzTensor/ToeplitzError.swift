@@ -22,6 +22,8 @@ public struct ToeplitzError: Error, Sendable, Hashable, CustomStringConvertible 
     case format
     /// A checkpoint and a model do not fit together.
     case checkpoint
+    /// A file is legal but asks for something that Toeplitz does not have.
+    case unsupported
   }
 
   /// The class of the mistake.

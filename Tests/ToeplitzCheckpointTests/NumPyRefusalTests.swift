@@ -51,7 +51,7 @@ import ToeplitzTensor
   }
 
   @Test func types() {
-    refuse(descr: "'<u8'", data: 8, "element type")
+    refuse(descr: "'<c8'", data: 8, "element type")
     refuse(descr: "'<c8'", data: 8, "got '<c8'")
     refuse(descr: "'|O'", "element type")
     refuse(descr: "'<V2'", "element type")

@@ -5,7 +5,7 @@ import ToeplitzTensor
 @testable import ToeplitzCheckpoint
 
 @Suite struct NumPyTests {
-  private static let storable = DType.allCases.filter { $0 != .bfloat16 }
+  private static let storable = DType.allCases.filter { $0 != .bfloat16 && !$0.isNarrow }
 
   @Test(arguments: storable)
   func roundTripKeepsEveryBit(_ dtype: DType) throws {
@@ -42,8 +42,8 @@ import ToeplitzTensor
   }
 
   @Test(arguments: [
-    ("f2", DType.float16), ("f4", .float32), ("f8", .float64), ("i1", .int8), ("i2", .int32), ("i4", .int32),
-    ("i8", .int64), ("u1", .uint8), ("u2", .int32), ("u4", .int64), ("b1", .bool),
+    ("f2", DType.float16), ("f4", .float32), ("f8", .float64), ("i1", .int8), ("i2", .int16), ("i4", .int32),
+    ("i8", .int64), ("u1", .uint8), ("u2", .uint16), ("u4", .uint32), ("b1", .bool),
   ])
   func readsEveryTypeOfNumPy(_ name: String, _ dtype: DType) throws {
     let expected =
@@ -57,7 +57,7 @@ import ToeplitzTensor
     }
   }
 
-  @Test func widensWithoutLoss() throws {
+  @Test func readsUnsignedTypes() throws {
     func read(_ descr: String, _ data: [UInt8]) throws -> [Double] {
       let bytes = npy("{'descr': '\(descr)', 'fortran_order': False, 'shape': (2,)}", data)
       let block = Block(bytes)
@@ -67,6 +67,7 @@ import ToeplitzTensor
     #expect(try read(">u2", [0xFF, 0xFE, 0, 1]) == [65534, 1])
     #expect(try read("<i2", [0xFF, 0xFF, 0, 0x80]) == [-1, -32768])
     #expect(try read(">u4", [0xFF, 0xFF, 0xFF, 0xFF, 0, 0, 0, 1]) == [4_294_967_295, 1])
+    #expect(try read("<u8", [0, 0, 0, 0, 0, 0, 0, 0x80, 1, 0, 0, 0, 0, 0, 0, 0]) == [0x1p63, 1])
   }
 
   @Test func readsFortranOrder() throws {
@@ -91,7 +92,7 @@ import ToeplitzTensor
     #expect(try old.scalars(UInt8.self) == [1, 2])
   }
 
-  @Test(arguments: ["u8", "c8", "object", "structure"])
+  @Test(arguments: ["c8", "object", "structure"])
   func refusesOtherTypes(_ name: String) {
     let error = #expect(throws: ToeplitzError.self) {
       try NumPy.read(contentsOf: fixture("refused-\(name).npy"))

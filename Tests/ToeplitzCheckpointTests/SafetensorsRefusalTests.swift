@@ -85,8 +85,8 @@ import ToeplitzTensor
   }
 
   @Test func types() {
-    refuse("{\"x\":\(entry("I16", "[1]", "[0,2]"))}", data: 2, "test (x): expected dtype F32")
-    refuse("{\"x\":\(entry("F8_E4M3", "[1]", "[0,1]"))}", data: 1, "got 'F8_E4M3'")
+    refuse("{\"x\":\(entry("F4", "[1]", "[0,2]"))}", data: 2, "test (x): expected dtype F32")
+    refuse("{\"x\":\(entry("F8_E3M4", "[1]", "[0,1]"))}", data: 1, "got 'F8_E3M4'")
     refuse("{\"x\":\(entry("f32", "[1]", "[0,4]"))}", data: 4, "got 'f32'")
     refuse("{\"x\":{\"dtype\":3,\"shape\":[1],\"data_offsets\":[0,1]}}", data: 1, "'\"'")
     let bool = safetensors("{\"x\":\(entry("BOOL", "[2]", "[0,2]"))}", [1, 2])

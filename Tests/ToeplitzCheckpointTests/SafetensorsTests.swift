@@ -5,7 +5,7 @@ import ToeplitzTensor
 @testable import ToeplitzCheckpoint
 
 @Suite struct SafetensorsTests {
-  @Test(arguments: DType.allCases)
+  @Test(arguments: DType.allCases.filter { $0.safetensorsName != nil })
   func roundTripKeepsEveryBit(_ dtype: DType) throws {
     let tensor = try Tensor.sample(dtype)
     try withDirectory { directory in
@@ -20,7 +20,7 @@ import ToeplitzTensor
 
   @Test func roundTripOfManyWithMetadata() throws {
     var tensors: [String: Tensor] = [:]
-    for dtype in DType.allCases { tensors["part.\(dtype)"] = try .sample(dtype) }
+    for dtype in DType.allCases where dtype.safetensorsName != nil { tensors["part.\(dtype)"] = try .sample(dtype) }
     tensors["scalar"] = try Tensor(scalar: Float(2.5))
     tensors["empty"] = try .zeros([0, 4])
     tensors["é \"\\\n\u{1}🎈"] = try Tensor([1, 2, 3])
@@ -115,11 +115,11 @@ import ToeplitzTensor
 
   @Test func unknownTypesAreNamed() throws {
     let error = #expect(throws: ToeplitzError.self) {
-      try Safetensors.read(contentsOf: fixture("refused-i16.safetensors"))
+      try Safetensors.read(contentsOf: fixture("refused-c64.safetensors"))
     }
     #expect(error?.kind == .format)
-    #expect(error?.description.contains("refused-i16.safetensors (x)") == true)
-    #expect(error?.got == "'I16'")
+    #expect(error?.description.contains("refused-c64.safetensors (x)") == true)
+    #expect(error?.got == "'C64'")
   }
 
   @Test func writerRefusesWhatTheFormatCannotHold() throws {

@@ -106,7 +106,11 @@ extension Tensor {
     case .int8, .uint8: append([0, 1, 0x7F, 0x80, 0xFF] as [UInt8])
     case .int32: append([0, -1, .min, .max, 77] as [Int32])
     case .int64: append([0, -1, .min, .max, 1 << 53 + 1] as [Int64])
+    case .int16, .uint16: append([0, 1, 0x7FFF, 0x8000, 0xFFFF] as [UInt16])
+    case .uint32: append([0, 1, .max, 1 << 31, 77] as [UInt32])
+    case .uint64: append([0, 1, .max, 1 << 63, 1 << 53 + 1] as [UInt64])
     case .bool: append([0, 1, 1] as [UInt8])
+    default: append([0, 1, 3, 2, 1] as [UInt8])
     }
     return try of(bytes, dtype, [3, 5])
   }

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import ToeplitzModels
+import ToeplitzOps
 import ToeplitzTensor
 
 @Suite struct AudioFFT {

@@ -39,7 +39,13 @@ import Testing
     try check(Int32.self, [.min, .max])
     try check(Int64.self, [.min, .max])
     try check(Bool.self, [true, false])
-    #expect(DType.allCases.count == 9)
+    try check(Int16.self, [.min, .max])
+    try check(UInt16.self, [.min, .max])
+    try check(UInt32.self, [.min, .max])
+    try check(UInt64.self, [.min, .max])
+    try check(Float8E4M3FN.self, [Float8E4M3FN(converting: 448), Float8E4M3FN(converting: -0.5)])
+    try check(Int4.self, [Int4(converting: -8), Int4(converting: 7)])
+    #expect(DType.allCases.count { !$0.isNarrow } == 13)
   }
 
   @Test func aShapeMustHoldTheElements() throws {

@@ -115,6 +115,7 @@ package struct GoldenFile: Sendable {
     case .uint8: return try convert { UInt8(truncatingIfNeeded: $0) }
     case .int32: return try convert { Int32(truncatingIfNeeded: $0) }
     case .bool: return try convert { $0 != 0 }
+    default: return try stored.cast(to: dtype)
     }
   }
 

@@ -1,3 +1,4 @@
+import ToeplitzOps
 import ToeplitzTensor
 
 /// The log-mel spectrogram that HiFi-GAN vocoders are trained on.

@@ -27,7 +27,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
     generator: Generator?
   ) throws {
     try device.requirePresent(geometry.name)
-    guard dtype != .bool else {
+    guard dtype.isNumber else {
       throw ToeplitzError(.dtype, geometry.name, expected: "a number type", got: "bool")
     }
     self.geometry = geometry

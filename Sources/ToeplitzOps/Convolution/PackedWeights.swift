@@ -272,9 +272,9 @@ extension DType {
   var kernelType: tz_type {
     switch self {
     case .float64: TZ_F64
-    case .int64: TZ_I64
-    case .int32, .int8, .uint8, .bool: TZ_I32
-    case .float32, .float16, .bfloat16: TZ_F32
+    case .int64, .uint64: TZ_I64
+    case .int32, .uint32, .int8, .uint8, .int16, .uint16, .bool: TZ_I32
+    default: TZ_F32
     }
   }
 
@@ -282,8 +282,9 @@ extension DType {
   package var convolutionType: DType {
     switch self {
     case .float32, .float64, .int32, .int64: self
-    case .float16, .bfloat16: .float32
-    case .int8, .uint8, .bool: .int32
+    case .uint64: .int64
+    case .int8, .uint8, .int16, .uint16, .uint32, .bool: .int32
+    default: .float32
     }
   }
 }

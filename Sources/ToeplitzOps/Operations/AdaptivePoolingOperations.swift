@@ -15,7 +15,7 @@ struct AdaptivePooling: Operation {
     try require(inputs, count: 1)
     let dtype = inputs[0].dtype
     try require(
-      dtype.isFloatingPoint || (function != .average && dtype != .bool), .dtype,
+      dtype.isFloatingPoint || (function != .average && dtype.isNumber), .dtype,
       expected: function == .average ? "floating-point elements" : "numbers", got: "\(dtype)")
     let parts = try spatialParts(inputs[0].shape, rank: outputSize.count)
     for (axis, size) in parts.spatial.enumerated() {

@@ -30,9 +30,8 @@ struct Binary: Operation {
     try require(
       inputs[0].dtype == inputs[1].dtype, .dtype, expected: "two tensors of one element type",
       got: "\(inputs[0].dtype) and \(inputs[1].dtype)")
-    let isBool = inputs[0].dtype == .bool
-    try require(
-      !isBool || function == .equal || function == .notEqual, .dtype, expected: "numbers", got: "bool")
+    let isCompared = inputs[0].dtype == .bool && (function == .equal || function == .notEqual)
+    try require(inputs[0].dtype.isNumber || isCompared, .dtype, expected: "numbers", got: "\(inputs[0].dtype)")
     let shape = try Shape.broadcast(inputs[0].shape, inputs[1].shape, operation: name)
     return [TensorSpec(shape, function.isComparison ? .bool : inputs[0].dtype)]
   }
@@ -47,6 +46,10 @@ struct Binary: Operation {
     case .bfloat16: halves(BFloat16.self, walk)
     case .int8: try integers(Int8.self, walk, inputs[1])
     case .uint8: try integers(UInt8.self, walk, inputs[1])
+    case .int16: try integers(Int16.self, walk, inputs[1])
+    case .uint16: try integers(UInt16.self, walk, inputs[1])
+    case .uint32: try integers(UInt32.self, walk, inputs[1])
+    case .uint64: try integers(UInt64.self, walk, inputs[1])
     case .int32: try integers(Int32.self, walk, inputs[1])
     case .int64: try integers(Int64.self, walk, inputs[1])
     case .bool:
@@ -55,6 +58,8 @@ struct Binary: Operation {
       } else {
         walk.map(Bool.self) { $0 != $1 }
       }
+    // `infer` lets no others through.
+    default: break
     }
     return [result]
   }

@@ -64,6 +64,10 @@ struct Cast: Operation {
       switch y.dtype {
       case .int8: toInteger(Int8.self, source)
       case .uint8: toInteger(UInt8.self, source)
+      case .int16: toInteger(Int16.self, source)
+      case .uint16: toInteger(UInt16.self, source)
+      case .uint32: toInteger(UInt32.self, source)
+      case .uint64: toInteger(UInt64.self, source)
       case .int32: toInteger(Int32.self, source)
       default: toInteger(Int64.self, source)
       }
@@ -72,6 +76,10 @@ struct Cast: Operation {
     switch x.dtype {
     case .int8: integers(Int8.self)
     case .uint8: integers(UInt8.self)
+    case .int16: integers(Int16.self)
+    case .uint16: integers(UInt16.self)
+    case .uint32: integers(UInt32.self)
+    case .uint64: integers(UInt64.self)
     case .int32: integers(Int32.self)
     case .int64: integers(Int64.self)
     default: to(y.dtype.scalarType)

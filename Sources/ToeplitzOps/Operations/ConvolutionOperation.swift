@@ -29,7 +29,7 @@ public struct ConvolutionOperation: Operation {
       got: "\(inputs.count) tensors")
     let (x, weight) = (inputs[0], inputs[1])
     let rank = geometry.rank
-    try require(x.dtype != .bool, .dtype, expected: "numbers", got: "bool")
+    try require(x.dtype.isNumber, .dtype, expected: "numbers", got: "\(x.dtype)")
     try require(
       x.shape.rank == rank + 1 || x.shape.rank == rank + 2,
       expected: "an input of \(rank + 2) dimensions \(axes), or \(rank + 1) without batch", got: "shape \(x.shape)")

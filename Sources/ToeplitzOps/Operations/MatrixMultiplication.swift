@@ -15,7 +15,7 @@ struct MatrixMultiply: Operation {
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     try require(
-      inputs[0].dtype == inputs[1].dtype && inputs[0].dtype != .bool, .dtype,
+      inputs[0].dtype == inputs[1].dtype && inputs[0].dtype.isNumber, .dtype,
       expected: "two tensors of one number type", got: "\(inputs[0].dtype) and \(inputs[1].dtype)")
     let (a, b) = try matrices(inputs[0].shape, inputs[1].shape)
     try require(

@@ -28,10 +28,12 @@ public protocol Operation: Sendable {
 /// - Throws: ``ToeplitzError`` if the inputs do not fit.
 public func applyAll(_ operation: some Operation, _ inputs: [Tensor]) throws -> [Tensor] {
   let outputs = try operation.infer(inputs.map(\.spec))
-  guard operation.flushesSubnormals else { return try operation.evaluate(inputs, outputs) }
-  let state = tz_flush_denormals()
-  defer { tz_restore_denormals(state) }
-  return try operation.evaluate(inputs, outputs)
+  return try OperationTrace.note(operation, inputs) {
+    guard operation.flushesSubnormals else { return try operation.evaluate(inputs, outputs) }
+    let state = tz_flush_denormals()
+    defer { tz_restore_denormals(state) }
+    return try operation.evaluate(inputs, outputs)
+  }
 }
 
 /// Checks the inputs of an operation that has one output and computes it.

@@ -9,7 +9,7 @@ struct MaxPooling: Operation {
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
-    try require(inputs[0].dtype != .bool, .dtype, expected: "numbers", got: "bool")
+    try require(inputs[0].dtype.isNumber, .dtype, expected: "numbers", got: "\(inputs[0].dtype)")
     let parts = try spatialParts(inputs[0].shape, rank: geometry.rank)
     let shape = Shape(parts.leading + (try geometry.outputSize(parts.spatial)))
     return [TensorSpec(shape, inputs[0].dtype)] + (givesIndices ? [TensorSpec(shape, .int64)] : [])

@@ -74,6 +74,10 @@ struct Reduction: Operation {
     switch x.dtype {
     case .int8: walkInteger(Int8.self)
     case .uint8: walkInteger(UInt8.self)
+    case .int16: walkInteger(Int16.self)
+    case .uint16: walkInteger(UInt16.self)
+    case .uint32: walkInteger(UInt32.self)
+    case .uint64: walkInteger(UInt64.self)
     case .int32: walkInteger(Int32.self)
     case .int64: walkInteger(Int64.self)
     // Spelt out, so that each is compiled for its type.
@@ -81,7 +85,7 @@ struct Reduction: Operation {
     case .float64: walk(Double.self)
     case .float16: walk(Float16.self)
     case .bfloat16: walk(BFloat16.self)
-    case .bool: walk(Bool.self)
+    default: walk(x.dtype.scalarType)
     }
     withExtendedLifetime((rows, result)) {}
     return [result]

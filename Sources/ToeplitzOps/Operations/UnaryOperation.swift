@@ -32,8 +32,12 @@ struct Unary: Operation {
     case .float64: return [try map(x, Double.self)]
     case .int8: return [try mapInteger(x, Int8.self)]
     case .uint8: return [try mapInteger(x, UInt8.self)]
+    case .int16: return [try mapInteger(x, Int16.self)]
+    case .uint16: return [try mapInteger(x, UInt16.self)]
+    case .uint32: return [try mapInteger(x, UInt32.self)]
+    case .uint64: return [try mapInteger(x, UInt64.self)]
     case .int32: return [try mapInteger(x, Int32.self)]
-    case .int64, .bool: return [try mapInteger(x, Int64.self)]
+    default: return [try mapInteger(x, Int64.self)]
     }
   }
 
@@ -75,7 +79,7 @@ struct Unary: Operation {
 }
 
 extension Tensor {
-  private func unary(
+  func unary(
     _ name: String, _ kernel: (tz_unary, Double, Double)? = nil, integer: (@Sendable (Int64) -> Int64)? = nil,
     _ reference: @escaping @Sendable (Double) -> Double
   ) throws -> Tensor {

@@ -48,7 +48,6 @@ def write_npy():
     np.save(HERE / "empty.npy", values("<f4", (3, 0, 2)))
     for version in [(2, 0), (3, 0)]:
         (HERE / f"version{version[0]}.npy").write_bytes(npy_bytes(values("<f4", (2, 3)), version))
-    np.save(HERE / "refused-u8.npy", values("<u8", (3,)))
     np.save(HERE / "refused-c8.npy", values("<c8", (3,)))
     np.save(HERE / "refused-object.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     np.save(HERE / "refused-structure.npy", np.zeros(2, dtype=[("a", "<f4"), ("b", "<i4")]))
@@ -109,7 +108,9 @@ def write_safetensors():
     tensors["empty"] = values("<f4", (0, 3))
     tensors['quoted "name" \\ é'] = values("<f4", (2,))
     safetensors.numpy.save_file(tensors, HERE / "reference.safetensors", {"note": "a\nb"})
-    safetensors.numpy.save_file({"x": values("<i2", (3,))}, HERE / "refused-i16.safetensors")
+    header = b'{"x":{"dtype":"C64","shape":[1],"data_offsets":[0,8]}}'
+    header += b" " * (-len(header) % 8)
+    (HERE / "refused-c64.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + bytes(8))
     # The NumPy interface has no bfloat16, so this header is put together by hand: 1, -2, infinity, NaN.
     header = b'{"x":{"dtype":"BF16","shape":[4],"data_offsets":[0,8]}}'
     header += b" " * (-len(header) % 8)

@@ -67,10 +67,10 @@ public struct FFT: Sendable {
   }
 
   /// The number of doubles that ``transform(_:real:imaginary:scratch:)`` needs to work with.
-  var scratchCount: Int { 2 * complex.count + complex.scratchCount }
+  package var scratchCount: Int { 2 * complex.count + complex.scratchCount }
 
   /// Transforms `count` samples into `binCount` bins; buffers must be of those sizes and not overlap.
-  func transform(
+  package func transform(
     _ signal: UnsafeBufferPointer<Double>, real: UnsafeMutableBufferPointer<Double>,
     imaginary: UnsafeMutableBufferPointer<Double>, scratch: UnsafeMutableBufferPointer<Double>
   ) {

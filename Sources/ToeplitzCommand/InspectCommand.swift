@@ -1,0 +1,121 @@
+import ArgumentParser
+import Foundation
+import Toeplitz
+import ToeplitzGraph
+import ToeplitzONNX
+
+/// `toeplitz inspect`: shows what a model or a checkpoint holds.
+struct InspectCommand: ToolCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "inspect",
+    abstract: "Show the operations of an ONNX model, or the tensors of a checkpoint.",
+    discussion: """
+      Prints the operations of a model as it is computed, with shapes, parameters, multiply-adds and what was joined. \
+      Sizes that the model leaves open are 1 on the first axis and 64 elsewhere unless --size or --shape says otherwise.
+      """)
+
+  @Argument(help: "An ONNX model, or a checkpoint (.safetensors, .npz, .pt, .pth, .ckpt).")
+  var file: String
+
+  @Option(name: .customLong("size"), help: "A size that the model leaves open, as NAME=SIZE; may be repeated.")
+  var sizes: [String] = []
+
+  @Option(name: .customLong("shape"), help: "The shape of an input, as NAME=1x3x224x224; may be repeated.")
+  var shapes: [String] = []
+
+  @Flag(help: "Print the graph in the DOT language instead.")
+  var dot = false
+
+  @OptionGroup var options: ModelOptions
+
+  func validate() throws {
+    try options.validate()
+    for size in sizes {
+      guard let (_, value) = pair(size), let number = Int(value), number >= 0 else {
+        throw ValidationError("--size takes NAME=SIZE, not \(size)")
+      }
+    }
+    for shape in shapes {
+      guard let (_, value) = pair(shape), value.split(separator: "x").allSatisfy({ Int($0).map { $0 >= 0 } ?? false })
+      else { throw ValidationError("--shape takes NAME=1x3x224x224, not \(shape)") }
+    }
+  }
+
+  private func pair(_ text: String) -> (String, String)? {
+    guard let equals = text.lastIndex(of: "="), equals > text.startIndex else { return nil }
+    return (String(text[..<equals]), String(text[text.index(after: equals)...]))
+  }
+
+  func execute() throws {
+    guard (file as NSString).pathExtension.lowercased() == "onnx" else { return try showCheckpoint() }
+    options.apply()
+    let executable = try Executable(contentsOf: file, optimizes: !options.plain)
+    if dot {
+      print(executable.graph.dot)
+      return
+    }
+    for port in executable.inputs { print("input  \(port.name): \(port.description)") }
+    for port in executable.outputs { print("output \(port.name): \(port.description)") }
+    let inputs = try executable.inputs.reduce(into: [:]) { $0[$1.name] = try example($1) }
+    let rows = try executable.listing(inputs)
+    show(rows)
+    let given = inputs.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.shape)" }.joined(separator: ", ")
+    let parameters = rows.reduce(0) { $0 + $1.parameters }
+    let work = rows.reduce(0) { $0 + $1.multiplyAdds }
+    print("\(rows.count) operations, \(parameters) parameters, \(work) multiply-adds for \(given)")
+    guard !options.plain else { return }
+    print("\(executable.report.nodesBefore) operations in the file")
+    for (what, count) in executable.report.counts.sorted(by: { $0.key < $1.key }) { print("  \(count) \(what)") }
+  }
+
+  private func show(_ rows: [ListingRow]) {
+    let cells = rows.map { row in
+      [
+        row.operation, row.outputs.map(\.description).joined(separator: " "), "\(row.parameters)",
+        "\(row.multiplyAdds)",
+        row.fused.joined(separator: ", "), row.name,
+      ]
+    }
+    let table = [["operation", "output", "parameters", "multiply-adds", "joined", "name"]] + cells
+    let widths = (0..<5).map { column in table.map { $0[column].count }.max() ?? 0 }
+    for line in table {
+      let padded = line.enumerated().map { column, text -> String in
+        guard column < 5 else { return text }
+        let space = String(repeating: " ", count: widths[column] - text.count)
+        return column == 2 || column == 3 ? space + text : text + space
+      }
+      print(padded.joined(separator: "  "))
+    }
+  }
+
+  /// Zeros of the shape that an input is assumed to have.
+  private func example(_ port: PortDescription) throws -> Tensor {
+    if let (_, text) = shapes.compactMap(pair).last(where: { $0.0 == port.name }) {
+      return try Tensor.zeros(Shape(text.split(separator: "x").compactMap { Int($0) }), dtype: port.dtype ?? .float32)
+    }
+    guard let dimensions = port.dimensions else {
+      throw ToeplitzError(
+        .argument, "inspect", expected: "--shape \(port.name)=… for an input of unknown shape", got: "none")
+    }
+    let known = Dictionary(sizes.compactMap(pair).map { ($0.0, Int($0.1) ?? 1) }) { $1 }
+    let shape = dimensions.enumerated().map { axis, dimension -> Int in
+      switch dimension {
+      case .fixed(let size): size
+      case .symbol(let name): known[name] ?? (axis == 0 ? 1 : 64)
+      case .any: axis == 0 ? 1 : 64
+      }
+    }
+    return try Tensor.zeros(Shape(shape), dtype: port.dtype ?? .float32)
+  }
+
+  private func showCheckpoint() throws {
+    let checkpoint = try Checkpoint(contentsOf: file)
+    var total = 0
+    for name in checkpoint.names {
+      let tensor = try checkpoint.tensor(name)
+      total += tensor.count
+      print("\(name): \(tensor.spec)")
+    }
+    print("\(checkpoint.names.count) tensors, \(total) elements")
+  }
+}

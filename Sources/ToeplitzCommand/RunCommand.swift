@@ -1,0 +1,130 @@
+import ArgumentParser
+import Foundation
+import Toeplitz
+import ToeplitzGraph
+import ToeplitzONNX
+
+/// `toeplitz run`: computes a model on files.
+struct RunCommand: ToolCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "run",
+    abstract: "Run an ONNX model on files.",
+    discussion: """
+      Writes DIR/NAME.npy for each output of the model ('/' and ':' in names become '_') and prints a line for each. \
+      Inputs are .npy, .npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), .wav, .png or .jpg files.
+      """)
+
+  @Argument(help: "An ONNX model.")
+  var model: String
+
+  @Option(name: .customLong("input"), help: "An input as NAME=FILE; may be repeated.")
+  var inputs: [String] = []
+
+  @Option(help: "Where to write the outputs.")
+  var outputDir: String?
+
+  @Option(name: .customLong("repeat"), help: "How often to run; the times are of the fastest run.")
+  var repeats = 1
+
+  @OptionGroup var options: ModelOptions
+
+  @Flag(help: "Also print how long each kind of operation took in the last run.")
+  var profile = false
+
+  @OptionGroup var images: ImageOptions
+
+  func validate() throws {
+    try options.validate()
+    guard repeats >= 1 else { throw ValidationError("--repeat must be at least 1, not \(repeats)") }
+    for input in inputs where !input.dropFirst().contains("=") {
+      throw ValidationError("--input takes NAME=FILE, not \(input)")
+    }
+    try images.validate()
+  }
+
+  func execute() throws {
+    options.apply()
+    let executable = try Executable(contentsOf: model, optimizes: !options.plain)
+    let files = Dictionary(
+      inputs.map { text in
+        // Names may hold equals signs; the longest name that the model has is meant.
+        let parts = text.split(separator: "=", omittingEmptySubsequences: false)
+        let names = (1..<parts.count).map { parts[..<$0].joined(separator: "=") }
+        let name = names.last { name in executable.inputs.contains { $0.name == name } } ?? names[0]
+        return (name, String(text.dropFirst(name.count + 1)))
+      }
+    ) { $1 }
+    // Names first: a misspelt one is found before any file is read.
+    try checkNames(files, executable)
+    var tensors: [String: Tensor] = [:]
+    for (name, file) in files {
+      let port = executable.inputs.first { $0.name == name }
+      tensors[name] = try InputFile(file).tensor(for: port, images)
+    }
+    let clock = ContinuousClock()
+    var results: [Tensor] = []
+    var best = Duration.seconds(1 << 40)
+    for _ in 0..<repeats {
+      let start = clock.now
+      results = try executable.run(tensors)
+      best = min(best, clock.now - start)
+    }
+    try write(results, executable, best / .milliseconds(1))
+    if profile { try showTimes(executable, tensors) }
+  }
+
+  /// Runs once more and prints the time of each kind of operation.
+  private func showTimes(_ executable: Executable, _ tensors: [String: Tensor]) throws {
+    let clock = ContinuousClock()
+    var times: [String: (total: Double, count: Int)] = [:]
+    var last = clock.now
+    _ = try executable.run(tensors) { index, _ in
+      let now = clock.now
+      times[executable.graph.nodes[index].operation.name, default: (0, 0)].total += (now - last) / .milliseconds(1)
+      times[executable.graph.nodes[index].operation.name, default: (0, 0)].count += 1
+      last = now
+    }
+    for (name, time) in times.sorted(by: { $0.value.total > $1.value.total }) {
+      print(String(format: "%10.3f ms  %4d x ", time.total, time.count) + name)
+    }
+  }
+
+  private func checkNames(_ files: [String: String], _ executable: Executable) throws {
+    let known = executable.inputs.map(\.name)
+    for name in files.keys.sorted() where !known.contains(name) {
+      throw ToeplitzError(
+        .argument, "--input", expected: known.isEmpty ? "no input" : "one of " + known.joined(separator: ", "),
+        got: "'\(name)'")
+    }
+    let missing = executable.inputs.filter { files[$0.name] == nil }
+    guard missing.isEmpty else {
+      throw ToeplitzError(
+        .argument, "--input",
+        expected: "a file for " + missing.map { "'\($0.name)' (\($0.description))" }.joined(separator: ", "),
+        got: "none")
+    }
+  }
+
+  private func write(_ results: [Tensor], _ executable: Executable, _ milliseconds: Double) throws {
+    var names: [String] = []
+    for port in executable.outputs {
+      let name = port.name.replacing("/", with: "_").replacing(":", with: "_")
+      guard !name.isEmpty, name != ".", name != "..", !names.contains(name), !name.utf8.contains(0) else {
+        throw ToeplitzError(.argument, "run", expected: "outputs with names for files", got: "'\(port.name)'")
+      }
+      names.append(name)
+    }
+    if let outputDir {
+      // NumPy has no type for some; nothing is written then.
+      for (port, tensor) in zip(executable.outputs, results) where !NumPy.canHold(tensor.dtype) {
+        throw ToeplitzError(
+          .dtype, "run", expected: "outputs of types that .npy files have", got: "\(tensor.dtype) ('\(port.name)')")
+      }
+      try FileManager.default.createDirectory(atPath: outputDir, withIntermediateDirectories: true)
+      for (name, tensor) in zip(names, results) { try NumPy.write(tensor, to: "\(outputDir)/\(name).npy") }
+    }
+    for (port, tensor) in zip(executable.outputs, results) {
+      print("\(port.name): \(tensor.spec) in \(String(format: "%.3f", milliseconds)) ms")
+    }
+  }
+}

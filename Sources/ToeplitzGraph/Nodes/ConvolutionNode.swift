@@ -1,0 +1,195 @@
+import Synchronization
+import ToeplitzOps
+import ToeplitzTensor
+
+/// A convolution or transposed convolution of 1 to 3 spatial axes, with what compilation has joined to it.
+///
+/// Operands are x `[N, C, spatial…]`, the weight in PyTorch's order, a bias `[out]` or nil, then up to two residuals of
+/// the output's shape. Channels and kernel size come from the weight.
+public struct ConvolutionNode: GraphOperation {
+  /// How the input is extended (convolution) or the output cropped (transposed).
+  public enum Extension: Sendable, Hashable {
+    /// By these numbers on each axis.
+    case explicit(low: [Int], high: [Int])
+    /// So that the output has `ceil(L / stride)` (transposed: `L × stride`) positions; an odd rest goes to the end, or to
+    /// the beginning.
+    case same(restAtEnd: Bool)
+    /// Not at all.
+    case none
+  }
+
+  /// The name in errors and listings.
+  public var name: String
+  /// Whether this is the transposed convolution.
+  public var isTransposed = false
+  /// Step on each axis; 1 if nil.
+  public var strides: [Int]?
+  /// Distance of taps on each axis; 1 if nil.
+  public var dilations: [Int]?
+  /// Independent parts of the channels.
+  public var groups = 1
+  /// How input or output are extended or cropped.
+  public var padding = Extension.none
+  /// What the extended positions hold.
+  public var paddingMode = PaddingMode.zeros
+  /// Positions added to the end of a transposed convolution's output.
+  public var outputPadding: [Int]?
+  /// The spatial size of a transposed convolution's output, which then decides how much is cropped.
+  public var outputShape: [Int]?
+  /// What the weight's spatial sizes must be, if anything.
+  public var kernelShape: [Int]?
+  /// Factor of inputs below zero.
+  var inputSlope = 1.0
+  /// Factor of the sum.
+  var outputScale = 1.0
+  /// Factor of results below zero.
+  var outputSlope = 1.0
+  private let prepared = PreparedWeights()
+
+  /// A convolution with stride and dilation 1 and no padding.
+  public init(name: String = "Conv") { self.name = name }
+
+  /// Computes the convolution.
+  public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
+    let x = try (inputs.first ?? nil).required(name, 0)
+    let weight = try (inputs.count > 1 ? inputs[1] : nil).required(name, 1)
+    let bias = inputs.count > 2 ? inputs[2] : nil
+    let (geometry, extra) = try geometry(x.shape, weight.shape)
+    var operation = ConvolutionOperation(geometry)
+    operation.fusion.inputSlope = inputSlope
+    operation.cache = prepared.cache(geometry)
+    let operands = [x, weight] + (bias.map { [$0] } ?? [])
+    let residuals = inputs.dropFirst(3).compactMap { $0 }
+    if extra.isEmpty {
+      let output = try operation.infer(operands.map(\.spec))
+      if residuals.allSatisfy({ $0.spec == output[0] }) {
+        operation.fusion = ConvolutionFusion(
+          inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope)
+        return [try applyAll(operation, operands)[0]]
+      }
+    }
+    // A residual that has to be broadcast is added afterwards.
+    var result = try applyAll(operation, operands)[0]
+    if !extra.isEmpty { result = try extended(result, extra, bias) }
+    for residual in residuals { result = try result + residual }
+    if outputScale != 1 { result = try result * outputScale }
+    return [try outputSlope == 1 ? result : result.leakyReLU(negativeSlope: outputSlope)]
+  }
+
+  /// Whether nothing comes after the sums yet.
+  var isPlain: Bool { outputScale == 1 && outputSlope == 1 }
+
+  /// Where a transposed convolution is asked for more positions than it reaches, they hold the bias alone.
+  private func extended(_ y: Tensor, _ extra: [(axis: Int, low: Int, high: Int)], _ bias: Tensor?) throws -> Tensor {
+    guard let bias else { return try y.padded(extra) }
+    let shape = Shape([1, bias.count] + Array(repeating: 1, count: y.rank - 2))
+    let shift = try bias.reshaped(shape)
+    return try (y - shift).padded(extra) + shift
+  }
+
+  /// The geometry for an input and a weight, and how much the output is extended after all.
+  package func geometry(
+    _ x: Shape, _ weight: Shape
+  ) throws -> (ConvolutionGeometry, [(axis: Int, low: Int, high: Int)]) {
+    func refuse(_ expected: String, _ got: String) -> ToeplitzError {
+      ToeplitzError(.shape, name, expected: expected, got: got)
+    }
+    let rank = weight.rank - 2
+    guard (1...3).contains(rank) else { throw refuse("a weight of 3 to 5 dimensions", "shape \(weight)") }
+    guard x.rank == weight.rank else { throw refuse("an input of \(weight.rank) dimensions", "shape \(x)") }
+    let kernel = Array(weight.dropFirst(2))
+    if let kernelShape, kernelShape != kernel { throw refuse("a kernel of \(kernelShape)", "\(kernel)") }
+    func perAxis(_ values: [Int]?, _ label: String) throws -> [Int] {
+      guard let values else { return Array(repeating: 1, count: rank) }
+      guard values.count == rank, values.allSatisfy({ (1...Int(Int32.max)).contains($0) }) else {
+        throw refuse("\(rank) \(label) of at least 1", "\(values)")
+      }
+      return values
+    }
+    let (strides, dilations) = (try perAxis(strides, "strides"), try perAxis(dilations, "dilations"))
+    guard groups > 0, groups <= 1 << 40, kernel.allSatisfy({ (1...Int(Int32.max)).contains($0) }) else {
+      throw refuse("groups and a kernel of at least 1", "groups \(groups), kernel \(kernel)")
+    }
+    let (channels, overflow) = weight[1].multipliedReportingOverflow(by: groups)
+    guard !overflow else { throw refuse("a legal number of groups", "\(groups)") }
+    let sizes = Array(x.dropFirst(2))
+    guard sizes.allSatisfy({ $0 < 1 << 40 }) else { throw refuse("sizes below 2⁴⁰", "shape \(x)") }
+    var outputPadding = outputPadding ?? Array(repeating: 0, count: rank)
+    guard outputPadding.count == rank, outputPadding.allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
+      throw refuse("\(rank) numbers of output padding", "\(outputPadding)")
+    }
+    var (pads, extra) = try pads(sizes, kernel, strides, dilations, outputPadding)
+    // The geometry's rule for output padding is PyTorch's; what lies beyond it is added afterwards.
+    for axis in 0..<rank where isTransposed && outputPadding[axis] >= max(strides[axis], dilations[axis]) {
+      extra.append((axis + 2, 0, outputPadding[axis]))
+      outputPadding[axis] = 0
+    }
+    return (
+      try ConvolutionGeometry(
+        rank: rank, isTransposed: isTransposed, inChannels: isTransposed ? weight[0] : channels,
+        outChannels: isTransposed ? channels : weight[0], kernelSize: PerAxis(kernel), stride: PerAxis(strides),
+        padding: .asymmetric(pads), outputPadding: PerAxis(outputPadding), dilation: PerAxis(dilations), groups: groups,
+        paddingMode: paddingMode), extra
+    )
+  }
+
+  private func pads(
+    _ sizes: [Int], _ kernel: [Int], _ strides: [Int], _ dilations: [Int], _ outputPadding: [Int]
+  ) throws -> ([(low: Int, high: Int)], [(axis: Int, low: Int, high: Int)]) {
+    var extra: [(axis: Int, low: Int, high: Int)] = []
+    func total(_ axis: Int) -> Int {
+      let extent = (kernel[axis] - 1) * dilations[axis] + 1
+      if isTransposed {
+        let wanted = outputShape?[axis] ?? sizes[axis] * strides[axis]
+        return (sizes[axis] - 1) * strides[axis] + outputPadding[axis] + extent - wanted
+      }
+      let outputs = (sizes[axis] + strides[axis] - 1) / strides[axis]
+      return max(0, (outputs - 1) * strides[axis] + extent - sizes[axis])
+    }
+    func split(_ restAtEnd: Bool) -> [(low: Int, high: Int)] {
+      sizes.indices.map { axis in
+        let sum = total(axis)
+        if sum < 0 {
+          extra.append((axis + 2, 0, -sum))
+          return (0, 0)
+        }
+        return restAtEnd ? (sum / 2, sum - sum / 2) : (sum - sum / 2, sum / 2)
+      }
+    }
+    if let outputShape, isTransposed {
+      guard outputShape.count == sizes.count, outputShape.allSatisfy({ (1...Int(Int32.max)).contains($0) }) else {
+        throw ToeplitzError(
+          .argument, name, expected: "an output shape of \(sizes.count) sizes", got: "\(outputShape)")
+      }
+      if case .same(restAtEnd: true) = padding { return (split(true), extra) }
+      return (split(false), extra)
+    }
+    switch padding {
+    case .none: return (sizes.map { _ in (0, 0) }, [])
+    case .same(let restAtEnd): return (split(restAtEnd), extra)
+    case .explicit(let low, let high):
+      guard low.count == sizes.count, high.count == sizes.count else {
+        throw ToeplitzError(.argument, name, expected: "\(2 * sizes.count) pads", got: "\(low + high)")
+      }
+      return (zip(low, high).map { ($0, $1) }, [])
+    }
+  }
+}
+
+/// The prepared weight of a node for each geometry that it has met.
+///
+/// Padding that depends on the input's size makes geometries of one weight; there are few of them, or the oldest go.
+private final class PreparedWeights: Sendable {
+  private let known = Mutex<[(ConvolutionGeometry, PackedWeightsCache)]>([])
+  private static let most = 4
+
+  func cache(_ geometry: ConvolutionGeometry) -> PackedWeightsCache {
+    known.withLock { known in
+      if let found = known.first(where: { $0.0 == geometry }) { return found.1 }
+      let cache = PackedWeightsCache()
+      known.append((geometry, cache))
+      if known.count > Self.most { known.removeFirst() }
+      return cache
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+/// Axes extended (or, by negative numbers, cropped) at both ends.
+///
+/// Operands are x and whatever the pads are read from; the third, if there is one, is the value of new positions.
+public struct PadNode: GraphOperation {
+  /// What new positions hold.
+  public var mode: PaddingMode
+  /// The value of new positions where no operand gives it.
+  public var value: Double
+  private let pads: @Sendable ([Tensor?]) throws -> [(axis: Int, low: Int, high: Int)]
+  /// `Pad`.
+  public var name: String { "Pad" }
+
+  /// A node whose pads are computed by `pads`.
+  public init(
+    mode: PaddingMode, value: Double = 0,
+    pads: @escaping @Sendable ([Tensor?]) throws -> [(axis: Int, low: Int, high: Int)]
+  ) {
+    self.mode = mode
+    self.value = value
+    self.pads = pads
+  }
+
+  /// The pads for these operands, of which the first may be anything of the right rank.
+  func resolvedPads(_ inputs: [Tensor?]) throws -> [(axis: Int, low: Int, high: Int)] { try pads(inputs) }
+
+  /// Computes the function.
+  public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
+    var x = try (inputs.first ?? nil).required(name, 0)
+    let pads = try pads(inputs)
+    let fill = inputs.count > 2 ? inputs[2] : nil
+    guard let fill, mode == .zeros else {
+      if mode == .zeros { return [try x.padded(pads, mode: mode, value: value)] }
+      // Mirrors and circles longer than the axis are made of several steps.
+      for pad in pads { x = try Self.extended(x, pad, mode) }
+      return [x]
+    }
+    // The value as it is, in any element type.
+    for pad in pads {
+      let crop = max(0, -pad.low)..<(x.shape[pad.axis] - max(0, -pad.high))
+      guard crop.lowerBound <= x.shape[pad.axis], crop.upperBound >= crop.lowerBound else {
+        throw ToeplitzError(.argument, name, expected: "a crop within the axis", got: "\(pad)")
+      }
+      if pad.low < 0 || pad.high < 0 { x = try x.slice(axis: pad.axis, crop) }
+      func block(_ size: Int) throws -> Tensor {
+        var shape = x.shape
+        shape[pad.axis] = size
+        return try fill.reshaped([]).expanded(to: shape)
+      }
+      let parts = (pad.low > 0 ? [try block(pad.low)] : []) + [x] + (pad.high > 0 ? [try block(pad.high)] : [])
+      if parts.count > 1 { x = try Tensor.concatenated(parts, axis: pad.axis) }
+    }
+    return [x]
+  }
+
+  private static func extended(
+    _ x: Tensor, _ pad: (axis: Int, low: Int, high: Int), _ mode: PaddingMode
+  ) throws -> Tensor {
+    var (result, low, high) = (x, pad.low, pad.high)
+    let size = x.shape[pad.axis]
+    let most = mode == .reflect ? size - 1 : mode == .circular ? size : Int.max
+    guard most > 0 || (low <= 0 && high <= 0) else {
+      throw ToeplitzError(.shape, "Pad", expected: "more positions to mirror or repeat", got: "shape \(x.shape)")
+    }
+    // The period of a circle stays that of the input.
+    while low != 0 || high != 0 {
+      let (stepLow, stepHigh) = (min(low, most), min(high, most))
+      result = try result.padded([(pad.axis, stepLow, stepHigh)], mode: mode)
+      low -= stepLow
+      high -= stepHigh
+      guard low > 0 || high > 0 else { break }
+    }
+    return result
+  }
+}

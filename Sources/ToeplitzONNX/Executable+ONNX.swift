@@ -1,0 +1,68 @@
+import Foundation
+import ToeplitzCheckpoint
+import ToeplitzGraph
+import ToeplitzTensor
+
+extension Graph {
+  /// Reads an ONNX model: IR version 3 or higher, opset 7 or higher.
+  ///
+  /// The file is mapped and weights refer to it where they are aligned, so it must not be overwritten in place while the
+  /// graph is alive. External data is read from the model's folder only. Nothing in the file is executed.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `file` if a file cannot be read, of kind `format` if one breaks a rule, of kind
+  ///   `unsupported` that lists all operators of the model that Toeplitz does not have.
+  public init(onnx path: String) throws {
+    let file = try MappedFile(path: path)
+    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+    let data = ONNXData(place: FilePlace(file: path), file: file, folder: folder)
+    self = try withExtendedLifetime(file) { try Graph(onnx: file.bytes, data) }
+  }
+
+  /// Reads an ONNX model from memory; it may have no external data.
+  ///
+  /// - Throws: As ``init(onnx:)-(String)``.
+  public init(onnx bytes: [UInt8]) throws {
+    let data = ONNXData(place: FilePlace(file: "model"), file: nil, folder: nil)
+    self = try bytes.withUnsafeBytes { try Graph(onnx: $0, data) }
+  }
+
+  init(onnx bytes: UnsafeRawBufferPointer, _ data: ONNXData) throws {
+    let model = try ONNXModel(bytes, data.place)
+    if let opset = model.opsets[""], opset < OperatorTable.oldestOpset {
+      throw ToeplitzError(
+        .unsupported, data.place.file, expected: "opset \(OperatorTable.oldestOpset) or higher", got: "\(opset)")
+    }
+    self = try GraphImport(model, data).run()
+  }
+}
+
+extension Executable {
+  /// Reads and compiles the ONNX model at `url`.
+  ///
+  /// - Throws: As ``Graph/init(onnx:)-(String)``.
+  public convenience init(contentsOf url: URL, optimizes: Bool = true) throws {
+    try self.init(contentsOf: url.path, optimizes: optimizes)
+  }
+
+  /// Reads and compiles the ONNX model at `path`.
+  ///
+  /// - Throws: As ``Graph/init(onnx:)-(String)``.
+  public convenience init(contentsOf path: String, optimizes: Bool = true) throws {
+    try self.init(Graph(onnx: path), optimizes: optimizes)
+  }
+}
+
+/// A tensor in a file of its own (`TensorProto`), as ONNX's test data has them.
+public enum ONNXTensorFile {
+  /// Reads the tensor at `path`, with its name.
+  ///
+  /// - Throws: ``ToeplitzError`` if the file cannot be read or is not such a tensor.
+  public static func read(contentsOf path: String) throws -> (name: String, tensor: Tensor) {
+    let file = try MappedFile(path: path)
+    return try withExtendedLifetime(file) {
+      let place = FilePlace(file: path)
+      let stored = try ONNXTensor(ProtobufReader(file.bytes, place), place)
+      return (stored.name, try stored.tensor(ONNXData(place: place, file: file, folder: nil)))
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import Synchronization
+import ToeplitzCheckpoint
+import ToeplitzTensor
+
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
+/// The bytes behind a model's tensors: the model's file and the files beside it that hold large tensors.
+final class ONNXData: Sendable {
+  /// For errors.
+  let place: FilePlace
+  /// What keeps the model's bytes alive; nil where tensors have to copy them.
+  let file: (any AnyObject & Sendable)?
+  /// The folder that external files must lie in.
+  private let folder: String?
+  private let opened = Mutex<[String: MappedFile]>([:])
+
+  /// - Parameter folder: where external files lie; nil if there may be none.
+  init(place: FilePlace, file: (any AnyObject & Sendable)?, folder: String?) {
+    self.place = place
+    self.file = file
+    self.folder = folder
+  }
+
+  /// The bytes that the entries of `external_data` name, and what keeps them alive.
+  ///
+  /// The rules are those of ONNX's ExternalData document. A path that leaves the model's folder, by itself or through
+  /// a link, is refused.
+  func external(
+    _ entries: [String: String], byteCount: Int, _ place: FilePlace
+  ) throws -> (UnsafeRawBufferPointer, any AnyObject & Sendable) {
+    guard let location = entries["location"], !location.isEmpty else {
+      throw place.malformed("a location of external data", got: "none")
+    }
+    func number(_ key: String, default value: Int) throws -> Int {
+      guard let text = entries[key] else { return value }
+      guard let number = Int(text), number >= 0 else {
+        throw place.malformed("a whole number of at least 0 as \(key)", got: text.quoted)
+      }
+      return number
+    }
+    let offset = try number("offset", default: 0)
+    let length = try number("length", default: byteCount)
+    let file = try open(location, place)
+    guard offset <= file.count, length <= file.count - offset else {
+      throw place.malformed(
+        "external data within the \(file.count) bytes of \(location.quoted)", got: "\(length) bytes at byte \(offset)")
+    }
+    return (UnsafeRawBufferPointer(rebasing: file.bytes[offset..<offset + length]), file)
+  }
+
+  private func open(_ location: String, _ place: FilePlace) throws -> MappedFile {
+    try opened.withLock { opened in
+      if let known = opened[location] { return known }
+      let file = try MappedFile(path: try confined(location, place))
+      opened[location] = file
+      return file
+    }
+  }
+
+  /// The path of an external file, which lies inside the folder also when all links are followed.
+  private func confined(_ location: String, _ place: FilePlace) throws -> String {
+    func refuse(_ got: String) -> ToeplitzError {
+      place.malformed("external data inside the model's folder", got: got)
+    }
+    guard let folder else { throw refuse("a model without a folder") }
+    let parts = location.split(separator: "/", omittingEmptySubsequences: false)
+    guard !location.hasPrefix("/"), !parts.contains(".."), !location.utf8.contains(0), !location.contains("\\") else {
+      throw refuse(location.quoted)
+    }
+    let path = folder + "/" + location
+    guard let root = resolved(folder), let target = resolved(path) else {
+      throw ToeplitzError(
+        .file, place.file, expected: "the external data \(location.quoted) beside the model", got: "no such file",
+        path: place.entry)
+    }
+    guard target.hasPrefix(root == "/" ? root : root + "/") else {
+      throw refuse("a link out of it, \(location.quoted)")
+    }
+    return target
+  }
+
+  private func resolved(_ path: String) -> String? {
+    guard let name = realpath(path, nil) else { return nil }
+    defer { free(name) }
+    return String(cString: name)
+  }
+}

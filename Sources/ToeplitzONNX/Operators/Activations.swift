@@ -1,0 +1,115 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+/// An activation with one number, `alpha`.
+private func activation(
+  _ standard: Double, _ body: @escaping @Sendable (Tensor, Double) throws -> Tensor
+) -> OperatorMaker {
+  { node in
+    let alpha = try node.float("alpha", standard)
+    var operation = node.function { [try body($0(0), alpha)] }
+    operation.isElementwise = true
+    return operation
+  }
+}
+
+/// Softmax and its relatives: since opset 13 along one axis, before over all axes from one on.
+private func alongAxis(_ body: @escaping @Sendable (Tensor, Int) throws -> Tensor) -> OperatorMaker {
+  { node in
+    let isFlat = node.opset < 13
+    let axis = try node.int("axis", isFlat ? 1 : -1)
+    return node.function { x in
+      let x = try x(0)
+      guard isFlat else { return [try body(x, axis)] }
+      let at = axis == x.rank ? axis : try x.shape.normalizedAxis(axis, operation: "Softmax")
+      let flat = try x.reshaped([x.shape[..<at].reduce(1, *), x.shape[at...].reduce(1, *)])
+      return [try body(flat, 1).reshaped(x.shape)]
+    }
+  }
+}
+
+extension OperatorTable {
+  static let activations: [String: OperatorMaker] = [
+    "Relu": { _ in LeakyNode(name: "Relu", slope: 0) },
+    "LeakyRelu": { node in LeakyNode(name: node.operation, slope: try node.float("alpha", 0.01)) },
+    "PRelu": { node in
+      let isOld = node.opset < 7
+      return node.function { operands in
+        let (x, slope) = (try operands(0), try operands(1))
+        // One slope a channel has a kernel of its own; before opset 7 it need not be spelt as broadcasting wants.
+        let channels = x.rank >= 2 ? x.shape[1] : 1
+        let isPerChannel =
+          slope.count == channels && slope.rank < x.rank && slope.rank > 0
+          && slope.shape[0] == channels && slope.rank == max(1, x.rank - 1)
+        if x.dtype.isFloatingPoint, slope.count == 1 || isPerChannel && slope.rank == x.rank - 1 || isOld {
+          return [try x.prelu(slope: slope)]
+        }
+        let zero = try Tensor.full([], 0, dtype: x.dtype)
+        return [try x.less(zero).choosing(x * slope, x)]
+      }
+    },
+    "Elu": activation(1) { try $0.elu(alpha: $1) },
+    "Celu": activation(1) { try $0.celu(alpha: $1) },
+    "Selu": { node in
+      let alpha = try node.float("alpha", 1.6732632423543772)
+      let gamma = try node.float("gamma", 1.0507009873554805)
+      return node.function { [try $0(0).elu(alpha: alpha) * gamma] }
+    },
+    "Sigmoid": unary { try $0.sigmoid() },
+    "HardSigmoid": { node in
+      let (alpha, beta) = (try node.float("alpha", 0.2), try node.float("beta", 0.5))
+      return node.function { [try $0(0).hardsigmoid(alpha: alpha, beta: beta)] }
+    },
+    "HardSwish": unary { try $0.hardswish() },
+    "Swish": activation(1) { x, alpha in try alpha == 1 ? x.silu() : x * (x * alpha).sigmoid() },
+    "Softplus": unary { try $0.softplus(threshold: 1e30) },
+    "Softsign": unary { try $0.softsign() },
+    "Mish": unary { try $0.mish() },
+    "Gelu": { node in
+      let approximation = try node.string("approximate", "none")
+      guard ["none", "tanh"].contains(approximation) else {
+        throw node.refuse("approximate none or tanh", got: approximation)
+      }
+      return node.function { [try $0(0).gelu(approximateTanh: approximation == "tanh")] }
+    },
+    "ThresholdedRelu": activation(1) { try $0.thresholdedReLU(alpha: $1) },
+    "Shrink": { node in
+      let (lambda, bias) = (try node.float("lambd", 0.5), try node.float("bias", 0))
+      return node.function { [try $0(0).shrunk(lambda: lambda, bias: bias)] }
+    },
+    "Clip": { node in
+      let (low, high) = (try node.float("min"), try node.float("max"))
+      let isOld = node.opset < 11
+      return ClipNode { operands in
+        let x = Operands(name: "Clip", tensors: operands)
+        var result = try x(0)
+        if isOld { return [try result.clipped(low, high)] }
+        if result.dtype.isFloatingPoint { return [try result.clipped(x.scalar(1), x.scalar(2))] }
+        if let least = x.optional(1) { result = try result.maximum(least) }
+        if let most = x.optional(2) { result = try result.minimum(most) }
+        return [result]
+      }
+    },
+    "Softmax": alongAxis { try $0.softmax(axis: $1) },
+    "LogSoftmax": alongAxis { try $0.logSoftmax(axis: $1) },
+    "Hardmax": alongAxis { x, axis in
+      let at = try x.argMaximum(axis, keepsAxes: true)
+      let zeros = try Tensor.zeros(x.shape, dtype: x.dtype)
+      return try zeros.scatteringElements(Tensor.full(at.shape, 1, dtype: x.dtype), at: at, axis: axis)
+    },
+  ]
+}
+
+extension Tensor {
+  /// Each element kept between numbers that may be missing.
+  fileprivate func clipped(_ low: Double?, _ high: Double?) throws -> Tensor {
+    // Where the bounds cross, the upper one counts.
+    let top = high ?? .infinity
+    if dtype.isFloatingPoint { return try clamped(from: Swift.min(low ?? -.infinity, top), to: top) }
+    var result = self
+    if let low { result = try result.maximum(Tensor.full([], low, dtype: dtype)) }
+    if let high { result = try result.minimum(Tensor.full([], high, dtype: dtype)) }
+    return result
+  }
+}

@@ -1,0 +1,35 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+extension OperatorTable {
+  static let casting: [String: OperatorMaker] = [
+    "Cast": { node in
+      guard let dtype = try node.dtype("to") else { throw node.refuse("a type to cast to", got: "none") }
+      let cast = try conversion(node)
+      return node.function { [try cast($0(0), dtype)] }
+    },
+    "CastLike": { node in
+      let cast = try conversion(node)
+      return node.function { [try cast($0(0), $0(1).dtype)] }
+    },
+    "BitCast": { node in
+      guard let dtype = try node.dtype("to") else { throw node.refuse("a type", got: "none") }
+      return node.function { x in
+        let input = try x(0).contiguous()
+        guard input.dtype.byteSize == dtype.byteSize, dtype != .bool, !dtype.isNarrow, !input.dtype.isNarrow else {
+          throw ToeplitzError(
+            .unsupported, "BitCast", expected: "numbers of the same width", got: "\(input.dtype) to \(dtype)")
+        }
+        return [input.reinterpreted(as: dtype)]
+      }
+    },
+  ]
+
+  /// A conversion by the node's `saturate` and `round_mode`.
+  private static func conversion(_ node: OperatorNode) throws -> @Sendable (Tensor, DType) throws -> Tensor {
+    let saturates = try node.flag("saturate", true)
+    let rounding = try node.string("round_mode", "up")
+    return { try $0.cast(to: $1, saturates: saturates, powerRounding: PowerRounding(rawValue: rounding) ?? .up) }
+  }
+}

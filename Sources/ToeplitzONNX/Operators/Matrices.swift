@@ -1,0 +1,109 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+extension OperatorTable {
+  static let matrices: [String: OperatorMaker] = [
+    "MatMul": { node in
+      let linear = LinearNode(name: "MatMul", isTransposed: false)
+      return node.function { x in
+        let (a, b) = (try x(0), try x(1))
+        // A plain matrix on the right is likely a weight, which is prepared once.
+        if b.rank == 2, a.rank >= 2, a.dtype == b.dtype {
+          return try linear.evaluate([a, b], EvaluationContext())
+        }
+        return [try a.matrixMultiplied(by: b)]
+      }
+    },
+    "Gemm": { node in
+      let (alpha, beta) = (try node.float("alpha", 1), try node.float("beta", 1))
+      let (turnsA, turnsB) = (try node.flag("transA"), try node.flag("transB"))
+      let linear = LinearNode(name: "Gemm", isTransposed: turnsB)
+      return node.function { x in
+        let (left, b) = (try x(0), try x(1))
+        guard left.rank == 2, b.rank == 2 else {
+          throw x.refuse(.shape, "two matrices", got: "\(left.shape) and \(b.shape)")
+        }
+        let a = try turnsA ? left.transposed(0, 1) : left
+        let c = x.optional(2)
+        let outputs = b.shape[turnsB ? 0 : 1]
+        if alpha == 1, beta == 1, let c, c.shape == [outputs], c.dtype == a.dtype {
+          return try linear.evaluate([a, b, c], EvaluationContext())
+        }
+        var product = try linear.evaluate([a, b], EvaluationContext())[0].required("Gemm", 0)
+        if alpha != 1 { product = try product * alpha }
+        guard let c, beta != 0 else { return [product] }
+        let sum = try product + (beta == 1 ? c : c * beta)
+        guard sum.shape == product.shape else {
+          throw x.refuse(.shape, "a C that broadcasts to \(product.shape)", got: "\(c.shape)")
+        }
+        return [sum]
+      }
+    },
+    "MatMulInteger": { node in
+      node.function { x in
+        let (a, b) = (try x(0), try x(1))
+        let left = try a.centeredRows(x.optional(2), axis: a.rank - 2)
+        let right = try b.centeredRows(x.optional(3), axis: b.rank - 1)
+        return [try left.matrixMultiplied(by: right)]
+      }
+    },
+    "QLinearMatMul": { node in
+      node.function { x in
+        let (a, b) = (try x(0), try x(3))
+        let left = try a.centeredRows(x(2), axis: a.rank - 2)
+        let right = try b.centeredRows(x(5), axis: b.rank - 1)
+        let sums = try left.matrixMultiplied(by: right)
+        let factor = try x(1).cast(to: .float64) * x(4).cast(to: .float64) / x(6).cast(to: .float64)
+        return [try sums.requantized(factor: factor, zeroPoint: x(7))]
+      }
+    },
+    "Einsum": { node in
+      let equation = try Einsum(node.string("equation", ""))
+      return node.function { [try equation.evaluate($0.all())] }
+    },
+    "Det": { node in
+      node.function { x in
+        let input = try x(0)
+        guard input.rank >= 2, input.shape[input.rank - 1] == input.shape[input.rank - 2] else {
+          throw x.refuse(.shape, "square matrices", got: "shape \(input.shape)")
+        }
+        let side = input.shape[input.rank - 1]
+        let numbers = try input.cast(to: .float64).scalars(Double.self)
+        let count = side == 0 ? 0 : numbers.count / (side * side)
+        let results = (0..<count).map {
+          determinant(Array(numbers[($0 * side * side)..<(($0 + 1) * side * side)]), side)
+        }
+        return [try Tensor(results, shape: Shape(input.shape.dropLast(2)), device: .cpu).cast(to: input.dtype)]
+      }
+    },
+  ]
+}
+
+/// The determinant by elimination with the largest pivot.
+private func determinant(_ matrix: [Double], _ side: Int) -> Double {
+  var (m, result) = (matrix, 1.0)
+  for column in 0..<side {
+    var pivot = column
+    for row in column..<side where abs(m[row * side + column]) > abs(m[pivot * side + column]) { pivot = row }
+    guard m[pivot * side + column] != 0 else { return 0 }
+    if pivot != column {
+      for i in 0..<side { m.swapAt(pivot * side + i, column * side + i) }
+      result = -result
+    }
+    result *= m[column * side + column]
+    for row in (column + 1)..<max(side, column + 1) {
+      let factor = m[row * side + column] / m[column * side + column]
+      for i in column..<side { m[row * side + i] -= factor * m[column * side + i] }
+    }
+  }
+  return result
+}
+
+extension Tensor {
+  /// Whole numbers less their zero point as int32; a vector of zero points stands along `axis`.
+  fileprivate func centeredRows(_ zeroPoint: Tensor?, axis: Int) throws -> Tensor {
+    guard let zeroPoint, zeroPoint.rank > 1 else { return try centered(zeroPoint, axis: max(0, axis)) }
+    return try cast(to: .int32) - zeroPoint.cast(to: .int32)
+  }
+}

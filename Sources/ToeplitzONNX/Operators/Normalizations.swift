@@ -1,0 +1,138 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+/// The type in which statistics are computed: at least float32.
+private func wide(_ dtype: DType) -> DType { dtype == .float64 ? .float64 : .float32 }
+
+extension OperatorTable {
+  static let normalizations: [String: OperatorMaker] = [
+    "BatchNormalization": { node in
+      let eps = try node.float("epsilon", 1e-5)
+      guard try node.flag("spatial", true) else { throw node.refuse("spatial 1", got: "0") }
+      guard try node.flag("training_mode") else { return BatchNormNode(eps: eps) }
+      let momentum = try node.float("momentum", 0.9)
+      return node.function { x in
+        let input = try x(0)
+        let axes = Array(0..<input.rank).filter { $0 != 1 }
+        let mean = try input.cast(to: .float64).mean(axes)
+        let variance = try input.cast(to: .float64).variance(axes, correction: 0)
+        let y = try input.normalizedChannels(
+          mean: mean, variance: variance, weight: x(1), bias: x(2), eps: eps, name: "BatchNormalization")
+        func running(_ old: Tensor, _ new: Tensor) throws -> Tensor {
+          try (old.cast(to: .float64) * momentum + new * (1 - momentum)).cast(to: old.dtype)
+        }
+        return [y, try running(x(3), mean), try running(x(4), variance)]
+      }
+    },
+    "InstanceNormalization": { node in
+      let eps = try node.float("epsilon", 1e-5)
+      return node.function { x in
+        let moments = try x(0).channelMoments(name: "InstanceNormalization")
+        return [
+          try x(0).normalizedChannels(
+            mean: moments.mean, variance: moments.variance, weight: x(1), bias: x(2), eps: eps,
+            name: "InstanceNormalization")
+        ]
+      }
+    },
+    "GroupNormalization": { node in
+      let eps = try node.float("epsilon", 1e-5)
+      guard let groups = try node.int("num_groups") else { throw node.refuse("num_groups", got: "none") }
+      return node.function { x in
+        let input = try x(0)
+        let moments = try input.channelMoments(groups: groups, name: "GroupNormalization")
+        let channels = input.shape[1]
+        // Opset 18 had a scale for each group, 21 has one for each channel.
+        func perChannel(_ tensor: Tensor) throws -> Tensor {
+          guard tensor.count == groups, groups != channels, groups > 0 else { return tensor }
+          return try tensor.reshaped([groups, 1]).expanded(to: [groups, channels / groups]).reshaped([channels])
+        }
+        return [
+          try input.normalizedChannels(
+            mean: moments.mean, variance: moments.variance, weight: perChannel(x(1)), bias: perChannel(x(2)), eps: eps,
+            name: "GroupNormalization")
+        ]
+      }
+    },
+    "LayerNormalization": { node in
+      let (eps, axis) = (try node.float("epsilon", 1e-5), try node.int("axis", -1))
+      let results = node.resultCount
+      return node.function { x in
+        let input = try x(0)
+        let at = try input.shape.normalizedAxis(axis, operation: "LayerNormalization")
+        let shape = Shape(Array(input.shape[at...]))
+        func whole(_ tensor: Tensor?) throws -> Tensor? { try tensor?.expanded(to: shape).contiguous() }
+        let y = try input.layerNormalized(shape, weight: whole(x(1)), bias: whole(x.optional(2)), eps: eps)
+        guard results > 1 else { return [y] }
+        let axes = Array(at..<input.rank)
+        let exact = try input.cast(to: .float64)
+        let deviation = try (exact.variance(axes, correction: 0, keepsAxes: true) + eps).squareRoot().reciprocal()
+        return [
+          y, try exact.mean(axes, keepsAxes: true).cast(to: wide(input.dtype)),
+          try deviation.cast(to: wide(input.dtype)),
+        ]
+      }
+    },
+    "RMSNormalization": { node in
+      let (eps, axis) = (try node.float("epsilon", 1e-5), try node.int("axis", -1))
+      return node.function { x in
+        let input = try x(0)
+        let at = try input.shape.normalizedAxis(axis, operation: "RMSNormalization")
+        let exact = try input.cast(to: wide(input.dtype))
+        let mean = try (exact * exact).mean(Array(at..<input.rank), keepsAxes: true)
+        let scaled = try (exact / (mean + eps).squareRoot()).cast(to: input.dtype)
+        return [try scaled * x(1).cast(to: input.dtype)]
+      }
+    },
+    "LpNormalization": { node in
+      let (axis, p) = (try node.int("axis", -1), try node.int("p", 2))
+      guard p == 1 || p == 2 else { throw node.refuse("p 1 or 2", got: "\(p)") }
+      return node.function { x in
+        let input = try x(0)
+        let norm =
+          try p == 1
+          ? input.absoluteValue().sum([axis], keepsAxes: true)
+          : (input * input).sum([axis], keepsAxes: true).squareRoot()
+        // A vector of zeros stays one.
+        let zero = try Tensor.full([], 0, dtype: input.dtype)
+        return [try norm.equal(zero).choosing(zero, input / norm)]
+      }
+    },
+    "MeanVarianceNormalization": { node in
+      let axes = try node.ints("axes") ?? [0, 2, 3]
+      return node.function { x in
+        let input = try x(0)
+        let exact = try input.cast(to: .float64)
+        let mean = try exact.mean(axes, keepsAxes: true)
+        let deviation = try exact.variance(axes, correction: 0, keepsAxes: true).squareRoot()
+        return [try ((exact - mean) / (deviation + 1e-9)).cast(to: input.dtype)]
+      }
+    },
+    "LRN": { node in
+      guard let size = try node.int("size") else { throw node.refuse("a size", got: "none") }
+      let (alpha, beta) = (try node.float("alpha", 1e-4), try node.float("beta", 0.75))
+      let bias = try node.float("bias", 1)
+      return node.function { [try $0(0).locallyNormalized(size: size, alpha: alpha, beta: beta, bias: bias)] }
+    },
+    "Dropout": { node in
+      let (seed, ratio) = (try node.int("seed", 0), try node.float("ratio", 0.5))
+      let results = node.resultCount
+      let mayTrain = node.hasInput.count > 2 && node.hasInput[2]
+      if !mayTrain, results == 1 { return IdentityNode(name: "Dropout") }
+      return node.function { x in
+        let input = try x(0)
+        let share = try x.scalar(1) ?? ratio
+        let isTraining = try x.scalar(2).map { $0 != 0 } ?? false
+        var mask = try Tensor.full([], 1, dtype: .bool).expanded(to: input.shape)
+        guard isTraining, share > 0 else { return results > 1 ? [input, mask] : [input] }
+        // The numbers of the reference implementation, so that a seed means the same.
+        var random = MersenneTwister(seed: UInt32(truncatingIfNeeded: seed))
+        let drawn = try Tensor((0..<input.count).map { _ in random.nextUnit() }, shape: input.shape, device: .cpu)
+        mask = try drawn.greaterOrEqual(Tensor.full([], share, dtype: .float64))
+        let kept = try mask.cast(to: input.dtype) * input * (share < 1 ? 1 / (1 - share) : 0)
+        return results > 1 ? [kept, mask] : [kept]
+      }
+    },
+  ]
+}

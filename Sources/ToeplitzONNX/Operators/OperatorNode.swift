@@ -1,0 +1,171 @@
+import ToeplitzCheckpoint
+import ToeplitzGraph
+import ToeplitzTensor
+
+/// Makes the operation of a node; the operator table's entries are of this type.
+typealias OperatorMaker = @Sendable (OperatorNode) throws -> any GraphOperation
+
+/// A node of an ONNX graph as an operator's definition sees it.
+struct OperatorNode {
+  let operation: String
+  let domain: String
+  /// The version of the node's domain that the model imports.
+  let opset: Int
+  /// How many results the node has, ones left out counted.
+  let resultCount: Int
+  /// Which operands are given.
+  let hasInput: [Bool]
+  private let attributes: [String: ONNXAttribute]
+  private let data: ONNXData
+  private let body: (ONNXGraph) throws -> Program
+
+  init(
+    _ node: ONNXNode, opset: Int, data: ONNXData, body: @escaping (ONNXGraph) throws -> Program
+  ) {
+    operation = node.operation
+    domain = node.domain
+    self.opset = opset
+    resultCount = node.outputs.count
+    hasInput = node.inputs.map { !$0.isEmpty }
+    attributes = node.attributes
+    self.data = data
+    self.body = body
+  }
+
+  private func wrong(_ name: String, _ wanted: String) -> ToeplitzError {
+    ToeplitzError(.argument, operation, expected: "attribute \(name) as \(wanted)", got: "another kind")
+  }
+
+  /// Whether the attribute is given.
+  func has(_ name: String) -> Bool { attributes[name] != nil }
+
+  func int(_ name: String) throws -> Int? {
+    guard let attribute = attributes[name] else { return nil }
+    guard case .int(let value) = attribute else { throw wrong(name, "a whole number") }
+    return value
+  }
+
+  func int(_ name: String, _ value: Int) throws -> Int { try int(name) ?? value }
+
+  func flag(_ name: String, _ value: Bool = false) throws -> Bool { try int(name).map { $0 != 0 } ?? value }
+
+  func float(_ name: String) throws -> Double? {
+    guard let attribute = attributes[name] else { return nil }
+    guard case .float(let value) = attribute else { throw wrong(name, "a number") }
+    return Double(value)
+  }
+
+  func float(_ name: String, _ value: Double) throws -> Double { try float(name) ?? value }
+
+  func string(_ name: String) throws -> String? {
+    guard let attribute = attributes[name] else { return nil }
+    guard case .string(let value) = attribute else { throw wrong(name, "text") }
+    return value
+  }
+
+  func string(_ name: String, _ value: String) throws -> String { try string(name) ?? value }
+
+  func ints(_ name: String) throws -> [Int]? {
+    guard let attribute = attributes[name] else { return nil }
+    guard case .ints(let value) = attribute else { throw wrong(name, "whole numbers") }
+    return value
+  }
+
+  func floats(_ name: String) throws -> [Double]? {
+    guard let attribute = attributes[name] else { return nil }
+    guard case .floats(let value) = attribute else { throw wrong(name, "numbers") }
+    return value.map(Double.init)
+  }
+
+  func strings(_ name: String) throws -> [String]? {
+    guard let attribute = attributes[name] else { return nil }
+    guard case .strings(let value) = attribute else { throw wrong(name, "texts") }
+    return value
+  }
+
+  func tensor(_ name: String) throws -> Tensor? {
+    guard let attribute = attributes[name] else { return nil }
+    switch attribute {
+    case .tensor(let value): return try value.tensor(data)
+    case .sparse(let value): return try value.tensor(data)
+    default: throw wrong(name, "a tensor")
+    }
+  }
+
+  /// The element type that an attribute names by number.
+  func dtype(_ name: String) throws -> DType? { try int(name).map { try DType(onnx: $0, data.place) } }
+
+  /// The graph of an attribute, ready to run.
+  func program(_ name: String) throws -> Program {
+    guard let attribute = attributes[name], case .graph(let graph) = attribute else { throw wrong(name, "a graph") }
+    return try body(graph)
+  }
+
+  /// An error about this node.
+  func refuse(_ expected: String, got: String) -> ToeplitzError {
+    ToeplitzError(.argument, operation, expected: expected, got: got)
+  }
+
+  /// An operation that computes `body`.
+  func function(
+    isPure: Bool = true, _ body: @escaping @Sendable (Operands) throws -> [Tensor?]
+  ) -> FunctionOperation {
+    let name = operation
+    return FunctionOperation(name, isPure: isPure) { try body(Operands(name: name, tensors: $0)) }
+  }
+}
+
+/// The operands of a node.
+struct Operands {
+  let name: String
+  let tensors: [Tensor?]
+
+  var count: Int { tensors.count }
+
+  /// An operand that must be there.
+  func callAsFunction(_ index: Int) throws -> Tensor {
+    try (index < tensors.count ? tensors[index] : nil).required(name, index)
+  }
+
+  /// An operand that may be missing.
+  func optional(_ index: Int) -> Tensor? { index < tensors.count ? tensors[index] : nil }
+
+  /// All operands, which must be there.
+  func all() throws -> [Tensor] { try tensors.indices.map { try self($0) } }
+
+  /// The whole numbers of an operand that must be there.
+  func ints(_ index: Int) throws -> [Int] { try self(index).wholeNumbers(name) }
+
+  /// The whole numbers of an operand, if it is there.
+  func optionalInts(_ index: Int) throws -> [Int]? { try optional(index)?.wholeNumbers(name) }
+
+  /// The one number of an operand, if it is there.
+  func scalar(_ index: Int) throws -> Double? { try optional(index)?.number(name) }
+
+  /// An error about this node.
+  func refuse(_ expected: String, got: String) -> ToeplitzError { refuse(.argument, expected, got: got) }
+
+  /// An error about this node.
+  func refuse(_ kind: ToeplitzError.Kind, _ expected: String, got: String) -> ToeplitzError {
+    ToeplitzError(kind, name, expected: expected, got: got)
+  }
+}
+
+extension Tensor {
+  /// The elements of a tensor of sizes or indices.
+  func wholeNumbers(_ operation: String) throws -> [Int] {
+    guard dtype.isInteger else {
+      throw ToeplitzError(.dtype, operation, expected: "whole numbers", got: "\(dtype)")
+    }
+    return try cast(to: .int64).scalars(Int64.self).map { Int($0) }
+  }
+
+  /// The element of a tensor of one.
+  func number(_ operation: String) throws -> Double {
+    guard count == 1 else {
+      throw ToeplitzError(.shape, operation, expected: "one number", got: "shape \(shape)")
+    }
+    func read<T: TensorScalar>(_ type: T.Type) throws -> Double { try item(type).doubleValue }
+    return try read(dtype.scalarType)
+  }
+}

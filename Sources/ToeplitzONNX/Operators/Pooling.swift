@@ -1,0 +1,123 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+extension OperatorNode {
+  /// The windows of a pooling, which may depend on the input's sizes.
+  fileprivate func windows() throws -> @Sendable (Shape) throws -> WindowOptions {
+    guard let kernel = try ints("kernel_shape") else { throw refuse("a kernel_shape", got: "none") }
+    let stride = try ints("strides") ?? Array(repeating: 1, count: kernel.count)
+    let dilation = try ints("dilations") ?? Array(repeating: 1, count: kernel.count)
+    let padding = try padding()
+    let ceilMode = try flag("ceil_mode")
+    let name = operation
+    guard stride.count == kernel.count, dilation.count == kernel.count,
+      (kernel + stride + dilation).allSatisfy({ (1...Int(Int32.max)).contains($0) })
+    else { throw refuse("kernel, strides and dilations of as many numbers of at least 1", got: "others") }
+    return { shape in
+      let zeros = Array(repeating: 0, count: kernel.count)
+      var (low, high) = (zeros, zeros)
+      switch padding {
+      case .none: break
+      case .explicit(let first, let last): (low, high) = (first, last)
+      case .same(let restAtEnd):
+        guard shape.rank == kernel.count + 2 else { break }
+        for axis in kernel.indices {
+          let size = shape[axis + 2]
+          let outputs = (size + stride[axis] - 1) / stride[axis]
+          let total = max(0, (outputs - 1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + 1 - size)
+          low[axis] = restAtEnd ? total / 2 : total - total / 2
+          high[axis] = total - low[axis]
+        }
+      }
+      guard low.count == kernel.count, high.count == kernel.count, shape.rank == kernel.count + 2 else {
+        throw ToeplitzError(
+          .shape, name, expected: "an input of \(kernel.count + 2) dimensions and \(2 * kernel.count) pads",
+          got: "shape \(shape) and \(low + high)")
+      }
+      return WindowOptions(
+        kernel: kernel, stride: stride, dilation: dilation, low: low, high: high, ceilMode: ceilMode)
+    }
+  }
+}
+
+/// A pooling over all spatial axes.
+private func global(_ body: @escaping @Sendable (Tensor, [Int]) throws -> Tensor) -> OperatorMaker {
+  { node in
+    node.function { x in
+      let x = try x(0)
+      guard x.rank >= 2 else {
+        throw ToeplitzError(.shape, "global pooling", expected: "an input [N, C, …]", got: "shape \(x.shape)")
+      }
+      return [try body(x, Array(2..<x.rank))]
+    }
+  }
+}
+
+extension OperatorTable {
+  static let pooling: [String: OperatorMaker] = [
+    "MaxPool": { node in
+      let windows = try node.windows()
+      let columnMajor = try node.flag("storage_order")
+      let givesPositions = node.resultCount > 1
+      return node.function { x in
+        let x = try x(0)
+        guard givesPositions else { return [try x.maxPooled(windows: windows(x.shape), name: "MaxPool")] }
+        let both = try x.maxPooledWithPositions(windows: windows(x.shape), columnMajor: columnMajor, name: "MaxPool")
+        return [both.values, both.positions]
+      }
+    },
+    "AveragePool": { node in
+      let windows = try node.windows()
+      let countsPadding = try node.flag("count_include_pad")
+      return node.function { x in
+        let x = try x(0)
+        return [try x.averagePooled(windows: windows(x.shape), countIncludePad: countsPadding, name: "AveragePool")]
+      }
+    },
+    "LpPool": { node in
+      let windows = try node.windows()
+      let p = try node.int("p", 2)
+      guard p > 0 else { throw node.refuse("p of at least 1", got: "\(p)") }
+      return node.function { x in
+        let x = try x(0)
+        return [try x.normPooled(windows: windows(x.shape), p: Double(p), name: "LpPool")]
+      }
+    },
+    "GlobalAveragePool": global { try $1.isEmpty ? $0 : $0.mean($1, keepsAxes: true) },
+    "GlobalMaxPool": global { try $1.isEmpty ? $0 : $0.maximum($1, keepsAxes: true) },
+    "GlobalLpPool": { node in
+      let p = Double(try node.int("p", 2))
+      return try global { x, axes in
+        try x.absoluteValue().power(p).sum(axes, keepsAxes: true).power(1 / p)
+      }(node)
+    },
+    "MaxUnpool": { node in
+      guard let kernel = try node.ints("kernel_shape") else { throw node.refuse("a kernel_shape", got: "none") }
+      let strides = try node.ints("strides") ?? Array(repeating: 1, count: kernel.count)
+      let pads = try node.ints("pads") ?? Array(repeating: 0, count: 2 * kernel.count)
+      guard strides.count == kernel.count, pads.count == 2 * kernel.count else {
+        throw node.refuse("\(kernel.count) strides and \(2 * kernel.count) pads", got: "others")
+      }
+      guard (kernel + strides + pads).allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
+        throw node.refuse("sizes of at least 0", got: "others")
+      }
+      return node.function { x in
+        let (values, indices) = (try x(0), try x(1))
+        guard values.rank == kernel.count + 2 else {
+          throw x.refuse(.shape, "an input of \(kernel.count + 2) dimensions", got: "shape \(values.shape)")
+        }
+        let natural = kernel.indices.map { axis in
+          (values.shape[axis + 2] - 1) * strides[axis] + kernel[axis] - pads[axis] - pads[axis + kernel.count]
+        }
+        // The indices count in the natural output, which a given shape extends.
+        let shape = Shape(values.shape[..<2] + natural)
+        let count = try shape.elementCount("MaxUnpool")
+        let flat = try Tensor.zeros([count], dtype: values.dtype)
+        let spread = try flat.scatteringElements(values.reshaped([-1]), at: indices.reshaped([-1])).reshaped(shape)
+        guard let wanted = try x.optionalInts(2), wanted.count == shape.rank else { return [spread] }
+        return [try spread.padded((2..<shape.rank).map { ($0, 0, wanted[$0] - shape[$0]) })]
+      }
+    },
+  ]
+}

@@ -1,0 +1,80 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+extension OperatorTable {
+  static let quantization: [String: OperatorMaker] = [
+    "QuantizeLinear": { node in
+      let (axis, block) = (try node.int("axis", 1), try node.int("block_size", 0))
+      let saturates = try node.flag("saturate", true)
+      let outputType = try node.dtype("output_dtype")
+      return node.function { x in
+        let (input, scale) = (try x(0), try x(1))
+        let zero = x.optional(2)
+        let dtype = zero?.dtype ?? outputType ?? .uint8
+        let scaled = try input.cast(to: .float32) / spread(scale.cast(to: .float32), input, axis, block)
+        // Floating-point codes are rounded by the conversion.
+        guard dtype.isInteger || [.int4, .uint4, .int2, .uint2].contains(dtype) else {
+          return [try scaled.cast(to: dtype, saturates: saturates)]
+        }
+        var codes = try scaled.cast(to: .float64).rounded()
+        if let zero { codes = try codes + spread(zero.cast(to: .float64), input, axis, block) }
+        // Conversion to the narrow types takes the lowest bits, so codes are kept within range first.
+        let ranges: [DType: (Double, Double)] = [.int4: (-8, 7), .uint4: (0, 15), .int2: (-2, 1), .uint2: (0, 3)]
+        if let (low, high) = ranges[dtype] { codes = try codes.clamped(from: low, to: high) }
+        return [try codes.cast(to: dtype)]
+      }
+    },
+    "DequantizeLinear": { node in
+      let (axis, block) = (try node.int("axis", 1), try node.int("block_size", 0))
+      let outputType = try node.dtype("output_dtype")
+      return node.function { x in
+        let (input, scale) = (try x(0), try x(1))
+        var codes = try input.cast(to: .float64)
+        if let zero = x.optional(2) { codes = try codes - spread(zero.cast(to: .float64), input, axis, block) }
+        return [
+          try (codes * spread(scale.cast(to: .float64), input, axis, block)).cast(to: outputType ?? scale.dtype)
+        ]
+      }
+    },
+    "DynamicQuantizeLinear": { node in
+      node.function { x in
+        let input = try x(0)
+        let zero = try Tensor.full([], 0, dtype: input.dtype)
+        guard input.count > 0 else { throw x.refuse(.shape, "at least one element", got: "none") }
+        let (low, high) = (try input.minimum().minimum(zero), try input.maximum().maximum(zero))
+        let span = try high - low
+        let one = try Tensor.full([], 1, dtype: input.dtype)
+        let scale = try span.equal(zero).choosing(one, span / 255)
+        let shift = try (zero - low / scale).clamped(from: 0, to: 255).rounded()
+        let codes = try ((input / scale).rounded() + shift).cast(to: .uint8)
+        return [codes, scale, try shift.cast(to: .uint8)]
+      }
+    },
+  ]
+
+  /// Scales or zero points in a shape that broadcasts to the input: one number, one for each slice of the axis, or one
+  /// for each block of it.
+  private static func spread(_ numbers: Tensor, _ input: Tensor, _ axis: Int, _ block: Int) throws -> Tensor {
+    if numbers.count == 1, block == 0 { return try numbers.reshaped([]) }
+    let at = try input.shape.normalizedAxis(axis, operation: "QuantizeLinear")
+    if numbers.rank == 1, block == 0 {
+      guard numbers.count == input.shape[at] else {
+        throw ToeplitzError(
+          .shape, "QuantizeLinear", expected: "\(input.shape[at]) scales for axis \(at)", got: "\(numbers.count)")
+      }
+      var shape = [Int](repeating: 1, count: input.rank)
+      shape[at] = numbers.count
+      return try numbers.reshaped(Shape(shape))
+    }
+    guard block > 0, block <= Int(Int32.max), numbers.rank == input.rank, numbers.shape[at] > 0,
+      (input.shape[at] + block - 1) / block == numbers.shape[at]
+    else {
+      throw ToeplitzError(
+        .shape, "QuantizeLinear", expected: "scales for blocks of \(block) on axis \(at) of \(input.shape)",
+        got: "shape \(numbers.shape)")
+    }
+    let places = (0..<input.shape[at]).map { Int64($0 / block) }
+    return try numbers.gathered(Tensor(places, shape: nil, device: .cpu), axis: at)
+  }
+}

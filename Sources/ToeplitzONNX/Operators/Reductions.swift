@@ -1,0 +1,82 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+/// An operator that combines elements along axes: attributes or, in newer opsets, an operand say which.
+private func reduction(
+  _ body: @escaping @Sendable (Tensor, [Int]?, Bool) throws -> Tensor
+) -> OperatorMaker {
+  { node in
+    let axes = try node.numbers("axes", operand: 1)
+    let keeps = try node.flag("keepdims", true)
+    let leavesAlone = try node.flag("noop_with_empty_axes")
+    return node.function { x in
+      let input = try x(0)
+      var gone = try axes(x)
+      if gone?.isEmpty ?? true { gone = leavesAlone ? [] : nil }
+      return [try body(input, gone, keeps).cast(to: input.dtype)]
+    }
+  }
+}
+
+private func position(_ largest: Bool) -> OperatorMaker {
+  { node in
+    let (axis, keeps) = (try node.int("axis", 0), try node.flag("keepdims", true))
+    let last = try node.flag("select_last_index")
+    return node.function { x in
+      let input = try x(0)
+      let at = try input.shape.normalizedAxis(axis, operation: "ArgMax")
+      let source = last ? try input.flipped([at]) : input
+      let found = try largest ? source.argMaximum(at, keepsAxes: keeps) : source.argMinimum(at, keepsAxes: keeps)
+      guard last else { return [found] }
+      return [try Tensor.full([], Double(input.shape[at] - 1), dtype: .int64) - found]
+    }
+  }
+}
+
+/// The largest or smallest element; of none at all the other end of the type's range.
+private func extreme(_ largest: Bool) -> @Sendable (Tensor, [Int]?, Bool) throws -> Tensor {
+  { x, axes, keeps in
+    let gone = try (axes ?? Array(0..<x.rank)).map { try x.shape.normalizedAxis($0, operation: "Reduce") }
+    if x.dtype == .bool {
+      return try extreme(largest)(x.cast(to: .uint8), axes, keeps).cast(to: .bool)
+    }
+    guard !gone.contains(where: { x.shape[$0] == 0 }) else {
+      let sizes = (0..<x.rank).compactMap { gone.contains($0) ? (keeps ? 1 : nil) : x.shape[$0] }
+      let value = largest ? -Double.infinity : .infinity
+      return try Tensor.full(Shape(sizes), value, dtype: x.dtype)
+    }
+    return try largest ? x.maximum(gone, keepsAxes: keeps) : x.minimum(gone, keepsAxes: keeps)
+  }
+}
+
+extension OperatorTable {
+  static let reductions: [String: OperatorMaker] = [
+    "ReduceSum": reduction { try $0.sum($1, keepsAxes: $2) },
+    "ReduceMean": reduction { x, axes, keeps in
+      if x.dtype.isFloatingPoint { return try x.mean(axes, keepsAxes: keeps) }
+      return try x.cast(to: .float64).mean(axes, keepsAxes: keeps)
+    },
+    "ReduceProd": reduction { try $0.product($1, keepsAxes: $2) },
+    "ReduceMax": reduction(extreme(true)),
+    "ReduceMin": reduction(extreme(false)),
+    "ReduceL1": reduction { try ($0.dtype.isUnsigned ? $0 : $0.absoluteValue()).sum($1, keepsAxes: $2) },
+    "ReduceL2": reduction { x, axes, keeps in
+      let exact = try x.cast(to: .float64)
+      return try (exact * exact).sum(axes, keepsAxes: keeps).squareRoot()
+    },
+    "ReduceSumSquare": reduction { try ($0 * $0).sum($1, keepsAxes: $2) },
+    "ReduceLogSum": reduction { try $0.cast(to: .float64).sum($1, keepsAxes: $2).logarithm() },
+    "ReduceLogSumExp": reduction { x, axes, keeps in
+      let exact = try x.cast(to: .float64)
+      guard exact.count > 0 else { return try exact.exponential().sum(axes, keepsAxes: keeps).logarithm() }
+      // The largest exponent becomes 0, so nothing overflows; an infinite one stays out of it.
+      let most = try exact.maximum(axes, keepsAxes: true)
+      let shift = try most.isInfinite().choosing(Tensor.full([], 0, dtype: .float64), most)
+      let sums = try (exact - shift).exponential().sum(axes, keepsAxes: true).logarithm() + shift
+      return try keeps ? sums : sums.reshaped(exact.sum(axes).shape)
+    },
+    "ArgMax": position(true),
+    "ArgMin": position(false),
+  ]
+}

@@ -1,0 +1,210 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+extension OperatorNode {
+  /// Whole numbers that older opsets give as an attribute and newer ones as an operand.
+  func numbers(_ attribute: String, operand index: Int) throws -> @Sendable (Operands) throws -> [Int]? {
+    let fixed = try ints(attribute)
+    return { try fixed ?? $0.optionalInts(index) }
+  }
+}
+
+extension OperatorTable {
+  static let structure: [String: OperatorMaker] = [
+    "Concat": { node in
+      let axis = try node.int("axis", 1)
+      return node.function { [try Tensor.concatenated($0.all(), axis: axis)] }
+    },
+    "Split": { node in
+      let axis = try node.int("axis", 0)
+      let sizes = try node.numbers("split", operand: 1)
+      let results = node.resultCount
+      return node.function { x in
+        let input = try x(0)
+        let at = try input.shape.normalizedAxis(axis, operation: "Split")
+        let length = input.shape[at]
+        // The last part takes what is left where the parts cannot be equal.
+        let part = (length + results - 1) / max(results, 1)
+        let parts = try sizes(x) ?? (0..<results).map { max(0, min(part, length - $0 * part)) }
+        guard parts.count == results, parts.allSatisfy({ (0...length).contains($0) }), parts.reduce(0, +) == length
+        else {
+          throw x.refuse("\(results) parts that together are \(length)", got: "\(parts)")
+        }
+        var start = 0
+        return try parts.map { size in
+          defer { start += size }
+          return try input.slice(axis: at, start..<(start + size))
+        }
+      }
+    },
+    "Reshape": { node in
+      let sizes = try node.numbers("shape", operand: 1)
+      let keepsZero = try node.flag("allowzero")
+      return node.function { x in
+        let input = try x(0)
+        guard var shape = try sizes(x) else { throw x.refuse("a shape", got: "none") }
+        if !keepsZero {
+          for axis in shape.indices where shape[axis] == 0 && axis < input.rank { shape[axis] = input.shape[axis] }
+        }
+        return [try input.reshaped(Shape(shape))]
+      }
+    },
+    "Flatten": { node in
+      let axis = try node.int("axis", 1)
+      return node.function { x in
+        let input = try x(0)
+        let at = axis < 0 ? axis + input.rank : axis
+        guard (0...input.rank).contains(at) else { throw x.refuse("an axis in 0...\(input.rank)", got: "\(axis)") }
+        return [try input.reshaped([input.shape[..<at].reduce(1, *), input.shape[at...].reduce(1, *)])]
+      }
+    },
+    "Transpose": { node in
+      let order = try node.ints("perm")
+      return node.function { x in
+        let input = try x(0)
+        return [try input.permuted(order ?? Array((0..<input.rank).reversed()))]
+      }
+    },
+    "Squeeze": { node in
+      let axes = try node.numbers("axes", operand: 1)
+      return node.function { x in
+        let input = try x(0)
+        let gone =
+          try axes(x)?.map { try input.shape.normalizedAxis($0, operation: "Squeeze") }
+          ?? input.shape.indices.filter { input.shape[$0] == 1 }
+        if let wrong = gone.first(where: { input.shape[$0] != 1 }) {
+          throw x.refuse(.shape, "size 1 on axis \(wrong)", got: "shape \(input.shape)")
+        }
+        return [try input.reshaped(Shape(input.shape.indices.filter { !gone.contains($0) }.map { input.shape[$0] }))]
+      }
+    },
+    "Unsqueeze": { node in
+      let axes = try node.numbers("axes", operand: 1)
+      return node.function { x in
+        let input = try x(0)
+        guard let given = try axes(x) else { throw x.refuse("axes", got: "none") }
+        let rank = input.rank + given.count
+        let added = given.map { $0 < 0 ? $0 + rank : $0 }
+        guard added.allSatisfy({ (0..<rank).contains($0) }), Set(added).count == added.count else {
+          throw x.refuse("different axes in \(-rank)..<\(rank)", got: "\(given)")
+        }
+        var rest = input.shape.makeIterator()
+        return [try input.reshaped(Shape((0..<rank).map { added.contains($0) ? 1 : rest.next() ?? 1 }))]
+      }
+    },
+    "Expand": { node in
+      node.function { x in
+        let input = try x(0)
+        let shape = try Shape.broadcast(input.shape, Shape(x.ints(1)), operation: "Expand")
+        return [try input.expanded(to: shape)]
+      }
+    },
+    "Tile": { node in
+      node.function { x in
+        let input = try x(0)
+        var repeats = try x.ints(1)
+        // Opset 1 named one axis.
+        if repeats.count == 1, let axis = try x.optionalInts(2)?.first, input.rank > 0 {
+          let at = try input.shape.normalizedAxis(axis, operation: "Tile")
+          repeats = input.shape.indices.map { $0 == at ? repeats[0] : 1 }
+        }
+        return [try input.tiled(repeats)]
+      }
+    },
+    "Pad": { node in
+      let mode = try node.string("mode", "constant")
+      guard let paddingMode = padModes[mode] else {
+        throw node.refuse("mode \(padModes.keys.sorted().joined(separator: ", "))", got: mode)
+      }
+      let pads = try node.numbers(node.opset < 2 ? "paddings" : "pads", operand: 1)
+      let value = try node.float("value", 0)
+      return PadNode(mode: paddingMode, value: value) { operands in
+        let x = Operands(name: "Pad", tensors: operands)
+        guard let pads = try pads(x) else { throw x.refuse("pads", got: "none") }
+        let rank = try x(0).rank
+        let axes = try x.optionalInts(3)?.map { try x(0).shape.normalizedAxis($0, operation: "Pad") } ?? Array(0..<rank)
+        guard pads.count == 2 * axes.count, Set(axes).count == axes.count else {
+          throw x.refuse("\(2 * axes.count) pads", got: "\(pads.count)")
+        }
+        return axes.enumerated().map { (axis: $1, low: pads[$0], high: pads[$0 + axes.count]) }
+      }
+    },
+    "DepthToSpace": { node in
+      guard let block = try node.int("blocksize") else { throw node.refuse("a blocksize", got: "none") }
+      let mode = try node.string("mode", "DCR")
+      guard mode == "DCR" || mode == "CRD" else { throw node.refuse("mode DCR or CRD", got: mode) }
+      return node.function { x in
+        let input = try x(0)
+        guard input.rank == 4, (1...(1 << 20)).contains(block), input.shape[1] % (block * block) == 0 else {
+          throw x.refuse(.shape, "[N, C, H, W] with C a multiple of \(block)²", got: "shape \(input.shape)")
+        }
+        let (n, c, h, w) = (input.shape[0], input.shape[1] / (block * block), input.shape[2], input.shape[3])
+        let parts =
+          try mode == "DCR"
+          ? input.reshaped([n, block, block, c, h, w]).permuted([0, 3, 4, 1, 5, 2])
+          : input.reshaped([n, c, block, block, h, w]).permuted([0, 1, 4, 2, 5, 3])
+        return [try parts.reshaped([n, c, h * block, w * block])]
+      }
+    },
+    "SpaceToDepth": { node in
+      guard let block = try node.int("blocksize") else { throw node.refuse("a blocksize", got: "none") }
+      let mode = try node.string("mode", "DCR")
+      guard mode == "DCR" || mode == "CRD" else { throw node.refuse("mode DCR or CRD", got: mode) }
+      return node.function { x in
+        let input = try x(0)
+        guard input.rank == 4, (1...(1 << 20)).contains(block), input.shape[2] % block == 0, input.shape[3] % block == 0
+        else {
+          throw x.refuse(.shape, "[N, C, H, W] with H and W multiples of \(block)", got: "shape \(input.shape)")
+        }
+        let (n, c, h, w) = (input.shape[0], input.shape[1], input.shape[2] / block, input.shape[3] / block)
+        let parts = try input.reshaped([n, c, h, block, w, block])
+        let order = mode == "DCR" ? [0, 3, 5, 1, 2, 4] : [0, 1, 3, 5, 2, 4]
+        return [try parts.permuted(order).reshaped([n, c * block * block, h, w])]
+      }
+    },
+    "CenterCropPad": { node in
+      let axes = try node.ints("axes")
+      return node.function { x in
+        var input = try x(0)
+        let sizes = try x.ints(1)
+        let at =
+          try axes?.map { try input.shape.normalizedAxis($0, operation: "CenterCropPad") } ?? Array(0..<input.rank)
+        guard at.count == sizes.count, sizes.allSatisfy({ $0 >= 0 }) else {
+          throw x.refuse("\(at.count) sizes of at least 0", got: "\(sizes)")
+        }
+        for (axis, size) in zip(at, sizes) {
+          let change = size - input.shape[axis]
+          if change < 0 {
+            let start = -change / 2
+            input = try input.slice(axis: axis, start..<(start + size))
+          } else {
+            input = try input.padded([(axis, change / 2, change - change / 2)])
+          }
+        }
+        return [input]
+      }
+    },
+  ]
+
+  private static let padModes: [String: PaddingMode] = [
+    "constant": .zeros, "reflect": .reflect, "edge": .replicate, "wrap": .circular,
+  ]
+}
+
+extension Tensor {
+  /// The tensor repeated along each axis.
+  fileprivate func tiled(_ repeats: [Int]) throws -> Tensor {
+    guard repeats.count == rank, repeats.allSatisfy({ $0 >= 0 }) else {
+      throw ToeplitzError(.argument, "Tile", expected: "\(rank) repeats of at least 0", got: "\(repeats)")
+    }
+    let between = try reshaped(Shape(shape.flatMap { [1, $0] }))
+    let wide = try between.expanded(to: Shape(zip(repeats, shape).flatMap { [$0, $1] }))
+    let sizes = try zip(repeats, shape).map { count, size -> Int in
+      let (product, overflow) = count.multipliedReportingOverflow(by: size)
+      guard !overflow else { throw ToeplitzError(.shape, "Tile", expected: "fewer elements", got: "\(repeats)") }
+      return product
+    }
+    return try wide.reshaped(Shape(sizes))
+  }
+}

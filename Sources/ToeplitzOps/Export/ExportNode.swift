@@ -1,0 +1,63 @@
+import ToeplitzTensor
+
+/// A node of a graph in ONNX's terms that an operation is written as.
+package struct ExportNode: Sendable {
+  /// Where an operand comes from.
+  package enum Operand: Sendable {
+    /// The operation's own operand of this number.
+    case input(Int)
+    /// A result of an earlier node of the operation.
+    case node(Int)
+    /// A constant.
+    case constant(Tensor)
+    /// A tensor that the operation holds beside its operands.
+    case held(Tensor)
+    /// None.
+    case none
+  }
+
+  /// The value of an attribute.
+  package enum Attribute: Sendable {
+    case int(Int)
+    case float(Double)
+    case ints([Int])
+    case string(String)
+  }
+
+  /// The operator's name.
+  package var name: String
+  package var inputs: [Operand]
+  package var attributes: [String: Attribute]
+  /// Which of the operation's results this node gives, if one.
+  package var result: Int?
+
+  init(_ name: String, _ inputs: [Operand], _ attributes: [String: Attribute] = [:], result: Int? = nil) {
+    self.name = name
+    self.inputs = inputs
+    self.attributes = attributes
+    self.result = result
+  }
+}
+
+/// An operation that can be written as nodes of the standard domain, opset 18.
+package protocol ExportableOperation: Operation {
+  /// The nodes; unless they say otherwise the last one gives the only result.
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode]
+}
+
+extension Operation {
+  /// An error for what ONNX cannot say.
+  func unexportable(_ what: String) -> ToeplitzError {
+    ToeplitzError(.unsupported, name, expected: "an operation that ONNX has", got: what)
+  }
+
+  /// Whole numbers as a constant operand.
+  func numbers(_ values: [Int]) throws -> ExportNode.Operand {
+    .constant(try Tensor(values.map { Int64($0) }, shape: [values.count], device: .cpu))
+  }
+
+  /// A number of the given type as a constant operand.
+  func number(_ value: Double, _ dtype: DType) throws -> ExportNode.Operand {
+    .constant(try Tensor.full([], value, dtype: dtype))
+  }
+}

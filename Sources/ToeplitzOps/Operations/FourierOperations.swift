@@ -1,0 +1,140 @@
+import ToeplitzTensor
+
+/// The discrete Fourier transform along one axis of numbers whose real and imaginary parts stand on the last axis.
+struct FourierTransform: Operation {
+  var axis: Int
+  /// How many numbers are transformed; shorter axes are filled with zeros, longer ones cut.
+  var length: Int
+  var isInverse: Bool
+  /// Whether only the first half of the spectrum is wanted, or is what is given to the inverse.
+  var isOneSided: Bool
+  var name: String { "dft" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let shape = inputs[0].shape
+    try require(
+      inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
+    try require(
+      shape.rank >= 2 && (1...2).contains(shape[shape.rank - 1]), expected: "1 or 2 parts on the last axis",
+      got: "shape \(shape)")
+    let axis = try shape.normalizedAxis(axis, operation: name)
+    try require(axis < shape.rank - 1, .argument, expected: "an axis before the last", got: "\(axis)")
+    try require((1...(1 << 24)).contains(length), .argument, expected: "a length from 1 to 2²⁴", got: "\(length)")
+    let size = isOneSided && !isInverse ? length / 2 + 1 : length
+    let parts = isOneSided && isInverse ? 1 : 2
+    return [TensorSpec(shape.replacing(axis, by: size).replacing(shape.rank - 1, by: parts), inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let dtype = inputs[0].dtype
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    // Rows of the transformed axis, parts last.
+    let rank = inputs[0].rank
+    let order = (0..<rank).filter { $0 != axis && $0 != rank - 1 } + [axis, rank - 1]
+    let x = try inputs[0].cast(to: .float64).permuted(order).contiguous()
+    let (count, parts) = (x.shape[rank - 2], x.shape[rank - 1])
+    let (size, outputParts) = (outputs[0].shape[axis], outputs[0].shape[rank - 1])
+    var shape = x.shape.replacing(rank - 2, by: size)
+    shape[rank - 1] = outputParts
+    let result = try Tensor(uninitialized: shape, dtype: .float64, operation: name)
+    let rows = result.count / max(size * outputParts, 1)
+    let plan = try FFT(count: length)
+    let source = x.pointer(Double.self)
+    let target = result.pointer(Double.self)
+    let used = min(count, isOneSided && isInverse ? length / 2 + 1 : length)
+    for row in 0..<rows {
+      var real = [Double](repeating: 0, count: length)
+      var imaginary = real
+      for i in 0..<used {
+        real[i] = source[(row * count + i) * parts]
+        imaginary[i] = parts == 2 ? source[(row * count + i) * parts + 1] : 0
+      }
+      if isOneSided, isInverse {
+        // The other half mirrors this one.
+        for i in used..<max(used, length) where length - i < used {
+          real[i] = real[length - i]
+          imaginary[i] = -imaginary[length - i]
+        }
+      }
+      let (a, b) = try spectrum(plan, real, imaginary, hasImaginary: parts == 2 || isInverse)
+      let scale = isInverse ? 1 / Double(length) : 1
+      for i in 0..<size {
+        target[(row * size + i) * outputParts] = a[i] * scale
+        if outputParts == 2 { target[(row * size + i) * outputParts + 1] = b[i] * scale }
+      }
+    }
+    withExtendedLifetime((x, result)) {}
+    var back = [Int](repeating: 0, count: rank)
+    for (position, original) in order.enumerated() { back[original] = position }
+    return [try result.permuted(back).contiguous().cast(to: dtype)]
+  }
+
+  /// The whole spectrum of complex numbers, from those of two real signals.
+  private func spectrum(
+    _ plan: FFT, _ real: [Double], _ imaginary: [Double], hasImaginary: Bool
+  ) throws -> ([Double], [Double]) {
+    // The inverse is the transform with the other sign of i.
+    let sign = isInverse ? -1.0 : 1
+    let (rr, ri) = try plan.forward(real)
+    let (ir, ii) = hasImaginary ? try plan.forward(imaginary) : ([], [])
+    var (a, b) = ([Double](repeating: 0, count: length), [Double](repeating: 0, count: length))
+    for k in 0..<length {
+      let mirrored = k > length / 2
+      let at = mirrored ? length - k : k
+      let flip = (mirrored ? -1.0 : 1) * sign
+      a[k] = rr[at]
+      b[k] = ri[at] * flip
+      if hasImaginary {
+        a[k] -= ii[at] * flip
+        b[k] += ir[at]
+      }
+    }
+    return (a, b)
+  }
+}
+
+extension Tensor {
+  /// The discrete Fourier transform along `axis` of numbers whose real and (if there are two) imaginary parts stand on
+  /// the last axis.
+  ///
+  /// - Parameters:
+  ///   - length: how many numbers are transformed; the axis' size if nil.
+  ///   - isInverse: whether it is the inverse transform, divided by the length.
+  ///   - isOneSided: whether only the first half of the spectrum is computed (or, of the inverse, given).
+  /// - Throws: ``ToeplitzError`` if shapes do not fit.
+  public func fourierTransform(
+    axis: Int, length: Int? = nil, isInverse: Bool = false, isOneSided: Bool = false
+  ) throws -> Tensor {
+    let at = try shape.normalizedAxis(axis, operation: "dft")
+    let own = isInverse && isOneSided ? 2 * (shape[at] - 1) : shape[at]
+    return try apply(
+      FourierTransform(axis: at, length: length ?? own, isInverse: isInverse, isOneSided: isOneSided), self)
+  }
+
+  /// The spectra of windowed pieces of a signal `[N, L, parts]`: `[N, frames, bins, 2]`.
+  ///
+  /// - Parameters:
+  ///   - step: samples between pieces.
+  ///   - window: what pieces are multiplied by; its length is theirs. Ones if nil.
+  ///   - length: the length of a piece where there is no window.
+  /// - Throws: ``ToeplitzError`` if shapes do not fit.
+  public func shortTimeFourierTransform(
+    step: Int, window: Tensor?, length: Int?, isOneSided: Bool = true
+  ) throws -> Tensor {
+    let piece = length ?? window?.count ?? 0
+    guard rank == 3, step > 0, piece > 0, piece <= shape[1], window.map({ $0.shape == [piece] }) ?? true else {
+      throw ToeplitzError(
+        .shape, "stft", expected: "a signal [N, L, 1 or 2] of at least a window's length, and a step of at least 1",
+        got: "shape \(shape), step \(step), window \(window?.shape ?? [piece])")
+    }
+    let signal = try contiguous()
+    let frames = (shape[1] - piece) / step + 1
+    var pieces = signal.view(
+      shape: [shape[0], frames, piece, shape[2]],
+      strides: [signal.strides[0], step * signal.strides[1], signal.strides[1], signal.strides[2]],
+      offset: signal.offset)
+    if let window { pieces = try pieces * window.cast(to: dtype).reshaped([piece, 1]) }
+    return try pieces.fourierTransform(axis: 2, isOneSided: isOneSided)
+  }
+}

@@ -1,0 +1,58 @@
+import CToeplitzKernels
+import ToeplitzTensor
+
+/// One step of a long short-term memory (Hochreiter and Schmidhuber, 1997) once its gates' sums are known.
+///
+/// Inputs are the sums `[N, 4 H]` in ONNX's order (input, output, forget, candidate) and the cell `[N, H]`; outputs are
+/// the hidden state and the next cell. Together they take a fifth of the time of the operations one by one.
+struct LSTMCell: Operation {
+  var name: String { "LSTM cell" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 2)
+    let (sums, cell) = (inputs[0], inputs[1])
+    try require(
+      sums.dtype == .float32 && cell.dtype == .float32, .dtype, expected: "float32 elements",
+      got: "\(sums.dtype) and \(cell.dtype)")
+    try require(
+      sums.shape.rank == 2 && cell.shape.rank == 2 && sums.shape[0] == cell.shape[0]
+        && sums.shape[1] / 4 == cell.shape[1] && sums.shape[1] % 4 == 0,
+      expected: "sums [N, 4 H] and a cell [N, H]", got: "\(sums.shape) and \(cell.shape)")
+    return [cell, cell]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    // A copy: the gates are computed in place.
+    let gates = try inputs[0].copied()
+    let cell = try inputs[1].contiguous()
+    let hidden = try Tensor(uninitialized: cell.shape, dtype: .float32, operation: name)
+    let next = try Tensor(uninitialized: cell.shape, dtype: .float32, operation: name)
+    let table = tz_elementwise_kernels(InstructionSet.current.code)
+    let size = cell.shape[1]
+    for row in 0..<cell.shape[0] {
+      let g = gates.pointer(Float.self) + 4 * row * size
+      let (c, h, n) = (
+        cell.pointer(Float.self) + row * size, hidden.pointer(Float.self) + row * size,
+        next.pointer(Float.self) + row * size
+      )
+      tz_unary_run(table, TZ_SIGMOID, g, g, 3 * size, 0, 0)
+      tz_unary_run(table, TZ_TANH, g + 3 * size, g + 3 * size, size, 0, 0)
+      for i in 0..<size { n[i] = g[2 * size + i] * c[i] + g[i] * g[3 * size + i] }
+      tz_unary_run(table, TZ_TANH, n, h, size, 0, 0)
+      for i in 0..<size { h[i] *= g[size + i] }
+    }
+    withExtendedLifetime((gates, cell, hidden, next)) {}
+    return [hidden, next]
+  }
+}
+
+extension Tensor {
+  /// The hidden state and next cell of a long short-term memory whose gates' sums `[N, 4 H]` this is, in the order
+  /// input, output, forget, candidate.
+  ///
+  /// - Throws: ``ToeplitzError`` if the shapes do not fit or the elements are not float32.
+  public func lstmStep(cell: Tensor) throws -> (hidden: Tensor, cell: Tensor) {
+    let results = try applyAll(LSTMCell(), [self, cell])
+    return (results[0], results[1])
+  }
+}

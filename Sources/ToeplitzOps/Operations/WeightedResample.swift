@@ -1,0 +1,77 @@
+import ToeplitzTensor
+
+/// One axis made of weighted sums of its positions.
+struct WeightedResample: Operation {
+  /// A term of an output position; no position stands for `fill`.
+  struct Term: Sendable {
+    var position: Int
+    var weight: Double
+  }
+
+  var axis: Int
+  /// For each output position its terms; nil for one that holds `fill`.
+  var terms: [[Term]?]
+  var fill: Double
+  var name: String { "resize" }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    return [TensorSpec(inputs[0].shape.replacing(axis, by: terms.count), inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = try inputs[0].contiguous()
+    let axis = try x.shape.normalizedAxis(axis, operation: name)
+    let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
+    let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
+    let outer = x.shape.prefix(axis).reduce(1, *)
+    let length = x.shape[axis]
+    func run<T: TensorScalar>(_ type: T.Type) {
+      ThreadPool.shared.runRows(outer, width: max(1, terms.count * inner)) { range in
+        for block in range {
+          for (index, terms) in terms.enumerated() {
+            let to = result.pointer(type) + (block * self.terms.count + index) * inner
+            guard let terms else {
+              to.update(repeating: T(converting: fill), count: inner)
+              continue
+            }
+            let from = x.pointer(type) + block * length * inner
+            // A single term moves elements of any type without a change.
+            if terms.count == 1, terms[0].weight == 1 {
+              to.update(from: from + terms[0].position * inner, count: inner)
+              continue
+            }
+            for i in 0..<inner {
+              var sum = 0.0
+              for term in terms { sum += from[term.position * inner + i].doubleValue * term.weight }
+              to[i] = T(converting: sum)
+            }
+          }
+        }
+      }
+    }
+    if x.dtype == .float32 { run(Float.self) } else { run(x.dtype.scalarType) }
+    withExtendedLifetime((x, result)) {}
+    return [result]
+  }
+}
+
+extension Tensor {
+  /// One axis made of weighted sums of its positions.
+  ///
+  /// - Parameters:
+  ///   - terms: for each output position the positions and weights of its terms; nil for one that holds `fill`.
+  /// - Throws: ``ToeplitzError`` if a position does not exist.
+  public func resampled(
+    axis: Int, terms: [[(position: Int, weight: Double)]?], fill: Double = 0
+  ) throws -> Tensor {
+    let at = try shape.normalizedAxis(axis, operation: "resize")
+    for term in terms.lazy.compactMap({ $0 }).joined() where !(0..<shape[at]).contains(term.position) {
+      throw ToeplitzError(
+        .argument, "resize", expected: "positions in 0..<\(shape[at])", got: "\(term.position)")
+    }
+    let own = terms.map { $0?.map { WeightedResample.Term(position: $0.position, weight: $0.weight) } }
+    return try apply(WeightedResample(axis: axis, terms: own, fill: fill), self)
+  }
+}

@@ -1,0 +1,224 @@
+import ToeplitzTensor
+
+/// A number for each window of an input `[N, C, spatial…]`, with any padding, dilation and rank.
+///
+/// ``MaxPooling`` and ``AveragePooling`` are quicker where their geometry, PyTorch's, is enough.
+struct WindowReduction: Operation {
+  enum Function: Sendable {
+    /// The largest element; a second output says where it was in the whole input, row-major (or with the last two axes
+    /// exchanged).
+    case maximum(columnMajor: Bool)
+    /// The mean; padding may count.
+    case mean(countsPadding: Bool)
+    /// The p-th root of the sum of p-th powers.
+    case norm(Double)
+  }
+
+  var function: Function
+  var kernel: [Int]
+  var stride: [Int]
+  var dilation: [Int]
+  var low: [Int]
+  var high: [Int]
+  var ceilMode: Bool
+  var name: String
+
+  private func outputSize(_ input: [Int]) throws -> [Int] {
+    try input.indices.map { axis in
+      let options = [kernel[axis], stride[axis], dilation[axis]]
+      try require(
+        options.allSatisfy { (1...Int(Int32.max)).contains($0) }
+          && [low[axis], high[axis]].allSatisfy { (0...Int(Int32.max)).contains($0) }
+          && input[axis] < Int.max / 4,
+        .argument, expected: "kernel, stride and dilation of at least 1 and padding of at least 0",
+        got: "\(kernel), \(stride), \(dilation), \(low), \(high)")
+      let span = input[axis] + low[axis] + high[axis] - (dilation[axis] * (kernel[axis] - 1) + 1)
+      try require(
+        span >= 0 || (ceilMode && span > -stride[axis]), expected: "at least one window on axis \(axis)",
+        got: "\(input[axis]) positions")
+      var size = (span + (ceilMode ? stride[axis] - 1 : 0)) / stride[axis] + 1
+      // A last window that begins in the high padding does not count.
+      if ceilMode, (size - 1) * stride[axis] >= input[axis] + low[axis] { size -= 1 }
+      return size
+    }
+  }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let shape = inputs[0].shape
+    try require(
+      inputs[0].dtype.isNumber, .dtype, expected: "numbers", got: "\(inputs[0].dtype)")
+    try require(
+      shape.rank == kernel.count + 2 && [stride, dilation, low, high].allSatisfy { $0.count == kernel.count },
+      expected: "an input of \(kernel.count + 2) dimensions and as many options", got: "shape \(shape)")
+    let result = Shape(shape[..<2] + (try outputSize(Array(shape.dropFirst(2)))))
+    _ = try result.elementCount(name)
+    if case .maximum = function { return [TensorSpec(result, inputs[0].dtype), TensorSpec(result, .int64)] }
+    return [TensorSpec(result, inputs[0].dtype)]
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = try inputs[0].contiguous()
+    let results = try outputs.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
+    func run<T: TensorScalar>(_ type: T.Type) { walk(x, results, type) }
+    if x.dtype == .float32 { run(Float.self) } else { run(x.dtype.scalarType) }
+    withExtendedLifetime((x, results)) {}
+    return results
+  }
+
+  private func walk<T: TensorScalar>(_ x: Tensor, _ results: [Tensor], _ type: T.Type) {
+    let input = Array(x.shape.dropFirst(2))
+    let output = Array(results[0].shape.dropFirst(2))
+    let (inputPlane, outputPlane) = (input.reduce(1, *), output.reduce(1, *))
+    guard outputPlane > 0, results[0].count > 0 else { return }
+    let strides = Shape(input).contiguousStrides
+    let windows = Self.windows(kernel, dilation)
+    ThreadPool.shared.runRows(results[0].count / outputPlane, width: inputPlane) { range in
+      for plane in range {
+        let source = x.pointer(type) + plane * inputPlane
+        var walk = IndexWalk(Shape(output), strides: [Int](repeating: 0, count: output.count))
+        for at in 0..<outputPlane {
+          let start = input.indices.map { walk.index[$0] * stride[$0] - low[$0] }
+          reduce(source, start, windows, input, strides, results, plane, plane * outputPlane + at)
+          walk.advance()
+        }
+      }
+    }
+  }
+
+  /// The offsets of a window's positions from its first.
+  private static func windows(_ kernel: [Int], _ dilation: [Int]) -> [[Int]] {
+    var all: [[Int]] = [[]]
+    for axis in kernel.indices {
+      all = all.flatMap { head in (0..<kernel[axis]).map { head + [$0 * dilation[axis]] } }
+    }
+    return all
+  }
+
+  @inline(__always)
+  private func reduce<T: TensorScalar>(
+    _ x: UnsafeMutablePointer<T>, _ start: [Int], _ windows: [[Int]], _ input: [Int], _ strides: [Int],
+    _ results: [Tensor], _ plane: Int, _ at: Int
+  ) {
+    var (best, place, sum, count) = (0.0, -1, 0.0, 0)
+    for tap in windows {
+      var offset = 0
+      var (inside, padded) = (true, true)
+      for axis in input.indices {
+        let here = start[axis] + tap[axis]
+        inside = inside && here >= 0 && here < input[axis]
+        padded = padded && here < input[axis] + high[axis]
+        offset += here * strides[axis]
+      }
+      if case .mean(countsPadding: true) = function, padded { count += 1 }
+      guard inside else { continue }
+      let value = x[offset].doubleValue
+      switch function {
+      case .maximum: if place < 0 || value > best || value.isNaN && !best.isNaN { (best, place) = (value, offset) }
+      case .mean(let countsPadding):
+        sum += value
+        if !countsPadding { count += 1 }
+      case .norm(let p): sum += p == 2 ? value * value : p == 1 ? abs(value) : power(abs(value), p)
+      }
+    }
+    switch function {
+    case .maximum(let columnMajor):
+      results[0].pointer(T.self)[at] = place < 0 ? T(converting: -.infinity) : x[place]
+      var flat = place
+      if columnMajor, input.count > 1, place >= 0 {
+        flat = 0
+        var (rest, step) = (place, 1)
+        var index = [Int](repeating: 0, count: input.count)
+        for axis in input.indices.reversed() {
+          index[axis] = rest % input[axis]
+          rest /= input[axis]
+        }
+        for axis in input.indices {
+          flat += index[axis] * step
+          step *= input[axis]
+        }
+      }
+      results[1].pointer(Int64.self)[at] = Int64(plane * input.reduce(1, *) + flat)
+    case .mean: results[0].pointer(T.self)[at] = T(converting: sum / Double(max(count, 1)))
+    case .norm(let p):
+      results[0].pointer(T.self)[at] = T(converting: p == 2 ? sum.squareRoot() : p == 1 ? sum : power(sum, 1 / p))
+    }
+  }
+
+  private func power(_ base: Double, _ exponent: Double) -> Double {
+    base == 0 ? 0 : (base.logarithm() * exponent).exponential()
+  }
+}
+
+/// The windows of a pooling with any padding: one number for each spatial axis.
+public struct WindowOptions: Sendable, Hashable {
+  /// Positions of a window.
+  public var kernel: [Int]
+  /// Inputs between neighbouring windows.
+  public var stride: [Int]
+  /// Inputs between neighbouring positions of a window.
+  public var dilation: [Int]
+  /// Positions added before.
+  public var low: [Int]
+  /// Positions added after.
+  public var high: [Int]
+  /// Whether a last window that hangs over the end counts.
+  public var ceilMode: Bool
+
+  /// Windows of the given options.
+  public init(kernel: [Int], stride: [Int], dilation: [Int], low: [Int], high: [Int], ceilMode: Bool) {
+    self.kernel = kernel
+    self.stride = stride
+    self.dilation = dilation
+    self.low = low
+    self.high = high
+    self.ceilMode = ceilMode
+  }
+
+  /// The same windows in PyTorch's terms, where those are enough.
+  func geometry(_ name: String) -> PoolGeometry? {
+    guard low == high, (1...3).contains(kernel.count) else { return nil }
+    return try? PoolGeometry(
+      name: name, rank: kernel.count, kernelSize: PerAxis(kernel), stride: PerAxis(stride), padding: PerAxis(low),
+      dilation: PerAxis(dilation), ceilMode: ceilMode)
+  }
+
+  func reduction(_ function: WindowReduction.Function, _ name: String) -> WindowReduction {
+    WindowReduction(
+      function: function, kernel: kernel, stride: stride, dilation: dilation, low: low, high: high, ceilMode: ceilMode,
+      name: name)
+  }
+}
+
+extension Tensor {
+  /// The largest element of each window of `[N, C, spatial…]`.
+  public func maxPooled(windows: WindowOptions, name: String = "maxPool") throws -> Tensor {
+    if let geometry = windows.geometry(name) { return try maxPooled(geometry) }
+    return try applyAll(windows.reduction(.maximum(columnMajor: false), name), [self])[0]
+  }
+
+  /// The largest element of each window of `[N, C, spatial…]` and where it was in the whole tensor, as int64.
+  ///
+  /// - Parameter columnMajor: whether positions within a plane count with the first axis fastest.
+  public func maxPooledWithPositions(
+    windows: WindowOptions, columnMajor: Bool = false, name: String = "maxPool"
+  ) throws -> (values: Tensor, positions: Tensor) {
+    let results = try applyAll(windows.reduction(.maximum(columnMajor: columnMajor), name), [self])
+    return (results[0], results[1])
+  }
+
+  /// The mean of each window of `[N, C, spatial…]`.
+  public func averagePooled(
+    windows: WindowOptions, countIncludePad: Bool, name: String = "averagePool"
+  ) throws -> Tensor {
+    if windows.dilation.allSatisfy({ $0 == 1 }), dtype.isFloatingPoint, let geometry = windows.geometry(name) {
+      return try averagePooled(geometry, countIncludePad: countIncludePad)
+    }
+    return try apply(windows.reduction(.mean(countsPadding: countIncludePad), name), self)
+  }
+
+  /// The p-th root of the sum of the p-th powers of each window of `[N, C, spatial…]`.
+  public func normPooled(windows: WindowOptions, p: Double, name: String = "lpPool") throws -> Tensor {
+    try apply(windows.reduction(.norm(p), name), self)
+  }
+}

@@ -1,0 +1,140 @@
+import Testing
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+import ToeplitzTestSupport
+
+/// What compilation joins gives the values of the operations one by one.
+@Suite struct FusionTests {
+  /// A graph under construction with random numbers.
+  private struct Builder {
+    var graph = Graph()
+    var random = RandomSource(seed: 4)
+
+    mutating func weight(_ shape: Shape, from low: Double = -1, to high: Double = 1) throws -> ValueID {
+      graph.constant(try Tensor.randomUniform(shape, from: low, to: high, using: &random))
+    }
+
+    mutating func normalization(_ x: ValueID, _ channels: Int) throws -> ValueID {
+      let operands = [
+        x, try weight([channels]), try weight([channels]), try weight([channels]),
+        try weight([channels], from: 0.5, to: 2),
+      ]
+      return graph.node(BatchNormNode(eps: 1e-5), operands)[0]
+    }
+
+    mutating func pad(_ x: ValueID, _ low: Int, _ high: Int, _ mode: PaddingMode = .zeros) -> ValueID {
+      graph.node(PadNode(mode: mode) { _ in [(axis: 2, low: low, high: high)] }, [x])[0]
+    }
+  }
+
+  /// Compares both ways of computing a graph and gives the names of the nodes that are left.
+  private func compare(_ graph: Graph, _ shape: Shape, tolerance: Double = 1e-5) throws -> [Graph.Node] {
+    var random = RandomSource(seed: 11)
+    let x = try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
+    let (fast, plain) = (try Executable(graph), try Executable(graph, optimizes: false))
+    #expect(plain.graph.nodes.count == graph.nodes.count)
+    let (a, b) = (try fast.run(["x": x]), try plain.run(["x": x]))
+    for (got, expected) in zip(a, b) {
+      #expect(got.spec == expected.spec)
+      let distance = try got.distance(to: expected)
+      #expect(distance.absolute <= tolerance * max(1, distance.scale) && distance.sameSpecials, "\(distance)")
+    }
+    return fast.graph.nodes
+  }
+
+  @Test(arguments: [false, true], [1, 2])
+  func normalisationBiasAndActivationDisappear(transposed: Bool, groups: Int) throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 4, "L"])
+    var convolution = ConvolutionNode()
+    convolution.isTransposed = transposed
+    convolution.groups = groups
+    convolution.strides = [2]
+    let shape: Shape = transposed ? [4, 6 / groups, 3] : [6, 4 / groups, 3]
+    var y = b.graph.node(convolution, [x, try b.weight(shape), try b.weight([6])])[0]
+    y = try b.normalization(y, 6)
+    y = b.graph.node(ElementwiseNode.add, [try b.weight([6, 1]), y])[0]
+    y = b.graph.node(ElementwiseNode.multiply, [y, b.graph.constant(try Tensor(scalar: Float(0.7)))])[0]
+    y = b.graph.node(LeakyNode(name: "Relu", slope: 0), [y])[0]
+    b.graph.output(y, name: "y")
+    let nodes = try compare(b.graph, [2, 4, 21])
+    #expect(nodes.count == 1)
+    #expect(nodes.first?.fused == ["BatchNormalization", "Add", "Mul", "Relu"])
+  }
+
+  @Test func residualsScaleAndRectifiersAreJoined() throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 4, "L"])
+    var convolution = ConvolutionNode()
+    convolution.padding = .explicit(low: [1], high: [1])
+    let before = b.graph.node(LeakyNode(slope: 0.1), [x])[0]
+    let first = b.graph.node(convolution, [before, try b.weight([4, 4, 3])])[0]
+    let second = b.graph.node(convolution, [before, try b.weight([4, 4, 3]), try b.weight([4])])[0]
+    var y = b.graph.node(ElementwiseNode.add, [first, x])[0]
+    y = b.graph.node(ElementwiseNode.add, [y, second])[0]
+    let three = b.graph.constant(try Tensor(scalar: Float(3)))
+    let divide = ElementwiseNode(name: "Div", kind: .divide) { try $0 / $1 }
+    y = b.graph.node(divide, [y, three])[0]
+    y = b.graph.node(LeakyNode(slope: 0.2), [y])[0]
+    b.graph.output(y, name: "y")
+    #expect(try compare(b.graph, [2, 4, 33]).map(\.operation.name) == ["Conv", "Conv"])
+  }
+
+  @Test func aResidualThatBroadcastsIsStillRight() throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 4, "L"])
+    let narrow = b.graph.input("narrow", .float32, ["N", 1, 1])
+    let y = b.graph.node(ConvolutionNode(), [x, try b.weight([4, 4, 1])])[0]
+    b.graph.output(b.graph.node(ElementwiseNode.add, [narrow, y])[0], name: "y")
+    let model = try Executable(b.graph)
+    #expect(model.graph.nodes.count == 1)
+    let inputs = ["x": try Tensor.zeros([2, 4, 5]), "narrow": try Tensor([3, -1], shape: [2, 1, 1])]
+    let result = try #require(try model(inputs)["y"])
+    #expect(
+      try result.shape == [2, 4, 5]
+        && result.scalars(Float.self) == Array(repeating: 3, count: 20) + Array(repeating: -1, count: 20))
+  }
+
+  @Test(arguments: PaddingMode.allCases)
+  func padsAreFolded(mode: PaddingMode) throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 2, "L"])
+    let padded = b.pad(x, 3, 1, mode)
+    b.graph.output(b.graph.node(ConvolutionNode(), [padded, try b.weight([3, 2, 3])])[0], name: "y")
+    #expect(try compare(b.graph, [2, 2, 12]).count == 1)
+  }
+
+  @Test func padsOfOtherValuesStay() throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 2, "L"])
+    let padded = b.graph.node(PadNode(mode: .zeros, value: 2) { _ in [(axis: 2, low: 1, high: 1)] }, [x])[0]
+    b.graph.output(b.graph.node(ConvolutionNode(), [padded, try b.weight([3, 2, 3])])[0], name: "y")
+    #expect(try compare(b.graph, [1, 2, 6]).count == 2)
+  }
+
+  @Test func whatOthersUseIsNotJoined() throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 2, "L"])
+    let y = b.graph.node(ConvolutionNode(), [x, try b.weight([2, 2, 1])])[0]
+    b.graph.output(b.graph.node(LeakyNode(slope: 0), [y])[0], name: "rectified")
+    b.graph.output(y, name: "plain")
+    #expect(try compare(b.graph, [1, 2, 50]).count == 2)
+  }
+
+  @Test(arguments: [5, 100_000])
+  func chainsOfElementwiseOperationsAreOneNode(count: Int) throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", "L"])
+    let half = b.graph.constant(try Tensor(scalar: Float(0.5)))
+    let row = try b.weight([1, count])
+    var sigmoid = FunctionOperation("Sigmoid") { [try $0[0].required("Sigmoid", 0).sigmoid()] }
+    sigmoid.isElementwise = true
+    let gate = b.graph.node(sigmoid, [x])[0]
+    var y = b.graph.node(ElementwiseNode.multiply, [x, gate])[0]
+    y = b.graph.node(ElementwiseNode.add, [y, half])[0]
+    b.graph.output(b.graph.node(ElementwiseNode.multiply, [y, row])[0], name: "y")
+    #expect(try compare(b.graph, [2, count], tolerance: 1e-6).count == 1)
+    #expect(try compare(b.graph, [1, count], tolerance: 1e-6).count == 1)
+  }
+}

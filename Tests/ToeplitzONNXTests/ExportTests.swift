@@ -1,0 +1,121 @@
+import Foundation
+import Testing
+import ToeplitzGraph
+import ToeplitzNN
+import ToeplitzONNX
+import ToeplitzOps
+import ToeplitzTensor
+import ToeplitzTestSupport
+
+/// Modules written as ONNX and read again.
+@Suite struct ExportTests {
+  /// Layers with the inputs they take; exporting compares the model with the layer on another input.
+  private static func layers() throws -> [(layer: any UnaryLayer, shape: Shape)] {
+    let g = Generator(seed: 3)
+    return [
+      (
+        try Conv1d(inChannels: 4, outChannels: 6, kernelSize: 3, stride: 2, padding: 1, groups: 2, generator: g),
+        [2, 4, 17]
+      ),
+      (
+        try Conv1d(inChannels: 4, outChannels: 4, kernelSize: 5, padding: .causal, dilation: 2, generator: g),
+        [1, 4, 20]
+      ),
+      (
+        try Conv2d(
+          inChannels: 3, outChannels: 5, kernelSize: [3, 2], padding: [1, 1], paddingMode: .reflect, generator: g),
+        [2, 3, 6, 7]
+      ),
+      (
+        try Conv2d(inChannels: 3, outChannels: 5, kernelSize: 3, layout: .channelsLast, generator: g), [2, 6, 7, 3]
+      ),
+      (try Conv3d(inChannels: 2, outChannels: 3, kernelSize: 2, generator: g), [1, 2, 4, 5, 6]),
+      (
+        try ConvTranspose1d(
+          inChannels: 4, outChannels: 6, kernelSize: 4, stride: 3, padding: 1, outputPadding: 1, groups: 2, generator: g
+        ),
+        [2, 4, 9]
+      ),
+      (
+        try ConvTranspose2d(inChannels: 3, outChannels: 2, kernelSize: 4, stride: 2, padding: 1, generator: g),
+        [1, 3, 5, 5]
+      ),
+      (try WeightNormConv1d(inChannels: 2, outChannels: 3, kernelSize: 3, generator: g), [1, 2, 8]),
+      (try Linear(inFeatures: 5, outFeatures: 4, generator: g), [3, 2, 5]),
+      (ReLU(), [4, 5]), (LeakyReLU(negativeSlope: 0.3), [4, 5]), (ELU(alpha: 0.7), [4, 5]), (SELU(), [4, 5]),
+      (Sigmoid(), [4, 5]), (Tanh(), [4, 5]), (SiLU(), [4, 5]), (Mish(), [4, 5]), (GELU(), [4, 5]),
+      (GELU(approximate: .tanh), [4, 5]), (try Softplus(), [4, 5]), (Hardswish(), [4, 5]), (Hardsigmoid(), [4, 5]),
+      (ReLU6(), [4, 5]), (LogSigmoid(), [4, 5]), (Softsign(), [4, 5]),
+    ]
+  }
+
+  @Test func layersComeBack() throws {
+    for (layer, shape) in try Self.layers() {
+      var random = RandomSource(seed: 6)
+      let x = try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
+      let bytes = try layer.onnxModel(input: x) { try layer($0) }
+      let model = try Executable(Graph(onnx: bytes))
+      let distance = try model.run(["x": x])[0].distance(to: layer(x))
+      #expect(distance.absolute < 1e-5 && distance.sameSpecials, "\(layer): \(distance)")
+    }
+  }
+
+  /// A network with views, sums and normalisations.
+  private final class Network: Module, UnaryLayer {
+    let first: Conv2d
+    let norm = try? BatchNorm2d(numFeatures: 6)
+    let group = try? GroupNorm(numGroups: 3, numChannels: 6)
+    let pool = try? MaxPool2d(kernelSize: 2)
+    let last: Linear
+
+    init(_ generator: Generator) throws {
+      first = try Conv2d(inChannels: 3, outChannels: 6, kernelSize: 3, padding: 1, generator: generator)
+      last = try Linear(inFeatures: 24, outFeatures: 5, generator: generator)
+    }
+
+    func forward(_ x: Tensor) throws -> Tensor {
+      var y = try first(x)
+      if let norm, let group, let pool { y = try pool(group(norm(y)).relu()) }
+      y = try y + y.flipped([3]) * 0.5
+      y = try Tensor.concatenated([y.slice(axis: 2, 0..<1), y.slice(axis: 2, 1..<2)], axis: 3)
+      return try last(y.flattened(from: 1)).softmax(axis: 1)
+    }
+  }
+
+  @Test func aNetworkComesBack() throws {
+    let network = try Network(Generator(seed: 8)).eval()
+    var random = RandomSource(seed: 7)
+    let x = try Tensor.randomUniform([2, 3, 4, 4], using: &random)
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let path = folder.appending(path: "network.onnx").path
+    try network.exportONNX(to: path, input: x)
+    let model = try Executable(contentsOf: path)
+    #expect(model.inputs.map(\.description) == ["float32[2, 3, 4, 4]"])
+    let expected = try network(x)
+    for optimizes in [true, false] {
+      let got = try Executable(contentsOf: path, optimizes: optimizes).run(["x": x])[0]
+      #expect(try got.distance(to: expected).absolute < 1e-5)
+    }
+    #expect(model.graph.values.contains { $0.name == "first.weight" } || model.report.nodesBefore > 0)
+  }
+
+  /// A layer whose result depends on values in a way that no recorded operation shows.
+  private final class Reader: Module, UnaryLayer {
+    func forward(_ x: Tensor) throws -> Tensor { try x * Double(x.scalars(Float.self).reduce(0, +)) }
+  }
+
+  @Test func whatCannotBeRecordedIsRefused() throws {
+    let reader = Reader()
+    let error = #expect(throws: ToeplitzError.self) {
+      try reader.onnxModel(input: Tensor([1, 2, 3])) { try reader($0) }
+    }
+    #expect(error?.kind == .unsupported)
+    let circular = try Conv1d(
+      inChannels: 1, outChannels: 1, kernelSize: 3, padding: 1, paddingMode: .circular, generator: Generator(seed: 1))
+    let other = #expect(throws: ToeplitzError.self) {
+      try circular.onnxModel(input: Tensor.zeros([1, 1, 8])) { try circular($0) }
+    }
+    #expect(other?.got.contains("circular") == true)
+  }
+}

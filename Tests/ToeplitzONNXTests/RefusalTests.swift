@@ -1,0 +1,169 @@
+import Foundation
+import Testing
+import ToeplitzCheckpoint
+import ToeplitzGraph
+import ToeplitzONNX
+import ToeplitzTensor
+import ToeplitzTestSupport
+
+/// Writes messages in Protocol Buffers' wire format.
+private struct Message {
+  var bytes: [UInt8] = []
+
+  mutating func varint(_ value: UInt64) {
+    var rest = value
+    while rest >= 0x80 {
+      bytes.append(UInt8(rest & 0x7F) | 0x80)
+      rest >>= 7
+    }
+    bytes.append(UInt8(rest))
+  }
+
+  func with(_ field: UInt64, _ value: UInt64) -> Message {
+    var copy = self
+    copy.varint(field << 3)
+    copy.varint(value)
+    return copy
+  }
+
+  func with(_ field: UInt64, _ content: [UInt8]) -> Message {
+    var copy = self
+    copy.varint(field << 3 | 2)
+    copy.varint(UInt64(content.count))
+    copy.bytes += content
+    return copy
+  }
+
+  func with(_ field: UInt64, _ text: String) -> Message { with(field, Array(text.utf8)) }
+  func with(_ field: UInt64, _ message: Message) -> Message { with(field, message.bytes) }
+}
+
+@Suite struct RefusalTests {
+  private func port(_ name: String) -> Message {
+    Message().with(1, name).with(2, Message().with(1, Message().with(1, 1)))
+  }
+
+  private func node(_ operation: String, _ inputs: [String], _ outputs: [String], domain: String = "") -> Message {
+    var node = Message().with(4, operation).with(7, domain)
+    for input in inputs { node = node.with(1, input) }
+    for output in outputs { node = node.with(2, output) }
+    return node
+  }
+
+  private func model(_ nodes: [Message], tensors: [Message] = [], irVersion: UInt64 = 8, opset: UInt64 = 17) -> [UInt8]
+  {
+    var graph = Message().with(2, "g")
+    for node in nodes { graph = graph.with(1, node) }
+    for tensor in tensors { graph = graph.with(5, tensor) }
+    graph = graph.with(11, port("x")).with(12, port("y"))
+    return Message().with(1, irVersion).with(7, graph).with(8, Message().with(2, opset)).bytes
+  }
+
+  private func refuse(_ bytes: [UInt8], _ kind: ToeplitzError.Kind, _ words: String...) {
+    let error = #expect(throws: ToeplitzError.self) { try Executable(Graph(onnx: bytes)) }
+    #expect(error?.kind == kind, "\(error?.description ?? "")")
+    for word in words { #expect(error?.description.contains(word) == true, "\(error?.description ?? "")") }
+  }
+
+  @Test func aModelMadeHereRuns() throws {
+    let model = try Executable(Graph(onnx: model([node("Neg", ["x"], ["y"])])))
+    #expect(try model(["x": Tensor([1, -2])])["y"]?.scalars(Float.self) == [-1, 2])
+  }
+
+  @Test func allUnsupportedOperatorsAreNamedAtOnce() {
+    refuse(
+      model([
+        node("Foo", ["x"], ["a"]), node("Relu", ["a"], ["b"]), node("Bar", ["b"], ["y"], domain: "com.example"),
+      ]), .unsupported, "Foo (domain ai.onnx, opset 17, node 'a')", "Bar (domain com.example, no opset, node 'y')")
+  }
+
+  @Test func brokenStructureIsRefused() {
+    refuse([], .format, "graph")
+    refuse(Array("just text, no model at all".utf8), .format)
+    refuse(model([node("Neg", ["x"], ["y"])], irVersion: 2), .format, "IR version")
+    refuse(model([node("Neg", ["z"], ["y"])]), .format, "'z'")
+    refuse(model([node("Neg", ["x"], ["z"])]), .format, "y")
+    refuse(model([node("Neg", ["y"], ["y"])]), .format, "'y'")
+    refuse(model([node("Neg", ["x"], ["y"]), node("Abs", ["x"], ["y"])]), .format, "'y'")
+  }
+
+  @Test func tensorsMustHaveTheirBytes() {
+    func refuse(_ tensor: Message, _ kind: ToeplitzError.Kind, _ words: String...) {
+      let error = #expect(throws: ToeplitzError.self) {
+        try Graph(onnx: model([node("Add", ["x", "w"], ["y"])], tensors: [tensor.with(8, "w")]))
+      }
+      #expect(error?.kind == kind && error?.path == "w", "\(error?.description ?? "")")
+      for word in words { #expect(error?.description.contains(word) == true, "\(error?.description ?? "")") }
+    }
+    refuse(Message().with(1, 3).with(2, 1).with(9, [0, 0, 0, 0]), .format, "12 bytes", "got 4")
+    refuse(Message().with(1, 3).with(2, 1), .format, "3 elements", "got 0")
+    refuse(Message().with(1, 1 << 62).with(1, 1 << 62).with(2, 1), .format)
+    refuse(Message().with(1, UInt64.max).with(2, 1), .format, "at least 0")
+    refuse(Message().with(1, 1).with(2, 8).with(6, "a"), .unsupported, "strings")
+    refuse(Message().with(1, 1).with(2, 99), .format, "number 99")
+    refuse(Message().with(1, 1).with(2, 9).with(9, [2]), .format, "0 or 1")
+  }
+
+  @Test func externalDataStaysInTheFolder() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let inner = folder.appending(path: "inner")
+    try FileManager.default.createDirectory(at: inner, withIntermediateDirectories: true)
+    try Data(count: 64).write(to: folder.appending(path: "secret.bin"))
+    try Data(count: 64).write(to: inner.appending(path: "data.bin"))
+    try FileManager.default.createSymbolicLink(
+      at: inner.appending(path: "link.bin"), withDestinationURL: folder.appending(path: "secret.bin"))
+    func load(_ entries: [String: String]) throws -> Graph {
+      var tensor = Message().with(1, 4).with(2, 1).with(8, "w").with(14, 1)
+      for (key, value) in entries { tensor = tensor.with(13, Message().with(1, key).with(2, value)) }
+      let path = inner.appending(path: "m.onnx")
+      try Data(model([node("Add", ["x", "w"], ["y"])], tensors: [tensor])).write(to: path)
+      return try Graph(onnx: path.path)
+    }
+    _ = try load(["location": "data.bin"])
+    _ = try load(["location": "data.bin", "offset": "48", "length": "16"])
+    for location in ["../secret.bin", "/etc/passwd", "a/../../secret.bin", "link.bin", "", "missing.bin", "."] {
+      #expect(throws: ToeplitzError.self) { try load(["location": location]) }
+    }
+    for (offset, length) in [("49", "16"), ("-4", "16"), ("x", "16"), ("0", "15"), ("9223372036854775807", "16")] {
+      #expect(throws: ToeplitzError.self) { try load(["location": "data.bin", "offset": offset, "length": length]) }
+    }
+  }
+
+  /// Damaged models give a result or an error, never a crash.
+  @Test(arguments: 1...4)
+  func mutatedModelsNeverCrash(seed: UInt64) throws {
+    var random = RandomSource(seed: seed)
+    func pick(_ count: Int) -> Int { Int(random.nextUnit() * Double(count)) }
+    var (results, errors) = (0, 0)
+    for name in ModelTests.names where name != "external" {
+      let original = [UInt8](try Data(contentsOf: URL(fileURLWithPath: Fixtures.path("onnx/\(name).onnx"))))
+      for _ in 0..<20 {
+        var bytes = original
+        for _ in 0...pick(3) {
+          let at = pick(bytes.count)
+          switch pick(20) {
+          case 0: bytes.remove(at: at)
+          case 1: bytes.insert(UInt8(pick(256)), at: at)
+          case 2...10: bytes[at] ^= 1 << UInt8(pick(8))
+          default: bytes[at] = UInt8(pick(256))
+          }
+          if bytes.isEmpty { bytes = [0] }
+        }
+        do {
+          let model = try Executable(Graph(onnx: bytes))
+          var inputs: [String: Tensor] = [:]
+          for port in model.inputs {
+            let sizes = (port.dimensions ?? []).map { if case .fixed(let size) = $0 { min(size, 8) } else { 3 } }
+            inputs[port.name] = try Tensor.full(Shape(sizes), 1, dtype: port.dtype ?? .float32)
+          }
+          _ = try model.run(inputs)
+          results += 1
+        } catch is ToeplitzError {
+          errors += 1
+        }
+      }
+    }
+    #expect(results > 20 && errors > 100, "\(results) results, \(errors) errors")
+  }
+}
