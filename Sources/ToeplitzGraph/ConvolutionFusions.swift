@@ -25,7 +25,10 @@ private struct Pass {
       guard let node = editor.nodes[index] else { continue }
       switch node.operation {
       case let normalization as BatchNormNode: foldNormalization(index, node, normalization)
-      case let leaky as LeakyNode: fuseActivation(index, node, leaky)
+      case let leaky as LeakyNode where (0...1).contains(leaky.slope):
+        fuseActivation(index, node, .leakyReLU(slope: leaky.slope))
+      case let other as ActivationNode: fuseActivation(index, node, other.activation)
+      case is ClipNode: if let clamp = clamp(node) { fuseActivation(index, node, clamp) }
       case let elementwise as ElementwiseNode: fuseArithmetic(index, node, elementwise)
       default: break
       }
@@ -138,13 +141,31 @@ private struct Pass {
 
   // MARK: After
 
-  private mutating func fuseActivation(_ index: Int, _ node: Graph.Node, _ leaky: LeakyNode) {
-    guard (0...1).contains(leaky.slope), let source = convolution(node.inputs.first ?? nil),
-      source.operation.outputSlope == 1
+  private mutating func fuseActivation(_ index: Int, _ node: Graph.Node, _ activation: Activation) {
+    guard let source = convolution(node.inputs.first ?? nil), source.operation.outputSlope == 1,
+      source.operation.activation == nil
     else { return }
     move(source, to: index, node, "activations joined to convolutions") { operation, _ in
-      operation.outputSlope = leaky.slope
+      if case .leakyReLU(let slope) = activation {
+        operation.outputSlope = slope
+      } else {
+        operation.activation = activation
+      }
     }
+  }
+
+  /// The function of a clip whose bounds are known numbers in the right order.
+  private func clamp(_ node: Graph.Node) -> Activation? {
+    guard node.inputs.count > 1 else { return nil }
+    func bound(_ index: Int, _ missing: Double) -> Double? {
+      guard index < node.inputs.count, let value = node.inputs[index] else { return missing }
+      guard let constant = graph.constant(of: value), constant.count == 1, constant.dtype.isFloatingPoint else {
+        return nil
+      }
+      return try? constant.cast(to: .float64).reshaped([]).item(Double.self)
+    }
+    guard let low = bound(1, -.infinity), let high = bound(2, .infinity), low <= high else { return nil }
+    return .clamp(low: low, high: high)
   }
 
   private mutating func fuseArithmetic(_ index: Int, _ node: Graph.Node, _ elementwise: ElementwiseNode) {

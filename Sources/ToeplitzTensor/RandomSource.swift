@@ -1,5 +1,3 @@
-import Synchronization
-
 /// A seeded generator of random numbers: the same seed gives the same numbers on every machine.
 ///
 /// xoshiro256** of Blackman and Vigna ("Scrambled linear pseudorandom number generators", 2021), seeded by
@@ -55,23 +53,23 @@ public struct RandomSource: RandomNumberGenerator, Sendable {
 /// Layers made one after another with the same generator draw different numbers, and the whole model is the same
 /// for the same seed.
 public final class Generator: Sendable {
-  private let source: Mutex<RandomSource>
+  private let source: Lock<RandomSource>
   private let drawsZeros: Bool
 
   /// A generator that starts from `seed`.
   public init(seed: UInt64) {
-    source = Mutex(RandomSource(seed: seed))
+    source = Lock(RandomSource(seed: seed))
     drawsZeros = false
   }
 
   /// A generator with a seed from the system.
   public init() {
-    source = Mutex(RandomSource())
+    source = Lock(RandomSource())
     drawsZeros = false
   }
 
   private init(zeros: Void) {
-    source = Mutex(RandomSource(seed: 0))
+    source = Lock(RandomSource(seed: 0))
     drawsZeros = true
   }
 

@@ -1,5 +1,3 @@
-import Synchronization
-
 /// The bytes behind tensors: one 64-byte-aligned block, shared by reference.
 ///
 /// This file, ``Platform`` and ``MappedFile`` are the places that own memory. A block is written only by
@@ -79,7 +77,7 @@ package final class BlockCache: Sendable {
     var excess = 0
     var fresh = 0
   }
-  private let state = Mutex(State())
+  private let state = Lock(State())
 
   /// How many large blocks the system had to give so far because none was kept that fitted.
   package var freshBlockCount: Int { state.withLock { $0.fresh } }

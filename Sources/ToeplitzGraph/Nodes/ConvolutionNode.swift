@@ -1,4 +1,3 @@
-import Synchronization
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -44,6 +43,8 @@ public struct ConvolutionNode: GraphOperation {
   var outputScale = 1.0
   /// Factor of results below zero.
   var outputSlope = 1.0
+  /// What is applied last.
+  var activation: Activation?
   private let prepared = PreparedWeights()
 
   /// A convolution with stride and dilation 1 and no padding.
@@ -64,7 +65,8 @@ public struct ConvolutionNode: GraphOperation {
       let output = try operation.infer(operands.map(\.spec))
       if residuals.allSatisfy({ $0.spec == output[0] }) {
         operation.fusion = ConvolutionFusion(
-          inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope)
+          inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope,
+          activation: activation)
         return [try applyAll(operation, operands)[0]]
       }
     }
@@ -73,11 +75,12 @@ public struct ConvolutionNode: GraphOperation {
     if !extra.isEmpty { result = try extended(result, extra, bias) }
     for residual in residuals { result = try result + residual }
     if outputScale != 1 { result = try result * outputScale }
-    return [try outputSlope == 1 ? result : result.leakyReLU(negativeSlope: outputSlope)]
+    if outputSlope != 1 { result = try result.leakyReLU(negativeSlope: outputSlope) }
+    return [try activation.map { try $0(result) } ?? result]
   }
 
   /// Whether nothing comes after the sums yet.
-  var isPlain: Bool { outputScale == 1 && outputSlope == 1 }
+  var isPlain: Bool { outputScale == 1 && outputSlope == 1 && activation == nil }
 
   /// Where a transposed convolution is asked for more positions than it reaches, they hold the bias alone.
   private func extended(_ y: Tensor, _ extra: [(axis: Int, low: Int, high: Int)], _ bias: Tensor?) throws -> Tensor {
@@ -180,7 +183,7 @@ public struct ConvolutionNode: GraphOperation {
 ///
 /// Padding that depends on the input's size makes geometries of one weight; there are few of them, or the oldest go.
 private final class PreparedWeights: Sendable {
-  private let known = Mutex<[(ConvolutionGeometry, PackedWeightsCache)]>([])
+  private let known = Lock<[(ConvolutionGeometry, PackedWeightsCache)]>([])
   private static let most = 4
 
   func cache(_ geometry: ConvolutionGeometry) -> PackedWeightsCache {

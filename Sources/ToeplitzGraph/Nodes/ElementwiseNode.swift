@@ -77,6 +77,27 @@ public struct ClipNode: GraphOperation {
   public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] { try body(inputs) }
 }
 
+/// An activation that convolutions can compute while they store their results.
+package struct ActivationNode: GraphOperation {
+  /// The name in errors and listings.
+  package var name: String
+  let activation: Activation
+
+  /// A node of the given function.
+  package init(name: String, _ activation: Activation) {
+    self.name = name
+    self.activation = activation
+  }
+
+  /// True.
+  package var isElementwise: Bool { true }
+
+  /// Computes the function.
+  package func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
+    [try activation((inputs.first ?? nil).required(name, 0))]
+  }
+}
+
 /// x, or `slope` × x below zero; with slope 0 the rectifier.
 public struct LeakyNode: GraphOperation {
   /// The name in errors and listings.

@@ -1,9 +1,8 @@
-import Synchronization
 import ToeplitzTensor
 
 /// Keeps the transpose of the last matrix it was asked for, so that prepared weights made of it stay right.
 final class TurnedMatrix: Sendable {
-  private let kept = Mutex<(source: Tensor, turned: Tensor)?>(nil)
+  private let kept = Lock<(source: Tensor, turned: Tensor)?>(nil)
 
   /// The contiguous transpose of a matrix.
   func value(of matrix: Tensor) throws -> Tensor {

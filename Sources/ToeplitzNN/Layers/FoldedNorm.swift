@@ -99,7 +99,7 @@ extension ConvolutionLayer {
   func normalized(_ x: Tensor, _ norm: any BatchNormLayer, _ fusion: ConvolutionFusion) throws -> Tensor {
     guard let folded = try folded(x, norm) else {
       let first = ConvolutionFusion(inputSlope: fusion.inputSlope)
-      return try fusion.finished(norm(fusion.inputSlope == 1 ? self(x) : self(x, fusion: first)))
+      return try fusion.finish(norm(fusion.inputSlope == 1 ? self(x) : self(x, fusion: first)))
     }
     let y = try observed(x) { try compute(geometry, x, fusion, weight: folded.weight, bias: folded.bias) }
     return try norm.observed(y) { y }

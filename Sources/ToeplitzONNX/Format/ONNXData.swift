@@ -1,4 +1,3 @@
-import Synchronization
 import ToeplitzCheckpoint
 import ToeplitzTensor
 
@@ -18,7 +17,7 @@ final class ONNXData: Sendable {
   let file: (any AnyObject & Sendable)?
   /// The folder that external files must lie in.
   private let folder: String?
-  private let opened = Mutex<[String: MappedFile]>([:])
+  private let opened = Lock<[String: MappedFile]>([:])
 
   /// - Parameter folder: where external files lie; nil if there may be none.
   init(place: FilePlace, file: (any AnyObject & Sendable)?, folder: String?) {

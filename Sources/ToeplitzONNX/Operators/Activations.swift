@@ -49,29 +49,29 @@ extension OperatorTable {
         return [try x.less(zero).choosing(x * slope, x)]
       }
     },
-    "Elu": activation(1) { try $0.elu(alpha: $1) },
+    "Elu": { node in ActivationNode(name: "Elu", .elu(alpha: try node.float("alpha", 1))) },
     "Celu": activation(1) { try $0.celu(alpha: $1) },
     "Selu": { node in
       let alpha = try node.float("alpha", 1.6732632423543772)
       let gamma = try node.float("gamma", 1.0507009873554805)
       return node.function { [try $0(0).elu(alpha: alpha) * gamma] }
     },
-    "Sigmoid": unary { try $0.sigmoid() },
+    "Sigmoid": { _ in ActivationNode(name: "Sigmoid", .sigmoid) },
     "HardSigmoid": { node in
       let (alpha, beta) = (try node.float("alpha", 0.2), try node.float("beta", 0.5))
       return node.function { [try $0(0).hardsigmoid(alpha: alpha, beta: beta)] }
     },
-    "HardSwish": unary { try $0.hardswish() },
+    "HardSwish": { _ in ActivationNode(name: "HardSwish", .hardswish) },
     "Swish": activation(1) { x, alpha in try alpha == 1 ? x.silu() : x * (x * alpha).sigmoid() },
-    "Softplus": unary { try $0.softplus(threshold: 1e30) },
-    "Softsign": unary { try $0.softsign() },
-    "Mish": unary { try $0.mish() },
+    "Softplus": { _ in ActivationNode(name: "Softplus", .softplus(beta: 1, threshold: 1e30)) },
+    "Softsign": { _ in ActivationNode(name: "Softsign", .softsign) },
+    "Mish": { _ in ActivationNode(name: "Mish", .mish) },
     "Gelu": { node in
       let approximation = try node.string("approximate", "none")
       guard ["none", "tanh"].contains(approximation) else {
         throw node.refuse("approximate none or tanh", got: approximation)
       }
-      return node.function { [try $0(0).gelu(approximateTanh: approximation == "tanh")] }
+      return ActivationNode(name: "Gelu", .gelu(approximateTanh: approximation == "tanh"))
     },
     "ThresholdedRelu": activation(1) { try $0.thresholdedReLU(alpha: $1) },
     "Shrink": { node in

@@ -79,7 +79,7 @@ extension OperatorTable {
     "Atan": unary { try $0.arcTangent() },
     "Sinh": unary { try $0.hyperbolicSine() },
     "Cosh": unary { try $0.hyperbolicCosine() },
-    "Tanh": unary { try $0.hyperbolicTangent() },
+    "Tanh": { _ in ActivationNode(name: "Tanh", .tanh) },
     "Asinh": unary { try $0.inverseHyperbolicSine() },
     "Acosh": unary { try $0.inverseHyperbolicCosine() },
     "Atanh": unary { try $0.inverseHyperbolicTangent() },

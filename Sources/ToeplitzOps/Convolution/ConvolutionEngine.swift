@@ -37,7 +37,7 @@ package struct ConvolutionFusion: Sendable {
 
 extension ConvolutionFusion {
   /// What is left to do with the sums where a kernel has not done it.
-  func finish(_ sums: Tensor) throws -> Tensor {
+  package func finish(_ sums: Tensor) throws -> Tensor {
     var result = try residuals.reduce(sums) { try $0 + $1 }
     if outputScale != 1 { result = try result * outputScale }
     if outputSlope != 1 { result = try result.leakyReLU(negativeSlope: outputSlope) }
@@ -210,6 +210,8 @@ struct ConvolutionEngine {
     return isFinite.holds
   }
 
+  private static let smallestScratch = 1 << 20
+
   /// Shares units of work, together `work` multiply-adds, among the threads; each has scratch memory.
   private func share(
     _ units: Int, work: Double, threads most: Int, scratchBytes: Int, name: String,
@@ -218,7 +220,9 @@ struct ConvolutionEngine {
     // Small units are handed out several at a time; work of a few microseconds stays on this thread.
     let items = work < 100_000 ? 1 : min(units, max(8 * most, Int(min(work, 1e15) / 20_000_000)))
     let threads = items == 1 ? 1 : most
-    let bytes = (scratchBytes + 63) / 64 * 64
+    // Few different sizes, so that a new length finds the block of another.
+    var bytes = Self.smallestScratch
+    while bytes < scratchBytes { bytes *= 2 }
     let scratch = try Storage(byteCount: threads * bytes, operation: name)
     ThreadPool.shared.run(items, threads: threads) { item, thread in
       body((item * units / items)..<((item + 1) * units / items), scratch.base + thread * bytes)

@@ -1,5 +1,4 @@
 import CToeplitzKernels
-import Synchronization
 import ToeplitzTensor
 
 /// How rows are grouped into the blocks of one kernel.
@@ -36,9 +35,9 @@ package final class PackedWeights: Sendable {
   /// Whether some weights of a transposed convolution are infinite or NaN (see ``TapwiseTranspose``).
   let hasNonFinite: Bool
   private let geometry: ConvolutionGeometry
-  private let layouts = Mutex<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
+  private let layouts = Lock<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
   /// For each row group its transformed weights, once they have been wanted; nil where they are not finite.
-  private let transformed = Mutex<[Int: ToomCookWeights?]>([:])
+  private let transformed = Lock<[Int: ToomCookWeights?]>([:])
 
   /// Prepares `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
   ///
@@ -90,7 +89,7 @@ package final class PackedWeights: Sendable {
 
 /// Keeps the prepared weight of a layer for as long as the layer's weight and bias stay the same values.
 package final class PackedWeightsCache: Sendable {
-  private let kept = Mutex<PackedWeights?>(nil)
+  private let kept = Lock<PackedWeights?>(nil)
 
   /// An empty cache.
   package init() {}

@@ -15,7 +15,7 @@ package final class OperationTrace: Sendable {
   /// How many traces there are; looking up a task's own is slow.
   private static let running = Atomic<Int>(0)
 
-  private let recorded = Mutex<[Step]>([])
+  private let recorded = Lock<[Step]>([])
 
   private init() {}
 

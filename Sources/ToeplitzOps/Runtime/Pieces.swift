@@ -1,4 +1,3 @@
-import Synchronization
 import ToeplitzTensor
 
 extension Tensor {
@@ -18,7 +17,7 @@ extension Tensor {
       result.view(shape: part.shape, strides: [1], offset: start).fillOnce(from: part)
     }
     try place(first, 0)
-    let failure = Mutex<(any Error)?>(nil)
+    let failure = Lock<(any Error)?>(nil)
     let pieces = (count + size - 1) / size
     ThreadPool.shared.run(max(0, pieces - 1)) { item, _ in
       let start = (item + 1) * size

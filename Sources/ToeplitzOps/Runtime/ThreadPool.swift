@@ -31,7 +31,7 @@ public final class ThreadPool: Sendable {
   private let sleepers = Atomic<Int>(0)
   private let limit: Atomic<Int>
   private let regionThreads = Atomic<Int>(0)
-  private let started = Mutex(0)
+  private let started = Lock(0)
   private let signal = Signal()
   private nonisolated(unsafe) let job = UnsafeMutablePointer<Job>.allocate(capacity: 1)
 
