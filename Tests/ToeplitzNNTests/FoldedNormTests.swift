@@ -24,7 +24,7 @@ import ToeplitzTestSupport
   ) throws -> Bool {
     let dtype = layer.weight.spec.dtype
     let x = try Generator(seed: 3).normal(Shape([2, layer.geometry.inChannels] + size), dtype: dtype)
-    let apart = try fusion.finished(norm(layer(x)))
+    let apart = try fusion.finish(norm(layer(x)))
     let folded = try layer.normalized(x, norm, fusion)
     let distance = try folded.distance(to: apart)
     #expect(distance.absolute <= (dtype == .float64 ? 1e-13 : 3e-6) * (1 + distance.scale), "\(layer) \(distance)")
