@@ -1,7 +1,19 @@
 import Toeplitz
+import ToeplitzModels
+
+/// Something to time: a convolution or a whole network with its usual input.
+protocol BenchCase: Encodable, Sendable {
+  var name: String { get }
+  var inputShape: Shape { get }
+  /// The layer or network with random weights.
+  func model(_ generator: Generator) throws -> any UnaryLayer
+}
+
+/// All cases in the order in which they run.
+let benchCases: [any BenchCase] = ConvolutionCase.all + NetworkCase.all
 
 /// A convolution that a published network uses, with its usual input size.
-struct BenchCase: Encodable {
+struct ConvolutionCase: BenchCase {
   var name: String
   var rank: Int
   var isTransposed = false
@@ -15,9 +27,8 @@ struct BenchCase: Encodable {
   var dilation = 1
   var groups = 1
 
-  /// The layer with random weights.
-  func layer(_ generator: Generator) throws -> ConvolutionLayer {
-    func convolution<R: SpatialRank>(_ rank: R.Type) throws -> ConvolutionLayer {
+  func model(_ generator: Generator) throws -> any UnaryLayer {
+    func convolution<R: SpatialRank>(_ rank: R.Type) throws -> any UnaryLayer {
       isTransposed
         ? try ConvTranspose<R>(
           inChannels: inChannels, outChannels: outChannels, kernelSize: PerAxis(kernel), stride: PerAxis(stride),
@@ -37,7 +48,7 @@ struct BenchCase: Encodable {
 
   /// The cases: HiFi-GAN V1, Kokoro's iSTFTNet, DAC, Vocos, wav2vec 2.0, ResNet-50, MobileNet, U-Net, DCGAN and a
   /// three-dimensional network.
-  static let all: [BenchCase] = [
+  static let all: [ConvolutionCase] = [
     conv1d("hifigan.pre", 80, 512, 100, 7, p: 3),
     convT1d("hifigan.up1", 512, 256, 100, 16, s: 8, p: 4),
     convT1d("hifigan.up2", 256, 128, 800, 16, s: 8, p: 4),
@@ -67,35 +78,83 @@ struct BenchCase: Encodable {
     conv2d("unet.256", 64, 64, 256, 3, p: 1),
     convT2d("unet.up", 512, 256, 32, 2, s: 2),
     convT2d("dcgan.up", 256, 128, 16, 4, s: 2, p: 1, n: 8),
-    BenchCase(name: "conv3d.32", rank: 3, inChannels: 32, outChannels: 32, size: [16, 64, 64], kernel: 3, padding: 1),
+    ConvolutionCase(
+      name: "conv3d.32", rank: 3, inChannels: 32, outChannels: 32, size: [16, 64, 64], kernel: 3, padding: 1),
   ]
 
   private static func conv1d(
     _ name: String, _ i: Int, _ o: Int, _ length: Int, _ k: Int, s: Int = 1, p: Int = 0, d: Int = 1, g: Int = 1
-  ) -> BenchCase {
-    BenchCase(
+  ) -> ConvolutionCase {
+    ConvolutionCase(
       name: name, rank: 1, inChannels: i, outChannels: o, size: [length], kernel: k, stride: s, padding: p, dilation: d,
       groups: g)
   }
   private static func convT1d(
     _ name: String, _ i: Int, _ o: Int, _ length: Int, _ k: Int, s: Int = 1, p: Int = 0, g: Int = 1, n: Int = 1
-  ) -> BenchCase {
-    BenchCase(
+  ) -> ConvolutionCase {
+    ConvolutionCase(
       name: name, rank: 1, isTransposed: true, batch: n, inChannels: i, outChannels: o, size: [length], kernel: k,
       stride: s, padding: p, groups: g)
   }
   private static func conv2d(
     _ name: String, _ i: Int, _ o: Int, _ side: Int, _ k: Int, s: Int = 1, p: Int = 0, g: Int = 1
-  ) -> BenchCase {
-    BenchCase(
+  ) -> ConvolutionCase {
+    ConvolutionCase(
       name: name, rank: 2, inChannels: i, outChannels: o, size: [side, side], kernel: k, stride: s, padding: p,
       groups: g)
   }
   private static func convT2d(
     _ name: String, _ i: Int, _ o: Int, _ side: Int, _ k: Int, s: Int, p: Int = 0, n: Int = 1
-  ) -> BenchCase {
-    BenchCase(
+  ) -> ConvolutionCase {
+    ConvolutionCase(
       name: name, rank: 2, isTransposed: true, batch: n, inChannels: i, outChannels: o, size: [side, side], kernel: k,
       stride: s, padding: p)
+  }
+}
+
+/// A published network as a whole.
+struct NetworkCase: BenchCase {
+  var name: String
+  /// What the network is called, without the size of its input.
+  var network: String
+  var inputShape: Shape
+  private var build: @Sendable (Generator) throws -> any UnaryLayer
+
+  private init(
+    _ name: String, of network: String? = nil, _ inputShape: Shape,
+    _ build: @escaping @Sendable (Generator) throws -> any UnaryLayer
+  ) {
+    self.name = name
+    self.network = network ?? name
+    self.inputShape = inputShape
+    self.build = build
+  }
+
+  func model(_ generator: Generator) throws -> any UnaryLayer { try build(generator) }
+
+  enum CodingKeys: String, CodingKey { case name, network, inputShape }
+
+  func encode(to encoder: any Encoder) throws {
+    var container = encoder.container(keyedBy: CodingKeys.self)
+    try container.encode(name, forKey: .name)
+    try container.encode(network, forKey: .network)
+    try container.encode(inputShape.dimensions, forKey: .inputShape)
+  }
+
+  /// The cases: HiFi-GAN generators on 1.2 and 9.3 seconds of speech, two classifiers of images, a segmenter.
+  static let all: [NetworkCase] = [
+    vocoder("hifigan.v1", .v1, frames: 100),
+    vocoder("hifigan.v1", .v1, frames: 800),
+    vocoder("hifigan.v3", .v3, frames: 100),
+    vocoder("hifigan.v3", .v3, frames: 800),
+    NetworkCase("resnet50", [1, 3, 224, 224]) { try ResNet(.resNet50, generator: $0) },
+    NetworkCase("mobilenetv2", [1, 3, 224, 224]) { try MobileNetV2(generator: $0) },
+    NetworkCase("unet", [1, 3, 256, 256]) { try UNet(generator: $0) },
+  ]
+
+  private static func vocoder(_ network: String, _ configuration: HiFiGANConfiguration, frames: Int) -> NetworkCase {
+    NetworkCase("\(network).\(frames)", of: network, [1, configuration.numMels, frames]) {
+      try HiFiGANGenerator(configuration, generator: $0)
+    }
   }
 }

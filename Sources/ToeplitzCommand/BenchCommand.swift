@@ -2,10 +2,15 @@ import ArgumentParser
 import Foundation
 import Toeplitz
 
-/// `toeplitz bench`: times the convolutions of published networks.
+/// `toeplitz bench`: times convolutions of published networks, and whole networks.
 struct BenchCommand: ToolCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Time the convolutions of published networks on this machine.")
+    commandName: "bench", abstract: "Time convolutions of published networks and whole networks on this machine.",
+    discussion: """
+      For each case the median time of a call and the distance between its quartiles, the arithmetic it does a second, \
+      and what share that is of the multiply-adds this machine can do in registers. The last column is the share of the \
+      machine's reading speed that moving input, weights and output once in that time would take.
+      """)
 
   @Option(name: .customLong("case"), help: "Only the case of this name; may be repeated.")
   var cases: [String] = []
@@ -13,8 +18,16 @@ struct BenchCommand: ToolCommand {
   @Option(help: "How many threads to use. (default: one for each processor)")
   var threads: Int?
 
+  @Option(
+    help: "invariant: results do not depend on how the work is cut. fast: algorithms with fewer multiplications too.")
+  var numerics = Numerics.current
+
   @Option(help: "Seconds to spend on each case.")
   var seconds = 0.5
+
+  @Option(
+    help: "How many inputs to take turns with, and outputs to keep. (default: enough to fill the largest cache twice)")
+  var buffers: Int?
 
   @Flag(help: "Print one JSON object a line.")
   var json = false
@@ -25,74 +38,71 @@ struct BenchCommand: ToolCommand {
   @Flag(help: "With --json: print the time of every run.")
   var times = false
 
-  @Option(help: "A folder with x.npy, weight.npy and bias.npy for a single case; its output is written there as y.npy.")
+  @Flag(inversion: .prefixedNo, help: "Measure what the machine can do first, and print shares of that.")
+  var machine = true
+
+  @Option(help: "Time the first and the second call at so many lengths instead, in random order, for a 1-d case.")
+  var lengths: Int?
+
+  @Option(
+    help: """
+      A folder with x.npy and weights.safetensors (or weight.npy and bias.npy) for a single case; its output is written \
+      there as y.npy.
+      """)
   var data: String?
 
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
     guard seconds > 0, seconds < 3600 else { throw ValidationError("--seconds must be above 0") }
+    if let buffers, !(1...100_000).contains(buffers) {
+      throw ValidationError("--buffers must be in 1...100000, not \(buffers)")
+    }
     guard data == nil || cases.count == 1 else { throw ValidationError("--data needs exactly one --case") }
+    guard lengths == nil || cases.count == 1 else { throw ValidationError("--lengths needs exactly one --case") }
+    guard lengths == nil || data == nil else { throw ValidationError("--lengths goes without --data") }
   }
 
   func execute() throws {
     if list {
-      let encoder = JSONEncoder()
-      encoder.outputFormatting = .sortedKeys
-      for benchCase in BenchCase.all { print(String(decoding: try encoder.encode(benchCase), as: UTF8.self)) }
+      for benchCase in benchCases { try printJSON(benchCase) }
       return
     }
     if let threads { ThreadPool.shared.threadCount = threads }
-    for name in cases where !BenchCase.all.contains(where: { $0.name == name }) {
+    for name in cases where !benchCases.contains(where: { $0.name == name }) {
       throw ToeplitzError(
-        .argument, "bench", expected: "one of " + BenchCase.all.map(\.name).joined(separator: ", "), got: name)
+        .argument, "bench", expected: "one of " + benchCases.map(\.name).joined(separator: ", "), got: name)
     }
-    if !json { print("case                         GFLOP        ms   (spread)    GFLOP/s") }
-    for benchCase in BenchCase.all where cases.isEmpty || cases.contains(benchCase.name) {
-      try measure(benchCase)
+    let chosen = benchCases.filter { cases.isEmpty || cases.contains($0.name) }
+    try Numerics.$current.withValue(numerics) {
+      if let lengths { try compareLengths(chosen[0], lengths) } else { try time(chosen) }
     }
   }
 
-  private func measure(_ benchCase: BenchCase) throws {
-    let layer = try benchCase.layer(Generator(seed: 1))
-    var x = try Generator(seed: 2).uniform(benchCase.inputShape, from: -1, to: 1)
-    if let data {
-      x = try NumPy.read(contentsOf: "\(data)/x.npy")
-      try layer.load([
-        "weight": NumPy.read(contentsOf: "\(data)/weight.npy"), "bias": NumPy.read(contentsOf: "\(data)/bias.npy"),
-      ])
-      try NumPy.write(layer(x), to: "\(data)/y.npy")
-    }
-    let flops = 2 * Double(try layer.multiplyAdds(input: benchCase.inputShape, output: []))
-    let clock = ContinuousClock()
-    func once() throws -> Double {
-      let start = clock.now
-      _ = try layer(x)
-      return (clock.now - start) / .milliseconds(1)
-    }
-    for _ in 0..<3 { _ = try once() }
-    var runs: [Double] = []
-    var spent = 0.0
-    while runs.count < 3 || spent < seconds * 1000 {
-      runs.append(try once())
-      spent += runs[runs.count - 1]
-    }
-    report(benchCase.name, flops, runs)
+  private func compareLengths(_ benchCase: any BenchCase, _ count: Int) throws {
+    let result = try BenchLengths(benchCase, count: count)
+    if json { try printJSON(result) } else { print(result.text) }
   }
 
-  private func report(_ name: String, _ flops: Double, _ runs: [Double]) {
-    let sorted = runs.sorted()
-    let median = sorted[sorted.count / 2]
-    let rate = flops / median / 1e6
-    if json {
-      let all = times ? ",\"times_ms\":[" + runs.map { String(format: "%.5f", $0) }.joined(separator: ",") + "]" : ""
-      print(
-        String(
-          format: "{\"case\":\"%@\",\"ms\":%.5f,\"min_ms\":%.5f,\"gflops\":%.3f%@}", name, median, sorted[0], rate, all)
-      )
-    } else {
-      let spread = sorted[sorted.count * 3 / 4] - sorted[sorted.count / 4]
-      let label = name.padding(toLength: 26, withPad: " ", startingAt: 0)
-      print(String(format: "%@ %7.3f %9.4f %10.4f %10.1f", label, flops / 1e9, median, spread, rate))
+  private func time(_ chosen: [any BenchCase]) throws {
+    let threads = ThreadPool.shared.threadCount
+    let rates = machine ? try MachineRates.measure(threads: threads) : nil
+    if !json {
+      let settings = "threads: \(threads), instructions: \(InstructionSet.current.rawValue), numerics: \(numerics)"
+      print(settings)
+      if let rates {
+        print(
+          String(
+            format: "multiply-adds in registers: %.1f GFLOP/s, reading memory: %.1f GB/s", rates.arithmetic / 1e9,
+            rates.bandwidth / 1e9))
+      }
+      print(BenchReport.header)
+    }
+    for benchCase in chosen {
+      let run = try BenchRun(benchCase, data: data, buffers: buffers)
+      let report = BenchReport(run, try run.times(seconds: seconds), machine: rates, keepsTimes: times)
+      if json { try printJSON(report) } else { print(report.row(operations: run.operations)) }
     }
   }
 }
+
+extension Numerics: ExpressibleByArgument {}

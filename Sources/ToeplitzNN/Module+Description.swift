@@ -89,6 +89,11 @@ extension UnaryLayer {
   ///
   /// - Throws: ``ToeplitzError`` if the model does not accept an input of this shape.
   public func summary(inputShape: Shape, dtype: DType = .float32) throws -> Summary {
+    try summarized(Tensor.zeros(inputShape, dtype: dtype)).summary
+  }
+
+  /// The output for `x` in evaluation mode, and what was called for it.
+  package func summarized(_ x: Tensor) throws -> (output: Tensor, summary: Summary) {
     let modes = namedModules().map { (module: $0.module, isTraining: $0.module.isTraining) }
     var rows: [SummaryRow] = []
     var failure: (any Error)?
@@ -111,8 +116,8 @@ extension UnaryLayer {
     }
     eval()
     defer { for (module, isTraining) in modes { module.setTraining(isTraining) } }
-    _ = try OutermostCall.$current.withValue(call) { try self(Tensor.zeros(inputShape, dtype: dtype)) }
+    let output = try OutermostCall.$current.withValue(call) { try self(x) }
     if let failure { throw failure }
-    return Summary(rows: rows, parameters: parameterCount)
+    return (output, Summary(rows: rows, parameters: parameterCount))
   }
 }

@@ -11,7 +11,8 @@ package final class Storage: Sendable {
   package let byteCount: Int
   /// Keeps foreign memory alive; nil where this object owns the block.
   private let owner: (any AnyObject & Sendable)?
-  private let capacity: Int
+  /// The block this object owns; nil where the memory is foreign.
+  private let block: BlockCache.Block?
 
   /// A block with unspecified contents.
   ///
@@ -23,7 +24,7 @@ package final class Storage: Sendable {
         got: "a request for \(byteCount)")
     }
     base = block.base
-    capacity = block.capacity
+    self.block = block
     self.byteCount = byteCount
     owner = nil
   }
@@ -32,7 +33,7 @@ package final class Storage: Sendable {
   package init(borrowing base: UnsafeRawPointer, byteCount: Int, owner: any AnyObject & Sendable) {
     self.base = UnsafeMutableRawPointer(mutating: base)
     self.byteCount = byteCount
-    capacity = 0
+    block = nil
     self.owner = owner
   }
 
@@ -40,18 +41,21 @@ package final class Storage: Sendable {
   package var isBorrowed: Bool { owner != nil }
 
   deinit {
-    if owner == nil { BlockCache.shared.give(BlockCache.Block(base: base, capacity: capacity)) }
+    if let block { BlockCache.shared.give(block) }
   }
 }
 
-/// Keeps freed large blocks for the next tensor of about that size.
+/// Keeps freed large blocks for the next tensor that fits into one.
 ///
 /// A fresh 40 MB block costs the system's page faults, several times the time of the arithmetic on it
-/// (measured 53 ms against 7 ms), and eager networks free and take such blocks all the time.
+/// (measured 53 ms against 7 ms), and eager networks free and take such blocks all the time. A tensor takes the smallest
+/// block that holds it, so a network that has seen its largest input needs no new block for smaller ones.
 package final class BlockCache: Sendable {
   struct Block: @unchecked Sendable {
     var base: UnsafeMutableRawPointer
     var capacity: Int
+    /// Bytes by which it is far too large for the tensor that holds it; 0 where it fits.
+    var excess = 0
   }
 
   /// The cache of this process.
@@ -60,37 +64,35 @@ package final class BlockCache: Sendable {
   private static let smallestKept = 1 << 16
   /// At most this many bytes are kept unused.
   private static let limit = min(Platform.physicalMemory / 16, 1 << 28)
+  /// Tensors together hold at most this many bytes of blocks that are far too large for them: small results that are
+  /// kept must not tie up the memory of large ones that were not.
+  fileprivate static let excessLimit = limit / 4
 
-  private struct State {
+  fileprivate struct State {
     var blocks: [Block] = []
     var bytes = 0
+    var excess = 0
+    var fresh = 0
   }
   private let state = Mutex(State())
 
+  /// How many large blocks the system had to give so far because none was kept that fitted.
+  package var freshBlockCount: Int { state.withLock { $0.fresh } }
+
   func take(_ byteCount: Int) -> Block? {
-    if byteCount >= Self.smallestKept {
-      let found: Block? = state.withLock { state in
-        var best: Int?
-        for (index, block) in state.blocks.enumerated()
-        where block.capacity >= byteCount && block.capacity <= byteCount + byteCount / 2 {
-          if best.map({ block.capacity < state.blocks[$0].capacity }) ?? true { best = index }
-        }
-        guard let best else { return nil }
-        let block = state.blocks.remove(at: best)
-        state.bytes -= block.capacity
-        return block
-      }
-      if let found { return found }
-    }
+    if byteCount >= Self.smallestKept, let kept = state.withLock({ $0.take(byteCount) }) { return kept }
     return Platform.allocate(byteCount: byteCount).map { Block(base: $0, capacity: max(byteCount, 64)) }
   }
 
   func give(_ block: Block) {
+    var block = block
     guard block.capacity >= Self.smallestKept, block.capacity <= Self.limit / 2 else {
       Platform.deallocate(block.base)
       return
     }
     let dropped: [Block] = state.withLock { state in
+      state.excess -= block.excess
+      block.excess = 0
       state.blocks.append(block)
       state.bytes += block.capacity
       var dropped: [Block] = []
@@ -102,5 +104,30 @@ package final class BlockCache: Sendable {
       return dropped
     }
     for block in dropped { Platform.deallocate(block.base) }
+  }
+}
+
+extension BlockCache.State {
+  /// The smallest block of at least `byteCount` bytes, if there is one that may be used for so few.
+  fileprivate mutating func take(_ byteCount: Int) -> BlockCache.Block? {
+    var best: Int?
+    for (index, block) in blocks.enumerated() where block.capacity >= byteCount {
+      if best.map({ block.capacity < blocks[$0].capacity }) ?? true { best = index }
+    }
+    guard let index = best else {
+      fresh += 1
+      return nil
+    }
+    let spare = blocks[index].capacity - byteCount
+    let excess = spare > byteCount / 2 ? spare : 0
+    guard self.excess + excess <= BlockCache.excessLimit else {
+      fresh += 1
+      return nil
+    }
+    var block = blocks.remove(at: index)
+    block.excess = excess
+    bytes -= block.capacity
+    self.excess += excess
+    return block
   }
 }

@@ -17,10 +17,10 @@ import ToeplitzTestSupport
   }
 
   @Test func runWritesEachOutput() throws {
-    try Tool.withFolder { folder in
+    try withFolder { folder in
       let (_, y) = try input(in: folder)
       for file in ["x.npy", "x.npz", "x.npz:x"] {
-        let result = try Tool.run(
+        let result = try runTool(
           ["run", model, "--input", "x=\(file)", "--output-dir", "out", "--repeat", "2"], in: folder)
         #expect(result.status == 0 && result.errors.isEmpty, "\(result.errors)")
         #expect(result.output.hasPrefix("y: float32\(y.shape) in ") && result.output.hasSuffix(" ms\n"))
@@ -32,7 +32,7 @@ import ToeplitzTestSupport
   }
 
   @Test func badUseIsOneLine() throws {
-    try Tool.withFolder { folder in
+    try withFolder { folder in
       _ = try input(in: folder)
       try NumPy.write(Tensor.zeros([2, 3]), to: folder.appending(path: "rank.npy").path)
       try NumPy.write(Tensor.zeros([2, 4, 9, 9]), to: folder.appending(path: "size.npy").path)
@@ -44,44 +44,44 @@ import ToeplitzTestSupport
         (["--input", "x=x.txt"], ["x.txt"]), (["--input", "x=x.npz:none"], ["none"]),
       ]
       for (arguments, words) in cases {
-        let result = try Tool.run(["run", model] + arguments + ["--output-dir", "out"], in: folder)
+        let result = try runTool(["run", model] + arguments + ["--output-dir", "out"], in: folder)
         #expect(result.status == 1 && result.errors.hasPrefix("error: "), "\(result.errors)")
         #expect(result.errors.split(separator: "\n").count == 1)
         for word in words { #expect(result.errors.contains(word), "\(word) is not in: \(result.errors)") }
         #expect(!FileManager.default.fileExists(atPath: folder.appending(path: "out").path))
       }
-      #expect(try Tool.run(["run", model, "--input", "x"], in: folder).status == 64)
-      #expect(try Tool.run(["run", model, "--repeat", "0"], in: folder).status == 64)
-      #expect(try Tool.run(["run", "missing.onnx"], in: folder).status == 1)
+      #expect(try runTool(["run", model, "--input", "x"], in: folder).status == 64)
+      #expect(try runTool(["run", model, "--repeat", "0"], in: folder).status == 64)
+      #expect(try runTool(["run", "missing.onnx"], in: folder).status == 1)
     }
   }
 
   @Test func inspectShowsOperations() throws {
-    try Tool.withFolder { folder in
-      let result = try Tool.run(["inspect", model, "--size", "H=9", "--size", "W=11"], in: folder)
+    try withFolder { folder in
+      let result = try runTool(["inspect", model, "--size", "H=9", "--size", "W=11"], in: folder)
       #expect(result.status == 0, "\(result.errors)")
       for word in ["input  x: float32[N, 3, H, W]", "Pad, BatchNormalization, Relu", "20736", "float32[1, 8, 8, 12]"] {
         #expect(result.output.contains(word), "\(word) is not in: \(result.output)")
       }
-      let plain = try Tool.run(["inspect", model, "--plain"], in: folder)
+      let plain = try runTool(["inspect", model, "--plain"], in: folder)
       #expect(plain.status == 0 && plain.output.contains("BatchNormalization "))
-      let dot = try Tool.run(["inspect", model, "--dot"], in: folder)
+      let dot = try runTool(["inspect", model, "--dot"], in: folder)
       #expect(dot.status == 0 && dot.output.hasPrefix("digraph"))
     }
   }
 
   @Test func convertReadsPyTorch() throws {
-    try Tool.withFolder { folder in
-      let result = try Tool.run(["convert", Fixtures.path("torch/state.pt"), "out.safetensors"], in: folder)
+    try withFolder { folder in
+      let result = try runTool(["convert", Fixtures.path("torch/state.pt"), "out.safetensors"], in: folder)
       #expect(result.status == 0 && result.output == "out.safetensors: 15 tensors\n", "\(result.errors)")
       let (a, b) = (
         try Checkpoint(contentsOf: folder.appending(path: "out.safetensors").path),
         try Checkpoint(contentsOf: Fixtures.path("torch/state.safetensors"))
       )
       for name in b.names { #expect(try a.tensor(name).sameBits(as: b.tensor(name))) }
-      let refused = try Tool.run(["convert", Fixtures.path("torch/refused.ckpt"), "no.safetensors"], in: folder)
+      let refused = try runTool(["convert", Fixtures.path("torch/refused.ckpt"), "no.safetensors"], in: folder)
       #expect(refused.status == 1 && refused.errors.contains("nothing in a pickle is run"))
-      let part = try Tool.run(
+      let part = try runTool(
         ["convert", Fixtures.path("torch/nested.pth"), "part.npz", "--inside", "model.layers"], in: folder)
       #expect(part.status == 0 && part.output == "part.npz: 2 tensors\n", "\(part.errors)")
       #expect(!FileManager.default.fileExists(atPath: folder.appending(path: "no.safetensors").path))

@@ -8,10 +8,6 @@ import ToeplitzTestSupport
 
 /// The tool as its users run it: a process, its output and its exit status.
 @Suite struct VocodeCommandTests {
-  private func run(_ arguments: [String], in folder: URL) throws -> Tool.Run { try Tool.run(arguments, in: folder) }
-
-  private func withFolder(_ body: (URL) throws -> Void) throws { try Tool.withFolder(body) }
-
   /// A folder with a copy of the bundled model whose weights `change` has changed.
   private func model(in folder: URL, _ change: (inout [String: Tensor]) throws -> Void) throws -> String {
     let place = folder.appending(path: "model")
@@ -25,7 +21,7 @@ import ToeplitzTestSupport
   }
 
   private func expectRefusal(_ arguments: [String], in folder: URL, mentioning words: String...) throws {
-    let result = try run(["vocode"] + arguments + ["-o", "out.wav"], in: folder)
+    let result = try runTool(["vocode"] + arguments + ["-o", "out.wav"], in: folder)
     #expect(result.status == 1, "\(result.errors)")
     #expect(result.errors.hasPrefix("error: "), "\(result.errors)")
     #expect(result.errors.split(separator: "\n").count == 1, "\(result.errors)")
@@ -38,7 +34,7 @@ import ToeplitzTestSupport
 
   @Test func bundledSentenceIsResynthesised() throws {
     try withFolder { folder in
-      let result = try run(["vocode", "--float"], in: folder)
+      let result = try runTool(["vocode", "--float"], in: folder)
       #expect(result.status == 0, "\(result.errors)")
       #expect(result.output.contains("5.71 s of audio") && result.output.contains("times real time"))
       let samples = try WAVFile(path: folder.appending(path: "vocoded.wav").path).readMono()
@@ -51,7 +47,7 @@ import ToeplitzTestSupport
   @Test func weightsAndConfigurationMayBeNamed() throws {
     try withFolder { folder in
       for name in ["generator.safetensors", "config.json"] {
-        let result = try run(
+        let result = try runTool(
           ["vocode", Fixtures.bundled("speech.wav"), "--model", Fixtures.bundled(name), "-o", "out.wav"], in: folder)
         #expect(result.status == 0, "\(result.errors)")
         let format = try WAVFile(path: folder.appending(path: "out.wav").path).sampleFormat
@@ -66,8 +62,8 @@ import ToeplitzTestSupport
         let model = try Vocoder(contentsOf: Fixtures.bundled("config.json")).generator
         tensors = try model.foldedState()
       }
-      let first = try run(["vocode", "-o", "a.wav"], in: folder)
-      let second = try run(["vocode", "-m", folded, "-o", "b.wav"], in: folder)
+      let first = try runTool(["vocode", "-o", "a.wav"], in: folder)
+      let second = try runTool(["vocode", "-m", folded, "-o", "b.wav"], in: folder)
       #expect(first.status == 0 && second.status == 0, "\(first.errors) \(second.errors)")
       let bytes = try ["a.wav", "b.wav"].map { try Data(contentsOf: folder.appending(path: $0)) }
       #expect(bytes[0] == bytes[1])
@@ -95,7 +91,7 @@ import ToeplitzTestSupport
       let speech = Fixtures.bundled("speech.wav")
       func refuse(_ words: [String], _ change: (inout [String: Tensor]) throws -> Void) throws {
         let place = try model(in: folder, change)
-        let result = try run(["vocode", speech, "-m", place, "-o", "out.wav"], in: folder)
+        let result = try runTool(["vocode", speech, "-m", place, "-o", "out.wav"], in: folder)
         #expect(result.status == 1 && result.errors.hasPrefix("error: "), "\(result.errors)")
         for word in words { #expect(result.errors.contains(word), "\(word) is not in: \(result.errors)") }
         #expect(!FileManager.default.fileExists(atPath: folder.appending(path: "out.wav").path))
@@ -130,7 +126,7 @@ import ToeplitzTestSupport
 
   @Test func anOutputThatCannotBeWrittenIsRefused() throws {
     try withFolder { folder in
-      let result = try run(["vocode", "-o", "no/such/folder/out.wav"], in: folder)
+      let result = try runTool(["vocode", "-o", "no/such/folder/out.wav"], in: folder)
       #expect(result.status == 1 && result.errors.hasPrefix("error: no/such/folder/out.wav"), "\(result.errors)")
     }
   }
@@ -138,7 +134,7 @@ import ToeplitzTestSupport
   @Test func wrongUsageExitsWith64() throws {
     try withFolder { folder in
       for arguments in [["vocode", "--threads", "0"], ["vocode", "--nonsense"], ["nonsense"]] {
-        let status = try run(arguments, in: folder).status
+        let status = try runTool(arguments, in: folder).status
         #expect(status == 64)
       }
     }

@@ -45,6 +45,8 @@ package enum GoldenValue: Decodable, Sendable {
   package var string: String? { if case .string(let value) = self { value } else { nil } }
   /// The elements, if this is an array.
   package var array: [GoldenValue]? { if case .array(let values) = self { values } else { nil } }
+  /// The entries, if this is an object.
+  package var object: [String: GoldenValue]? { if case .object(let entries) = self { entries } else { nil } }
   /// The whole numbers of an array.
   package var ints: [Int]? { array?.compactMap(\.int) }
   /// The number, if it is one.

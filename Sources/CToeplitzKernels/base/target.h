@@ -1,5 +1,4 @@
-// How one source becomes kernels for several instruction sets: each file that sets TZ_NAME, TZ_BYTES (vector
-// width) and TZ_REGISTERS includes the loops between TZ_TARGET_BEGIN and TZ_TARGET_END.
+// What the files that make kernels for one instruction set share.
 #ifndef TZ_TARGET_H
 #define TZ_TARGET_H
 

@@ -4,6 +4,16 @@
 //   TZ_MAX4   most vectors of a 4-row block        TZ_WIDE_AT_ONCE  columns of a wide block computed at once
 
 #define LANES ((int)(TZ_BYTES / sizeof(T)))
+// The elements of even number of two vectors after each other.
+#if TZ_LANES == 16
+#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#elif TZ_LANES == 8
+#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#elif TZ_LANES == 4
+#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
+#else
+#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2)
+#endif
 #define NAME(base) TZ_JOIN(base, SUFFIX)
 #define VEC NAME(vec_)
 #define VECU NAME(vecu_)
@@ -47,7 +57,7 @@ TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
 #endif
 }
 
-// n elements from one place to another.
+// n elements from one place to another, which do not overlap.
 TZ_INLINE void NAME(copy_)(T *to, const T *from, ptrdiff_t n) {
   ptrdiff_t i = 0;
   for (; i + LANES <= n; i += LANES) *(VECU *)(to + i) = *(const VECU *)(from + i);
@@ -57,18 +67,34 @@ TZ_INLINE void NAME(copy_)(T *to, const T *from, ptrdiff_t n) {
   if (sizeof(T) == 4) _mm512_mask_storeu_epi32(to + i, mask, _mm512_maskz_loadu_epi32(mask, from + i));
   else _mm512_mask_storeu_epi64(to + i, (__mmask8)mask, _mm512_maskz_loadu_epi64((__mmask8)mask, from + i));
 #else
-  const ptrdiff_t rest = n - i;
-#if TZ_LANES >= 16
-  if (rest & 8) { __builtin_memcpy(to + i, from + i, 8 * sizeof(T)); i += 8; }
-#endif
+  if (n >= LANES) {
+    // Some elements twice rather than the last few one by one.
+    *(VECU *)(to + n - LANES) = *(const VECU *)(from + n - LANES);
+    return;
+  }
 #if TZ_LANES >= 8
-  if (rest & 4) { __builtin_memcpy(to + i, from + i, 4 * sizeof(T)); i += 4; }
+  if (n & 4) { __builtin_memcpy(to + i, from + i, 4 * sizeof(T)); i += 4; }
 #endif
 #if TZ_LANES >= 4
-  if (rest & 2) { __builtin_memcpy(to + i, from + i, 2 * sizeof(T)); i += 2; }
+  if (n & 2) { __builtin_memcpy(to + i, from + i, 2 * sizeof(T)); i += 2; }
 #endif
-  if (rest & 1) to[i] = from[i];
+  if (n & 1) to[i] = from[i];
 #endif
+}
+
+// Every `hop`th of the elements from `from` on, n of them. Reads no further than the last of them.
+TZ_INLINE ptrdiff_t NAME(unzip_)(T *to, const T *from, ptrdiff_t n, const int hop) {
+  ptrdiff_t j = 0;
+  for (; j + LANES < n; j += LANES) {
+    VEC a[4];
+    TZ_UNROLL for (int i = 0; i < hop; i++) a[i] = *(const VECU *)(from + hop * j + i * LANES);
+    if (hop == 4) {
+      a[0] = TZ_EVEN(a[0], a[1]);
+      a[1] = TZ_EVEN(a[2], a[3]);
+    }
+    *(VECU *)(to + j) = TZ_EVEN(a[0], a[1]);
+  }
+  return j;
 }
 
 // n zeros, usually very few: the barrier keeps the compiler from calling memset.
@@ -103,7 +129,10 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
       __builtin_prefetch((const char *)w + 2048, 0, 3);
       TZ_UNROLL for (int r = 0; r < rows; r++) {
         VEC s = (VEC)(w[r]);
-        TZ_UNROLL for (int v = 0; v < nv; v++) acc[r][v] += s * b[v];
+        TZ_UNROLL for (int v = 0; v < nv; v++) {
+          acc[r][v] += s * b[v];
+          TZ_KEEP(acc[r][v]);
+        }
       }
     }
   }
@@ -133,8 +162,10 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
 
 #define TZ_ROWS8(V)                                          \
   static void NAME(rows8_##V##_)(const tz_conv_tile *t) {    \
-    for (int half = 0; half < 8 / TZ_SUB8; half++)           \
-      NAME(tile_)(t, 8, TZ_SUB8, half * TZ_SUB8, V);         \
+    if (V == 1) NAME(tile_)(t, 8, 8, 0, V);                  \
+    else                                                     \
+      for (int half = 0; half < 8 / TZ_SUB8; half++)         \
+        NAME(tile_)(t, 8, TZ_SUB8, half * TZ_SUB8, V);       \
   }
 #define TZ_ROWS4(V) \
   static void NAME(rows4_##V##_)(const tz_conv_tile *t) { NAME(tile_)(t, 4, 4, 0, V); }
@@ -194,16 +225,17 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
       for (int lane = 0; lane < LANES; lane++) out[(v * LANES + lane) * 16 + r] = acc[r][v][lane];
 }
 
-#define TZ_WIDE(COUNT)                                                                             \
+// As few pieces of columns as the registers allow, all about equally many.
+#define TZ_PIECES(COUNT) (((COUNT) + TZ_WIDE_AT_ONCE - 1) / TZ_WIDE_AT_ONCE)
+#define TZ_PIECE(COUNT) (((COUNT) + TZ_PIECES(COUNT) - 1) / TZ_PIECES(COUNT))
+#define TZ_WIDE(COUNT)                                                                            \
   static void NAME(wide_##COUNT##_)(const tz_conv_tile *t) {                                      \
-    for (int row0 = 0; row0 < TZ_WIDE_ROWS; row0 += 2 * LANES)                                    \
-      if (COUNT <= TZ_WIDE_AT_ONCE) NAME(wide_tile_)(t, COUNT < TZ_WIDE_AT_ONCE ? COUNT : TZ_WIDE_AT_ONCE, 0, row0); \
-      else {                                                                                       \
-        int done = 0;                                                                              \
-        for (; done + TZ_WIDE_AT_ONCE <= COUNT; done += TZ_WIDE_AT_ONCE)                           \
-          NAME(wide_tile_)(t, TZ_WIDE_AT_ONCE, done, row0);                                        \
-        if (COUNT % TZ_WIDE_AT_ONCE) NAME(wide_tile_)(t, COUNT % TZ_WIDE_AT_ONCE, done, row0);     \
-      }                                                                                            \
+    enum { pieces = TZ_PIECES(COUNT), most = TZ_PIECE(COUNT), full = (COUNT) - pieces * (most - 1) }; \
+    for (int row0 = 0; row0 < TZ_WIDE_ROWS; row0 += 2 * LANES) {                                  \
+      for (int piece = 0; piece < full; piece++) NAME(wide_tile_)(t, most, piece * most, row0);   \
+      for (int piece = full; piece < pieces; piece++)                                             \
+        NAME(wide_tile_)(t, most > 1 ? most - 1 : 1, full * most + (piece - full) * (most - 1), row0); \
+    }                                                                                             \
   }
 TZ_WIDE(1) TZ_WIDE(2) TZ_WIDE(3) TZ_WIDE(4) TZ_WIDE(5) TZ_WIDE(6) TZ_WIDE(7)
 TZ_WIDE(8) TZ_WIDE(9) TZ_WIDE(10) TZ_WIDE(11) TZ_WIDE(12) TZ_WIDE(13) TZ_WIDE(14)
@@ -366,49 +398,62 @@ static void NAME(store_run_)(const tz_conv_output *out, const T *acc, ptrdiff_t 
 
 // ---- Single rows: panel to output without partial sums ---------------------------------------------------
 
-// n outputs from `at` on, in nv vectors of which the last may be partial.
-TZ_INLINE void NAME(plane_run_)(const tz_conv_tile *t, const tz_conv_output *out, const T *x, ptrdiff_t at, ptrdiff_t n,
-                                const int nv) {
-  VEC acc[8];
-  TZ_UNROLL for (int v = 0; v < nv; v++) acc[v] = (VEC)(*(const T *)t->start);
+// `rows` rows of n outputs in nv vectors. Where a row fills a vector the last one ends at the row's end and computes
+// some outputs a second time; else the only one is partial.
+TZ_INLINE void NAME(plane_run_)(const tz_conv_tile *t, const tz_conv_output *out, const T *x, ptrdiff_t pitch,
+                                ptrdiff_t at, ptrdiff_t n, const int rows, const int nv) {
+  VEC acc[8][8];
+  const ptrdiff_t last = n >= LANES ? n - LANES : 0;
+  TZ_UNROLL for (int r = 0; r < rows; r++)
+    TZ_UNROLL for (int v = 0; v < nv; v++) acc[r][v] = (VEC)(*(const T *)t->start);
   const T *w = (const T *)t->w;
   for (int c = 0; c < t->channels; c++, x += t->xs)
     for (int k = 0; k < t->taps; k++) {
       const VEC s = (VEC)(*w++);
-      TZ_UNROLL for (int v = 0; v < nv; v++) acc[v] += s * *(const VECU *)(x + t->toff[k] + v * LANES);
+      const T *xk = x + t->toff[k];
+      TZ_UNROLL for (int r = 0; r < rows; r++, xk += pitch) {
+        TZ_UNROLL for (int v = 0; v < nv - 1; v++) acc[r][v] += s * *(const VECU *)(xk + v * LANES);
+        acc[r][nv - 1] += s * *(const VECU *)(xk + last);
+      }
     }
-  T *y = (T *)out->y + at;
-  TZ_UNROLL for (int v = 0; v < nv - 1; v++)
-    *(VECU *)(y + v * LANES) = NAME(finish_vector_)(out, acc[v], at + v * LANES);
-  const ptrdiff_t rest = n - (nv - 1) * LANES, last = at + (nv - 1) * LANES;
-  if (rest == LANES) {
-    *(VECU *)(y + (nv - 1) * LANES) = NAME(finish_vector_)(out, acc[nv - 1], last);
-  } else if (NAME(is_plain_)(out)) {
-    NAME(put_part_)(y + (nv - 1) * LANES, acc[nv - 1], rest);
-  } else {
-    for (int i = 0; i < rest; i++) ((T *)out->y)[last + i] = NAME(finish_)(out, acc[nv - 1][i], last + i);
+  const bool whole = n >= LANES;
+  TZ_UNROLL for (int r = 0; r < rows; r++, at += out->stride[1]) {
+    T *y = (T *)out->y + at;
+    TZ_UNROLL for (int v = 0; v < nv - 1; v++)
+      *(VECU *)(y + v * LANES) = NAME(finish_vector_)(out, acc[r][v], at + v * LANES);
+    if (whole) {
+      *(VECU *)(y + last) = NAME(finish_vector_)(out, acc[r][nv - 1], at + last);
+    } else if (NAME(is_plain_)(out)) {
+      NAME(put_part_)(y, acc[r][nv - 1], n);
+    } else {
+      for (int i = 0; i < n; i++) y[i] = NAME(finish_)(out, acc[r][nv - 1][i], at + i);
+    }
   }
 }
 
 static void NAME(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const tz_conv_area *area) {
   const ptrdiff_t origin = (area->first[0] - out->shift[0]) * out->stride[0] +
                            (area->first[1] - out->shift[1]) * out->stride[1] + area->first[2] - out->shift[2];
-  for (ptrdiff_t h = 0; h < area->height; h++) {
-    const T *x = (const T *)t->x + h * area->pitch;
-    for (ptrdiff_t w = 0; w < area->width; w += 8 * LANES) {
-      const ptrdiff_t at = origin + h * out->stride[1] + w;
-      const ptrdiff_t left = area->width - w, n = left < 8 * LANES ? left : 8 * LANES;
-      switch ((n + LANES - 1) / LANES) {
-        case 1: NAME(plane_run_)(t, out, x + w, at, n, 1); break;
-        case 2: NAME(plane_run_)(t, out, x + w, at, n, 2); break;
-        case 3: NAME(plane_run_)(t, out, x + w, at, n, 3); break;
-        case 4: NAME(plane_run_)(t, out, x + w, at, n, 4); break;
-        case 5: NAME(plane_run_)(t, out, x + w, at, n, 5); break;
-        case 6: NAME(plane_run_)(t, out, x + w, at, n, 6); break;
-        case 7: NAME(plane_run_)(t, out, x + w, at, n, 7); break;
-        default: NAME(plane_run_)(t, out, x + w, at, n, 8); break;
-      }
+  const ptrdiff_t pitch = area->pitch;
+  for (ptrdiff_t w = 0; w < area->width; w += 8 * LANES) {
+    const ptrdiff_t left = area->width - w, n = left < 8 * LANES ? left : 8 * LANES;
+    const T *x = (const T *)t->x + w;
+    ptrdiff_t at = origin + w, h = 0;
+    // Several rows at a time where one alone would leave the multipliers waiting.
+#define TZ_PLANE(ROWS, V)                                                                     \
+  for (; h + ROWS <= area->height; h += ROWS, x += ROWS * pitch, at += ROWS * out->stride[1]) \
+    NAME(plane_run_)(t, out, x, pitch, at, n, ROWS, V);
+    switch ((n + LANES - 1) / LANES) {
+      case 1: TZ_PLANE(8, 1) TZ_PLANE(4, 1) TZ_PLANE(1, 1) break;
+      case 2: TZ_PLANE(4, 2) TZ_PLANE(2, 2) TZ_PLANE(1, 2) break;
+      case 3: TZ_PLANE(2, 3) TZ_PLANE(1, 3) break;
+      case 4: TZ_PLANE(2, 4) TZ_PLANE(1, 4) break;
+      case 5: TZ_PLANE(1, 5) break;
+      case 6: TZ_PLANE(1, 6) break;
+      case 7: TZ_PLANE(1, 7) break;
+      default: TZ_PLANE(1, 8) break;
     }
+#undef TZ_PLANE
   }
 }
 
@@ -437,13 +482,9 @@ static void NAME(store_)(const tz_conv_output *out, const tz_conv_area *area, co
 }
 
 // One row of a panel: count positions that hold input (first + j) * step + phase.
-TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdiff_t phase, int mode, T slope) {
-  const ptrdiff_t size = a->size, step = a->step, n = a->count;
-  // Positions [inside, outside) lie within the input.
-  ptrdiff_t inside = tz_ceil_div(-phase, step) - a->first;
-  ptrdiff_t outside = tz_ceil_div(size - phase, step) - a->first;
-  inside = inside < 0 ? 0 : inside > n ? n : inside;
-  outside = outside < inside ? inside : outside > n ? n : outside;
+TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdiff_t phase, tz_range range, int mode,
+                               T slope) {
+  const ptrdiff_t size = a->size, step = a->step, n = a->count, inside = range.from, outside = range.to;
   if (mode == TZ_PAD_ZEROS) {
     NAME(clear_)(out, inside);
     NAME(clear_)(out + outside, n - outside);
@@ -463,8 +504,10 @@ TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdif
   T *to = out + inside;
   if (slope == (T)1) {
     if (hop == 1) NAME(copy_)(to, from, m);
-    else if (hop == 2) for (ptrdiff_t j = 0; j < m; j++) to[j] = from[2 * j];
-    else for (ptrdiff_t j = 0; j < m; j++) to[j] = from[hop * j];
+    else {
+      ptrdiff_t j = hop == 2 ? NAME(unzip_)(to, from, m, 2) : hop == 4 ? NAME(unzip_)(to, from, m, 4) : 0;
+      for (; j < m; j++) to[j] = from[hop * j];
+    }
   } else if (hop == 1) {
     for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[j], slope);
   } else {
@@ -492,6 +535,10 @@ static void NAME(pack_)(const tz_pack *p) {
     h = &once;
     w = &line;
   }
+  // Computed once for all rows, unless there are very many phases.
+  tz_range ranges[16];
+  const bool known = w->phase_count <= 16;
+  for (int pw = 0; known && pw < w->phase_count; pw++) ranges[pw] = tz_pack_range(w, w->phases[pw]);
   for (int c = 0; c < p->channels; c++) {
     const T *x = (const T *)p->x + c * p->x_channel;
     T *out = (T *)p->panel + c * p->panel_channel;
@@ -505,7 +552,8 @@ static void NAME(pack_)(const tz_pack *p) {
               if (id < 0 || ih < 0) {
                 NAME(clear_)(out, w->count);
               } else {
-                NAME(pack_row_)(x + id * d->stride + ih * h->stride, out, w, w->phases[pw], p->mode, slope);
+                const tz_range range = known ? ranges[pw] : tz_pack_range(w, w->phases[pw]);
+                NAME(pack_row_)(x + id * d->stride + ih * h->stride, out, w, w->phases[pw], range, p->mode, slope);
               }
             }
       }
@@ -528,6 +576,10 @@ static const tz_conv_table NAME(table_) = {
   .plane = NAME(plane_), .store = NAME(store_), .pack = NAME(pack_),
 };
 
+#if defined(TZ_WITH_TOOM)
+#include "toom.inc.h"
+#endif
+
 #undef LANES
 #undef NAME
 #undef VEC
@@ -536,4 +588,5 @@ static const tz_conv_table NAME(table_) = {
 #undef TZ_ROWS4
 #undef TZ_ROWS1
 #undef TZ_ZIP
+#undef TZ_EVEN
 #undef TZ_WIDE

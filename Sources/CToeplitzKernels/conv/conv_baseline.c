@@ -6,9 +6,11 @@
 #define TZ_SUB8 8
 #define TZ_WIDE_AT_ONCE 14
 #define TZ_MAX4 6
+#define TZ_KEEP(v) (void)0
 #else
 #define TZ_SUB8 4
 #define TZ_WIDE_AT_ONCE 6
 #define TZ_MAX4 3
+#define TZ_KEEP(v) __asm__ volatile("" : "+x"(v))  // see conv_avx2.c
 #endif
 #include "conv_types.inc.h"

@@ -13,6 +13,20 @@ TZ_INLINE ptrdiff_t tz_pack_index(const tz_pack_axis *a, ptrdiff_t j, ptrdiff_t 
   return (ptrdiff_t)((size_t)(a->first + j) * (size_t)a->step + (size_t)phase);
 }
 
+// The panel positions [from, to) of a phase that lie within the input.
+typedef struct {
+  ptrdiff_t from, to;
+} tz_range;
+
+TZ_INLINE tz_range tz_pack_range(const tz_pack_axis *a, ptrdiff_t phase) {
+  const ptrdiff_t n = a->count;
+  const ptrdiff_t from = tz_ceil_div(-phase, a->step) - a->first, to = tz_ceil_div(a->size - phase, a->step) - a->first;
+  tz_range range;
+  range.from = from < 0 ? 0 : from > n ? n : from;
+  range.to = to < range.from ? range.from : to > n ? n : to;
+  return range;
+}
+
 // Where position i of a padded axis reads its value, or -1 for a zero. Geometry has checked that reflecting or
 // wrapping once is enough.
 TZ_INLINE ptrdiff_t tz_pad_index(ptrdiff_t i, ptrdiff_t size, int mode) {

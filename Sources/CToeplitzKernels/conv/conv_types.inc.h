@@ -1,9 +1,12 @@
 // Instantiates the convolution kernels for all element types of one instruction set, whose file defines
 // TZ_ISA (ending for names), TZ_BYTES, TZ_SUB8 and TZ_MAX4.
+#include "toom_matrices.h"
 #define T float
 #define TZ_LANES (TZ_BYTES / 4)
 #define SUFFIX TZ_JOIN(f32_, TZ_ISA)
+#define TZ_WITH_TOOM
 #include "conv.inc.h"
+#undef TZ_WITH_TOOM
 #undef T
 #undef SUFFIX
 #define T int32_t

@@ -152,9 +152,73 @@ static inline void tz_conv_run_wide(const tz_conv_table *table, int columns, con
   table->wide[columns - 1](tile);
 }
 
-/// Runs the kernel for blocks of `rows` rows (8, 4 or 1) and `vectors` vectors.
-static inline void tz_conv_run(const tz_conv_table *table, int rows, int vectors, const tz_conv_tile *tile) {
-  (rows == 8 ? table->rows8 : rows == 4 ? table->rows4 : table->rows1)[vectors - 1](tile);
+/// The kernel for blocks of `rows` rows (8, 4 or 1) and `vectors` vectors.
+static inline tz_conv_kernel tz_conv_kernel_for(const tz_conv_table *table, int rows, int vectors) {
+  return (rows == 8 ? table->rows8 : rows == 4 ? table->rows4 : table->rows1)[vectors - 1];
+}
+
+/// Kernel calls for some blocks of rows over the same columns. `tile` is set up for block 0, with `y` and `residual` at
+/// the first output of its first row if the kernel itself may store there.
+typedef struct {
+  int32_t block_rows;
+  int32_t vectors;
+  int32_t first_block, end_block;
+  int32_t rows;             ///< rows that exist in all blocks together
+  ptrdiff_t element;        ///< bytes of an element
+  ptrdiff_t block_weights;  ///< bytes from one block's weights to the next's
+  ptrdiff_t block_sums;     ///< bytes from one block's partial sums to the next's
+  const tz_conv_output *out;  ///< if set, sums are complete and are stored unless the kernel did
+  const tz_conv_area *area;
+  ptrdiff_t column, count;  ///< columns of the area that the calls compute
+} tz_conv_sweep;
+
+/// Runs a sweep.
+void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sweep *sweep);
+
+// ---- Fewer multiplications --------------------------------------------------------------------------------
+
+/// Transforms that give four outputs of r taps from r + 3 products, and the square of the one for three taps.
+typedef enum { TZ_TOOM_2 = 0, TZ_TOOM_3, TZ_TOOM_4, TZ_TOOM_SQUARE, TZ_TOOM_COUNT } tz_toom;
+
+/// The matrix [r + 3][r] that transforms taps.
+const double *tz_toom_taps(tz_toom kind);
+
+/// Transforms one channel: for each column f the r + 3 inputs (or their square) at planes[offsets[j] + f] become as
+/// many points x[p * point + f]. Whole vectors are read and written.
+typedef struct {
+  const float *planes;
+  const int32_t *offsets;
+  float *x;
+  ptrdiff_t point;
+  ptrdiff_t columns;
+} tz_toom_input;
+
+/// Transforms the products of a block of rows back: `y` is what kernels left for point 0 of these columns, as
+/// [rows][vectors of columns]; four (or 4 x 4) outputs of column f go to sums[r * row + image * i + 4 f + j].
+typedef struct {
+  const float *y;
+  ptrdiff_t point;
+  const float *start;  ///< added to the outputs of each row
+  float *sums;
+  ptrdiff_t row;
+  ptrdiff_t image;
+  int32_t rows;
+  int32_t vectors;
+} tz_toom_output;
+
+typedef struct {
+  void (*input[TZ_TOOM_COUNT])(const tz_toom_input *);
+  bool (*output[TZ_TOOM_COUNT])(const tz_toom_output *);  ///< whether all outputs are finite
+} tz_toom_table;
+
+/// The transforms of an instruction set.
+const tz_toom_table *tz_toom_kernels(tz_isa isa);
+
+static inline void tz_toom_run_input(const tz_toom_table *table, tz_toom kind, const tz_toom_input *input) {
+  table->input[kind](input);
+}
+static inline bool tz_toom_run_output(const tz_toom_table *table, tz_toom kind, const tz_toom_output *output) {
+  return table->output[kind](output);
 }
 
 // ---- Elementwise -----------------------------------------------------------------------------------------
@@ -195,5 +259,20 @@ static inline void tz_unary_run(const tz_elementwise_table *table, tz_unary f, c
 
 /// The table of an instruction set; lower sets stand in where this build lacks one.
 const tz_elementwise_table *tz_elementwise_kernels(tz_isa isa);
+
+// ---- What the machine can do -----------------------------------------------------------------------------
+
+/// Loops that measure one thread of the machine on one instruction set.
+typedef struct {
+  /// Floating-point operations of one turn of `multiply_add`.
+  double flops;
+  /// Chains of multiply-adds in registers, c = c / 2 + 1/4 from 0, 1, 2, …; returns the sum of all lanes of all chains.
+  float (*multiply_add)(int64_t turns);
+  /// The sum of `count` floats, read once from front to back; `x` on a 64-byte boundary, `count` a multiple of 128.
+  float (*read)(const float *x, ptrdiff_t count);
+} tz_rates_table;
+
+/// The loops of an instruction set; lower sets stand in where this build lacks one.
+const tz_rates_table *tz_rates(tz_isa isa);
 
 #endif

@@ -2,12 +2,49 @@ import ToeplitzOps
 import ToeplitzTensor
 
 /// Layers applied one after another; keys are `0`, `1`, ….
+///
+/// A convolution, the batch normalisation after it (in evaluation mode) and the rectifier after these are computed in one
+/// pass.
 open class Sequential: Module, UnaryLayer {
   /// The layers.
   public let layers: [any UnaryLayer]
+  private let steps: [Step]
+
+  /// Neighbouring layers that may be computed in one pass: a convolution and what follows it, or one layer of any kind.
+  private struct Step {
+    var first: Int
+    var hasNorm = false
+    var slope: Double?
+  }
 
   /// The given layers in order.
-  public init(_ layers: [any UnaryLayer]) { self.layers = layers }
+  public init(_ layers: [any UnaryLayer]) {
+    self.layers = layers
+    var steps: [Step] = []
+    var next = 0
+    while next < layers.count {
+      var step = Step(first: next)
+      next += 1
+      if layers[step.first] is ConvolutionLayer {
+        if next < layers.count, layers[next] is any BatchNormLayer {
+          step.hasNorm = true
+          next += 1
+        }
+        if next < layers.count, let slope = Self.rectifierSlope(layers[next]) {
+          step.slope = slope
+          next += 1
+        }
+      }
+      steps.append(step)
+    }
+    self.steps = steps
+  }
+
+  /// The slope below zero, if the layer is one of the library's rectifiers itself.
+  private static func rectifierSlope(_ layer: any UnaryLayer) -> Double? {
+    if type(of: layer) == ReLU.self { return 0 }
+    return type(of: layer) == LeakyReLU.self ? (layer as? LeakyReLU)?.negativeSlope : nil
+  }
 
   /// The given layers in order.
   public convenience init(_ layers: any UnaryLayer...) { self.init(layers) }
@@ -18,7 +55,31 @@ open class Sequential: Module, UnaryLayer {
   }
 
   /// Each layer's output is the next one's input.
-  open func forward(_ x: Tensor) throws -> Tensor { try layers.reduce(x) { try $1($0) } }
+  open func forward(_ x: Tensor) throws -> Tensor { try steps.reduce(x) { try compute($1, $0) } }
+
+  /// The output plus `residual`, added in the last layer's pass if that is a convolution.
+  package func callAsFunction(_ x: Tensor, adding residual: Tensor) throws -> Tensor {
+    try observed(x) {
+      guard let last = steps.last else { return try x + residual }
+      return try compute(last, steps.dropLast().reduce(x) { try compute($1, $0) }, adding: residual)
+    }
+  }
+
+  private func compute(_ step: Step, _ x: Tensor, adding residual: Tensor? = nil) throws -> Tensor {
+    let count = 1 + (step.hasNorm ? 1 : 0) + (step.slope == nil ? 0 : 1)
+    let rectifier = step.slope == nil ? nil : layers[step.first + count - 1]
+    // A residual is added before a rectifier of the same pass.
+    guard let layer = layers[step.first] as? ConvolutionLayer, layer.fusesWhatFollows,
+      rectifier == nil || residual == nil
+    else {
+      let y = try layers[step.first..<(step.first + count)].reduce(x) { try $1($0) }
+      return try residual.map { try y + $0 } ?? y
+    }
+    let fusion = ConvolutionFusion(residuals: residual.map { [$0] } ?? [], outputSlope: step.slope ?? 1)
+    let norm = step.hasNorm ? layers[step.first + 1] as? any BatchNormLayer : nil
+    let y = try norm.map { try layer.normalized(x, $0, fusion) } ?? layer(x, fusion: fusion)
+    return try rectifier?.observed(y) { y } ?? y
+  }
 
   /// The layers' sizes one after another.
   open override func outputSize(for inputSize: [Int]) throws -> [Int] {

@@ -16,6 +16,8 @@ open class ConvolutionLayer: Module, UnaryLayer {
   /// The base name of weight and bias in the state dictionary; none if nil.
   public let name: String?
   private let cache = PackedWeightsCache()
+  /// Weight and bias with the normalisation that was last folded into them.
+  var foldedNorm: FoldedNorm?
 
   /// Whether weights are held as direction and length from the start.
   class var normalizesWeight: Bool { false }
@@ -57,15 +59,24 @@ open class ConvolutionLayer: Module, UnaryLayer {
   }
 
   func compute(_ geometry: ConvolutionGeometry, _ x: Tensor, _ fusion: ConvolutionFusion) throws -> Tensor {
-    let weight = try weight.value()
+    try compute(geometry, x, fusion, weight: weight.value(), bias: bias?.value)
+  }
+
+  func compute(
+    _ geometry: ConvolutionGeometry, _ x: Tensor, _ fusion: ConvolutionFusion, weight: Tensor, bias: Tensor?
+  ) throws -> Tensor {
     var operation = ConvolutionOperation(geometry, layout: layout)
     operation.fusion = fusion
     operation.cache = cache
-    return try applyAll(operation, [x, weight] + (bias.map { [$0.value] } ?? []))[0]
+    return try applyAll(operation, [x, weight] + (bias.map { [$0] } ?? []))[0]
   }
 
-  /// Bytes of the packed weight held beside the parameters; 0 before the first call.
-  public var packedByteCount: Int { cache.byteCount }
+  /// Bytes held beside the parameters, for the packed weight and one with a normalisation folded in; 0 before the first
+  /// call.
+  public var packedByteCount: Int {
+    let folded = foldedNorm.map { ($0.weight.count + $0.bias.count) * $0.weight.dtype.byteSize } ?? 0
+    return cache.byteCount + folded
+  }
 
   /// The multiply-adds of all samples.
   open override func multiplyAdds(input: Shape, output: Shape) throws -> Int {

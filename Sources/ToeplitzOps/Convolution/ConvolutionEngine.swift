@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import Synchronization
 import ToeplitzTensor
 
 /// What is computed together with a convolution while its data is in registers.
@@ -104,30 +105,71 @@ struct ConvolutionEngine {
     let stencil = packed.stencil
     let group = stencil.rowGroups[index]
     let pairs = batch * stencil.groups
-    let pool = ThreadPool.shared
     // Read once: scratch memory is sized for it.
-    let poolThreads = pool.threadCount
+    let threads = ThreadPool.shared.threadCount
     let schedule = try ConvolutionSchedule(
-      stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: poolThreads, table: table,
+      stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table,
       elementSize: elementSize, name: name)
     let tiling = schedule.tiling
     guard tiling.tiles > 0 else { return }
+    if try runToomCook(rowGroup: index, cheaperThan: schedule.cost, threads: threads, name: name) { return }
     let layout = try packed.layout(schedule.kind)
-    let section = layout.sections[0][index]
     let task = TileTask(
       engine: self, layout: layout, group: group, groupIndex: index, tiling: tiling, splits: schedule.splits)
-    let units = pairs * tiling.tiles * schedule.splits
-    let work =
-      Double(tiling.count.reduce(1, *)) * Double(section.rows * stencil.channels * group.tapCount) * Double(pairs)
-    // Small units are handed out several at a time; work of a few microseconds stays on this thread.
-    let items = work < 100_000 ? 1 : min(units, max(8 * poolThreads, Int(work / 20_000_000)))
-    let threads = items == 1 ? 1 : poolThreads
-    let scratchBytes = task.scratchBytes
-    let scratch = try Storage(byteCount: threads * scratchBytes, operation: name)
-    pool.run(items, threads: threads) { item, thread in
-      let memory = scratch.base + thread * scratchBytes
-      task.run((item * units / items)..<((item + 1) * units / items), memory)
+    let rows = layout.sections[0][index].rows
+    let work = Double(tiling.count.reduce(1, *)) * Double(rows * stencil.channels * group.tapCount) * Double(pairs)
+    try share(
+      pairs * tiling.tiles * schedule.splits, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
+    ) { task.run($0, $1) }
+  }
+
+  /// Computes a row group with fewer multiplications where that is allowed, pays, and gives finite results.
+  ///
+  /// - Returns: whether the outputs have been computed.
+  private func runToomCook(rowGroup index: Int, cheaperThan cost: Double, threads: Int, name: String) throws -> Bool {
+    let stencil = packed.stencil
+    let group = stencil.rowGroups[index]
+    let pairs = batch * stencil.groups
+    guard Numerics.current == .fast, packed.type == TZ_F32, let plan = ToomCookPlan(stencil: stencil, group: group),
+      let schedule = ToomCookSchedule(
+        plan, stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table),
+      schedule.cost < cost || ToomCookPlan.always, let transforms = tz_toom_kernels(InstructionSet.current.code),
+      let weights = try packed.transformed(plan, rowGroup: index)
+    else { return false }
+    let task = ToomCookTask(engine: self, schedule: schedule, weights: weights, group: group, transforms: transforms)
+    // Where an input is not finite, or the transforms overflow, no result can be relied on.
+    let isFinite = Finiteness()
+    try share(
+      pairs * schedule.units * schedule.splits, work: .infinity, threads: threads, scratchBytes: task.scratchBytes,
+      name: name
+    ) { units, memory in
+      if isFinite.holds, !task.run(units, memory) { isFinite.holds = false }
     }
+    return isFinite.holds
+  }
+
+  /// Shares units of work, together `work` multiply-adds, among the threads; each has scratch memory.
+  private func share(
+    _ units: Int, work: Double, threads most: Int, scratchBytes: Int, name: String,
+    _ body: @escaping (Range<Int>, UnsafeMutableRawPointer) -> Void
+  ) throws {
+    // Small units are handed out several at a time; work of a few microseconds stays on this thread.
+    let items = work < 100_000 ? 1 : min(units, max(8 * most, Int(min(work, 1e15) / 20_000_000)))
+    let threads = items == 1 ? 1 : most
+    let bytes = (scratchBytes + 63) / 64 * 64
+    let scratch = try Storage(byteCount: threads * bytes, operation: name)
+    ThreadPool.shared.run(items, threads: threads) { item, thread in
+      body((item * units / items)..<((item + 1) * units / items), scratch.base + thread * bytes)
+    }
+  }
+}
+
+/// Whether all threads have seen only finite results.
+private final class Finiteness: Sendable {
+  private let seen = Atomic<Bool>(true)
+  var holds: Bool {
+    get { seen.load(ordering: .relaxed) }
+    set { seen.store(newValue, ordering: .relaxed) }
   }
 }
 

@@ -17,52 +17,62 @@ struct ConvolutionSchedule {
   let tiling: ConvolutionTiling
   /// Parts into which the row blocks are cut.
   let splits: Int
+  /// Estimated nanoseconds.
+  let cost: Double
 
   /// Offsets inside a channel of a panel are 32-bit numbers.
   private static let widestWindow = 0x1p29
+  /// Widest rows that are copied for each tap.
+  private static let widestSpread = 64
 
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], pairs: Int, threads: Int,
     table: UnsafePointer<tz_conv_table>, elementSize: Int, name: String
   ) throws {
-    let grid = PositionGrid(stencil: stencil, group: group, outputSize: outputSize)
-    // Also bounds the products below.
-    let window = grid.span.reduce(Double(grid.phaseCount)) { $0 * (Double($1) + 1) }
-    guard window < Self.widestWindow else {
-      throw ToeplitzError(
-        .memory, name, expected: "taps that lie within \(Int(Self.widestWindow)) positions of each other",
-        got: "a window of \(window) positions")
-    }
-    var best: (cost: Double, kind: BlockKind, columns: Int, splits: Int) = (.infinity, .narrow, 1, 1)
     let rows = stencil.outputs * group.phaseCount
-    for kind in BlockKind.allCases where kind == .narrow || rows >= 24 {
-      let estimate = CostEstimate(
-        grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, pairs: pairs,
-        threads: threads, elementSize: elementSize, table: table)
-      var splits = 1
-      while splits <= estimate.blocks {
-        // The largest tiles that the caches allow, and smaller ones that give every thread some.
-        let most = estimate.mostColumns(splits: splits)
-        for tiles in [1, 2 * threads, 4 * threads, 8 * threads] {
-          let wanted = (grid.total + tiles - 1) / tiles
-          let columns = max(estimate.chunking.most, min(most, wanted))
-          let cost = estimate.cost(columns: columns, splits: splits)
-          if cost < best.cost * 0.999 { best = (cost, kind, columns, splits) }
+    var best: (cost: Double, kind: BlockKind, grid: PositionGrid, columns: Int, splits: Int)?
+    for isSpread in [false, true] {
+      let grid = PositionGrid(stencil: stencil, group: group, outputSize: outputSize, isSpread: isSpread)
+      // Also bounds the products below.
+      let window = grid.span.reduce(Double(grid.phaseCount)) { $0 * (Double($1) + 1) }
+      guard window < Self.widestWindow else {
+        throw ToeplitzError(
+          .memory, name, expected: "taps that lie within \(Int(Self.widestWindow)) positions of each other",
+          got: "a window of \(window) positions")
+      }
+      // Only rows of images have neighbours, and only in small ones the columns between them are many.
+      if isSpread, grid.count[1] == 1 || grid.count[2] > Self.widestSpread || group.axes[2].offsets.count == 1 { break }
+      for kind in BlockKind.allCases where kind == .narrow || rows >= 24 {
+        let estimate = CostEstimate(
+          grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, pairs: pairs,
+          threads: threads, elementSize: elementSize, table: table)
+        var splits = 1
+        while splits <= estimate.blocks {
+          // The largest tiles that the caches allow, and smaller ones that give every thread some.
+          let most = estimate.mostColumns(splits: splits)
+          for tiles in [1, 2 * threads, 4 * threads, 8 * threads] {
+            let wanted = (grid.total + tiles - 1) / tiles
+            let columns = max(estimate.chunking.most, min(most, wanted))
+            let cost = estimate.cost(columns: columns, splits: splits)
+            if best.map({ cost < $0.cost * 0.999 }) ?? true { best = (cost, kind, grid, columns, splits) }
+          }
+          splits *= 2
         }
-        splits *= 2
       }
     }
+    guard let best else { throw ToeplitzError(.memory, name, expected: "a way to cut the work", got: "none") }
     kind = best.kind
     splits = best.splits
+    cost = best.cost
     let chunking = ColumnChunking(kind, blockRows: kind.blockRows(rows), table: table)
     tiling = try ConvolutionTiling(
-      stencil: stencil, group: group, positions: grid, chunking: chunking, columns: best.columns,
+      stencil: stencil, group: group, positions: best.grid, chunking: chunking, columns: best.columns,
       elementSize: elementSize, name: name)
   }
 }
 
 /// The estimated time of one way to cut the work.
-private struct CostEstimate {
+struct CostEstimate {
   let grid: PositionGrid
   let kind: BlockKind
   let chunking: ColumnChunking
@@ -81,14 +91,19 @@ private struct CostEstimate {
   private static let panelBudget = 384 * 1024
   /// Nanoseconds for a vector multiply-add, for a byte of weights from cache or memory, for a byte of panel, and for an
   /// element of a wide block's sums turned round for the store.
-  private static let vectorTime = 0.125
+  static let vectorTime = 0.125
   private static let cachedWeightTime = 0.03
-  private static let weightTime = 0.09
+  private static let memoryWeightTime = 0.09
   private static let panelTime = 0.06
   private static let turnTime = 0.3
+  /// Wide blocks of vectors of less than 64 bytes read their weights several times in each call.
+  private static let shortVectorPenalty = 1.2
   /// Nanoseconds for a kernel call besides its arithmetic.
-  private static let callTime = 12.0
+  static let callTime = 12.0
   private static let cacheSize = 8 << 20
+
+  /// Nanoseconds for a byte of weights of which there are so many.
+  static func weightTime(bytes: Double) -> Double { bytes > Double(cacheSize) ? memoryWeightTime : cachedWeightTime }
 
   init(
     grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, pairs: Int, threads: Int,
@@ -128,7 +143,7 @@ private struct CostEstimate {
       let columns = cutsRows ? height * width : (height - 1) * pitch + width
       // Fewer than five columns leave the multipliers waiting for each other.
       let busy = max(columns, 5 * calls)
-      return (calls, Double(busy * blockRows / lanes))
+      return (calls, Double(busy * blockRows / lanes) * (lanes < 16 ? Self.shortVectorPenalty : 1))
     }
   }
 
@@ -149,8 +164,7 @@ private struct CostEstimate {
     let arithmetic = vectors * Double(channels * taps) * Self.vectorTime
     let turning = kind == .wide ? Double(grid.total * blocks * blockRows) * Self.turnTime : 0
     let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
-    let streaming =
-      weights * Double(tiles) * (weights > Double(Self.cacheSize) ? Self.weightTime : Self.cachedWeightTime)
+    let streaming = weights * Double(tiles) * Self.weightTime(bytes: weights)
     let panel = Double(
       channels * grid.phaseCount * (grid.span[0] + 1) * (height + grid.span[1]) * (width + grid.span[2]) * elementSize)
     let packing = panel * Double(tiles * splits) * Self.panelTime

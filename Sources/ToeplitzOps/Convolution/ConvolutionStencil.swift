@@ -32,6 +32,12 @@ struct RowGroup {
     let rest = index / axes[2].phases.count
     return (rest / axes[1].phases.count, rest % axes[1].phases.count, w)
   }
+
+  /// Phase `index` on d, h, w, as the store function wants it.
+  func phase(_ index: Int) -> (Int32, Int32, Int32) {
+    let at = phaseIndices(index)
+    return (Int32(axes[0].phases[at.d]), Int32(axes[1].phases[at.h]), Int32(axes[2].phases[at.w]))
+  }
 }
 
 /// A geometry as the kernels see it: both directions as correlations over three axes, missing axes having size 1.

@@ -62,29 +62,22 @@ struct ConvolutionTiling {
         .memory, name, expected: "taps that lie within \(Int32.max / 2) positions of each other",
         got: "a window of \(panelChannel) positions")
     }
-    tapOffsets = Self.tapOffsets(stencil, group, phases, lowest, panelCount)
+    tapOffsets = Self.tapOffsets(positions, panelCount)
     let calls = chunking.count(height: tileHeight, width: tileWidth, pitch: pitch)
     channelBlock =
       chunking.kind == .wide
       ? Self.wideChannelBlock(stencil.channels, group.tapCount, calls, elementSize)
       : Self.channelBlock(
-        stencil: stencil, group: group, positions: positions, chunk: chunking.most, elementSize: elementSize)
+        stencil: stencil, group: group, positions: positions, pitch: pitch, chunking: chunking,
+        elementSize: elementSize)
   }
 
-  private static func tapOffsets(
-    _ stencil: ConvolutionStencil, _ group: RowGroup, _ phases: [[Int]], _ lowest: [Int], _ panel: [Int]
-  ) -> [Int32] {
-    func place(_ axis: Int) -> [(phase: Int, whole: Int)] {
-      group.axes[axis].offsets.map { offset in
-        let whole = floorDivide(offset, stencil.step[axis])
-        let phase = offset - whole * stencil.step[axis]
-        return (phases[axis].firstIndex(of: phase) ?? 0, whole - lowest[axis])
-      }
-    }
-    let (d, h, w) = (place(0), place(1), place(2))
-    return d.flatMap { d in
-      h.flatMap { h in
-        w.map { w in
+  /// Where each tap of a panel of the given sizes reads column 0.
+  private static func tapOffsets(_ positions: PositionGrid, _ panel: [Int]) -> [Int32] {
+    let (places, phases) = (positions.places, positions.phases)
+    return places[0].flatMap { d in
+      places[1].flatMap { h in
+        places[2].map { w in
           let plane = (d.phase * panel[0] + d.whole) * phases[1].count + h.phase
           let row = (plane * phases[2].count + w.phase) * panel[1] + h.whole
           return Int32(row * panel[2] + w.whole)
@@ -93,19 +86,26 @@ struct ConvolutionTiling {
     }
   }
 
-  /// The window of one kernel call should fit the first-level cache.
-  private static let firstLevel = 24 * 1024
+  /// The window of one kernel call should fit the first-level cache beside the weights that stream through it.
+  private static func firstLevel(lanes: Int) -> Int { lanes >= 16 ? 24 * 1024 : 16 * 1024 }
+  /// Multiply-adds of each sum in a kernel call at least.
+  private static let fewestSteps = 96
 
   /// Channels whose window of one kernel call fits the first-level cache, without cutting the sum into pieces so
   /// small that saving and loading them shows.
   private static func channelBlock(
-    stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, chunk: Int, elementSize: Int
+    stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, pitch: Int, chunking: ColumnChunking,
+    elementSize: Int
   ) -> Int {
-    let rows = (positions.span[0] + 1) * (positions.span[1] + 1) * positions.phaseCount
+    let chunk = chunking.most
+    let span = positions.span
     let line = 64 / elementSize
-    let window = min(rows, max(1, group.tapCount)) * (chunk + min(positions.span[2], chunk) + line) * elementSize
-    var block = max(8, firstLevel / window)
-    block = max(block, (96 + group.tapCount - 1) / max(1, group.tapCount))
+    let taps = max(1, group.tapCount)
+    // Rows that lie close together overlap in a window.
+    let rows = min((span[1] + 1) * (chunk + min(span[2], chunk) + line), chunk + span[1] * pitch + span[2] + line)
+    let planes = (span[0] + 1) * positions.phaseCount
+    let window = min(planes * rows, taps * (chunk + line)) * elementSize
+    let block = max(8, firstLevel(lanes: chunking.unit) / window, (fewestSteps + taps - 1) / taps)
     return block * 4 >= stencil.channels * 3 ? stencil.channels : block
   }
 
@@ -149,7 +149,7 @@ struct ColumnChunking {
   /// Single columns need not be computed where they are dropped; but calls of very few columns keep the multipliers
   /// waiting for each other.
   func cutsRows(height: Int, width: Int, pitch: Int) -> Bool {
-    guard kind == .wide, height > 1 else { return false }
+    guard kind == .wide, height > 1, pitch > width else { return false }
     let pieces = (width + most - 1) / most
     let perRow = height * pieces * max((width + pieces - 1) / pieces, 5)
     return perRow <= max((height - 1) * pitch + width, 5)
@@ -188,6 +188,8 @@ struct PositionGrid {
   /// Smallest whole-step offset of any tap, and the distance to the largest.
   let lowest: [Int]
   let span: [Int]
+  /// For each axis and tap, its phase (an index into `phases`) and how many whole steps above the lowest it lies.
+  let places: [[(phase: Int, whole: Int)]]
 
   /// Input phases of all axes together.
   var phaseCount: Int { phases.reduce(1) { $0 * $1.count } }
@@ -195,24 +197,32 @@ struct PositionGrid {
   var total: Int { count[0] * count[1] * count[2] }
 
   /// Positions whose output `m × outStep + phase − outShift` lies inside `outputSize`, for some phase.
-  init(stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int]) {
+  ///
+  /// - Parameter isSpread: every tap of the w axis gets a phase, that is a copy of the row, of its own. Rows then hold no
+  ///   columns for the neighbours of others, which in small images are many.
+  init(stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], isSpread: Bool = false) {
     var first = [0, 0, 0]
     var count = [0, 0, 0]
     var phases: [[Int]] = []
     var lowest = [0, 0, 0]
     var span = [0, 0, 0]
+    var places: [[(phase: Int, whole: Int)]] = []
     for axis in 0..<3 {
       let (step, shift) = (stencil.outStep[axis], stencil.outShift[axis])
       let own = group.axes[axis].phases
       first[axis] = ceilDivide(shift - (own.last ?? 0), step)
       count[axis] = max(0, floorDivide(outputSize[axis] - 1 + shift - (own.first ?? 0), step) + 1 - first[axis])
+      let offsets = group.axes[axis].offsets
       let inputStep = stencil.step[axis]
-      let wholes = group.axes[axis].offsets.map { floorDivide($0, inputStep) }
-      let used = Set(group.axes[axis].offsets.map { $0 - floorDivide($0, inputStep) * inputStep })
-      phases.append(used.isEmpty ? [0] : used.sorted())
+      let wholes = offsets.map { isSpread && axis == 2 ? 0 : floorDivide($0, inputStep) }
+      let parts = zip(offsets, wholes).map { $0 - $1 * inputStep }
+      let used = parts.isEmpty ? [0] : Set(parts).sorted()
+      phases.append(used)
       lowest[axis] = wholes.min() ?? 0
       span[axis] = (wholes.max() ?? 0) - lowest[axis]
+      places.append(zip(parts, wholes).map { (used.firstIndex(of: $0) ?? 0, $1 - lowest[axis]) })
     }
+    self.places = places
     (self.first, self.count, self.phases, self.lowest, self.span) = (first, count, phases, lowest, span)
   }
 

@@ -37,6 +37,8 @@ package final class PackedWeights: Sendable {
   let hasNonFinite: Bool
   private let geometry: ConvolutionGeometry
   private let layouts = Mutex<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
+  /// For each row group its transformed weights, once they have been wanted; nil where they are not finite.
+  private let transformed = Mutex<[Int: ToomCookWeights?]>([:])
 
   /// Prepares `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
   ///
@@ -61,8 +63,23 @@ package final class PackedWeights: Sendable {
     }
   }
 
+  /// The weights of a row group as a plan transforms them, transformed now if they have not been before; nil where they
+  /// are not finite.
+  func transformed(_ plan: ToomCookPlan, rowGroup index: Int) throws -> ToomCookWeights? {
+    try transformed.withLock { transformed in
+      if let weights = transformed[index] { return weights }
+      let weights = try ToomCookWeights(
+        plan, geometry, stencil, group: stencil.rowGroups[index], weight: weight, bias: bias)
+      transformed[index] = .some(weights)
+      return weights
+    }
+  }
+
   /// Bytes held beside the tensors.
-  package var byteCount: Int { layouts.withLock { $0.reduce(0) { $0 + ($1?.byteCount ?? 0) } } }
+  package var byteCount: Int {
+    layouts.withLock { $0.reduce(0) { $0 + ($1?.byteCount ?? 0) } }
+      + transformed.withLock { $0.values.reduce(0) { $0 + ($1?.byteCount ?? 0) } }
+  }
 
   /// Whether this was packed from the very same values.
   package func matches(weight: Tensor, bias: Tensor?) -> Bool {
@@ -88,6 +105,33 @@ package final class PackedWeightsCache: Sendable {
       let packed = try PackedWeights(geometry, weight: weight, bias: bias)
       kept = packed
       return packed
+    }
+  }
+}
+
+/// Where the values of a weight tensor lie: distances in elements.
+struct WeightView {
+  /// Between output channels, input channels and convolution groups.
+  let output: Int
+  let input: Int
+  let group: Int
+  private let kernel: [Int]
+
+  init(_ weight: Tensor, _ geometry: ConvolutionGeometry, _ stencil: ConvolutionStencil) {
+    let strides = weight.strides
+    (output, input) = geometry.isTransposed ? (strides[1], strides[0]) : (strides[0], strides[1])
+    group = geometry.isTransposed ? stencil.channels * input : stencil.outputs * output
+    kernel = Array(repeating: 0, count: 3 - geometry.rank) + strides[2...]
+  }
+
+  /// For each phase and tap of a row group, how far its weight lies from that of kernel index 0.
+  func taps(_ group: RowGroup) -> [[Int]] {
+    (0..<group.phaseCount).map { phase in
+      let at = group.phaseIndices(phase)
+      let (d, h, w) = (
+        group.axes[0].kernelIndex[at.d], group.axes[1].kernelIndex[at.h], group.axes[2].kernelIndex[at.w]
+      )
+      return d.flatMap { kd in h.flatMap { kh in w.map { kd * kernel[0] + kh * kernel[1] + $0 * kernel[2] } } }
     }
   }
 }
@@ -168,31 +212,15 @@ final class PackedLayout: Sendable {
   private func pack<Bits: FixedWidthInteger>(
     _ bits: Bits.Type, _ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?
   ) {
+    let view = WeightView(weight, geometry, stencil)
     let source = weight.pointer(Bits.self)
-    let strides = weight.strides
-    let (outStride, inStride) = geometry.isTransposed ? (strides[1], strides[0]) : (strides[0], strides[1])
-    let groupStride =
-      geometry.isTransposed ? stencil.channels * inStride : stencil.outputs * outStride
-    let kernelStrides = Array(repeating: 0, count: 3 - geometry.rank) + strides[2...]
     let target = weights.base.assumingMemoryBound(to: Bits.self)
     for (index, section) in sections.joined().enumerated() {
       let group = stencil.rowGroups[index % stencil.rowGroups.count]
-      let base = source + (index / stencil.rowGroups.count) * groupStride
-      let taps = tapOffsets(group, kernelStrides)
-      packSection(section, group, taps, base, outStride, inStride, target + section.weightOffset)
+      let base = source + (index / stencil.rowGroups.count) * view.group
+      packSection(section, group, view.taps(group), base, view.output, view.input, target + section.weightOffset)
     }
     packStarts(bits, bias)
-  }
-
-  /// For each phase and tap of a row group, how far its weight lies from that of kernel index 0.
-  private func tapOffsets(_ group: RowGroup, _ strides: [Int]) -> [[Int]] {
-    (0..<group.phaseCount).map { phase in
-      let at = group.phaseIndices(phase)
-      let (d, h, w) = (
-        group.axes[0].kernelIndex[at.d], group.axes[1].kernelIndex[at.h], group.axes[2].kernelIndex[at.w]
-      )
-      return d.flatMap { kd in h.flatMap { kh in w.map { kd * strides[0] + kh * strides[1] + $0 * strides[2] } } }
-    }
   }
 
   private func packSection<Bits: FixedWidthInteger>(

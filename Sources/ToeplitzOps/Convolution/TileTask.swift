@@ -22,8 +22,10 @@ struct TileTask {
   private let panelBytes: Int
   private let mostPartials: Int
   private let sumsBytes: Int
-  /// Whether a kernel may write whole vectors to the output itself: rows are channels, positions neighbours.
+  /// Whether rows are channels and positions neighbours, so that a kernel may write whole vectors to the output itself.
   private let storesDirectly: Bool
+  /// Whether the rows of a tile follow one another without a gap, in the panel and in the output: they are one row.
+  private let rowsFollow: Bool
   /// For each row of a channel its phase on d, h, w.
   private let rowPhases: [(Int32, Int32, Int32)]
 
@@ -53,12 +55,11 @@ struct TileTask {
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
     // Sums of a wide block, turned round for the store.
     sumsBytes = layout.kind == .wide ? 32 * 16 * engine.elementSize : 0
-    storesDirectly = layout.kind == .narrow && stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
-    rowPhases = (0..<group.phaseCount).map { index in
-      let at = group.phaseIndices(index)
-      func phase(_ axis: Int, _ index: Int) -> Int32 { Int32(group.axes[axis].phases[index]) }
-      return (phase(0, at.d), phase(1, at.h), phase(2, at.w))
-    }
+    storesDirectly = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
+    rowsFollow =
+      storesDirectly && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
+      && engine.output.spatial[1] == engine.output.size[2]
+    rowPhases = (0..<group.phaseCount).map { group.phase($0) }
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.
@@ -84,10 +85,15 @@ struct TileTask {
     let h = tile / tiling.tilesWide % tiling.tilesHigh * tiling.tileHeight
     let w = tile % tiling.tilesWide * tiling.tileWidth
     let d = tile / tiling.tilesWide / tiling.tilesHigh
-    return tz_conv_area(
+    var area = tz_conv_area(
       first: (tiling.first[0] + d, tiling.first[1] + h, tiling.first[2] + w),
       height: min(tiling.tileHeight, tiling.count[1] - h), width: min(tiling.tileWidth, tiling.count[2] - w),
       pitch: tiling.pitch)
+    if rowsFollow {
+      area.width *= area.height
+      area.height = 1
+    }
+    return area
   }
 
   private func run(_ unit: Int, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
@@ -155,26 +161,18 @@ struct TileTask {
   private func withPackRequest(
     _ task: UnitTask, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer, _ body: (inout tz_pack) -> Void
   ) {
-    let input = engine.input
-    let channel = task.convolutionGroup * stencil.channels + channels.lowerBound
-    var request = tz_pack()
-    request.x = UnsafeRawPointer(
-      input.base + (task.sample * input.batch + channel * input.channel) * engine.elementSize)
-    request.panel = panel
-    request.channels = Int32(channels.count)
-    request.x_channel = input.channel
+    var request = engine.packRequest(
+      sample: task.sample, channel: task.convolutionGroup * stencil.channels + channels.lowerBound,
+      count: channels.count, panel: panel)
     request.panel_channel = tiling.panelChannel
     request.panel_row = tiling.pitch
-    request.mode = Int32(engine.mode.kernelCode)
-    request.slope = engine.fusion.inputSlope
     tiling.phases[0].withUnsafeBufferPointer { d in
       tiling.phases[1].withUnsafeBufferPointer { h in
         tiling.phases[2].withUnsafeBufferPointer { w in
           func axis(_ index: Int, _ first: Int, _ phases: UnsafeBufferPointer<Int>) -> tz_pack_axis {
-            tz_pack_axis(
-              size: input.size[index], stride: input.spatial[index], first: first + tiling.lowest[index],
-              count: tiling.panelCount[index], step: stencil.step[index], phases: phases.baseAddress,
-              phase_count: Int32(phases.count))
+            engine.packAxis(
+              index, first: first + tiling.lowest[index], count: tiling.panelCount[index], step: stencil.step[index],
+              phases: phases)
           }
           request.axis = (axis(0, task.area.first.0, d), axis(1, task.area.first.1, h), axis(2, task.area.first.2, w))
           body(&request)
@@ -221,20 +219,20 @@ struct TileTask {
         }
         return
       }
-      if channelBlocks == 1, stencil.channels * tapCount < 96 {
-        for block in task.blocks {
-          for chunk in 0..<chunks { step(pass, task, &tile, &output, block, chunk) }
-        }
-        return
+      for range in blockRanges(task.blocks, passBytes: pass.passBytes) {
+        for chunk in 0..<chunks { step(pass, task, &tile, &output, range, chunk) }
       }
-      let together = max(1, 128 * 1024 / max(1, pass.passBytes))
-      for first in stride(from: task.blocks.lowerBound, to: task.blocks.upperBound, by: together) {
-        for chunk in 0..<chunks {
-          for block in first..<min(first + together, task.blocks.upperBound) {
-            step(pass, task, &tile, &output, block, chunk)
-          }
-        }
-      }
+    }
+  }
+
+  /// Blocks whose weights stay in the second-level cache together; single ones where a block has so little arithmetic
+  /// that each output row should be written from end to end.
+  private func blockRanges(_ blocks: Range<Int>, passBytes: Int) -> [Range<Int>] {
+    let isLight = channelBlocks == 1 && stencil.channels * tapCount < 96
+    let most = isLight ? 1 : max(1, 128 * 1024 / max(1, passBytes))
+    let count = (blocks.count + most - 1) / most
+    return (0..<count).map { index in
+      (blocks.lowerBound + index * blocks.count / count)..<(blocks.lowerBound + (index + 1) * blocks.count / count)
     }
   }
 
@@ -253,48 +251,54 @@ struct TileTask {
     var cutsRows: Bool
   }
 
-  /// Points a kernel call at its columns, weights and sums, and gives the columns.
+  /// Points kernel calls at their columns and block 0's weights, and gives the columns.
   @inline(__always)
   private func aim(
-    _ tile: inout tz_conv_tile, _ pass: KernelPass, _ task: UnitTask, _ block: Int, _ chunk: Int
+    _ tile: inout tz_conv_tile, _ pass: KernelPass, _ task: UnitTask, _ chunk: Int
   ) -> (first: Int, count: Int) {
     let size = engine.elementSize
     let columns = tiling.chunking.columns(
       chunk, of: pass.chunks, height: task.area.height, width: task.area.width, pitch: tiling.pitch,
       cutsRows: pass.cutsRows)
-    let partial = channelBlocks == 1 ? 0 : chunk * task.blocks.count + block - task.blocks.lowerBound
     tile.x = UnsafeRawPointer(pass.panel + columns.first * size)
-    tile.w = pass.weights + block * pass.blockBytes
-    tile.start = pass.starts + block * blockRows * size
-    tile.acc = pass.partials + partial * partialBytes
+    tile.w = pass.weights
+    tile.start = pass.starts
     return columns
   }
 
-  /// One kernel call, and the store of what it computed if the sums are complete.
+  /// Kernel calls for some blocks, and the store of what they computed if the sums are complete.
   @inline(__always)
   private func step(
-    _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output, _ block: Int,
-    _ chunk: Int
+    _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output,
+    _ blocks: Range<Int>, _ chunk: Int
   ) {
     let size = engine.elementSize
-    let (column, width) = aim(&tile, pass, task, block, chunk)
-    let vectors = Int32(width / tiling.chunking.unit)
+    let (column, width) = aim(&tile, pass, task, chunk)
+    tile.acc = pass.partials + partialOffset(task, blocks.lowerBound, chunk)
     tile.y = nil
-    let rows = Int32(min(blockRows, pass.rows - block * blockRows))
-    if pass.isLast, storesDirectly, let offset = directOffset(task.area, block, column, width) {
+    if pass.isLast, storesDirectly, let offset = directOffset(task.area, column, width) {
       tile.y = output.y + offset * size
       tile.residual.0 = output.residual.0.map { $0 + offset * size }
       tile.residual.1 = output.residual.1.map { $0 + offset * size }
-      tile.rows = rows
-      tz_conv_run(engine.table, Int32(blockRows), vectors, &tile)
-      return
     }
-    tz_conv_run(engine.table, Int32(blockRows), vectors, &tile)
-    if pass.isLast {
-      var area = task.area
-      engine.table.pointee.store(
-        &output, &area, tile.acc, width, column, width, Int32(block * blockRows), rows)
+    var area = task.area
+    withUnsafePointer(to: &area) { area in
+      withUnsafePointer(to: &output) { output in
+        var sweep = tz_conv_sweep(
+          block_rows: Int32(blockRows), vectors: Int32(width / tiling.chunking.unit),
+          first_block: Int32(blocks.lowerBound), end_block: Int32(blocks.upperBound), rows: Int32(pass.rows),
+          element: size,
+          block_weights: pass.blockBytes, block_sums: channelBlocks == 1 ? 0 : partialBytes,
+          out: pass.isLast ? output : nil, area: area, column: column, count: width)
+        tz_conv_run(engine.table, tile, &sweep)
+      }
     }
+  }
+
+  /// Bytes before the partial sums of a block and chunk.
+  @inline(__always)
+  private func partialOffset(_ task: UnitTask, _ block: Int, _ chunk: Int) -> Int {
+    channelBlocks == 1 ? 0 : (chunk * task.blocks.count + block - task.blocks.lowerBound) * partialBytes
   }
 
   /// One call of a wide kernel, and the store of what it computed if the sums are complete.
@@ -303,7 +307,10 @@ struct TileTask {
     _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output, _ block: Int,
     _ chunk: Int
   ) {
-    let (column, count) = aim(&tile, pass, task, block, chunk)
+    let (column, count) = aim(&tile, pass, task, chunk)
+    tile.w += block * pass.blockBytes
+    tile.start += block * blockRows * engine.elementSize
+    tile.acc = pass.partials + partialOffset(task, block, chunk)
     // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
     // looks ahead in its own.
     let steps = max(1, Int(tile.channels) * tapCount)
@@ -322,50 +329,15 @@ struct TileTask {
     }
   }
 
-  /// Where the first row's outputs of a kernel call begin, if all of its columns are neighbouring outputs.
+  /// Where row 0's outputs of a kernel call begin, if all of its columns are neighbouring outputs.
   @inline(__always)
-  private func directOffset(_ area: tz_conv_area, _ block: Int, _ column: Int, _ width: Int) -> Int? {
+  private func directOffset(_ area: tz_conv_area, _ column: Int, _ width: Int) -> Int? {
     let (h, w) = area.height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
     guard w + width <= area.width else { return nil }
     // Positions are outputs here, and all positions of a tile lie inside.
     let output = engine.output
     let shift = stencil.outShift
-    return block * blockRows * output.channel + (area.first.0 - shift[0]) * output.spatial[0]
-      + (area.first.1 + h - shift[1]) * output.spatial[1] + area.first.2 + w - shift[2]
-  }
-}
-
-extension ConvolutionEngine {
-  /// The output as the store function sees it; ``move(_:sample:channel:)`` points it at a group of channels.
-  func outputDescription(
-    phases: UnsafePointer<(Int32, Int32, Int32)>?, count: Int, wide: Int
-  ) -> tz_conv_output {
-    let stencil = packed.stencil
-    func triple(_ values: [Int]) -> (Int, Int, Int) { (values[0], values[1], values[2]) }
-    return tz_conv_output(
-      y: output.base, residual: residuals, scale: fusion.outputScale, slope: fusion.outputSlope,
-      channel: output.channel, stride: triple(output.spatial), size: triple(output.size),
-      step: triple(stencil.outStep), shift: triple(stencil.outShift), phases: phases, phase_count: Int32(count),
-      wide: Int32(wide))
-  }
-
-  /// Points the description at a sample and channel.
-  func move(_ description: inout tz_conv_output, sample: Int, channel: Int) {
-    let distance = (sample * output.batch + channel * output.channel) * elementSize
-    description.y = output.base + distance
-    description.residual.0 = residuals.0.map { $0 + distance }
-    description.residual.1 = residuals.1.map { $0 + distance }
-  }
-}
-
-extension PaddingMode {
-  /// The number the pack function knows it by.
-  var kernelCode: Int {
-    switch self {
-    case .zeros: TZ_PAD_ZEROS
-    case .reflect: TZ_PAD_REFLECT
-    case .replicate: TZ_PAD_REPLICATE
-    case .circular: TZ_PAD_CIRCULAR
-    }
+    return (area.first.0 - shift[0]) * output.spatial[0] + (area.first.1 + h - shift[1]) * output.spatial[1]
+      + area.first.2 + w - shift[2]
   }
 }

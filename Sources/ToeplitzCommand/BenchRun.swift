@@ -1,0 +1,91 @@
+import Foundation
+import Toeplitz
+
+/// One case with its weights and inputs, ready to be timed.
+///
+/// Inputs and outputs rotate: every call reads another copy of the input and its output lives until as many calls later,
+/// so that both come from memory and not from a cache that only the repetition of one small layer would keep warm. The
+/// weights stay where they are: a layer has them once.
+struct BenchRun {
+  let name: String
+  let model: any UnaryLayer
+  /// Copies of the input.
+  private let inputs: [Tensor]
+  /// Multiply-adds of a call count twice.
+  let operations: Double
+  /// Bytes of input, parameters and output, each counted once.
+  let bytes: Double
+
+  /// How many inputs, and outputs alive, there are.
+  var buffers: Int { inputs.count }
+
+  /// - Parameters:
+  ///   - data: a folder to take input and weights from, and to write the output to; random numbers if nil.
+  ///   - buffers: how many inputs and outputs; enough to fill the largest cache twice if nil.
+  init(_ benchCase: any BenchCase, data: String?, buffers: Int?) throws {
+    name = benchCase.name
+    model = try benchCase.model(data == nil ? Generator(seed: 1) : .zeros)
+    model.eval()
+    var x: Tensor
+    if let data {
+      x = try NumPy.read(contentsOf: "\(data)/x.npy")
+      guard x.shape == benchCase.inputShape else {
+        throw ToeplitzError(
+          .shape, "\(data)/x.npy", expected: "the input of \(name), \(benchCase.inputShape)", got: "\(x.shape)")
+      }
+      // A file is only mapped: the first call would read it.
+      x = try x.cast(to: .float32).copied()
+      try model.load(Self.weights(in: data))
+    } else {
+      x = try Generator(seed: 2).uniform(benchCase.inputShape, from: -1, to: 1)
+    }
+    let (y, summary) = try model.summarized(x)
+    if let data { try NumPy.write(y, to: "\(data)/y.npy") }
+    operations = 2 * Double(summary.multiplyAdds)
+    let weights = model.parameters().reduce(0) { $0 + $1.value.count * $1.value.dtype.byteSize }
+    let passing = 4 * (x.count + y.count)
+    bytes = Double(passing + weights)
+    // In a network the ends are little beside what moves inside, so that two of each are enough.
+    let isNetwork = summary.rows.count > 1
+    let fill = isNetwork ? 2 : (2 * Platform.lastLevelCache - weights) / max(passing, 1) + 1
+    let count = buffers ?? min(max(fill, 2), 1000)
+    let room = Platform.physicalMemory / 2 / max(passing, 1)
+    guard count <= room else {
+      throw ToeplitzError(.memory, "bench", expected: "at most \(room) --buffers for \(name)", got: "\(count)")
+    }
+    inputs = try [x] + (1..<max(count, 1)).map { _ in try x.copied() }
+  }
+
+  /// The weights in a folder: those of a network are a state dictionary, those of a convolution two arrays.
+  private static func weights(in data: String) throws -> [String: Tensor] {
+    let file = "\(data)/weights.safetensors"
+    if FileManager.default.fileExists(atPath: file) { return try Checkpoint(contentsOf: file).tensors }
+    return [
+      "weight": try NumPy.read(contentsOf: "\(data)/weight.npy"),
+      "bias": try NumPy.read(contentsOf: "\(data)/bias.npy"),
+    ]
+  }
+
+  /// Milliseconds of single calls, for `seconds` and at least three calls, after one with every buffer.
+  func times(seconds: Double) throws -> [Double] {
+    let clock = ContinuousClock()
+    var outputs = [Tensor?](repeating: nil, count: buffers)
+    var calls = 0
+    func once() throws -> Double {
+      let slot = calls % buffers
+      calls += 1
+      let start = clock.now
+      // Letting go of the output of a whole turn ago is part of a call.
+      outputs[slot] = try model(inputs[slot])
+      return (clock.now - start) / .milliseconds(1)
+    }
+    for _ in 0..<buffers { _ = try once() }
+    var runs: [Double] = []
+    var spent = 0.0
+    while runs.count < 3 || spent < seconds * 1000 {
+      runs.append(try once())
+      spent += runs[runs.count - 1]
+    }
+    return runs
+  }
+}

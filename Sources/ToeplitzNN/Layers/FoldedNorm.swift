@@ -1,0 +1,137 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+/// A batch normalisation of any rank.
+protocol BatchNormLayer: UnaryLayer {
+  var spatialRank: Int { get }
+  var weight: Parameter? { get }
+  var bias: Parameter? { get }
+  var runningMean: Parameter? { get }
+  var runningVar: Parameter? { get }
+  var numFeatures: Int { get }
+  var eps: Double { get }
+  /// Whether nobody has derived from the layer, so that its value is known without calling it.
+  var isPlain: Bool { get }
+}
+
+extension BatchNorm: BatchNormLayer {
+  var spatialRank: Int { Rank.count }
+  var isPlain: Bool { type(of: self) == BatchNorm<Rank>.self }
+}
+
+/// Weight and bias of a convolution with the batch normalisation that follows it multiplied in.
+struct FoldedNorm {
+  /// What it was made of; holding the tensors keeps their memory from being written in place.
+  private let sources: [Tensor?]
+  let weight: Tensor
+  let bias: Tensor
+
+  /// `weight · s` and `(bias − mean) · s + β` for each output channel, where `s = γ / √(variance + eps)`, computed in
+  /// double precision.
+  init(_ geometry: ConvolutionGeometry, eps: Double, sources: [Tensor?]) throws {
+    self.sources = sources
+    func wide(_ index: Int) throws -> Tensor? { try sources[index]?.cast(to: .float64) }
+    let channels: Shape = [geometry.outChannels]
+    let mean = try wide(2) ?? Tensor.zeros(channels, dtype: .float64)
+    let variance = try wide(3) ?? Tensor.ones(channels, dtype: .float64)
+    let scale = try (wide(4) ?? Tensor.ones(channels, dtype: .float64)) / (variance + eps).squareRoot()
+    let start = try wide(1) ?? Tensor.zeros(channels, dtype: .float64)
+    let shift = try (start - mean) * scale + (wide(5) ?? Tensor.zeros(channels, dtype: .float64))
+    // A transposed weight is [in, out / groups, k…]: output channel g · out / groups + o is row o of group g's inputs.
+    let taps = geometry.kernelSize.reduce(1, *)
+    let groups = geometry.isTransposed ? geometry.groups : 1
+    let rows = geometry.outChannels / groups
+    let columns = geometry.isTransposed ? geometry.inChannels / groups : 1
+    let width = geometry.isTransposed ? taps : geometry.inChannels / geometry.groups * taps
+    let dtype = sources[0]?.dtype ?? .float32
+    let scaled =
+      try (wide(0) ?? Tensor.zeros(geometry.weightShape, dtype: .float64))
+      .reshaped([groups, columns, rows, width]) * scale.reshaped([groups, 1, rows, 1])
+    weight = try scaled.reshaped(geometry.weightShape).cast(to: dtype)
+    bias = try shift.cast(to: dtype)
+  }
+
+  /// Whether it was made of these very values.
+  func matches(_ others: [Tensor?]) -> Bool {
+    zip(sources, others).allSatisfy { own, other in
+      guard let own, let other else { return own == nil && other == nil }
+      return own.isSameView(as: other)
+    }
+  }
+}
+
+extension ConvolutionLayer {
+  /// Whether nobody has derived from the layer, so that its value is known without calling it.
+  private var isPlain: Bool {
+    func isOne<R: SpatialRank>(_ rank: R.Type) -> Bool {
+      let types: [Any.Type] = [
+        Conv<R>.self, ConvTranspose<R>.self, WeightNormConv<R>.self, WeightNormConvTranspose<R>.self,
+      ]
+      return types.contains { $0 == type(of: self) }
+    }
+    switch geometry.rank {
+    case 1: return isOne(Rank1.self)
+    case 2: return isOne(Rank2.self)
+    default: return isOne(Rank3.self)
+    }
+  }
+
+  /// Whether what follows an output can be computed with it to the same value: half precision would be rounded between
+  /// the two, and a layer that somebody has derived from may do something else.
+  var fusesWhatFollows: Bool { isPlain && [.float32, .float64].contains(weight.spec.dtype) }
+
+  /// The convolution with `norm` folded into weight and bias, if `norm` in its present mode can be.
+  private func folded(_ x: Tensor, _ norm: any BatchNormLayer) throws -> FoldedNorm? {
+    let dtype = weight.spec.dtype
+    // What does not fit is left to the normalisation to refuse.
+    guard !norm.isTraining, let mean = norm.runningMean?.value, let variance = norm.runningVar?.value,
+      norm.isPlain, fusesWhatFollows, layout == .channelsFirst, x.rank == geometry.rank + 2,
+      norm.spatialRank == geometry.rank, norm.numFeatures == geometry.outChannels,
+      [norm.weight, norm.bias].allSatisfy({ $0.map { $0.value.dtype == dtype } ?? true })
+    else { return nil }
+    let sources = [try weight.value(), bias?.value, mean, variance, norm.weight?.value, norm.bias?.value]
+    if let foldedNorm, foldedNorm.matches(sources) { return foldedNorm }
+    let made = try FoldedNorm(geometry, eps: norm.eps, sources: sources)
+    foldedNorm = made
+    return made
+  }
+
+  func normalized(_ x: Tensor, _ norm: any BatchNormLayer, _ fusion: ConvolutionFusion) throws -> Tensor {
+    guard let folded = try folded(x, norm) else {
+      let first = ConvolutionFusion(inputSlope: fusion.inputSlope)
+      return try fusion.finished(norm(fusion.inputSlope == 1 ? self(x) : self(x, fusion: first)))
+    }
+    let y = try observed(x) { try compute(geometry, x, fusion, weight: folded.weight, bias: folded.bias) }
+    return try norm.observed(y) { y }
+  }
+}
+
+extension Conv {
+  /// The convolution of `x`, normalised: `norm(self(x))`, in evaluation in one pass.
+  ///
+  /// In evaluation mode the normalisation is multiplied into weight and bias (once for each set of values, in double
+  /// precision) and costs nothing any more. In training it is computed by itself.
+  ///
+  /// ``Sequential`` does this to every batch normalisation that follows a convolution.
+  ///
+  /// - Throws: ``ToeplitzError`` if `x` or `norm` does not fit.
+  public func callAsFunction(_ x: Tensor, normalizedBy norm: BatchNorm<Rank>) throws -> Tensor {
+    try normalized(x, norm, ConvolutionFusion())
+  }
+
+  /// The same together with what can be computed in the same pass after the normalisation.
+  package func callAsFunction(
+    _ x: Tensor, normalizedBy norm: BatchNorm<Rank>, fusion: ConvolutionFusion
+  ) throws -> Tensor {
+    try normalized(x, norm, fusion)
+  }
+}
+
+extension ConvTranspose {
+  /// The transposed convolution of `x`, normalised: `norm(self(x))`, in evaluation in one pass.
+  ///
+  /// As for ``Conv``.
+  public func callAsFunction(_ x: Tensor, normalizedBy norm: BatchNorm<Rank>) throws -> Tensor {
+    try normalized(x, norm, ConvolutionFusion())
+  }
+}

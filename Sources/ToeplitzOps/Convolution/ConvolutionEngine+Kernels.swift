@@ -1,0 +1,58 @@
+import CToeplitzKernels
+import ToeplitzTensor
+
+extension ConvolutionEngine {
+  /// The output as the store function sees it; ``move(_:sample:channel:)`` points it at a group of channels.
+  func outputDescription(
+    phases: UnsafePointer<(Int32, Int32, Int32)>?, count: Int, wide: Int
+  ) -> tz_conv_output {
+    let stencil = packed.stencil
+    func triple(_ values: [Int]) -> (Int, Int, Int) { (values[0], values[1], values[2]) }
+    return tz_conv_output(
+      y: output.base, residual: residuals, scale: fusion.outputScale, slope: fusion.outputSlope,
+      channel: output.channel, stride: triple(output.spatial), size: triple(output.size),
+      step: triple(stencil.outStep), shift: triple(stencil.outShift), phases: phases, phase_count: Int32(count),
+      wide: Int32(wide))
+  }
+
+  /// Points the description at a sample and channel.
+  func move(_ description: inout tz_conv_output, sample: Int, channel: Int) {
+    let distance = (sample * output.batch + channel * output.channel) * elementSize
+    description.y = output.base + distance
+    description.residual.0 = residuals.0.map { $0 + distance }
+    description.residual.1 = residuals.1.map { $0 + distance }
+  }
+}
+
+extension ConvolutionEngine {
+  /// A request to pack some channels, but for the layout of the panel and the axes.
+  func packRequest(sample: Int, channel: Int, count: Int, panel: UnsafeMutableRawPointer) -> tz_pack {
+    var request = tz_pack()
+    request.x = UnsafeRawPointer(input.base + (sample * input.batch + channel * input.channel) * elementSize)
+    request.panel = panel
+    request.channels = Int32(count)
+    request.x_channel = input.channel
+    request.mode = Int32(mode.kernelCode)
+    request.slope = fusion.inputSlope
+    return request
+  }
+
+  /// An axis of such a request.
+  func packAxis(_ axis: Int, first: Int, count: Int, step: Int, phases: UnsafeBufferPointer<Int>) -> tz_pack_axis {
+    tz_pack_axis(
+      size: input.size[axis], stride: input.spatial[axis], first: first, count: count, step: step,
+      phases: phases.baseAddress, phase_count: Int32(phases.count))
+  }
+}
+
+extension PaddingMode {
+  /// The number the pack function knows it by.
+  var kernelCode: Int {
+    switch self {
+    case .zeros: TZ_PAD_ZEROS
+    case .reflect: TZ_PAD_REFLECT
+    case .replicate: TZ_PAD_REPLICATE
+    case .circular: TZ_PAD_CIRCULAR
+    }
+  }
+}

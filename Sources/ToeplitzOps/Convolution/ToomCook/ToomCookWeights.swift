@@ -1,0 +1,134 @@
+import CToeplitzKernels
+import ToeplitzTensor
+
+/// The weights of one row group transformed for a ``ToomCookPlan``, in the order in which narrow kernels read them:
+/// for each convolution group `[point][block of 8 rows][channel][piece][row]`, the last block filled up with zeros.
+final class ToomCookWeights: Sendable {
+  static let blockRows = 8
+
+  let plan: ToomCookPlan
+  /// Rows that exist, and blocks.
+  let rows: Int
+  let blocks: Int
+  /// Elements of one block.
+  let blockCount: Int
+  private let weights: Storage
+  private let starts: Storage
+
+  /// Transforms in double precision.
+  ///
+  /// - Returns: nil where a transformed weight is not a finite float32 number.
+  /// - Throws: ``ToeplitzError`` of kind `memory` where there is none left.
+  init?(
+    _ plan: ToomCookPlan, _ geometry: ConvolutionGeometry, _ stencil: ConvolutionStencil, group: RowGroup,
+    weight: Tensor,
+    bias: Tensor?
+  ) throws {
+    self.plan = plan
+    let phases = group.phaseCount
+    rows = stencil.outputs * phases
+    blocks = (rows + Self.blockRows - 1) / Self.blockRows
+    blockCount = stencil.channels * plan.pieces * Self.blockRows
+    let total = stencil.groups * plan.points * blocks * blockCount
+    // The kernels prefetch a little past the end.
+    weights = try Storage(byteCount: total * 4 + 4096, operation: geometry.name)
+    starts = try Storage(byteCount: stencil.groups * blocks * Self.blockRows * 4, operation: geometry.name)
+    let target = weights.base.assumingMemoryBound(to: Float.self)
+    let start = starts.base.assumingMemoryBound(to: Float.self)
+    target.update(repeating: 0, count: total)
+    start.update(repeating: 0, count: stencil.groups * blocks * Self.blockRows)
+    let view = WeightView(weight, geometry, stencil)
+    let source = weight.pointer(Float.self)
+    var transform = TapTransform(plan, group: group, taps: view.taps(group))
+    for convolutionGroup in 0..<stencil.groups {
+      let base = source + convolutionGroup * view.group
+      let first = target + convolutionGroup * plan.points * blocks * blockCount
+      for row in 0..<rows {
+        if let bias {
+          let channel = convolutionGroup * stencil.outputs + row / phases
+          start[convolutionGroup * blocks * Self.blockRows + row] = bias.pointer(Float.self)[channel * bias.strides[0]]
+        }
+        let from = base + row / phases * view.output
+        let to = first + row / Self.blockRows * blockCount + row % Self.blockRows
+        for channel in 0..<stencil.channels {
+          transform.run(
+            from + channel * view.input, phase: row % phases, to + channel * plan.pieces * Self.blockRows,
+            point: blocks * blockCount, piece: Self.blockRows)
+        }
+      }
+    }
+    guard transform.isFinite else { return nil }
+  }
+
+  /// Bytes held.
+  var byteCount: Int { weights.byteCount + starts.byteCount }
+
+  /// The weights of block 0 of a point.
+  func pointer(_ convolutionGroup: Int, point: Int) -> UnsafeRawPointer {
+    UnsafeRawPointer(weights.base + (convolutionGroup * plan.points + point) * blocks * blockCount * 4)
+  }
+
+  /// The bias of row 0.
+  func start(_ convolutionGroup: Int) -> UnsafePointer<Float> {
+    UnsafePointer(starts.base.assumingMemoryBound(to: Float.self) + convolutionGroup * blocks * Self.blockRows)
+  }
+}
+
+/// The product of one row's taps with the matrix G of the transform, on one axis or both.
+private struct TapTransform {
+  private let plan: ToomCookPlan
+  /// G, `[points][taps]`.
+  private let matrix: [Double]
+  /// For each phase and tap, in a plan's order, where its weight lies.
+  private let places: [[Int]]
+  private var between: [Double]
+  private(set) var isFinite = true
+
+  init(_ plan: ToomCookPlan, group: RowGroup, taps: [[Int]]) {
+    self.plan = plan
+    let values = tz_toom_taps(plan.kind)
+    matrix = (0..<(plan.axisPoints * plan.taps)).map { values?[$0] ?? .nan }
+    let width = plan.tapOrder.count
+    places = taps.map { taps in taps.indices.map { taps[$0 / width * width + plan.tapOrder[$0 % width]] } }
+    between = Array(repeating: 0, count: plan.axisPoints * plan.taps)
+  }
+
+  /// Writes point p of piece j to `to[p × point + j × piece]`.
+  mutating func run(
+    _ from: UnsafePointer<Float>, phase: Int, _ to: UnsafeMutablePointer<Float>, point: Int, piece: Int
+  ) {
+    let (n, r) = (plan.axisPoints, plan.taps)
+    let places = places[phase]
+    if plan.isSquare {
+      // Along w, then along h.
+      for i in 0..<r {
+        for q in 0..<n {
+          var sum = 0.0
+          for k in 0..<r { sum += matrix[q * r + k] * Double(from[places[i * r + k]]) }
+          between[q * r + i] = sum
+        }
+      }
+      for p in 0..<n {
+        for q in 0..<n {
+          var sum = 0.0
+          for i in 0..<r { sum += matrix[p * r + i] * between[q * r + i] }
+          put(sum, to + (p * n + q) * point)
+        }
+      }
+      return
+    }
+    for j in 0..<plan.pieces {
+      for p in 0..<n {
+        var sum = 0.0
+        for k in 0..<min(r, places.count - j * r) { sum += matrix[p * r + k] * Double(from[places[j * r + k]]) }
+        put(sum, to + p * point + j * piece)
+      }
+    }
+  }
+
+  private mutating func put(_ value: Double, _ to: UnsafeMutablePointer<Float>) {
+    let value = Float(value)
+    isFinite = isFinite && value.isFinite
+    to.pointee = value
+  }
+}
