@@ -47,7 +47,7 @@ extension Graph {
         // What cannot be computed fails when it is run, if it is.
         let results = try? node.operation.evaluate(node.inputs.map { constant(of: $0) }, EvaluationContext()),
         results.count >= node.outputs.count,
-        results.allSatisfy({ ($0?.count ?? 0) * ($0?.dtype.byteSize ?? 0) <= Self.largestFolded || isView($0, node) })
+        results.allSatisfy({ ($0?.count ?? 0) <= Self.largestFolded / ($0?.dtype.byteSize ?? 1) || isView($0, node) })
       else {
         kept.append(node)
         continue

@@ -269,7 +269,10 @@ private struct Pass {
     switch operation.padding {
     case .none: break
     case .explicit(let own, let last):
-      guard own.count == axes, last.count == axes else { return }
+      // Sums of larger ones could overflow; the nodes refuse them one by one.
+      guard own.count == axes, last.count == axes, (own + last).allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
+        return
+      }
       (low, high) = (own, last)
     case .same: return
     }

@@ -110,8 +110,8 @@ public struct ScanNode: GraphOperation {
 
   /// Computes the scan.
   public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
-    let carried = inputs.count - count
-    guard count > 0, carried >= 0, body.graph.inputs.count == inputs.count, body.graph.outputs.count >= carried else {
+    let carried = (1...max(1, inputs.count)).contains(count) ? inputs.count - count : -1
+    guard carried >= 0, body.graph.inputs.count == inputs.count, body.graph.outputs.count >= carried else {
       throw ToeplitzError(
         .argument, name, expected: "a body for \(inputs.count) operands", got: "\(body.graph.inputs.count)")
     }

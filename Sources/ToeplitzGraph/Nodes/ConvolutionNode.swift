@@ -104,7 +104,7 @@ public struct ConvolutionNode: GraphOperation {
     if let kernelShape, kernelShape != kernel { throw refuse("a kernel of \(kernelShape)", "\(kernel)") }
     func perAxis(_ values: [Int]?, _ label: String) throws -> [Int] {
       guard let values else { return Array(repeating: 1, count: rank) }
-      guard values.count == rank, values.allSatisfy({ (1...Int(Int32.max)).contains($0) }) else {
+      guard values.count == rank, values.allSatisfy({ (1...(1 << 28)).contains($0) }) else {
         throw refuse("\(rank) \(label) of at least 1", "\(values)")
       }
       return values
@@ -116,7 +116,7 @@ public struct ConvolutionNode: GraphOperation {
     let (channels, overflow) = weight[1].multipliedReportingOverflow(by: groups)
     guard !overflow else { throw refuse("a legal number of groups", "\(groups)") }
     let sizes = Array(x.dropFirst(2))
-    guard sizes.allSatisfy({ $0 < 1 << 40 }) else { throw refuse("sizes below 2⁴⁰", "shape \(x)") }
+    guard sizes.allSatisfy({ $0 < 1 << 31 }) else { throw refuse("sizes below 2³¹", "shape \(x)") }
     var outputPadding = outputPadding ?? Array(repeating: 0, count: rank)
     guard outputPadding.count == rank, outputPadding.allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
       throw refuse("\(rank) numbers of output padding", "\(outputPadding)")

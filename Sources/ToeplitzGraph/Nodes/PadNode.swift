@@ -24,12 +24,21 @@ public struct PadNode: GraphOperation {
   }
 
   /// The pads for these operands, of which the first may be anything of the right rank.
-  func resolvedPads(_ inputs: [Tensor?]) throws -> [(axis: Int, low: Int, high: Int)] { try pads(inputs) }
+  ///
+  /// - Throws: ``ToeplitzError`` also for numbers whose sums could overflow.
+  func resolvedPads(_ inputs: [Tensor?]) throws -> [(axis: Int, low: Int, high: Int)] {
+    let pads = try pads(inputs)
+    let legal = -Int(Int32.max)...Int(Int32.max)
+    for pad in pads where !legal.contains(pad.low) || !legal.contains(pad.high) {
+      throw ToeplitzError(.argument, name, expected: "pads of at most \(Int32.max)", got: "\(pad.low) and \(pad.high)")
+    }
+    return pads
+  }
 
   /// Computes the function.
   public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
     var x = try (inputs.first ?? nil).required(name, 0)
-    let pads = try pads(inputs)
+    let pads = try resolvedPads(inputs)
     let fill = inputs.count > 2 ? inputs[2] : nil
     guard let fill, mode == .zeros else {
       if mode == .zeros { return [try x.padded(pads, mode: mode, value: value)] }
@@ -39,11 +48,7 @@ public struct PadNode: GraphOperation {
     }
     // The value as it is, in any element type.
     for pad in pads {
-      let crop = max(0, -pad.low)..<(x.shape[pad.axis] - max(0, -pad.high))
-      guard crop.lowerBound <= x.shape[pad.axis], crop.upperBound >= crop.lowerBound else {
-        throw ToeplitzError(.argument, name, expected: "a crop within the axis", got: "\(pad)")
-      }
-      if pad.low < 0 || pad.high < 0 { x = try x.slice(axis: pad.axis, crop) }
+      if pad.low < 0 || pad.high < 0 { x = try x.padded([(pad.axis, min(pad.low, 0), min(pad.high, 0))]) }
       func block(_ size: Int) throws -> Tensor {
         var shape = x.shape
         shape[pad.axis] = size

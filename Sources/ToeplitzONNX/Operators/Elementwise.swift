@@ -20,7 +20,7 @@ func binary(
     let isLegacy = try node.opset < 7 && node.flag("broadcast")
     let legacyAxis = isLegacy ? try node.int("axis") : nil
     return ElementwiseNode(name: node.operation, kind: kind) { a, b in
-      guard let axis = legacyAxis, axis >= 0, axis + b.rank <= a.rank else { return try body(a, b) }
+      guard let axis = legacyAxis, (0...a.rank).contains(axis), axis + b.rank <= a.rank else { return try body(a, b) }
       return try body(a, b.reshaped(Shape(b.shape + Array(repeating: 1, count: a.rank - axis - b.rank))))
     }
   }

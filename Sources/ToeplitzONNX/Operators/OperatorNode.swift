@@ -142,6 +142,13 @@ struct Operands {
   /// The one number of an operand, if it is there.
   func scalar(_ index: Int) throws -> Double? { try optional(index)?.number(name) }
 
+  /// The one number of an operand as a whole one, cut towards zero.
+  func size(_ index: Int) throws -> Int {
+    let number = try self(index).number(name)
+    guard abs(number) < 0x1p40 else { throw refuse("a number below 2⁴⁰", got: "\(number)") }
+    return Int(number)
+  }
+
   /// An error about this node.
   func refuse(_ expected: String, got: String) -> ToeplitzError { refuse(.argument, expected, got: got) }
 

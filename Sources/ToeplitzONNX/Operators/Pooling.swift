@@ -104,7 +104,7 @@ extension OperatorTable {
       }
       return node.function { x in
         let (values, indices) = (try x(0), try x(1))
-        guard values.rank == kernel.count + 2 else {
+        guard values.rank == kernel.count + 2, values.shape.allSatisfy({ $0 < 1 << 31 }) else {
           throw x.refuse(.shape, "an input of \(kernel.count + 2) dimensions", got: "shape \(values.shape)")
         }
         let natural = kernel.indices.map { axis in

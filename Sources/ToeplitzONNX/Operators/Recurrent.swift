@@ -98,7 +98,8 @@ private struct Recurrence: Sendable {
     let (time, batch) = (input.shape[0], input.shape[1])
     let (weights, recurrent) = (try x(1), try x(2))
     guard recurrent.rank == 3, weights.rank == 3, recurrent.shape[0] == directions, weights.shape[0] == directions,
-      recurrent.shape[1] == count * recurrent.shape[2], weights.shape[1] == recurrent.shape[1],
+      recurrent.shape[1] % count == 0, recurrent.shape[1] / count == recurrent.shape[2],
+      weights.shape[1] == recurrent.shape[1],
       hiddenSize.map({ $0 == recurrent.shape[2] }) ?? true
     else {
       throw x.refuse(

@@ -79,7 +79,9 @@ private struct ResizeRule: Sendable {
       return try x.resampled(axis: axis, size: size, .nearest, factor: scale)
     }
     let terms = (0..<size).map { index -> [(position: Int, weight: Double)]? in
-      let here = position(index, length, size, scale, roi)
+      // Far outside, where floating-point numbers no longer tell neighbours apart, all positions are the edge.
+      let exact = position(index, length, size, scale, roi)
+      let here = exact.isNaN ? 0 : min(max(exact, -1e9), 1e9)
       if coordinates == "tf_crop_and_resize", here < 0 || here > Double(length - 1) { return nil }
       return merged(weights(here, scale), length)
     }

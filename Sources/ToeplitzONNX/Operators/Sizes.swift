@@ -102,7 +102,7 @@ extension OperatorTable {
       let axis = try node.int("axis", -1)
       return node.function { x in
         let indices = try x(0)
-        let depth = Int(try x(1).reshaped([1]).number("OneHot"))
+        let depth = try x.size(1)
         let values = try x(2)
         guard values.count == 2, depth >= 0, depth < 1 << 40 else {
           throw x.refuse("two values and a depth of at least 0", got: "\(values.count) and \(depth)")

@@ -8,7 +8,7 @@ private func window(_ coefficients: [Double]) -> OperatorMaker {
     let isPeriodic = try node.flag("periodic", true)
     let dtype = try node.dtype("output_datatype") ?? .float32
     return node.function { x in
-      let size = Int(try x(0).number("window"))
+      let size = try x.size(0)
       guard (0...(1 << 28)).contains(size) else { throw x.refuse("a size from 0 to 2²⁸", got: "\(size)") }
       let period = Double(isPeriodic ? size : max(size - 1, 1))
       let values = (0..<size).map { n in

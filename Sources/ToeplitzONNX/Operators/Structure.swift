@@ -25,10 +25,16 @@ extension OperatorTable {
         let at = try input.shape.normalizedAxis(axis, operation: "Split")
         let length = input.shape[at]
         // The last part takes what is left where the parts cannot be equal.
-        let part = (length + results - 1) / max(results, 1)
-        let parts = try sizes(x) ?? (0..<results).map { max(0, min(part, length - $0 * part)) }
-        guard parts.count == results, parts.allSatisfy({ (0...length).contains($0) }), parts.reduce(0, +) == length
-        else {
+        let part = length / max(results, 1) + (length % max(results, 1) == 0 ? 0 : 1)
+        var left = length
+        let equal = (0..<results).map { _ -> Int in
+          defer { left -= min(part, left) }
+          return min(part, left)
+        }
+        let parts = try sizes(x) ?? equal
+        // What is left after all parts; −1 once a part is impossible.
+        let rest = parts.reduce(length) { $1 >= 0 && $1 <= $0 ? $0 - $1 : -1 }
+        guard parts.count == results, rest == 0 else {
           throw x.refuse("\(results) parts that together are \(length)", got: "\(parts)")
         }
         var start = 0
@@ -136,7 +142,9 @@ extension OperatorTable {
       guard mode == "DCR" || mode == "CRD" else { throw node.refuse("mode DCR or CRD", got: mode) }
       return node.function { x in
         let input = try x(0)
-        guard input.rank == 4, (1...(1 << 20)).contains(block), input.shape[1] % (block * block) == 0 else {
+        guard input.rank == 4, input.shape.allSatisfy({ $0 < 1 << 31 }), (1...(1 << 20)).contains(block),
+          input.shape[1] % (block * block) == 0
+        else {
           throw x.refuse(.shape, "[N, C, H, W] with C a multiple of \(block)²", got: "shape \(input.shape)")
         }
         let (n, c, h, w) = (input.shape[0], input.shape[1] / (block * block), input.shape[2], input.shape[3])
@@ -153,7 +161,8 @@ extension OperatorTable {
       guard mode == "DCR" || mode == "CRD" else { throw node.refuse("mode DCR or CRD", got: mode) }
       return node.function { x in
         let input = try x(0)
-        guard input.rank == 4, (1...(1 << 20)).contains(block), input.shape[2] % block == 0, input.shape[3] % block == 0
+        guard input.rank == 4, input.shape.allSatisfy({ $0 < 1 << 31 }), (1...(1 << 20)).contains(block),
+          input.shape[2] % block == 0, input.shape[3] % block == 0
         else {
           throw x.refuse(.shape, "[N, C, H, W] with H and W multiples of \(block)", got: "shape \(input.shape)")
         }

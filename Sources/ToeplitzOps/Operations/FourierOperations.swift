@@ -123,7 +123,9 @@ extension Tensor {
     step: Int, window: Tensor?, length: Int?, isOneSided: Bool = true
   ) throws -> Tensor {
     let piece = length ?? window?.count ?? 0
-    guard rank == 3, step > 0, piece > 0, piece <= shape[1], window.map({ $0.shape == [piece] }) ?? true else {
+    guard rank == 3, (1...(1 << 31)).contains(step), piece > 0, piece <= shape[1],
+      window.map({ $0.shape == [piece] }) ?? true
+    else {
       throw ToeplitzError(
         .shape, "stft", expected: "a signal [N, L, 1 or 2] of at least a window's length, and a step of at least 1",
         got: "shape \(shape), step \(step), window \(window?.shape ?? [piece])")

@@ -120,7 +120,11 @@ struct Expand: Operation {
     // −1 keeps a size.
     let missing = shape.rank - source.rank
     let target = Shape(shape.indices.map { $0 >= missing && shape[$0] == -1 ? source[$0 - missing] : shape[$0] })
-    _ = try target.elementCount(name)
+    let count = try target.elementCount(name)
+    // It takes no memory, but whatever reads it does.
+    try require(
+      count <= Platform.largestTensor / inputs[0].dtype.byteSize, .memory,
+      expected: "a shape of at most \(Platform.largestTensor) bytes", got: "\(target)")
     try require(
       try Shape.broadcast(source, target, operation: name) == target,
       expected: "a shape that \(source) broadcasts to", got: "\(shape)")

@@ -51,6 +51,9 @@ struct WindowReduction: Operation {
     try require(
       shape.rank == kernel.count + 2 && [stride, dilation, low, high].allSatisfy { $0.count == kernel.count },
       expected: "an input of \(kernel.count + 2) dimensions and as many options", got: "shape \(shape)")
+    // A window with more positions than this would be mostly padding.
+    let positions = kernel.reduce(CheckedSize(1)) { $0 * $1 }.checked ?? .max
+    try require(positions <= 1 << 24, .argument, expected: "windows of at most 2²⁴ positions", got: "\(kernel)")
     let result = Shape(shape[..<2] + (try outputSize(Array(shape.dropFirst(2)))))
     _ = try result.elementCount(name)
     if case .maximum = function { return [TensorSpec(result, inputs[0].dtype), TensorSpec(result, .int64)] }
