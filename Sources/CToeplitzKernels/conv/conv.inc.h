@@ -57,6 +57,28 @@ TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
 #endif
 }
 
+// The first n < LANES elements of a vector, the rest zeros; reads no further.
+TZ_INLINE VEC NAME(get_part_)(const T *x, ptrdiff_t n) {
+#if defined(TZ_MASKS)
+  if (sizeof(T) == 4) return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32((__mmask16)((1u << n) - 1), x));
+  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi64((__mmask8)((1u << n) - 1), x));
+#else
+  T part[LANES] = {0};
+  int done = 0;
+#if TZ_LANES >= 16
+  if (n & 8) { __builtin_memcpy(part, x, 8 * sizeof(T)); done = 8; }
+#endif
+#if TZ_LANES >= 8
+  if (n & 4) { __builtin_memcpy(part + done, x + done, 4 * sizeof(T)); done += 4; }
+#endif
+#if TZ_LANES >= 4
+  if (n & 2) { __builtin_memcpy(part + done, x + done, 2 * sizeof(T)); done += 2; }
+#endif
+  if (n & 1) part[done] = x[done];
+  return *(const VECU *)part;
+#endif
+}
+
 // n elements from one place to another, which do not overlap.
 TZ_INLINE void NAME(copy_)(T *to, const T *from, ptrdiff_t n) {
   ptrdiff_t i = 0;
@@ -142,6 +164,8 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
     return;
   }
   const T slope = (T)t->slope, scale = (T)t->scale;
+  const bool bounded = t->bounded;
+  const T ceiling = (T)t->ceiling;
   T *y = (T *)t->y + row0 * t->ys;
   const T *res0 = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : NULL;
   const T *res1 = t->residual[1] ? (const T *)t->residual[1] + row0 * t->ys : NULL;
@@ -154,6 +178,7 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
         if (res1) value += *(const VECU *)(res1 + at);
         if (scale != (T)1) value *= scale;
         if (slope != (T)1) value = NAME(leaky_)(value, slope);
+        if (bounded) value = value > ceiling ? (VEC)(ceiling) : value;
         *(VECU *)(y + at) = value;
       }
     }
@@ -178,13 +203,45 @@ TZ_ROWS4(4) TZ_ROWS4(5) TZ_ROWS4(6)
 #endif
 TZ_ROWS1(1) TZ_ROWS1(2) TZ_ROWS1(3) TZ_ROWS1(4) TZ_ROWS1(5) TZ_ROWS1(6) TZ_ROWS1(7) TZ_ROWS1(8)
 
+// Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
+// log2(count) rounds the rows hold y[i * count + r] = acc[r][i] in order.
+#define TZ_ZIP16(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 16, base + 1, base + 17, base + 2, base + 18, \
+  base + 3, base + 19, base + 4, base + 20, base + 5, base + 21, base + 6, base + 22, base + 7, base + 23)
+#define TZ_ZIP8(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 8, base + 1, base + 9, base + 2, base + 10, base + 3, base + 11)
+#define TZ_ZIP4(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 4, base + 1, base + 5)
+#define TZ_ZIP2(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 2)
+
+#if TZ_LANES == 16
+#define TZ_ZIP(a, b, high) TZ_ZIP16(a, b, (high) * 8)
+#elif TZ_LANES == 8
+#define TZ_ZIP(a, b, high) TZ_ZIP8(a, b, (high) * 4)
+#elif TZ_LANES == 4
+#define TZ_ZIP(a, b, high) TZ_ZIP4(a, b, (high) * 2)
+#else
+#define TZ_ZIP(a, b, high) TZ_ZIP2(a, b, high)
+#endif
+
+TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
+  VEC b[LANES > 8 ? LANES : 8];
+  TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
+    TZ_UNROLL for (int j = 0; j < count / 2; j++) {
+      b[2 * j] = TZ_ZIP(a[j], a[j + count / 2], 0);
+      b[2 * j + 1] = TZ_ZIP(a[j], a[j + count / 2], 1);
+    }
+    TZ_UNROLL for (int j = 0; j < count; j++) a[j] = b[j];
+  }
+}
+
+// LANES vectors become the columns of the square that they are the rows of.
+TZ_INLINE void NAME(transpose_)(VEC *a) { NAME(zip_)(a, LANES); }
+
 // ---- Wide blocks: columns are broadcast, 32 rows are vectors -----------------------------------------------
 
 #define TZ_WIDE_ROWS 32
 #define TZ_WIDE_COLUMNS 14
 
 // `count` columns by 2 vectors of rows from row0 on. acc is [14 columns][32 rows] where sums are kept for the next
-// channels, and [32 rows][16 columns] at the end, as the store wants them.
+// channels, and [32 rows][TZ_WIDE_PITCH columns] at the end, as the store wants them; columns past `count` are written too.
 TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const int column0, const int row0) {
   VEC acc[TZ_WIDE_COLUMNS][2];
   T *accp = (T *)t->acc + column0 * TZ_WIDE_ROWS + row0;
@@ -219,10 +276,14 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
       TZ_UNROLL for (int v = 0; v < 2; v++) *(VECU *)(accp + r * TZ_WIDE_ROWS + v * LANES) = acc[r][v];
     return;
   }
-  T *out = (T *)t->sums + row0 * 16 + column0;
-  TZ_UNROLL for (int r = 0; r < count; r++)
-    TZ_UNROLL for (int v = 0; v < 2; v++)
-      for (int lane = 0; lane < LANES; lane++) out[(v * LANES + lane) * 16 + r] = acc[r][v][lane];
+  T *out = (T *)t->sums + row0 * TZ_WIDE_PITCH + column0;
+  TZ_UNROLL for (int v = 0; v < 2; v++)
+    TZ_UNROLL for (int first = 0; first < count; first += LANES) {
+      VEC a[LANES];
+      TZ_UNROLL for (int i = 0; i < LANES; i++) a[i] = acc[first + i < count ? first + i : count - 1][v];
+      NAME(transpose_)(a);
+      TZ_UNROLL for (int i = 0; i < LANES; i++) *(VECU *)(out + (v * LANES + i) * TZ_WIDE_PITCH + first) = a[i];
+    }
 }
 
 // As few pieces of columns as the registers allow, all about equally many.
@@ -242,24 +303,34 @@ TZ_WIDE(8) TZ_WIDE(9) TZ_WIDE(10) TZ_WIDE(11) TZ_WIDE(12) TZ_WIDE(13) TZ_WIDE(14
 
 // ---- Stores -------------------------------------------------------------------------------------------------
 
-// The end of a sum: residuals, scale, slope. `at` is the offset from out->y.
+// The end of a sum: residuals, scale, slope, ceiling. `at` is the offset from out->y.
 TZ_INLINE T NAME(finish_)(const tz_conv_output *out, T value, ptrdiff_t at) {
   if (out->residual[0]) value += ((const T *)out->residual[0])[at];
   if (out->residual[1]) value += ((const T *)out->residual[1])[at];
   value *= (T)out->scale;
-  return NAME(leaky_one_)(value, (T)out->slope);
+  value = NAME(leaky_one_)(value, (T)out->slope);
+  return out->bounded && value > (T)out->ceiling ? (T)out->ceiling : value;
+}
+
+// What follows the residuals.
+TZ_INLINE VEC NAME(shape_)(const tz_conv_output *out, VEC value) {
+  if (out->scale != 1) value *= (T)out->scale;
+  if (out->slope != 1) value = NAME(leaky_)(value, (T)out->slope);
+  if (out->bounded) value = value > (T)out->ceiling ? (VEC)((T)out->ceiling) : value;
+  return value;
 }
 
 TZ_INLINE VEC NAME(finish_vector_)(const tz_conv_output *out, VEC value, ptrdiff_t at) {
   if (out->residual[0]) value += *(const VECU *)((const T *)out->residual[0] + at);
   if (out->residual[1]) value += *(const VECU *)((const T *)out->residual[1] + at);
-  if (out->scale != 1) value *= (T)out->scale;
-  if (out->slope != 1) value = NAME(leaky_)(value, (T)out->slope);
-  return value;
+  return NAME(shape_)(out, value);
 }
 
-TZ_INLINE bool NAME(is_plain_)(const tz_conv_output *out) {
-  return !out->residual[0] && !out->residual[1] && out->scale == 1 && out->slope == 1;
+// Finishes and writes the first n < LANES of a vector of sums.
+TZ_INLINE void NAME(finish_part_)(const tz_conv_output *out, VEC value, ptrdiff_t n, ptrdiff_t at) {
+  if (out->residual[0]) value += NAME(get_part_)((const T *)out->residual[0] + at, n);
+  if (out->residual[1]) value += NAME(get_part_)((const T *)out->residual[1] + at, n);
+  NAME(put_part_)((T *)out->y + at, NAME(shape_)(out, value), n);
 }
 
 // The activation of n neighbouring outputs that have just been written.
@@ -277,11 +348,7 @@ static void NAME(store_line_)(const tz_conv_output *out, const T *a, ptrdiff_t n
   ptrdiff_t i = 0;
   for (; i + LANES <= n; i += LANES)
     *(VECU *)(y + at + i) = NAME(finish_vector_)(out, *(const VECU *)(a + i), at + i);
-  if (i < n && NAME(is_plain_)(out)) {
-    NAME(put_part_)(y + at + i, *(const VECU *)(a + i), n - i);
-  } else {
-    for (; i < n; i++) y[at + i] = NAME(finish_)(out, a[i], at + i);
-  }
+  if (i < n) NAME(finish_part_)(out, *(const VECU *)(a + i), n - i, at + i);
   NAME(activate_)(out, y + at, n);
 }
 
@@ -302,35 +369,6 @@ static void NAME(store_row_)(const tz_conv_output *out, const T *a, ptrdiff_t n,
   }
 }
 
-// Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
-// log2(count) rounds the rows hold y[i * count + r] = acc[r][i] in order.
-#define TZ_ZIP16(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 16, base + 1, base + 17, base + 2, base + 18, \
-  base + 3, base + 19, base + 4, base + 20, base + 5, base + 21, base + 6, base + 22, base + 7, base + 23)
-#define TZ_ZIP8(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 8, base + 1, base + 9, base + 2, base + 10, base + 3, base + 11)
-#define TZ_ZIP4(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 4, base + 1, base + 5)
-#define TZ_ZIP2(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 2)
-
-#if TZ_LANES == 16
-#define TZ_ZIP(a, b, high) TZ_ZIP16(a, b, (high) * 8)
-#elif TZ_LANES == 8
-#define TZ_ZIP(a, b, high) TZ_ZIP8(a, b, (high) * 4)
-#elif TZ_LANES == 4
-#define TZ_ZIP(a, b, high) TZ_ZIP4(a, b, (high) * 2)
-#else
-#define TZ_ZIP(a, b, high) TZ_ZIP2(a, b, high)
-#endif
-
-TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
-  VEC b[8];
-  TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
-    TZ_UNROLL for (int j = 0; j < count / 2; j++) {
-      b[2 * j] = TZ_ZIP(a[j], a[j + count / 2], 0);
-      b[2 * j + 1] = TZ_ZIP(a[j], a[j + count / 2], 1);
-    }
-    TZ_UNROLL for (int j = 0; j < count; j++) a[j] = b[j];
-  }
-}
-
 // `count` rows of n sums to outputs at + i * count + r.
 TZ_INLINE void NAME(store_zipped_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
                                    const int count) {
@@ -343,19 +381,15 @@ TZ_INLINE void NAME(store_zipped_)(const tz_conv_output *out, const T *acc, ptrd
     TZ_UNROLL for (int j = 0; j < count; j++)
       *(VECU *)(y + i * count + j * LANES) = NAME(finish_vector_)(out, a[j], at + i * count + j * LANES);
   }
-  if (i < n && NAME(is_plain_)(out)) {
-    VEC a[8];
-    TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
-    NAME(zip_)(a, count);
-    TZ_UNROLL for (int j = 0; j < count; j++) {
-      const ptrdiff_t left = (n - i) * count - j * LANES;
-      if (left >= LANES) *(VECU *)(y + i * count + j * LANES) = a[j];
-      else if (left > 0) NAME(put_part_)(y + i * count + j * LANES, a[j], left);
-    }
-    return;
+  if (i == n) return;
+  VEC a[8];
+  TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
+  NAME(zip_)(a, count);
+  TZ_UNROLL for (int j = 0; j < count; j++) {
+    const ptrdiff_t left = (n - i) * count - j * LANES, place = at + i * count + j * LANES;
+    if (left >= LANES) *(VECU *)((T *)out->y + place) = NAME(finish_vector_)(out, a[j], place);
+    else if (left > 0) NAME(finish_part_)(out, a[j], left, place);
   }
-  for (; i < n; i++)
-    for (int r = 0; r < count; r++) y[i * count + r] = NAME(finish_)(out, acc[r * pitch + i], at + i * count + r);
 }
 
 static void NAME(store_interleaved_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
@@ -450,10 +484,8 @@ TZ_INLINE void NAME(plane_run_)(const tz_conv_tile *t, const tz_conv_output *out
       *(VECU *)(y + v * LANES) = NAME(finish_vector_)(out, acc[r][v], at + v * LANES);
     if (whole) {
       *(VECU *)(y + last) = NAME(finish_vector_)(out, acc[r][nv - 1], at + last);
-    } else if (NAME(is_plain_)(out)) {
-      NAME(put_part_)(y, acc[r][nv - 1], n);
     } else {
-      for (int i = 0; i < n; i++) y[i] = NAME(finish_)(out, acc[r][nv - 1][i], at + i);
+      NAME(finish_part_)(out, acc[r][nv - 1], n, at);
     }
     NAME(activate_)(out, y, n);
   }

@@ -60,6 +60,9 @@ typedef void (*tz_unary_function)(const float *x, float *y, ptrdiff_t n, float a
 
 // ---- Convolution -----------------------------------------------------------------------------------------
 
+/// Elements from one row of a wide block's sums to the next: 14 columns and what whole vectors write past them.
+enum { TZ_WIDE_PITCH = 32 };
+
 /// A tile of a convolution as a small matrix product over taps:
 ///
 ///     y[r][v] = start[r] + sum over c, k of w[c][k][r] * x[c * xs + toff[k] + v]
@@ -81,10 +84,12 @@ typedef struct {
   ptrdiff_t ys;
   const void *residual[2]; ///< with y: where set, added to the result; same offsets as y
   double scale;         ///< with y: factor of the result after that
-  double slope;         ///< with y: values below 0 are multiplied by this last (1: nothing)
+  double slope;         ///< with y: values below 0 are multiplied by this after that (1: nothing)
+  bool bounded;         ///< with y: values above `ceiling` become it last
+  double ceiling;
   int32_t rows;         ///< with y: how many rows exist
   bool completes;       ///< wide blocks: the sums are complete and go to `sums`
-  void *sums;           ///< wide blocks: [32 rows][16 columns]
+  void *sums;           ///< wide blocks: [32 rows][TZ_WIDE_PITCH columns]
   const void *ahead;    ///< wide blocks: what to prefetch into the second-level cache, and by how much to advance
   ptrdiff_t ahead_step; ///< for each channel and tap
 } tz_conv_tile;
@@ -97,7 +102,9 @@ typedef struct {
   void *y;                  ///< output 0 of channel 0
   const void *residual[2];  ///< where set, added; same offsets as y
   double scale;             ///< factor after that
-  double slope;             ///< values below 0 are multiplied by this last
+  double slope;             ///< values below 0 are multiplied by this after that
+  bool bounded;             ///< values above `ceiling` become it last
+  double ceiling;
   ptrdiff_t channel;        ///< elements between output channels
   ptrdiff_t stride[3];      ///< elements between outputs on d, h, w
   ptrdiff_t size[3];        ///< outputs on d, h, w

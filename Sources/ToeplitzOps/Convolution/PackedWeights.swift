@@ -35,6 +35,8 @@ package final class PackedWeights: Sendable {
   /// Whether some weights of a transposed convolution are infinite or NaN (see ``TapwiseTranspose``).
   let hasNonFinite: Bool
   private let geometry: ConvolutionGeometry
+  /// How the work is cut for the sizes seen last.
+  let plans = ConvolutionPlans()
   private let layouts = Lock<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
   /// For each row group its transformed weights, once they have been wanted; nil where they are not finite.
   private let transformed = Lock<[Int: ToomCookWeights?]>([:])

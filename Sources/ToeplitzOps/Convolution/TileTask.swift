@@ -57,7 +57,7 @@ struct TileTask {
     let chunks = tiling.chunking.count(height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch)
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
     // Sums of a wide block, turned round for the store.
-    sumsBytes = layout.kind == .wide ? 32 * 16 * engine.elementSize : 0
+    sumsBytes = layout.kind == .wide ? 32 * TZ_WIDE_PITCH * engine.elementSize : 0
     storesDirectly = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
     rowsFollow =
       storesDirectly && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
@@ -221,6 +221,8 @@ struct TileTask {
       tile.residual = output.residual
       tile.scale = output.scale
       tile.slope = output.slope
+      tile.bounded = output.bounded
+      tile.ceiling = output.ceiling
       tile.completes = pass.isLast
       tile.sums = partials - sumsBytes
       if layout.kind == .wide {
@@ -336,7 +338,7 @@ struct TileTask {
     if pass.isLast {
       var area = task.area
       let rows = Int32(min(blockRows, pass.rows - block * blockRows))
-      engine.table.pointee.store(&output, &area, tile.sums, 16, column, count, Int32(block * blockRows), rows)
+      engine.table.pointee.store(&output, &area, tile.sums, TZ_WIDE_PITCH, column, count, Int32(block * blockRows), rows)
     }
   }
 
