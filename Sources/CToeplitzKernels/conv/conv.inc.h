@@ -32,100 +32,109 @@ TZ_INLINE T NAME(leaky_one_)(T v, T slope) {
   return v < (T)0 ? low : v;
 }
 
-// The first n < LANES elements of a vector. A mask where there is one, else pieces of constant size: a call of memcpy
-// would take longer than what is copied.
+// The first 0 < n < LANES elements of a vector, to and from memory; reading gives zeros for the rest. A mask where there
+// is one, else pieces of constant size: a call of memcpy would take longer than what is copied.
+#if defined(TZ_MASKS512)
+#define TZ_MASK(n) ((__mmask16)((1u << ((n) * (sizeof(T) / 4))) - 1))
 TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
-#if defined(TZ_MASKS)
-  if (sizeof(T) == 4)
-    _mm512_mask_storeu_epi32(y, (__mmask16)((1u << n) - 1), __builtin_bit_cast(__m512i, value));
-  else
-    _mm512_mask_storeu_epi64(y, (__mmask8)((1u << n) - 1), __builtin_bit_cast(__m512i, value));
+  _mm512_mask_storeu_epi32(y, TZ_MASK(n), __builtin_bit_cast(__m512i, value));
+}
+TZ_INLINE VEC NAME(get_part_)(const T *x, ptrdiff_t n) {
+  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32(TZ_MASK(n), x));
+}
+#undef TZ_MASK
+#elif defined(TZ_MASKS256)
+#define TZ_MASK(n) _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - (n) * (sizeof(T) / 4)))
+TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
+  _mm256_maskstore_epi32((int *)y, TZ_MASK(n), __builtin_bit_cast(__m256i, value));
+}
+TZ_INLINE VEC NAME(get_part_)(const T *x, ptrdiff_t n) {
+  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, TZ_MASK(n)));
+}
+#undef TZ_MASK
 #else
+TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
   T part[LANES];
   *(VECU *)part = value;
   int done = 0;
-#if TZ_LANES >= 16
-  if (n & 8) { __builtin_memcpy(y, part, 8 * sizeof(T)); done = 8; }
-#endif
-#if TZ_LANES >= 8
-  if (n & 4) { __builtin_memcpy(y + done, part + done, 4 * sizeof(T)); done += 4; }
-#endif
 #if TZ_LANES >= 4
-  if (n & 2) { __builtin_memcpy(y + done, part + done, 2 * sizeof(T)); done += 2; }
+  if (n & 2) { __builtin_memcpy(y, part, 2 * sizeof(T)); done = 2; }
 #endif
   if (n & 1) y[done] = part[done];
-#endif
 }
-
-// The first n < LANES elements of a vector, the rest zeros; reads no further.
 TZ_INLINE VEC NAME(get_part_)(const T *x, ptrdiff_t n) {
-#if defined(TZ_MASKS)
-  if (sizeof(T) == 4) return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32((__mmask16)((1u << n) - 1), x));
-  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi64((__mmask8)((1u << n) - 1), x));
-#else
   T part[LANES] = {0};
   int done = 0;
-#if TZ_LANES >= 16
-  if (n & 8) { __builtin_memcpy(part, x, 8 * sizeof(T)); done = 8; }
-#endif
-#if TZ_LANES >= 8
-  if (n & 4) { __builtin_memcpy(part + done, x + done, 4 * sizeof(T)); done += 4; }
-#endif
 #if TZ_LANES >= 4
-  if (n & 2) { __builtin_memcpy(part + done, x + done, 2 * sizeof(T)); done += 2; }
+  if (n & 2) { __builtin_memcpy(part, x, 2 * sizeof(T)); done = 2; }
 #endif
   if (n & 1) part[done] = x[done];
+  return *(const VECU *)part;
+}
+#endif
+
+// Lanes [from, to) of the vector at x, the others zero and not read.
+TZ_INLINE VEC NAME(get_range_)(const T *x, ptrdiff_t from, ptrdiff_t to) {
+#if defined(TZ_MASKS512)
+  const int words = sizeof(T) / 4;
+  const __mmask16 mask = (__mmask16)(((1u << (to * words)) - 1) & ~((1u << (from * words)) - 1));
+  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32(mask, x));
+#elif defined(TZ_MASKS256)
+  const ptrdiff_t words = sizeof(T) / 4;
+  const __m256i end = _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - to * words));
+  const __m256i begin = _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - from * words));
+  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, _mm256_andnot_si256(begin, end)));
+#else
+  T part[LANES] = {0};
+  for (ptrdiff_t i = from; i < to; i++) part[i] = x[i];
   return *(const VECU *)part;
 #endif
 }
 
-// n elements from one place to another, which do not overlap.
-TZ_INLINE void NAME(copy_)(T *to, const T *from, ptrdiff_t n) {
-  ptrdiff_t i = 0;
-  for (; i + LANES <= n; i += LANES) *(VECU *)(to + i) = *(const VECU *)(from + i);
-  if (i == n) return;
-#if defined(TZ_MASKS)
-  const __mmask16 mask = (__mmask16)((1u << (n - i)) - 1);
-  if (sizeof(T) == 4) _mm512_mask_storeu_epi32(to + i, mask, _mm512_maskz_loadu_epi32(mask, from + i));
-  else _mm512_mask_storeu_epi64(to + i, (__mmask8)mask, _mm512_maskz_loadu_epi64((__mmask8)mask, from + i));
-#else
-  if (n >= LANES) {
-    // Some elements twice rather than the last few one by one.
-    *(VECU *)(to + n - LANES) = *(const VECU *)(from + n - LANES);
-    return;
-  }
-#if TZ_LANES >= 8
-  if (n & 4) { __builtin_memcpy(to + i, from + i, 4 * sizeof(T)); i += 4; }
-#endif
-#if TZ_LANES >= 4
-  if (n & 2) { __builtin_memcpy(to + i, from + i, 2 * sizeof(T)); i += 2; }
-#endif
-  if (n & 1) to[i] = from[i];
-#endif
-}
-
-// Every `hop`th of the elements from `from` on, n of them. Reads no further than the last of them.
-TZ_INLINE ptrdiff_t NAME(unzip_)(T *to, const T *from, ptrdiff_t n, const int hop) {
-  ptrdiff_t j = 0;
-  for (; j + LANES < n; j += LANES) {
+// Every `hop`th (2 or 4) of the elements from `from` on, n of them. Reads no further than the last of them, writes whole
+// vectors.
+TZ_INLINE void NAME(unzip_)(T *to, const T *from, ptrdiff_t n, const int hop) {
+  for (ptrdiff_t j = 0; j < n; j += LANES) {
+    const ptrdiff_t left = (n - j - 1) * hop + 1;
     VEC a[4];
-    TZ_UNROLL for (int i = 0; i < hop; i++) a[i] = *(const VECU *)(from + hop * j + i * LANES);
+    TZ_UNROLL for (int i = 0; i < hop; i++) {
+      const ptrdiff_t more = left - i * LANES;
+      const T *at = from + hop * j + i * LANES;
+      a[i] = more >= LANES ? *(const VECU *)at : more > 0 ? NAME(get_part_)(at, more) : (VEC)((T)0);
+    }
     if (hop == 4) {
       a[0] = TZ_EVEN(a[0], a[1]);
       a[1] = TZ_EVEN(a[2], a[3]);
     }
     *(VECU *)(to + j) = TZ_EVEN(a[0], a[1]);
   }
-  return j;
 }
 
-// n zeros, usually very few: the barrier keeps the compiler from calling memset.
-TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
-  ptrdiff_t i = 0;
-  for (; i + LANES <= n; i += LANES) *(VECU *)(to + i) = (VEC)((T)0);
-  for (; i < n; i++) {
-    to[i] = (T)0;
-    __asm__ __volatile__("" ::: "memory");
+// Finishes whole vectors of sums and writes them; acc is [rows][8].
+TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const int row0, const int rows, const int nv,
+                                 const bool adds, const bool shapes) {
+  const T slope = (T)t->slope, scale = (T)t->scale;
+  const bool bounded = t->bounded;
+  const T ceiling = bounded ? (T)t->ceiling : (T)0;
+  const T *res0 = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : NULL;
+  const T *res1 = t->residual[1] ? (const T *)t->residual[1] + row0 * t->ys : NULL;
+  TZ_UNROLL for (int r = 0; r < rows; r++) {
+    if (row0 + r < t->rows) {
+      TZ_UNROLL for (int v = 0; v < nv; v++) {
+        const ptrdiff_t at = r * t->ys + v * LANES;
+        VEC value = acc[r * 8 + v];
+        if (adds) {
+          if (res0) value += *(const VECU *)(res0 + at);
+          if (res1) value += *(const VECU *)(res1 + at);
+          if (scale != (T)1) value *= scale;
+        }
+        if (shapes) {
+          if (slope != (T)1) value = NAME(leaky_)(value, slope);
+          if (bounded) value = value > ceiling ? (VEC)(ceiling) : value;
+        }
+        *(VECU *)(y + at) = value;
+      }
+    }
   }
 }
 
@@ -163,26 +172,12 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
       TZ_UNROLL for (int v = 0; v < nv; v++) *(VECU *)(accp + (r * nv + v) * LANES) = acc[r][v];
     return;
   }
-  const T slope = (T)t->slope, scale = (T)t->scale;
-  const bool bounded = t->bounded;
-  const T ceiling = (T)t->ceiling;
   T *y = (T *)t->y + row0 * t->ys;
-  const T *res0 = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : NULL;
-  const T *res1 = t->residual[1] ? (const T *)t->residual[1] + row0 * t->ys : NULL;
-  TZ_UNROLL for (int r = 0; r < rows; r++) {
-    if (row0 + r < t->rows) {
-      TZ_UNROLL for (int v = 0; v < nv; v++) {
-        const ptrdiff_t at = r * t->ys + v * LANES;
-        VEC value = acc[r][v];
-        if (res0) value += *(const VECU *)(res0 + at);
-        if (res1) value += *(const VECU *)(res1 + at);
-        if (scale != (T)1) value *= scale;
-        if (slope != (T)1) value = NAME(leaky_)(value, slope);
-        if (bounded) value = value > ceiling ? (VEC)(ceiling) : value;
-        *(VECU *)(y + at) = value;
-      }
-    }
-  }
+  const bool adds = t->residual[0] || t->residual[1] || t->scale != 1, shapes = t->slope != 1 || t->bounded;
+  // Most convolutions of a network are one of the first two.
+  if (!adds && !shapes) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, false, false);
+  else if (!adds) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, false, true);
+  else NAME(tile_store_)(t, acc[0], y, row0, rows, nv, true, true);
 }
 
 #define TZ_ROWS8(V)                                          \
@@ -504,7 +499,7 @@ static void NAME(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const
   for (; h + ROWS <= area->height; h += ROWS, x += ROWS * pitch, at += ROWS * out->stride[1]) \
     NAME(plane_run_)(t, out, x, pitch, at, n, ROWS, V);
     switch ((n + LANES - 1) / LANES) {
-      case 1: TZ_PLANE(8, 1) TZ_PLANE(4, 1) TZ_PLANE(1, 1) break;
+      case 1: TZ_PLANE(8, 1) TZ_PLANE(7, 1) TZ_PLANE(6, 1) TZ_PLANE(4, 1) TZ_PLANE(2, 1) TZ_PLANE(1, 1) break;
       case 2: TZ_PLANE(4, 2) TZ_PLANE(2, 2) TZ_PLANE(1, 2) break;
       case 3: TZ_PLANE(2, 3) TZ_PLANE(1, 3) break;
       case 4: TZ_PLANE(2, 4) TZ_PLANE(1, 4) break;
@@ -541,38 +536,65 @@ static void NAME(store_)(const tz_conv_output *out, const tz_conv_area *area, co
   }
 }
 
-// One row of a panel: count positions that hold input (first + j) * step + phase.
+// Zeros, as whole vectors that hold n or more elements. Usually it is one: the barrier keeps the compiler from calling
+// memset.
+TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; i += LANES) {
+    *(VECU *)(to + i) = (VEC)((T)0);
+    __asm__ __volatile__("" ::: "memory");
+  }
+}
+
+// One row of a panel: count positions that hold input (first + j) * step + phase. Whole vectors are written where that is
+// simpler: rows are packed in order, so what is too much is written again, or lies in the slack behind the panel.
 TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdiff_t phase, tz_range range, int mode,
                                T slope) {
   const ptrdiff_t size = a->size, step = a->step, n = a->count, inside = range.from, outside = range.to;
-  if (mode == TZ_PAD_ZEROS) {
-    NAME(clear_)(out, inside);
-    NAME(clear_)(out + outside, n - outside);
-  } else {
-    for (ptrdiff_t j = 0; j < n; j++) {
-      if (j == inside) j = outside;
-      if (j >= n) break;
-      T value = x[tz_pad_index(tz_pack_index(a, j, phase), size, mode) * a->stride];
-      out[j] = NAME(leaky_one_)(value, slope);
-    }
-  }
   const ptrdiff_t m = outside - inside;
-  if (m == 0) return;
-  const T *from = x + tz_pack_index(a, inside, phase) * a->stride;
   // A single position needs no distance, and with a huge step has none.
   const ptrdiff_t hop = m == 1 ? 1 : step * a->stride;
+  const T *from = m == 0 ? x : x + tz_pack_index(a, inside, phase) * a->stride;
   T *to = out + inside;
-  if (slope == (T)1) {
-    if (hop == 1) NAME(copy_)(to, from, m);
-    else {
-      ptrdiff_t j = hop == 2 ? NAME(unzip_)(to, from, m, 2) : hop == 4 ? NAME(unzip_)(to, from, m, 4) : 0;
-      for (; j < m; j++) to[j] = from[hop * j];
+  if (mode == TZ_PAD_ZEROS) {
+    NAME(clear_)(out, inside);
+    ptrdiff_t done = 0;
+    if (hop == 1) {
+      for (; done < m; done += LANES) {
+        VEC value = m - done >= LANES ? *(const VECU *)(from + done) : NAME(get_part_)(from + done, m - done);
+        *(VECU *)(to + done) = slope == (T)1 ? value : NAME(leaky_)(value, slope);
+      }
+    } else if ((hop == 2 || hop == 4) && slope == (T)1) {
+      if (hop == 2) NAME(unzip_)(to, from, m, 2);
+      else NAME(unzip_)(to, from, m, 4);
+      done = m;
+    } else {
+      for (; done < m; done++) to[done] = NAME(leaky_one_)(from[hop * done], slope);
     }
-  } else if (hop == 1) {
-    for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[j], slope);
-  } else {
-    for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[hop * j], slope);
+    NAME(clear_)(to + done, n - inside - done);
+    return;
   }
+  for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[hop * j], slope);
+  for (ptrdiff_t j = 0; j < n; j++) {
+    if (j == inside) j = outside;
+    if (j >= n) break;
+    T value = x[tz_pad_index(tz_pack_index(a, j, phase), size, mode) * a->stride];
+    out[j] = NAME(leaky_one_)(value, slope);
+  }
+}
+
+// `rows` rows of n positions of which [from, to) hold input, neighbours in memory, the others zeros.
+TZ_INLINE void NAME(pack_rows_)(const T *x, ptrdiff_t x_row, T *out, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t n,
+                                tz_range range, T slope) {
+  const ptrdiff_t last = (n - 1) / LANES;
+  x -= range.from;
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, out += row)
+    for (ptrdiff_t v = 0; v <= last; v++) {
+      const ptrdiff_t low = range.from - v * LANES, high = range.to - v * LANES;
+      VEC value = low <= 0 && high >= LANES ? *(const VECU *)(x + v * LANES)
+                                            : NAME(get_range_)(x + v * LANES, low < 0 ? 0 : low < LANES ? low : LANES,
+                                                               high > LANES ? LANES : high > 0 ? high : 0);
+      *(VECU *)(out + v * LANES) = slope == (T)1 ? value : NAME(leaky_)(value, slope);
+    }
 }
 
 static void NAME(pack_)(const tz_pack *p) {
@@ -598,6 +620,7 @@ static void NAME(pack_)(const tz_pack *p) {
   // Computed once for all rows, unless there are very many phases.
   tz_range ranges[16];
   const bool known = w->phase_count <= 16;
+  const bool simple = p->mode == TZ_PAD_ZEROS && w->step * w->stride == 1;
   for (int pw = 0; known && pw < w->phase_count; pw++) ranges[pw] = tz_pack_range(w, w->phases[pw]);
   for (int c = 0; c < p->channels; c++) {
     const T *x = (const T *)p->x + c * p->x_channel;
@@ -606,16 +629,26 @@ static void NAME(pack_)(const tz_pack *p) {
       for (ptrdiff_t jd = 0; jd < d->count; jd++) {
         const ptrdiff_t id = tz_pad_index(tz_pack_index(d, jd, d->phases[pd]), d->size, p->mode);
         for (int ph = 0; ph < h->phase_count; ph++)
-          for (int pw = 0; pw < w->phase_count; pw++)
+          for (int pw = 0; pw < w->phase_count; pw++) {
+            const tz_range range = known ? ranges[pw] : tz_pack_range(w, w->phases[pw]);
+            const T *plane = x + id * d->stride;
+            if (simple && id >= 0) {
+              const tz_range inside = tz_pack_range(h, h->phases[ph]);
+              for (ptrdiff_t jh = 0; jh < inside.from; jh++, out += row) NAME(clear_)(out, w->count);
+              const T *first = plane + tz_pack_index(h, inside.from, h->phases[ph]) * h->stride +
+                               tz_pack_index(w, range.from, w->phases[pw]) * w->stride;
+              const ptrdiff_t rows = inside.to - inside.from, hop = (ptrdiff_t)((size_t)h->step * (size_t)h->stride);
+              if (rows > 0) NAME(pack_rows_)(first, hop, out, row, rows, w->count, range, slope);
+              out += rows * row;
+              for (ptrdiff_t jh = inside.to; jh < h->count; jh++, out += row) NAME(clear_)(out, w->count);
+              continue;
+            }
             for (ptrdiff_t jh = 0; jh < h->count; jh++, out += row) {
               const ptrdiff_t ih = tz_pad_index(tz_pack_index(h, jh, h->phases[ph]), h->size, p->mode);
-              if (id < 0 || ih < 0) {
-                NAME(clear_)(out, w->count);
-              } else {
-                const tz_range range = known ? ranges[pw] : tz_pack_range(w, w->phases[pw]);
-                NAME(pack_row_)(x + id * d->stride + ih * h->stride, out, w, w->phases[pw], range, p->mode, slope);
-              }
+              if (id < 0 || ih < 0) NAME(clear_)(out, w->count);
+              else NAME(pack_row_)(plane + ih * h->stride, out, w, w->phases[pw], range, p->mode, slope);
             }
+          }
       }
   }
 }

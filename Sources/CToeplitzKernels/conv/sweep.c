@@ -27,3 +27,16 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sw
     for (int r = 0; r < 2; r++) tile.residual[r] = forward(tile.residual[r], outputs);
   }
 }
+
+void tz_conv_run_planes(const tz_conv_table *table, tz_pack pack, tz_conv_tile tile, tz_conv_output out,
+                        const tz_conv_area *area, const tz_conv_planes *p) {
+  for (ptrdiff_t i = 0; i < p->count; i++) {
+    table->pack(&pack);
+    table->plane(&tile, &out, area);
+    pack.x = forward(pack.x, p->input * p->element);
+    tile.w = forward(tile.w, p->weights * p->element);
+    tile.start = forward(tile.start, p->start * p->element);
+    out.y = (void *)forward(out.y, p->output * p->element);
+    for (int r = 0; r < 2; r++) out.residual[r] = forward(out.residual[r], p->output * p->element);
+  }
+}

@@ -211,6 +211,17 @@ typedef struct {
 /// Runs a sweep.
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sweep *sweep);
 
+/// The same area of `count` single rows one after another, and how far apart they lie, in elements.
+typedef struct {
+  ptrdiff_t count;
+  ptrdiff_t input, weights, start, output;
+  ptrdiff_t element;  ///< bytes of an element
+} tz_conv_planes;
+
+/// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
+void tz_conv_run_planes(const tz_conv_table *table, tz_pack pack, tz_conv_tile tile, tz_conv_output out,
+                        const tz_conv_area *area, const tz_conv_planes *planes);
+
 // ---- Fewer multiplications --------------------------------------------------------------------------------
 
 /// Transforms that give four outputs of r taps from r + 3 products, and the square of the one for three taps.

@@ -127,7 +127,6 @@ struct TileTask {
     let size = engine.elementSize
     let tiles = tiling.tiles
     let everything = UnitTask(area: area(0), sample: 0, convolutionGroup: 0, blocks: 0..<1)
-    let kernels = engine.table.pointee
     tiling.tapOffsets.withUnsafeBufferPointer { offsets in
       var tile = tz_conv_tile()
       tile.x = UnsafeRawPointer(memory)
@@ -135,13 +134,18 @@ struct TileTask {
       tile.toff = offsets.baseAddress
       tile.channels = Int32(stencil.channels)
       tile.taps = Int32(tapCount)
-      let sections = layout.sections
+      // Sections of the convolution groups are alike.
+      let first = layout.sections[0][groupIndex]
+      let next = layout.sections[min(1, stencil.groups - 1)][groupIndex]
+      var planes = tz_conv_planes(
+        count: 1, input: stencil.channels * engine.input.channel, weights: next.weightOffset - first.weightOffset,
+        start: next.startOffset - first.startOffset, output: engine.output.channel, element: size)
       withPackRequest(everything, 0..<stencil.channels, into: memory) { request in
-        for unit in units {
-          let pair = unit / tiles
-          let (sample, convolutionGroup) = pair.quotientAndRemainder(dividingBy: stencil.groups)
-          engine.move(&output, sample: sample, channel: convolutionGroup)
-          let distance = sample * engine.input.batch + convolutionGroup * stencil.channels * engine.input.channel
+        var unit = units.lowerBound
+        while unit < units.upperBound {
+          let (sample, group) = (unit / tiles).quotientAndRemainder(dividingBy: stencil.groups)
+          engine.move(&output, sample: sample, channel: group)
+          let distance = sample * engine.input.batch + group * planes.input
           request.x = UnsafeRawPointer(engine.input.base + distance * size)
           var place = everything.area
           if tiles > 1 {
@@ -150,11 +154,12 @@ struct TileTask {
             request.axis.1.first = place.first.1 + tiling.lowest[1]
             request.axis.2.first = place.first.2 + tiling.lowest[2]
           }
-          kernels.pack(&request)
-          let section = sections[convolutionGroup][groupIndex]
-          tile.w = layout.weightPointer(section)
-          tile.start = layout.startPointer(section)
-          kernels.plane(&tile, &output, &place)
+          // Whole planes of one sample follow one another.
+          planes.count = tiles > 1 ? 1 : min(units.upperBound - unit, stencil.groups - group)
+          tile.w = layout.weightPointer(first) + group * planes.weights * size
+          tile.start = layout.startPointer(first) + group * planes.start * size
+          tz_conv_run_planes(engine.table, request, tile, output, &place, &planes)
+          unit += planes.count
         }
       }
     }

@@ -60,11 +60,14 @@ struct AdaptivePooling: Operation {
     guard results[0].count > 0 else { return results }
     let rank = outputSize.count
     let missing = [Int](repeating: 1, count: 3 - rank)
-    let input = missing + x.shape.suffix(rank)
+    var input = missing + x.shape.suffix(rank)
     let output = missing + outputs[0].shape.suffix(rank)
+    // A plane as one window is one long row.
+    if function == .average, output == [1, 1, 1] { input = [1, 1, input.reduce(1, *)] }
     let axes = (0..<3).map { windows(output[$0], input[$0]) }
     let (inputPlane, outputPlane) = (input.reduce(1, *), output.reduce(1, *))
     let source = x.pointer(T.self)
+    let target = results[0].pointer(T.self)
     ThreadPool.shared.runRows(results[0].count / outputPlane, width: max(inputPlane, outputPlane)) { range in
       for plane in range {
         let from = source + plane * inputPlane
@@ -74,10 +77,10 @@ struct AdaptivePooling: Operation {
             for w in axes[2] {
               if function == .average {
                 let total = sum(from, input, d, h, w)
-                results[0].pointer(T.self)[at] = T(converting: total / Double(d.count * h.count * w.count))
+                target[at] = T(converting: total / Double(d.count * h.count * w.count))
               } else {
                 let index = largest(from, input, d, h, w)
-                results[0].pointer(T.self)[at] = from[index]
+                target[at] = from[index]
                 if function == .maximumWithIndices { results[1].pointer(Int64.self)[at] = Int64(index) }
               }
               at += 1
