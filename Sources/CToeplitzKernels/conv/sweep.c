@@ -3,7 +3,8 @@
 
 static const void *forward(const void *p, ptrdiff_t bytes) { return p ? (const char *)p + bytes : p; }
 
-void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sweep *s) {
+void tz_conv_run(const tz_conv_table *table, const tz_conv_tile *first, const tz_conv_sweep *s) {
+  tz_conv_tile tile = *first;
   const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, s->vectors);
   const ptrdiff_t outputs = s->block_rows * tile.ys * s->element;
   tile.w = forward(tile.w, s->first_block * s->block_weights);
@@ -28,8 +29,11 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sw
   }
 }
 
-void tz_conv_run_planes(const tz_conv_table *table, tz_pack pack, tz_conv_tile tile, tz_conv_output out,
-                        const tz_conv_area *area, const tz_conv_planes *p) {
+void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, const tz_conv_tile *first_tile,
+                        const tz_conv_output *first_out, const tz_conv_area *area, const tz_conv_planes *p) {
+  tz_pack pack = *first_pack;
+  tz_conv_tile tile = *first_tile;
+  tz_conv_output out = *first_out;
   for (ptrdiff_t i = 0; i < p->count; i++) {
     table->pack(&pack);
     table->plane(&tile, &out, area);

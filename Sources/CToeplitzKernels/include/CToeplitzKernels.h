@@ -209,7 +209,7 @@ typedef struct {
 } tz_conv_sweep;
 
 /// Runs a sweep.
-void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sweep *sweep);
+void tz_conv_run(const tz_conv_table *table, const tz_conv_tile *tile, const tz_conv_sweep *sweep);
 
 /// The same area of `count` single rows one after another, and how far apart they lie, in elements.
 typedef struct {
@@ -219,8 +219,8 @@ typedef struct {
 } tz_conv_planes;
 
 /// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
-void tz_conv_run_planes(const tz_conv_table *table, tz_pack pack, tz_conv_tile tile, tz_conv_output out,
-                        const tz_conv_area *area, const tz_conv_planes *planes);
+void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *pack, const tz_conv_tile *tile,
+                        const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes);
 
 // ---- Fewer multiplications --------------------------------------------------------------------------------
 

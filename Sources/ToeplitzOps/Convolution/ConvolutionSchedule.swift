@@ -54,7 +54,7 @@ struct ConvolutionSchedule {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
           let most = estimate.mostColumns(splits: splits)
           for tiles in [1, 2 * threads, 4 * threads, 8 * threads] {
-            let wanted = (grid.total + tiles - 1) / tiles
+            let wanted = (grid.columns + tiles - 1) / tiles
             let columns = max(estimate.chunking.most, min(most, wanted))
             let cost = estimate.cost(columns: columns, splits: splits)
             if best.map({ cost < $0.cost * 0.999 }) ?? true { best = (cost, kind, grid, columns, splits) }

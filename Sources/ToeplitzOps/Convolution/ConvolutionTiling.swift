@@ -195,6 +195,8 @@ struct PositionGrid {
   var phaseCount: Int { phases.reduce(1) { $0 * $1.count } }
   /// All positions.
   var total: Int { count[0] * count[1] * count[2] }
+  /// Columns of tiles that hold all positions, those between the rows of images included.
+  var columns: Int { count[0] * count[1] * (count[2] + (count[1] > 1 ? span[2] : 0)) }
 
   /// Positions whose output `m × outStep + phase − outShift` lies inside `outputSize`, for some phase.
   ///

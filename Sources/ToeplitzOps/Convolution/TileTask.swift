@@ -158,7 +158,7 @@ struct TileTask {
           planes.count = tiles > 1 ? 1 : min(units.upperBound - unit, stencil.groups - group)
           tile.w = layout.weightPointer(first) + group * planes.weights * size
           tile.start = layout.startPointer(first) + group * planes.start * size
-          tz_conv_run_planes(engine.table, request, tile, output, &place, &planes)
+          tz_conv_run_planes(engine.table, &request, &tile, &output, &place, &planes)
           unit += planes.count
         }
       }
@@ -308,7 +308,7 @@ struct TileTask {
           element: size,
           block_weights: pass.blockBytes, block_sums: channelBlocks == 1 ? 0 : partialBytes,
           out: pass.isLast ? output : nil, area: area, column: column, count: width)
-        tz_conv_run(engine.table, tile, &sweep)
+        tz_conv_run(engine.table, &tile, &sweep)
       }
     }
   }

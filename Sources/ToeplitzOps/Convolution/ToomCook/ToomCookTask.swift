@@ -196,7 +196,7 @@ struct ToomCookTask {
             sweep.element = 4
             sweep.block_weights = weights.blockCount * 4
             sweep.block_sums = rows * columns.count * 4
-            tz_conv_run(engine.table, tile, &sweep)
+            tz_conv_run(engine.table, &tile, &sweep)
           }
         }
       }
