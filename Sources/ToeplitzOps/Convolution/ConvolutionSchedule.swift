@@ -104,6 +104,8 @@ struct CostEstimate {
   private static let turnTime = 0.3
   /// Wide blocks of vectors of less than 64 bytes read their weights several times in each call.
   private static let shortVectorPenalty = 1.2
+  /// What a kernel call does at each channel and tap beside multiplying, in vector multiply-adds that fit the time.
+  private static let stepVectors = 3.0
   /// Nanoseconds for a kernel call besides its arithmetic.
   static let callTime = 12.0
   private static let cacheSize = 8 << 20
@@ -142,15 +144,16 @@ struct CostEstimate {
   private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
     let cutsRows = chunking.cutsRows(height: height, width: width, pitch: pitch)
     let calls = chunking.count(height: height, width: width, pitch: pitch)
+    let steps = Double(calls) * Self.stepVectors
     switch kind {
     case .narrow:
       let vectors = ((height - 1) * pitch + width + lanes - 1) / lanes
-      return (calls, Double(vectors * blockRows))
+      return (calls, Double(vectors * blockRows) + steps)
     case .wide:
       let columns = cutsRows ? height * width : (height - 1) * pitch + width
       // Fewer than five columns leave the multipliers waiting for each other.
       let busy = max(columns, 5 * calls)
-      return (calls, Double(busy * blockRows / lanes) * (lanes < 16 ? Self.shortVectorPenalty : 1))
+      return (calls, Double(busy * blockRows / lanes) * (lanes < 16 ? Self.shortVectorPenalty : 1) + steps)
     }
   }
 
