@@ -143,7 +143,7 @@ struct CostEstimate {
   /// Nanoseconds of all kernel calls for one tile and one pass over its channels and taps, and their number.
   private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
     let cutsRows = chunking.cutsRows(height: height, width: width, pitch: pitch)
-    let calls = chunking.count(height: height, width: width, pitch: pitch)
+    let calls = chunking.count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
     let steps = Double(calls) * Self.stepVectors
     switch kind {
     case .narrow:

@@ -54,7 +54,8 @@ struct TileTask {
     // Kernels read whole vectors, up to one past the last column.
     let elements = (stencil.channels + channelBlocks - 1) / channelBlocks * tiling.panelChannel + 2 * chunk
     panelBytes = (elements * engine.elementSize + 63) / 64 * 64
-    let chunks = tiling.chunking.count(height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch)
+    let chunks = tiling.chunking.count(
+      height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch, cutsRows: tiling.cutsRows)
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
     // Sums of a wide block, turned round for the store.
     sumsBytes = layout.kind == .wide ? 32 * TZ_WIDE_PITCH * engine.elementSize : 0
@@ -208,8 +209,10 @@ struct TileTask {
     let size = engine.elementSize
     let section = layout.sections[task.convolutionGroup][groupIndex]
     let area = task.area
-    let cutsRows = tiling.chunking.cutsRows(height: area.height, width: area.width, pitch: tiling.pitch)
-    let chunks = tiling.chunking.count(height: area.height, width: area.width, pitch: tiling.pitch)
+    // Smaller tiles at the end are cut like the whole ones, for which memory has been counted.
+    let cutsRows = tiling.cutsRows
+    let chunks = tiling.chunking.count(
+      height: area.height, width: area.width, pitch: tiling.pitch, cutsRows: cutsRows)
     let pass = KernelPass(
       weights: layout.weightPointer(section) + channels.lowerBound * tapRows * size,
       blockBytes: stencil.channels * tapRows * size, passBytes: channels.count * tapRows * size,

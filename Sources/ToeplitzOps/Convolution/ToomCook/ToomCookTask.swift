@@ -41,7 +41,7 @@ struct ToomCookTask {
     plan = schedule.plan
     stencil = engine.packed.stencil
     chunking = ColumnChunking(.narrow, blockRows: ToomCookWeights.blockRows, table: engine.table)
-    chunks = chunking.count(height: 1, width: schedule.columns, pitch: schedule.columns)
+    chunks = chunking.count(height: 1, width: schedule.columns, pitch: schedule.columns, cutsRows: false)
     let step = plan.dilation
     if plan.isSquare {
       packedCount = (schedule.tilesHigh + 1, schedule.tilesWide)
