@@ -3,29 +3,28 @@
 
 static const void *forward(const void *p, ptrdiff_t bytes) { return p ? (const char *)p + bytes : p; }
 
-void tz_conv_run(const tz_conv_table *table, const tz_conv_tile *first, const tz_conv_sweep *s) {
-  tz_conv_tile tile = *first;
+void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s) {
   const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, s->vectors);
-  const ptrdiff_t outputs = s->block_rows * tile.ys * s->element;
-  tile.w = forward(tile.w, s->first_block * s->block_weights);
-  tile.start = forward(tile.start, s->first_block * s->block_rows * s->element);
-  tile.y = (void *)forward(tile.y, s->first_block * outputs);
-  for (int r = 0; r < 2; r++) tile.residual[r] = forward(tile.residual[r], s->first_block * outputs);
+  const ptrdiff_t outputs = s->block_rows * tile->ys * s->element;
+  tile->w = forward(tile->w, s->first_block * s->block_weights);
+  tile->start = forward(tile->start, s->first_block * s->block_rows * s->element);
+  tile->y = (void *)forward(tile->y, s->first_block * outputs);
+  for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], s->first_block * outputs);
   for (int32_t block = s->first_block; block < s->end_block; block++) {
     const int32_t first_row = block * s->block_rows, left = s->rows - first_row;
-    tile.rows = left < s->block_rows ? left : s->block_rows;
-    kernel(&tile);
-    if (s->out && s->out->activation && tile.y)
-      for (int32_t r = 0; r < tile.rows; r++) {
-        float *y = (float *)tile.y + r * tile.ys;
+    tile->rows = left < s->block_rows ? left : s->block_rows;
+    kernel(tile);
+    if (s->out && s->out->activation && tile->y)
+      for (int32_t r = 0; r < tile->rows; r++) {
+        float *y = (float *)tile->y + r * tile->ys;
         s->out->activation(y, y, s->count, s->out->a, s->out->b);
       }
-    if (s->out && !tile.y) table->store(s->out, s->area, tile.acc, s->count, s->column, s->count, first_row, tile.rows);
-    tile.w = forward(tile.w, s->block_weights);
-    tile.start = forward(tile.start, s->block_rows * s->element);
-    tile.acc = (char *)tile.acc + s->block_sums;
-    tile.y = (void *)forward(tile.y, outputs);
-    for (int r = 0; r < 2; r++) tile.residual[r] = forward(tile.residual[r], outputs);
+    if (s->out && !tile->y) table->store(s->out, s->area, tile->acc, s->count, s->column, s->count, first_row, tile->rows);
+    tile->w = forward(tile->w, s->block_weights);
+    tile->start = forward(tile->start, s->block_rows * s->element);
+    tile->acc = (char *)tile->acc + s->block_sums;
+    tile->y = (void *)forward(tile->y, outputs);
+    for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], outputs);
   }
 }
 

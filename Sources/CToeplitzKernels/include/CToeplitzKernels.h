@@ -183,6 +183,14 @@ typedef enum { TZ_F32 = 0, TZ_F64 = 1, TZ_I32 = 2, TZ_I64 = 3 } tz_type;
 /// The table of an instruction set, or NULL if this build has none for it.
 const tz_conv_table *tz_conv_kernels(tz_isa isa, tz_type type);
 
+// Calls through the table. Swift would copy the whole table to reach one of its functions.
+static inline void tz_conv_pack(const tz_conv_table *table, const tz_pack *request) { table->pack(request); }
+static inline void tz_conv_store_sums(const tz_conv_table *table, const tz_conv_output *out, const tz_conv_area *area,
+                                      const void *acc, ptrdiff_t acc_pitch, ptrdiff_t column, ptrdiff_t count,
+                                      int32_t first_row, int32_t rows) {
+  table->store(out, area, acc, acc_pitch, column, count, first_row, rows);
+}
+
 /// Runs the kernel of wide blocks for `columns` columns.
 static inline void tz_conv_run_wide(const tz_conv_table *table, int columns, const tz_conv_tile *tile) {
   table->wide[columns - 1](tile);
@@ -208,8 +216,8 @@ typedef struct {
   ptrdiff_t column, count;  ///< columns of the area that the calls compute
 } tz_conv_sweep;
 
-/// Runs a sweep.
-void tz_conv_run(const tz_conv_table *table, const tz_conv_tile *tile, const tz_conv_sweep *sweep);
+/// Runs a sweep; `tile` is left at its end.
+void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *sweep);
 
 /// The same area of `count` single rows one after another, and how far apart they lie, in elements.
 typedef struct {

@@ -28,6 +28,10 @@ struct TileTask {
   private let storesDirectly: Bool
   /// Whether the rows of a tile follow one another without a gap, in the panel and in the output: they are one row.
   private let rowsFollow: Bool
+  /// Elements between planes and rows of the output where a kernel may write to it, and how far its first element lies behind
+  /// position 0. Numbers, since threads would fight for the reference counts of arrays.
+  private let outputSteps: (plane: Int, row: Int)
+  private let outputOrigin: Int
   /// For each row of a channel its phase on d, h, w.
   private let rowPhases: [(Int32, Int32, Int32)]
 
@@ -63,6 +67,9 @@ struct TileTask {
     rowsFollow =
       storesDirectly && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
       && engine.output.spatial[1] == engine.output.size[2]
+    outputSteps = (engine.output.spatial[0], engine.output.spatial[1])
+    outputOrigin =
+      stencil.outShift[0] * outputSteps.plane + stencil.outShift[1] * outputSteps.row + stencil.outShift[2]
     rowPhases = (0..<group.phaseCount).map { group.phase($0) }
   }
 
@@ -117,7 +124,7 @@ struct TileTask {
         let position = first.0 * input.spatial[0] + first.1 * input.spatial[1] + first.2
         panel = input.base + (sample * input.batch + channel * input.channel + position) * engine.elementSize
       } else {
-        withPackRequest(task, channels, into: memory) { engine.table.pointee.pack(&$0) }
+        withPackRequest(task, channels, into: memory) { tz_conv_pack(engine.table, &$0) }
       }
       compute(task, &output, channels, panel: panel, partials: memory + panelBytes + sumsBytes)
     }
@@ -218,30 +225,30 @@ struct TileTask {
       blockBytes: stencil.channels * tapRows * size, passBytes: channels.count * tapRows * size,
       starts: layout.startPointer(section), isLast: channels.upperBound == stencil.channels, rows: section.rows,
       panel: panel, partials: partials, chunks: chunks, cutsRows: cutsRows)
-    tiling.tapOffsets.withUnsafeBufferPointer { offsets in
+    withUnsafePointers(&output, area, tiling.tapOffsets) { output, area, offsets in
       var tile = tz_conv_tile()
       tile.xs = readsInPlace ? engine.input.channel : tiling.panelChannel
       tile.toff = offsets.baseAddress
       tile.channels = Int32(channels.count)
       tile.taps = Int32(tapCount)
       tile.continues = channels.lowerBound > 0
-      tile.ys = output.channel
-      tile.residual = output.residual
-      tile.scale = output.scale
-      tile.slope = output.slope
-      tile.bounded = output.bounded
-      tile.ceiling = output.ceiling
+      tile.ys = output.pointee.channel
+      tile.residual = output.pointee.residual
+      tile.scale = output.pointee.scale
+      tile.slope = output.pointee.slope
+      tile.bounded = output.pointee.bounded
+      tile.ceiling = output.pointee.ceiling
       tile.completes = pass.isLast
       tile.sums = partials - sumsBytes
       if layout.kind == .wide {
         // All chunks but the first find a block's weights in the cache.
         for block in task.blocks {
-          for chunk in 0..<chunks { wideStep(pass, task, &tile, &output, block, chunk) }
+          for chunk in 0..<chunks { wideStep(pass, task.blocks, &tile, output, area, block, chunk) }
         }
         return
       }
       for range in blockRanges(task.blocks, passBytes: pass.passBytes) {
-        for chunk in 0..<chunks { step(pass, task, &tile, &output, range, chunk) }
+        for chunk in 0..<chunks { step(pass, task.blocks, &tile, output, area, range, chunk) }
       }
     }
   }
@@ -275,11 +282,11 @@ struct TileTask {
   /// Points kernel calls at their columns and block 0's weights, and gives the columns.
   @inline(__always)
   private func aim(
-    _ tile: inout tz_conv_tile, _ pass: KernelPass, _ task: UnitTask, _ chunk: Int
+    _ tile: inout tz_conv_tile, _ pass: KernelPass, _ area: UnsafePointer<tz_conv_area>, _ chunk: Int
   ) -> (first: Int, count: Int) {
     let size = engine.elementSize
     let columns = tiling.chunking.columns(
-      chunk, of: pass.chunks, height: task.area.height, width: task.area.width, pitch: tiling.pitch,
+      chunk, of: pass.chunks, height: area.pointee.height, width: area.pointee.width, pitch: tiling.pitch,
       cutsRows: pass.cutsRows)
     tile.x = UnsafeRawPointer(pass.panel + columns.first * size)
     tile.w = pass.weights
@@ -290,48 +297,42 @@ struct TileTask {
   /// Kernel calls for some blocks, and the store of what they computed if the sums are complete.
   @inline(__always)
   private func step(
-    _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output,
-    _ blocks: Range<Int>, _ chunk: Int
+    _ pass: KernelPass, _ all: Range<Int>, _ tile: inout tz_conv_tile, _ output: UnsafePointer<tz_conv_output>,
+    _ area: UnsafePointer<tz_conv_area>, _ blocks: Range<Int>, _ chunk: Int
   ) {
     let size = engine.elementSize
-    let (column, width) = aim(&tile, pass, task, chunk)
-    tile.acc = pass.partials + partialOffset(task, blocks.lowerBound, chunk)
+    let (column, width) = aim(&tile, pass, area, chunk)
+    tile.acc = pass.partials + partialOffset(all, blocks.lowerBound, chunk)
     tile.y = nil
-    if pass.isLast, storesDirectly, let offset = directOffset(task.area, column, width) {
-      tile.y = output.y + offset * size
-      tile.residual.0 = output.residual.0.map { $0 + offset * size }
-      tile.residual.1 = output.residual.1.map { $0 + offset * size }
+    if pass.isLast, storesDirectly, let offset = directOffset(area, column, width) {
+      tile.y = output.pointee.y + offset * size
+      tile.residual.0 = output.pointee.residual.0.map { $0 + offset * size }
+      tile.residual.1 = output.pointee.residual.1.map { $0 + offset * size }
     }
-    var area = task.area
-    withUnsafePointer(to: &area) { area in
-      withUnsafePointer(to: &output) { output in
-        var sweep = tz_conv_sweep(
-          block_rows: Int32(blockRows), vectors: Int32(width / tiling.chunking.unit),
-          first_block: Int32(blocks.lowerBound), end_block: Int32(blocks.upperBound), rows: Int32(pass.rows),
-          element: size,
-          block_weights: pass.blockBytes, block_sums: channelBlocks == 1 ? 0 : partialBytes,
-          out: pass.isLast ? output : nil, area: area, column: column, count: width)
-        tz_conv_run(engine.table, &tile, &sweep)
-      }
-    }
+    var sweep = tz_conv_sweep(
+      block_rows: Int32(blockRows), vectors: Int32(width / tiling.chunking.unit),
+      first_block: Int32(blocks.lowerBound), end_block: Int32(blocks.upperBound), rows: Int32(pass.rows), element: size,
+      block_weights: pass.blockBytes, block_sums: channelBlocks == 1 ? 0 : partialBytes,
+      out: pass.isLast ? output : nil, area: area, column: column, count: width)
+    tz_conv_run(engine.table, &tile, &sweep)
   }
 
   /// Bytes before the partial sums of a block and chunk.
   @inline(__always)
-  private func partialOffset(_ task: UnitTask, _ block: Int, _ chunk: Int) -> Int {
-    channelBlocks == 1 ? 0 : (chunk * task.blocks.count + block - task.blocks.lowerBound) * partialBytes
+  private func partialOffset(_ blocks: Range<Int>, _ block: Int, _ chunk: Int) -> Int {
+    channelBlocks == 1 ? 0 : (chunk * blocks.count + block - blocks.lowerBound) * partialBytes
   }
 
   /// One call of a wide kernel, and the store of what it computed if the sums are complete.
   @inline(__always)
   private func wideStep(
-    _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output, _ block: Int,
-    _ chunk: Int
+    _ pass: KernelPass, _ all: Range<Int>, _ tile: inout tz_conv_tile, _ output: UnsafePointer<tz_conv_output>,
+    _ area: UnsafePointer<tz_conv_area>, _ block: Int, _ chunk: Int
   ) {
-    let (column, count) = aim(&tile, pass, task, chunk)
+    let (column, count) = aim(&tile, pass, area, chunk)
     tile.w += block * pass.blockBytes
     tile.start += block * blockRows * engine.elementSize
-    tile.acc = pass.partials + partialOffset(task, block, chunk)
+    tile.acc = pass.partials + partialOffset(all, block, chunk)
     // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
     // looks ahead in its own.
     let steps = max(1, Int(tile.channels) * tapCount)
@@ -344,21 +345,31 @@ struct TileTask {
     }
     tz_conv_run_wide(engine.table, Int32(count), &tile)
     if pass.isLast {
-      var area = task.area
       let rows = Int32(min(blockRows, pass.rows - block * blockRows))
-      engine.table.pointee.store(&output, &area, tile.sums, TZ_WIDE_PITCH, column, count, Int32(block * blockRows), rows)
+      tz_conv_store_sums(
+        engine.table, output, area, tile.sums, TZ_WIDE_PITCH, column, count, Int32(block * blockRows), rows)
     }
   }
 
   /// Where row 0's outputs of a kernel call begin, if all of its columns are neighbouring outputs.
   @inline(__always)
-  private func directOffset(_ area: tz_conv_area, _ column: Int, _ width: Int) -> Int? {
-    let (h, w) = area.height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
-    guard w + width <= area.width else { return nil }
+  private func directOffset(_ area: UnsafePointer<tz_conv_area>, _ column: Int, _ width: Int) -> Int? {
+    let (first, height) = (area.pointee.first, area.pointee.height)
+    let (h, w) = height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
+    guard w + width <= area.pointee.width else { return nil }
     // Positions are outputs here, and all positions of a tile lie inside.
-    let output = engine.output
-    let shift = stencil.outShift
-    return (area.first.0 - shift[0]) * output.spatial[0] + (area.first.1 + h - shift[1]) * output.spatial[1]
-      + area.first.2 + w - shift[2]
+    return first.0 * outputSteps.plane + (first.1 + h) * outputSteps.row + first.2 + w - outputOrigin
+  }
+}
+
+/// Calls `body` with pointers to what a tile's kernel calls have in common.
+private func withUnsafePointers(
+  _ output: inout tz_conv_output, _ area: tz_conv_area, _ offsets: [Int32],
+  _ body: (UnsafePointer<tz_conv_output>, UnsafePointer<tz_conv_area>, UnsafeBufferPointer<Int32>) -> Void
+) {
+  withUnsafePointer(to: &output) { output in
+    withUnsafePointer(to: area) { area in
+      offsets.withUnsafeBufferPointer { body(output, area, $0) }
+    }
   }
 }

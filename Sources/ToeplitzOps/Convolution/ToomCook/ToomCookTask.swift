@@ -157,7 +157,7 @@ struct ToomCookTask {
           planes: packed, offsets: offsets.baseAddress, x: transformed, point: stencil.channels * channelPitch,
           columns: schedule.columns + (plan.isSquare ? 0 : plan.pieces - 1))
         for _ in 0..<stencil.channels {
-          engine.table.pointee.pack(&request)
+          tz_conv_pack(engine.table, &request)
           tz_toom_run_input(transforms, plan.kind, &input)
           request.x += engine.input.channel * engine.elementSize
           input.x += channelPitch
@@ -178,13 +178,13 @@ struct ToomCookTask {
         tile.toff = pieces.baseAddress
         tile.channels = Int32(stencil.channels)
         tile.taps = Int32(plan.pieces)
-        tile.start = UnsafeRawPointer(zeros.baseAddress)
         for point in 0..<plan.points {
           let x = transformed + point * stencil.channels * channelPitch
-          tile.w = weights.pointer(place.convolutionGroup, point: point)
           for chunk in 0..<chunks {
             let columns = columns(chunk)
             tile.x = UnsafeRawPointer(x + columns.first)
+            tile.w = weights.pointer(place.convolutionGroup, point: point)
+            tile.start = UnsafeRawPointer(zeros.baseAddress)
             tile.acc = UnsafeMutableRawPointer(
               products + productOffset(place, point, columns.first))
             var sweep = tz_conv_sweep()
@@ -243,13 +243,14 @@ struct ToomCookTask {
         }
         let count = (area.height - 1) * area.pitch + area.width
         if plan.dilation == 1 {
-          engine.table.pointee.store(
-            &output, &area, sums, rowSums / plan.tileRows, 0, count, Int32(block * rows * plan.tileRows),
+          tz_conv_store_sums(
+            engine.table, &output, &area, sums, rowSums / plan.tileRows, 0, count, Int32(block * rows * plan.tileRows),
             Int32(present * plan.tileRows))
         } else {
           for row in 0..<present {
-            engine.table.pointee.store(
-              &output, &area, sums + row * rowSums, area.pitch, 0, count, Int32((block * rows + row) * plan.dilation),
+            tz_conv_store_sums(
+              engine.table, &output, &area, sums + row * rowSums, area.pitch, 0, count,
+              Int32((block * rows + row) * plan.dilation),
               Int32(plan.dilation))
           }
         }
