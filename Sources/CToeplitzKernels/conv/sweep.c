@@ -6,6 +6,8 @@ static const void *forward(const void *p, ptrdiff_t bytes) { return p ? (const c
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s) {
   const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, s->vectors);
   const ptrdiff_t outputs = s->block_rows * tile->ys * s->element;
+  const void *const w = tile->w, *const start = tile->start, *const residual[2] = {tile->residual[0], tile->residual[1]};
+  void *const y = tile->y, *const acc = tile->acc;
   tile->w = forward(tile->w, s->first_block * s->block_weights);
   tile->start = forward(tile->start, s->first_block * s->block_rows * s->element);
   tile->y = (void *)forward(tile->y, s->first_block * outputs);
@@ -26,6 +28,8 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
     tile->y = (void *)forward(tile->y, outputs);
     for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], outputs);
   }
+  tile->w = w, tile->start = start, tile->y = y, tile->acc = acc;
+  for (int r = 0; r < 2; r++) tile->residual[r] = residual[r];
 }
 
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, const tz_conv_tile *first_tile,

@@ -216,7 +216,7 @@ typedef struct {
   ptrdiff_t column, count;  ///< columns of the area that the calls compute
 } tz_conv_sweep;
 
-/// Runs a sweep; `tile` is left at its end.
+/// Runs a sweep. `tile` moves along meanwhile and is left as it came: a copy would take as long as a small kernel call.
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *sweep);
 
 /// The same area of `count` single rows one after another, and how far apart they lie, in elements.

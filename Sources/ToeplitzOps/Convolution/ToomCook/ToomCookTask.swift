@@ -178,13 +178,13 @@ struct ToomCookTask {
         tile.toff = pieces.baseAddress
         tile.channels = Int32(stencil.channels)
         tile.taps = Int32(plan.pieces)
+        tile.start = UnsafeRawPointer(zeros.baseAddress)
         for point in 0..<plan.points {
           let x = transformed + point * stencil.channels * channelPitch
+          tile.w = weights.pointer(place.convolutionGroup, point: point)
           for chunk in 0..<chunks {
             let columns = columns(chunk)
             tile.x = UnsafeRawPointer(x + columns.first)
-            tile.w = weights.pointer(place.convolutionGroup, point: point)
-            tile.start = UnsafeRawPointer(zeros.baseAddress)
             tile.acc = UnsafeMutableRawPointer(
               products + productOffset(place, point, columns.first))
             var sweep = tz_conv_sweep()
