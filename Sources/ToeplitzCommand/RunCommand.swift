@@ -43,7 +43,7 @@ struct RunCommand: ToolCommand {
   }
 
   func execute() throws {
-    options.apply()
+    let deadline = options.apply()
     let clock = ContinuousClock()
     let beginning = clock.now
     let executable = try Executable(contentsOf: model, optimizes: !options.plain)
@@ -70,6 +70,7 @@ struct RunCommand: ToolCommand {
       let start = clock.now
       results = try executable.run(tensors)
       times.append(clock.now - start)
+      if times.count == 1 { deadline.meet() }
     }
     try write(results, executable, (times.min() ?? .zero) / .milliseconds(1))
     guard profile else { return }
