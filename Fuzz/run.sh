@@ -2,6 +2,9 @@
 # Fuzzes each parser for some seconds (600 unless given) with libFuzzer and the address sanitizer.
 #
 #     Fuzz/run.sh [SECONDS] [PARSER ...]
+#
+# The seeds are the tests' fixtures and Fuzz/Corpus/PARSER. With KEEP=1 inputs that reach code which those do not are
+# added to Fuzz/Corpus/PARSER. Findings are left in Fuzz/Findings.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-600}
@@ -11,13 +14,24 @@ parsers=("$@")
 # Coverage of the parsers themselves needs the flags for all modules.
 swift build -c release --sanitize=address -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
+# A model of a few bytes may ask for much memory; what is looked for are other faults.
+export TOEPLITZ_MEMORY_LIMIT=512
 fixtures=../Tests/Fixtures
+status=0
+mkdir -p Findings
 for parser in "${parsers[@]}"; do
   corpus=$(mktemp -d)
-  find "$fixtures" -name "*.$parser" -size -64k -exec cp {} "$corpus" \;
+  find "$fixtures" "Corpus/$parser" -name "*.$parser" -size -64k -exec cp {} "$corpus" \; 2>/dev/null || true
+  [ ! -d "Corpus/$parser" ] || cp "Corpus/$parser"/* "$corpus"
   [ "$parser" != pt ] || cp "$fixtures"/torch/*.pth "$fixtures"/torch/*.ckpt "$corpus"
   echo "== $parser, $(ls "$corpus" | wc -l) seeds, $seconds s"
-  PARSER=$parser .build/release/Fuzz -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=20 -max_len=65536 \
-    -print_final_stats=1 "$corpus" 2>&1 | tail -8
+  # Slow inputs are no findings: the tool bounds the time itself.
+  PARSER=$parser .build/release/Fuzz -max_total_time="$seconds" -rss_limit_mb=4096 -timeout=600 -max_len=65536 \
+    -artifact_prefix="Findings/$parser-" -print_final_stats=1 "$corpus" 2>&1 | tail -8 || status=1
+  if [ "${KEEP:-}" ]; then
+    mkdir -p "Corpus/$parser"
+    PARSER=$parser .build/release/Fuzz -merge=1 -max_len=4096 "Corpus/$parser" "$corpus" 2>/dev/null
+  fi
   rm -rf "$corpus"
 done
+exit $status

@@ -30,13 +30,15 @@ package enum ElementBytes {
   /// The tensor borrows the bytes if `owner` is given and they are aligned, otherwise they are copied.
   /// Booleans are always copied: their bytes have to be checked and must not change afterwards, as any value
   /// but 0 and 1 is undefined behaviour in a Swift `Bool`.
+  ///
+  /// - Parameter anywhere: whether they are borrowed also where they are not aligned; see ``Tensor/isAligned``.
   package static func tensor(
     _ bytes: UnsafeRawBufferPointer, _ dtype: DType, _ sizes: [Int],
-    owner: (any AnyObject & Sendable)?, _ place: FilePlace
+    owner: (any AnyObject & Sendable)?, anywhere: Bool = false, _ place: FilePlace
   ) throws -> Tensor {
     let shape = Shape(sizes)
     if let owner, let base = bytes.baseAddress, dtype != .bool,
-      Int(bitPattern: base) % dtype.byteSize == 0
+      anywhere || Int(bitPattern: base) % dtype.byteSize == 0
     {
       let storage = Storage(borrowing: base, byteCount: bytes.count, owner: owner)
       return Tensor(

@@ -26,6 +26,9 @@ struct InspectCommand: ToolCommand {
   @Flag(help: "Print the graph in the DOT language instead.")
   var dot = false
 
+  @Flag(help: "Print a drawing of the graph in the SVG format instead.")
+  var svg = false
+
   @OptionGroup var options: ModelOptions
 
   func validate() throws {
@@ -48,10 +51,11 @@ struct InspectCommand: ToolCommand {
 
   func execute() throws {
     guard (file as NSString).pathExtension.lowercased() == "onnx" else { return try showCheckpoint() }
-    options.apply()
+    let deadline = options.apply()
+    defer { deadline.meet() }
     let executable = try Executable(contentsOf: file, optimizes: !options.plain)
-    if dot {
-      print(executable.graph.dot)
+    if dot || svg {
+      print(svg ? executable.graph.svg : executable.graph.dot)
       return
     }
     for port in executable.inputs { print("input  \(port.name): \(port.description)") }

@@ -7,23 +7,42 @@ struct ModelOptions: ParsableArguments {
   @Option(help: "How many threads to use. (default: one for each processor)")
   var threads: Int?
 
-  @Option(help: "Refuse models that make a tensor of more megabytes than this.")
-  var largestTensor = 512
+  @Option(
+    help: """
+      Refuse models whose tensors together take more megabytes than this. (default: 640, and 64 bytes for each byte of \
+      the files)
+      """)
+  var memory: Int?
+
+  @Option(
+    help: """
+      Refuse models whose first results take more seconds than this. (default: 8, and a second for each 64 kilobytes of \
+      the files)
+      """)
+  var timeLimit: Double?
 
   @Flag(help: "Run the operations as they stand in the file, without joining any.")
   var plain = false
 
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
-    guard (1...(1 << 30)).contains(largestTensor) else {
-      throw ValidationError("--largest-tensor must be at least 1, not \(largestTensor)")
+    if let memory, !(1...(1 << 30)).contains(memory) {
+      throw ValidationError("--memory must be at least 1, not \(memory)")
     }
+    if let timeLimit, !(timeLimit > 0) { throw ValidationError("--time-limit must be above 0, not \(timeLimit)") }
   }
 
   /// Lets the options take effect for the whole process.
-  func apply() {
+  ///
+  /// - Returns: What has to be met before anything is written.
+  func apply() -> Deadline {
     if let threads { ThreadPool.shared.threadCount = threads }
-    // A damaged file can ask for any amount of memory; what it can get is bounded before it is read.
-    Platform.largestTensor = largestTensor << 20
+    // A damaged file can ask for any amount of memory; what it can get is bounded by what is there.
+    if let memory {
+      Platform.limitMemory(to: memory << 20)
+    } else if Platform.environment("TOEPLITZ_MEMORY_LIMIT") == nil {
+      Platform.limitMemory(to: 640 << 20, perByteOfFiles: 64)
+    }
+    return Deadline(seconds: timeLimit)
   }
 }

@@ -7,6 +7,7 @@ extension Graph {
     removeIdentities(&report)
     foldConstants(&report)
     removeDeadNodes(&report)
+    ActivationPatterns.apply(to: &self, &report)
     ConvolutionFusions.apply(to: &self, &report)
     ElementwiseChains.apply(to: &self, &report)
     removeDeadNodes(&report)
@@ -43,7 +44,7 @@ extension Graph {
     var kept: [Node] = []
     for node in nodes {
       guard node.operation.isPure, node.operation.captures.isEmpty,
-        node.inputs.allSatisfy({ $0 == nil || constant(of: $0) != nil }),
+        node.inputs.allSatisfy({ $0 == nil || constantSpec($0) != nil }),
         // What cannot be computed fails when it is run, if it is.
         let results = try? node.operation.evaluate(node.inputs.map { constant(of: $0) }, EvaluationContext()),
         results.count >= node.outputs.count,

@@ -28,7 +28,7 @@ private struct Pass {
       case let leaky as LeakyNode where (0...1).contains(leaky.slope):
         fuseActivation(index, node, .leakyReLU(slope: leaky.slope))
       case let other as ActivationNode: fuseActivation(index, node, other.activation)
-      case is ClipNode: if let clamp = clamp(node) { fuseActivation(index, node, clamp) }
+      case is ClipNode: if let clamp = graph.clamp(node) { fuseActivation(index, node, clamp) }
       case let elementwise as ElementwiseNode: fuseArithmetic(index, node, elementwise)
       default: break
       }
@@ -126,14 +126,14 @@ private struct Pass {
   }
 
   /// The numbers of a constant that has one element, or one for each channel of a convolution's output.
-  private func perChannel(_ constant: Tensor, _ operation: ConvolutionNode, _ weight: Tensor) -> Tensor? {
+  private func perChannel(_ constant: Tensor, _ operation: ConvolutionNode, _ weight: TensorSpec) -> Tensor? {
     let channels = operation.isTransposed ? weight.shape[1] * operation.groups : weight.shape[0]
     guard constant.dtype == weight.dtype, constant.count == channels || constant.count == 1,
-      constant.rank <= weight.rank
+      constant.rank <= weight.shape.rank
     else { return nil }
     if constant.count == channels, channels > 1 {
       // The channels must stand on axis 1 of the output.
-      let axis = constant.rank - (weight.rank - 1)
+      let axis = constant.rank - (weight.shape.rank - 1)
       guard axis >= 0, constant.shape[axis] == channels else { return nil }
     }
     return try? constant.cast(to: .float64).reshaped([constant.count]).expanded(to: [channels])
@@ -154,25 +154,10 @@ private struct Pass {
     }
   }
 
-  /// The function of a clip whose bounds are known numbers in the right order.
-  private func clamp(_ node: Graph.Node) -> Activation? {
-    guard node.inputs.count > 1 else { return nil }
-    func bound(_ index: Int, _ missing: Double) -> Double? {
-      guard index < node.inputs.count, let value = node.inputs[index] else { return missing }
-      guard let constant = graph.constant(of: value), constant.count == 1, constant.dtype.isFloatingPoint else {
-        return nil
-      }
-      return try? constant.cast(to: .float64).reshaped([]).item(Double.self)
-    }
-    guard let low = bound(1, -.infinity), let high = bound(2, .infinity), low <= high else { return nil }
-    return .clamp(low: low, high: high)
-  }
-
   private mutating func fuseArithmetic(_ index: Int, _ node: Graph.Node, _ elementwise: ElementwiseNode) {
     guard node.inputs.count == 2, elementwise.kind != .other else { return }
-    let constants = node.inputs.map { graph.constant(of: $0) }
-    if let at = constants.firstIndex(where: { $0 != nil }), let constant = constants[at] {
-      guard let source = convolution(node.inputs[1 - at]), source.operation.isPlain,
+    if let at = node.inputs.firstIndex(where: { graph.constantSpec($0) != nil }) {
+      guard let constant = graph.constant(of: node.inputs[at]), let source = convolution(node.inputs[1 - at]), source.operation.isPlain,
         elementwise.kind != .divide || at == 1
       else { return }
       foldConstant(constant, source, index, node, elementwise.kind)
@@ -195,13 +180,13 @@ private struct Pass {
     _ constant: Tensor, _ source: (index: Int, node: Graph.Node, operation: ConvolutionNode), _ index: Int,
     _ user: Graph.Node, _ kind: ElementwiseNode.Kind
   ) {
-    guard let weight = graph.constant(of: source.node.inputs[1]), constant.dtype.isFloatingPoint else { return }
-    if constant.count == 1, constant.rank <= weight.rank, kind != .add, constant.dtype == weight.dtype,
+    guard let weight = graph.constantSpec(source.node.inputs[1]), constant.dtype.isFloatingPoint else { return }
+    if constant.count == 1, constant.rank <= weight.shape.rank, kind != .add, constant.dtype == weight.dtype,
       let number = try? constant.cast(to: .float64).item(Double.self), number != 0 || kind == .multiply
     {
       let scale = kind == .divide ? 1 / number : number
       // A constant weight takes the factor for nothing, unless residuals come in between.
-      if source.node.inputs.count > 3 || weight.rank < 3 {
+      if source.node.inputs.count > 3 || weight.shape.rank < 3 {
         move(source, to: index, user, "scalings joined to convolutions") { operation, _ in operation.outputScale = scale
         }
         return
@@ -256,12 +241,12 @@ private struct Pass {
 
   private mutating func foldPad(_ index: Int, _ node: Graph.Node, _ pad: PadNode) {
     guard let users = users(node.outputs.first ?? nil), users.count == 1, let (at, user, operation) = users.first,
-      !operation.isTransposed, operation.inputSlope == 1, let weight = graph.constant(of: user.inputs[1]),
-      weight.rank >= 3, node.inputs.dropFirst().allSatisfy({ $0 == nil || graph.constant(of: $0) != nil })
+      !operation.isTransposed, operation.inputSlope == 1, let weight = graph.constantSpec(user.inputs[1]),
+      weight.shape.rank >= 3, node.inputs.dropFirst().allSatisfy({ $0 == nil || graph.constantSpec($0) != nil })
     else { return }
-    let axes = weight.rank - 2
+    let axes = weight.shape.rank - 2
     // The pads' rank is that of the convolution's input.
-    guard let probe = try? Tensor.zeros(Shape(Array(repeating: 1, count: weight.rank))),
+    guard let probe = try? Tensor.zeros(Shape(Array(repeating: 1, count: weight.shape.rank))),
       let pads = try? pad.resolvedPads([probe] + node.inputs.dropFirst().map { graph.constant(of: $0) }),
       pads.allSatisfy({ $0.low >= 0 && $0.high >= 0 && ($0.axis >= 2 || $0.low == 0 && $0.high == 0) })
     else { return }

@@ -28,6 +28,7 @@ public final class Executable: Sendable {
     try compiled.bind(weights)
     try compiled.validate()
     report = optimizes ? compiled.compile() : CompilationReport()
+    try compiled.settleConstants()
     self.graph = compiled
     program = Program(compiled)
   }

@@ -85,8 +85,11 @@ public struct Graph: Sendable {
   public struct Value: Sendable {
     /// The name; may be empty.
     public var name: String
-    /// The tensor, of a constant.
-    public var constant: Tensor?
+    /// The tensor, of a constant; nil also where there is no memory left for a copy that it needs.
+    public var constant: Tensor? { try? stored?.aligned() }
+    /// The tensor as it was given. It may not be aligned, so only its shape and type may be looked at, or an operation
+    /// may read it whose ``GraphOperation/rearrangedOperand`` it is.
+    fileprivate(set) var stored: Tensor?
   }
 
   /// The name.
@@ -107,7 +110,7 @@ public struct Graph: Sendable {
 
   /// A new value.
   public mutating func value(name: String = "", constant: Tensor? = nil) -> ValueID {
-    values.append(Value(name: name, constant: constant))
+    values.append(Value(name: name, stored: constant))
     return ValueID(values.count - 1)
   }
 
@@ -157,11 +160,34 @@ public struct Graph: Sendable {
   /// The constant tensor of a value, if it is one.
   public func constant(of value: ValueID?) -> Tensor? { value.flatMap { values[$0.index].constant } }
 
+  /// Shape and element type of a constant, if the value is one.
+  func constantSpec(_ value: ValueID?) -> TensorSpec? { value.flatMap { values[$0.index].stored?.spec } }
+
   /// Names a value.
   public mutating func setName(_ name: String, of value: ValueID) { values[value.index].name = name }
 
   /// Gives a value its constant tensor.
-  mutating func setConstant(_ tensor: Tensor, of value: ValueID) { values[value.index].constant = tensor }
+  mutating func setConstant(_ tensor: Tensor, of value: ValueID) { values[value.index].stored = tensor }
+
+  /// Forgets constants that nobody uses any more, and copies those that have to be aligned for their users.
+  mutating func settleConstants() throws {
+    var used = Set(outputs.map(\.value) + nodes.flatMap(\.operation.captures))
+    var rearranged: Set<ValueID> = []
+    for node in nodes {
+      for (index, input) in node.inputs.enumerated() {
+        guard let input else { continue }
+        if index == node.operation.rearrangedOperand { rearranged.insert(input) } else { used.insert(input) }
+      }
+    }
+    for index in values.indices {
+      let id = ValueID(index)
+      if used.contains(id) {
+        values[index].stored = try values[index].stored?.aligned()
+      } else if !rearranged.contains(id) {
+        values[index].stored = nil
+      }
+    }
+  }
 
   /// Lets every use of a value be one of another.
   mutating func replace(_ old: ValueID, by new: ValueID) {
@@ -179,7 +205,7 @@ public struct Graph: Sendable {
   /// - Throws: ``ToeplitzError`` of kind `argument` that names the node.
   public func validate() throws {
     var known = Set(inputs.map(\.value))
-    for (index, value) in values.enumerated() where value.constant != nil { known.insert(ValueID(index)) }
+    for (index, value) in values.enumerated() where value.stored != nil { known.insert(ValueID(index)) }
     for node in nodes {
       for need in node.inputs.compactMap({ $0 }) + node.operation.captures where !known.contains(need) {
         throw ToeplitzError(
@@ -201,7 +227,7 @@ public struct Graph: Sendable {
   ///
   /// - Throws: ``ToeplitzError`` of kind `checkpoint` that lists the names without a tensor.
   public mutating func bind(_ tensors: [String: Tensor]) throws {
-    let missing = weights.keys.filter { tensors[$0] == nil && values[weights[$0]?.index ?? 0].constant == nil }
+    let missing = weights.keys.filter { tensors[$0] == nil && values[weights[$0]?.index ?? 0].stored == nil }
     guard missing.isEmpty else {
       throw ToeplitzError(
         .checkpoint, name.isEmpty ? "Graph" : name, expected: "a tensor for each weight",

@@ -19,6 +19,9 @@ public protocol GraphOperation: Sendable {
   /// Values of the surrounding graph that the operation reads besides its inputs, such as those a loop's body uses.
   var captures: [ValueID] { get }
 
+  /// The number of an operand that the operation copies into an order of its own when it first sees it, if there is one.
+  var rearrangedOperand: Int? { get }
+
   /// Computes the outputs; an input that was left out is nil.
   ///
   /// - Throws: ``ToeplitzError`` if the inputs do not fit.
@@ -32,6 +35,8 @@ extension GraphOperation {
   public var isElementwise: Bool { false }
   /// None.
   public var captures: [ValueID] { [] }
+  /// None.
+  public var rearrangedOperand: Int? { nil }
 }
 
 /// What an operation can see of the run it is part of.
@@ -72,6 +77,8 @@ public struct FunctionOperation: GraphOperation {
   public var isPure: Bool
   /// Whether each element of the one result depends on the operands' elements at its place alone.
   public var isElementwise = false
+  /// The number of an operand that is copied into another order when it is first seen.
+  public var rearrangedOperand: Int?
   private let body: @Sendable ([Tensor?]) throws -> [Tensor?]
 
   /// A node that computes `body`.

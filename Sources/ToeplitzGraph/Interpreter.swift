@@ -23,7 +23,7 @@ public struct Program: Sendable {
     }
     var dead = [[ValueID]](repeating: [], count: graph.nodes.count)
     let kept = Set(graph.outputs.map(\.value))
-    for (value, index) in last where !kept.contains(value) && graph.constant(of: value) == nil {
+    for (value, index) in last where !kept.contains(value) && graph.constantSpec(value) == nil {
       dead[index].append(value)
     }
     self.dead = dead
@@ -46,7 +46,12 @@ public struct Program: Sendable {
     for (index, node) in graph.nodes.enumerated() {
       var inner = EvaluationContext(depth: context.depth + 1)
       for capture in node.operation.captures { inner.captured[capture] = look(capture) }
-      let operands = node.inputs.map { $0.flatMap(look) }
+      let operands = node.inputs.enumerated().map { index, input -> Tensor? in
+        guard let input, index == node.operation.rearrangedOperand, values[input.index] == nil else {
+          return input.flatMap(look)
+        }
+        return graph.values[input.index].stored
+      }
       // Operands that die here are handed over, so that an operation that holds the only reference may write in place.
       let results = try evaluate(node, operands, inner)
       observe?(index, results)

@@ -30,13 +30,14 @@ extension Executable {
       for (output, result) in zip(node.outputs, results) {
         if let output, let result { specs[output] = result.spec }
       }
-      let operands = node.inputs.map { id in id.flatMap { specs[$0] ?? self.graph.constant(of: $0)?.spec } }
-      let constants = node.inputs.compactMap { self.graph.constant(of: $0) }
+      let operands = node.inputs.map { id in id.flatMap { specs[$0] ?? self.graph.constantSpec($0) } }
+      let constants = node.inputs.compactMap { self.graph.constantSpec($0) }
       rows.append(
         ListingRow(
           name: node.name, operation: node.operation.name,
           outputs: zip(node.outputs, results).compactMap { $0 == nil ? nil : $1?.spec },
-          parameters: constants.filter { $0.count > 1 || $0.dtype.isFloatingPoint }.reduce(0) { $0 + $1.count },
+          parameters: constants.map { ($0.shape.reduce(1, *), $0.dtype.isFloatingPoint) }
+            .reduce(0) { $0 + ($1.0 > 1 || $1.1 ? $1.0 : 0) },
           multiplyAdds: Self.work(node, operands, results.first.flatMap { $0?.spec }), fused: node.fused))
     }
     return rows

@@ -16,6 +16,8 @@ extension Graph {
     let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     let data = ONNXData(place: FilePlace(file: path), file: file, folder: folder)
     self = try withExtendedLifetime(file) { try Graph(onnx: file.bytes, data) }
+    // Of the pages that were read most hold weights, which nobody needs yet.
+    file.forget(file.bytes)
   }
 
   /// Reads an ONNX model from memory; it may have no external data.

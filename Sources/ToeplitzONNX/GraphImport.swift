@@ -71,7 +71,7 @@ final class GraphImport {
     }
     for tensor in source.initializers {
       guard !tensor.name.isEmpty else { throw data.place.malformed("initializers with names", got: "one without") }
-      try define(tensor.name, scope.graph.constant(try tensor.tensor(data), name: tensor.name))
+      try define(tensor.name, scope.graph.constant(try tensor.tensor(data, anywhere: true), name: tensor.name))
     }
     for tensor in source.sparseInitializers {
       try define(tensor.name, scope.graph.constant(try tensor.tensor(data), name: tensor.name))

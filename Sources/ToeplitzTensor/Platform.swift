@@ -42,13 +42,34 @@ package enum Platform {
     return sizes.max().flatMap { $0 > 0 ? $0 : nil } ?? 1 << 25
   }()
 
-  private static let tensorLimit = Atomic(Int.max)
+  private static let tensorLimit = Atomic(
+    environment("TOEPLITZ_MEMORY_LIMIT").flatMap { Int($0) }.map { max(0, min($0, 1 << 40)) << 20 } ?? Int.max)
+  private static let fileAllowance = Atomic(0)
+  private static let openedBytes = Atomic(0)
 
-  /// The most bytes that one tensor may take: those of the machine's memory, or fewer if a program says so.
-  package static var largestTensor: Int {
-    get { min(physicalMemory, tensorLimit.load(ordering: .relaxed)) }
-    set { tensorLimit.store(max(0, newValue), ordering: .relaxed) }
+  /// The most bytes that all tensors together may take: those of the machine's memory, or fewer if a program or the
+  /// environment variable `TOEPLITZ_MEMORY_LIMIT` (in megabytes) says so.
+  package static var memoryLimit: Int {
+    let opened = openedBytes.load(ordering: .relaxed)
+    let (extra, overflow) = opened.multipliedReportingOverflow(by: fileAllowance.load(ordering: .relaxed))
+    let (limit, beyond) = tensorLimit.load(ordering: .relaxed).addingReportingOverflow(extra)
+    return overflow || beyond ? physicalMemory : min(physicalMemory, limit)
   }
+
+  /// Bounds the bytes of all tensors together.
+  ///
+  /// - Parameters:
+  ///   - bytes: the bound.
+  ///   - perByte: by how much each byte of an opened file raises it.
+  package static func limitMemory(to bytes: Int, perByteOfFiles perByte: Int = 0) {
+    tensorLimit.store(max(0, bytes), ordering: .relaxed)
+    fileAllowance.store(max(0, perByte), ordering: .relaxed)
+  }
+
+  /// How many bytes the files have that were opened so far.
+  package static var bytesOfFiles: Int { openedBytes.load(ordering: .relaxed) }
+
+  fileprivate static func noteFile(_ byteCount: Int) { openedBytes.wrappingAdd(byteCount, ordering: .relaxed) }
 
   /// The value of an environment variable.
   package static func environment(_ name: String) -> String? {
@@ -110,6 +131,20 @@ package final class MappedFile: Sendable {
     base = UnsafeRawPointer(address)
     count = size
     mapped = true
+    Platform.noteFile(size)
+  }
+
+  /// Lets the system take back the memory that holds a part of the file; what is read again later comes from the file.
+  ///
+  /// Weights are read once, into an order of their own, and would otherwise be in memory twice.
+  package func forget(_ bytes: UnsafeRawBufferPointer) {
+    guard mapped, let start = bytes.baseAddress, start >= base, bytes.count <= count else { return }
+    let page = sysconf(Int32(_SC_PAGESIZE))
+    guard page > 0 else { return }
+    let first = (start - base) / page * page
+    let end = min((start - base + bytes.count + page - 1) / page * page, count)
+    // Private pages that were never written: nothing is lost.
+    madvise(UnsafeMutableRawPointer(mutating: base + first), end - first, Int32(MADV_DONTNEED))
   }
 
   deinit {

@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The bytes behind tensors: one 64-byte-aligned block, shared by reference.
 ///
 /// This file, ``Platform`` and ``MappedFile`` are the places that own memory. A block is written only by
@@ -5,6 +7,9 @@
 package final class Storage: Sendable {
   /// Bytes past the end of a block that kernels may read (never use): whole vectors.
   private static let slack = 64
+
+  /// Bytes that tensors hold at the moment; freed blocks that are kept are not among them.
+  private static let taken = Atomic(0)
 
   /// The first byte.
   package nonisolated(unsafe) let base: UnsafeMutableRawPointer
@@ -17,19 +22,26 @@ package final class Storage: Sendable {
 
   /// A block with unspecified contents.
   ///
-  /// - Throws: ``ToeplitzError`` of kind `memory` if it is more than the machine has.
+  /// - Throws: ``ToeplitzError`` of kind `memory` if all tensors together would take more than ``Platform/memoryLimit``.
   package init(byteCount: Int, operation: String) throws {
-    guard byteCount <= Platform.largestTensor,
-      let block = BlockCache.shared.take(byteCount + Self.slack)
+    let limit = Platform.memoryLimit
+    guard byteCount <= limit else { throw Self.refusal(byteCount, limit, operation) }
+    let taken = Self.taken.wrappingAdd(byteCount, ordering: .relaxed).newValue
+    guard taken <= limit, let block = BlockCache.shared.take(byteCount + Self.slack, keepingAtMost: limit - taken)
     else {
-      throw ToeplitzError(
-        .memory, operation, expected: "at most \(Platform.largestTensor) bytes for a tensor",
-        got: "a request for \(byteCount)")
+      Self.taken.wrappingSubtract(byteCount, ordering: .relaxed)
+      throw Self.refusal(byteCount, limit, operation)
     }
     base = block.base
     self.block = block
     self.byteCount = byteCount
     owner = nil
+  }
+
+  private static func refusal(_ byteCount: Int, _ limit: Int, _ operation: String) -> ToeplitzError {
+    ToeplitzError(
+      .memory, operation, expected: "at most \(limit) bytes for all tensors",
+      got: "a request for \(byteCount) besides \(taken.load(ordering: .relaxed))")
   }
 
   /// Bytes that live inside `owner` and are never written.
@@ -43,8 +55,15 @@ package final class Storage: Sendable {
   /// Whether the bytes belong to somebody else, such as a mapped file.
   package var isBorrowed: Bool { owner != nil }
 
+  /// Lets the system take back the memory of bytes that are mapped from a file; they are read again when wanted.
+  package func forgetFilePages() {
+    (owner as? MappedFile)?.forget(UnsafeRawBufferPointer(start: base, count: byteCount))
+  }
+
   deinit {
-    if let block { BlockCache.shared.give(block) }
+    guard let block else { return }
+    Self.taken.wrappingSubtract(byteCount, ordering: .relaxed)
+    BlockCache.shared.give(block)
   }
 }
 
@@ -82,8 +101,14 @@ package final class BlockCache: Sendable {
   /// How many large blocks the system had to give so far because none was kept that fitted.
   package var freshBlockCount: Int { state.withLock { $0.fresh } }
 
-  func take(_ byteCount: Int) -> Block? {
-    if byteCount >= Self.smallestKept, let kept = state.withLock({ $0.take(byteCount) }) { return kept }
+  /// A block of at least `byteCount` bytes; nil if the system has none.
+  ///
+  /// - Parameter room: how many bytes may stay in blocks that are kept unused if a new one is needed.
+  func take(_ byteCount: Int, keepingAtMost room: Int) -> Block? {
+    if byteCount >= Self.smallestKept {
+      if let kept = state.withLock({ $0.take(byteCount) }) { return kept }
+      trim(to: room)
+    }
     return Platform.allocate(byteCount: byteCount).map { Block(base: $0, capacity: max(byteCount, 64)) }
   }
 
@@ -93,13 +118,20 @@ package final class BlockCache: Sendable {
       Platform.deallocate(block.base)
       return
     }
-    let dropped: [Block] = state.withLock { state in
+    state.withLock { state in
       state.excess -= block.excess
       block.excess = 0
       state.blocks.append(block)
       state.bytes += block.capacity
+    }
+    trim(to: Self.limit)
+  }
+
+  /// Gives the oldest blocks back until at most `bytes` are kept.
+  private func trim(to bytes: Int) {
+    let dropped: [Block] = state.withLock { state in
       var dropped: [Block] = []
-      while state.bytes > Self.limit {
+      while state.bytes > bytes, !state.blocks.isEmpty {
         let oldest = state.blocks.removeFirst()
         state.bytes -= oldest.capacity
         dropped.append(oldest)

@@ -108,6 +108,21 @@ public struct Tensor: Sendable {
   /// Whether the elements belong to somebody else, such as a mapped file.
   package var isBorrowed: Bool { storage.isBorrowed }
 
+  /// Whether the elements lie where their type wants them.
+  ///
+  /// Weights that a file stores anywhere may not, as long as a ``Graph`` holds them for an operation that reads them once.
+  package var isAligned: Bool { Int(bitPattern: elements) % dtype.byteSize == 0 }
+
+  /// The same values where their type wants them; this tensor itself if they lie so already.
+  package func aligned() throws -> Tensor {
+    if isAligned { return self }
+    let result = try Tensor(uninitialized: shape, dtype: dtype, operation: "copy")
+    // What is not aligned comes from a file, where it lies in order.
+    result.elements.copyMemory(from: elements, byteCount: count * dtype.byteSize)
+    withExtendedLifetime((self, result)) {}
+    return result
+  }
+
   /// Whether nobody else refers to this tensor's memory, so that it may be written in place.
   package mutating func ownsStorage() -> Bool {
     !storage.isBorrowed && isKnownUniquelyReferenced(&storage)

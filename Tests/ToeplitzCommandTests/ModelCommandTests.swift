@@ -56,6 +56,24 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test func workAndMemoryAreBounded() throws {
+    try withFolder { folder in
+      try NumPy.write(Tensor.zeros([1, 2, 4, 4]), to: folder.appending(path: "x.npy").path)
+      // A loop without an end, by Scripts/hostile_models.py.
+      let endless = ["run", Fixtures.path("hostile/while-true.onnx"), "--input", "x=x.npy", "--output-dir", "out"]
+      let late = try runTool(endless + ["--time-limit", "0.2"], in: folder)
+      #expect(late.status == 1 && late.errors.hasPrefix("error: ") && late.errors.contains("--time-limit"))
+      #expect(!FileManager.default.fileExists(atPath: folder.appending(path: "out").path))
+      let inspect = ["inspect", model, "--shape", "x=1x3x2000x2000"]
+      let large = try runTool(inspect + ["--memory", "20"], in: folder)
+      #expect(large.status == 1 && large.errors.contains("at most \(20 << 20) bytes"), "\(large.errors)")
+      let named = try runTool(inspect, in: folder, environment: ["TOEPLITZ_MEMORY_LIMIT": "20"])
+      #expect(named.status == 1 && named.errors == large.errors)
+      #expect(try runTool(inspect + ["--memory", "0"], in: folder).status == 64)
+      #expect(try runTool(inspect + ["--time-limit", "0"], in: folder).status == 64)
+    }
+  }
+
   @Test func inspectShowsOperations() throws {
     try withFolder { folder in
       let result = try runTool(["inspect", model, "--size", "H=9", "--size", "W=11"], in: folder)

@@ -50,6 +50,9 @@ public struct ConvolutionNode: GraphOperation {
   /// A convolution with stride and dilation 1 and no padding.
   public init(name: String = "Conv") { self.name = name }
 
+  /// The weight.
+  public var rearrangedOperand: Int? { 1 }
+
   /// Computes the convolution.
   public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
     let x = try (inputs.first ?? nil).required(name, 0)
@@ -59,6 +62,7 @@ public struct ConvolutionNode: GraphOperation {
     var operation = ConvolutionOperation(geometry)
     operation.fusion.inputSlope = inputSlope
     operation.cache = prepared.cache(geometry)
+    defer { prepared.forgetPages(weight) }
     let operands = [x, weight] + (bias.map { [$0] } ?? [])
     let residuals = inputs.dropFirst(3).compactMap { $0 }
     if extra.isEmpty {
@@ -175,24 +179,6 @@ public struct ConvolutionNode: GraphOperation {
         throw ToeplitzError(.argument, name, expected: "\(2 * sizes.count) pads", got: "\(low + high)")
       }
       return (zip(low, high).map { ($0, $1) }, [])
-    }
-  }
-}
-
-/// The prepared weight of a node for each geometry that it has met.
-///
-/// Padding that depends on the input's size makes geometries of one weight; there are few of them, or the oldest go.
-private final class PreparedWeights: Sendable {
-  private let known = Lock<[(ConvolutionGeometry, PackedWeightsCache)]>([])
-  private static let most = 4
-
-  func cache(_ geometry: ConvolutionGeometry) -> PackedWeightsCache {
-    known.withLock { known in
-      if let found = known.first(where: { $0.0 == geometry }) { return found.1 }
-      let cache = PackedWeightsCache()
-      known.append((geometry, cache))
-      if known.count > Self.most { known.removeFirst() }
-      return cache
     }
   }
 }

@@ -64,11 +64,20 @@ public struct IdentityNode: GraphOperation {
 /// The first operand kept between two numbers, which are further operands or attributes.
 public struct ClipNode: GraphOperation {
   private let body: @Sendable ([Tensor?]) throws -> [Tensor?]
+  /// The numbers, if they are attributes.
+  let bounds: (low: Double, high: Double)?
   /// `Clip`.
   public var name: String { "Clip" }
 
   /// A node that computes `body`.
-  public init(_ body: @escaping @Sendable ([Tensor?]) throws -> [Tensor?]) { self.body = body }
+  ///
+  /// - Parameter bounds: the numbers, where operands do not give them.
+  public init(
+    bounds: (low: Double, high: Double)? = nil, _ body: @escaping @Sendable ([Tensor?]) throws -> [Tensor?]
+  ) {
+    self.bounds = bounds
+    self.body = body
+  }
 
   /// True.
   public var isElementwise: Bool { true }

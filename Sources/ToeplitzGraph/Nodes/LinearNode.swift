@@ -9,7 +9,7 @@ public struct LinearNode: GraphOperation {
   public var name: String
   /// Whether the matrix is `[out, in]`; otherwise `[in, out]`.
   public var isTransposed: Bool
-  private let cache = PackedWeightsCache()
+  private let prepared = PreparedWeights()
   private let turned = TurnedMatrix()
 
   /// A matrix product.
@@ -17,6 +17,9 @@ public struct LinearNode: GraphOperation {
     self.name = name
     self.isTransposed = isTransposed
   }
+
+  /// The matrix, where it need not be turned first.
+  public var rearrangedOperand: Int? { isTransposed ? 1 : nil }
 
   /// Computes the product.
   public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
@@ -40,7 +43,8 @@ public struct LinearNode: GraphOperation {
     }
     let geometry = try ConvolutionGeometry(rank: 1, inChannels: inner, outChannels: outputs, kernelSize: 1)
     var operation = ConvolutionOperation(geometry, layout: .channelsLast)
-    operation.cache = cache
+    operation.cache = prepared.cache(geometry)
+    defer { prepared.forgetPages(matrix) }
     let operands =
       [try x.reshaped([rows, inner]), try weight.reshaped([outputs, inner, 1])] + (bias.map { [$0] } ?? [])
     return [try applyAll(operation, operands)[0].reshaped(shape)]

@@ -63,20 +63,24 @@ public struct PadNode: GraphOperation {
   private static func extended(
     _ x: Tensor, _ pad: (axis: Int, low: Int, high: Int), _ mode: PaddingMode
   ) throws -> Tensor {
-    var (result, low, high) = (x, pad.low, pad.high)
     let size = x.shape[pad.axis]
     let most = mode == .reflect ? size - 1 : mode == .circular ? size : Int.max
-    guard most > 0 || (low <= 0 && high <= 0) else {
+    guard most > 0 || (pad.low <= 0 && pad.high <= 0) else {
       throw ToeplitzError(.shape, "Pad", expected: "more positions to mirror or repeat", got: "shape \(x.shape)")
     }
-    // The period of a circle stays that of the input.
-    while low != 0 || high != 0 {
-      let (stepLow, stepHigh) = (min(low, most), min(high, most))
-      result = try result.padded([(pad.axis, stepLow, stepHigh)], mode: mode)
-      low -= stepLow
-      high -= stepHigh
-      guard low > 0 || high > 0 else { break }
+    if pad.low <= most, pad.high <= most { return try x.padded([pad], mode: mode) }
+    // A mirror goes there and back; its ends stand once.
+    let period = mode == .reflect ? 2 * (size - 1) : size
+    var shape = x.shape
+    shape[pad.axis] = max(0, size + pad.low + pad.high)
+    let count = try shape.elementCount("Pad")
+    guard max(count, 2 * shape[pad.axis]) <= Platform.memoryLimit / 8 else {
+      throw ToeplitzError(.memory, "Pad", expected: "at most \(Platform.memoryLimit) bytes", got: "shape \(shape)")
     }
-    return result
+    let places = (0..<shape[pad.axis]).map { index -> Int64 in
+      let at = ((index - pad.low) % period + period) % period
+      return Int64(at < size ? at : period - at)
+    }
+    return try x.gathered(Tensor(places, shape: nil, device: .cpu), axis: pad.axis)
   }
 }

@@ -51,7 +51,9 @@ struct ONNXTensor {
   ///
   /// - Throws: ``ToeplitzError`` of kind `format` if sizes and data do not fit together, of kind `unsupported` for an
   ///   element type that Toeplitz does not have.
-  func tensor(_ data: ONNXData) throws -> Tensor {
+  ///
+  /// - Parameter anywhere: whether it may refer to large float32 data also where they are not aligned.
+  func tensor(_ data: ONNXData, anywhere: Bool = false) throws -> Tensor {
     let place = data.place.inside(name)
     let dtype = try DType(onnx: elementType, place)
     let sizes = try self.sizes.map { size in
@@ -64,11 +66,16 @@ struct ONNXTensor {
     let byteCount = perByte == 1 ? unpacked : unpacked / perByte + (unpacked % perByte == 0 ? 0 : 1)
     if isExternal {
       let bytes = try data.external(external, byteCount: byteCount, place)
-      return try make(bytes.0, bytes.1, dtype, sizes, place, byteCount)
+      return try make(bytes.0, bytes.1, dtype, sizes, anywhere, place, byteCount)
     }
-    if let raw, !(raw.isEmpty && hasTypedData) { return try make(raw, data.file, dtype, sizes, place, byteCount) }
+    if let raw, !(raw.isEmpty && hasTypedData) {
+      return try make(raw, data.file, dtype, sizes, anywhere, place, byteCount)
+    }
     return try typed(dtype, sizes, place)
   }
+
+  /// From here on a copy costs more than looking for what may do without.
+  private static let largeByteCount = 1 << 14
 
   private var hasTypedData: Bool {
     !(floats.isEmpty && int32s.isEmpty && int64s.isEmpty && doubles.isEmpty && uint64s.isEmpty)
@@ -76,13 +83,14 @@ struct ONNXTensor {
 
   private func make(
     _ bytes: UnsafeRawBufferPointer, _ owner: (any AnyObject & Sendable)?, _ dtype: DType, _ sizes: [Int],
-    _ place: FilePlace, _ byteCount: Int
+    _ anywhere: Bool, _ place: FilePlace, _ byteCount: Int
   ) throws -> Tensor {
     guard bytes.count == byteCount else {
       throw place.malformed("\(byteCount) bytes for \(dtype)\(Shape(sizes))", got: "\(bytes.count)")
     }
     guard dtype.elementsPerByte > 1 else {
-      return try ElementBytes.tensor(bytes, dtype, sizes, owner: owner, place)
+      let isLarge = byteCount >= Self.largeByteCount && dtype == .float32
+      return try ElementBytes.tensor(bytes, dtype, sizes, owner: owner, anywhere: anywhere && isLarge, place)
     }
     return try unpack(dtype, sizes) { bytes[$0] }
   }

@@ -59,6 +59,7 @@ extension OperatorTable {
     "Sigmoid": { _ in ActivationNode(name: "Sigmoid", .sigmoid) },
     "HardSigmoid": { node in
       let (alpha, beta) = (try node.float("alpha", 0.2), try node.float("beta", 0.5))
+      if abs(alpha - 1.0 / 6) < 1e-6, beta == 0.5 { return ActivationNode(name: "HardSigmoid", .hardsigmoid) }
       return node.function { [try $0(0).hardsigmoid(alpha: alpha, beta: beta)] }
     },
     "HardSwish": { _ in ActivationNode(name: "HardSwish", .hardswish) },
@@ -81,7 +82,7 @@ extension OperatorTable {
     "Clip": { node in
       let (low, high) = (try node.float("min"), try node.float("max"))
       let isOld = node.opset < 11
-      return ClipNode { operands in
+      return ClipNode(bounds: isOld ? (low ?? -.infinity, high ?? .infinity) : nil) { operands in
         let x = Operands(name: "Clip", tensors: operands)
         var result = try x(0)
         if isOld { return [try result.clipped(low, high)] }

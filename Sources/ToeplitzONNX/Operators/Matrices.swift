@@ -19,7 +19,7 @@ extension OperatorTable {
       let (alpha, beta) = (try node.float("alpha", 1), try node.float("beta", 1))
       let (turnsA, turnsB) = (try node.flag("transA"), try node.flag("transB"))
       let linear = LinearNode(name: "Gemm", isTransposed: turnsB)
-      return node.function { x in
+      var operation = node.function { x in
         let (left, b) = (try x(0), try x(1))
         guard left.rank == 2, b.rank == 2 else {
           throw x.refuse(.shape, "two matrices", got: "\(left.shape) and \(b.shape)")
@@ -39,6 +39,8 @@ extension OperatorTable {
         }
         return [sum]
       }
+      operation.rearrangedOperand = linear.rearrangedOperand
+      return operation
     },
     "MatMulInteger": { node in
       node.function { x in

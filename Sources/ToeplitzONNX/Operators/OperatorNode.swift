@@ -164,6 +164,10 @@ extension Tensor {
     guard dtype.isInteger else {
       throw ToeplitzError(.dtype, operation, expected: "whole numbers", got: "\(dtype)")
     }
+    // Sizes, axes and indices of lists; a file of a few bytes can make a tensor of a great many.
+    guard count <= 1 << 22 else {
+      throw ToeplitzError(.shape, operation, expected: "at most \(1 << 22) numbers", got: "\(count)")
+    }
     return try cast(to: .int64).scalars(Int64.self).map { Int($0) }
   }
 

@@ -78,6 +78,10 @@ private struct ResizeRule: Sendable {
     if mode == "nearest", coordinates == "asymmetric", nearestMode == "floor", scale.rounded() == scale {
       return try x.resampled(axis: axis, size: size, .nearest, factor: scale)
     }
+    // Positions take a list each: a few numbers can ask for a great many.
+    guard size <= 1 << 21 else {
+      throw ToeplitzError(.shape, "Resize", expected: "at most \(1 << 21) positions on an axis", got: "\(size)")
+    }
     let terms = (0..<size).map { index -> [(position: Int, weight: Double)]? in
       // Far outside, where floating-point numbers no longer tell neighbours apart, all positions are the edge.
       let exact = position(index, length, size, scale, roi)

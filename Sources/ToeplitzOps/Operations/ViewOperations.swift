@@ -123,8 +123,8 @@ struct Expand: Operation {
     let count = try target.elementCount(name)
     // It takes no memory, but whatever reads it does.
     try require(
-      count <= Platform.largestTensor / inputs[0].dtype.byteSize, .memory,
-      expected: "a shape of at most \(Platform.largestTensor) bytes", got: "\(target)")
+      count <= Platform.memoryLimit / inputs[0].dtype.byteSize, .memory,
+      expected: "a shape of at most \(Platform.memoryLimit) bytes", got: "\(target)")
     try require(
       try Shape.broadcast(source, target, operation: name) == target,
       expected: "a shape that \(source) broadcasts to", got: "\(shape)")
