@@ -8,6 +8,7 @@ extension Graph {
     foldConstants(&report)
     removeDeadNodes(&report)
     ConvolutionFusions.apply(to: &self, &report)
+    ResidualUnits.apply(to: &self, &report)
     ElementwiseChains.apply(to: &self, &report)
     removeDeadNodes(&report)
     report.nodesAfter = nodes.count

@@ -182,7 +182,7 @@ public struct ConvolutionNode: GraphOperation {
 /// The prepared weight of a node for each geometry that it has met.
 ///
 /// Padding that depends on the input's size makes geometries of one weight; there are few of them, or the oldest go.
-private final class PreparedWeights: Sendable {
+final class PreparedWeights: Sendable {
   private let known = Lock<[(ConvolutionGeometry, PackedWeightsCache)]>([])
   private static let most = 4
 

@@ -190,7 +190,7 @@ struct ConvolutionEngine {
       readsInPlace: schedule.readsInPlace && input.channelsFitCache(tiling.channelBlock, elementSize: elementSize))
     let rows = layout.sections[0][index].rows
     let work = Double(tiling.count.reduce(1, *)) * Double(rows * stencil.channels * group.tapCount) * Double(pairs)
-    try share(
+    try Self.share(
       pairs * tiling.tiles * schedule.splits, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
     ) { task.run($0, $1) }
   }
@@ -216,7 +216,7 @@ struct ConvolutionEngine {
     let task = ToomCookTask(engine: self, schedule: schedule, weights: weights, group: group, transforms: transforms)
     // Where an input is not finite, or the transforms overflow, no result can be relied on.
     let isFinite = Finiteness()
-    try share(
+    try Self.share(
       pairs * schedule.units * schedule.splits, work: .infinity, threads: threads, scratchBytes: task.scratchBytes,
       name: name
     ) { units, memory in
@@ -228,7 +228,7 @@ struct ConvolutionEngine {
   private static let smallestScratch = 1 << 20
 
   /// Shares units of work, together `work` multiply-adds, among the threads; each has scratch memory.
-  private func share(
+  static func share(
     _ units: Int, work: Double, threads most: Int, scratchBytes: Int, name: String,
     _ body: @escaping (Range<Int>, UnsafeMutableRawPointer) -> Void
   ) throws {
