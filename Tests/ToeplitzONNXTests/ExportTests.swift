@@ -64,7 +64,8 @@ import ToeplitzTestSupport
   @Test func activationsAfterConvolutionsComeBack() throws {
     let activations: [any UnaryLayer] = [
       ReLU(), ReLU6(), LeakyReLU(negativeSlope: 0.3), ELU(alpha: 0.7), SELU(), SiLU(), Mish(), GELU(), Tanh(),
-      Sigmoid(), Hardswish(), Hardsigmoid(), Softsign(), try Softplus(beta: 2, threshold: 3),
+      try CELU(alpha: 0.6), LogSigmoid(), Sigmoid(), Hardswish(), Hardsigmoid(), Softsign(),
+      try Softplus(beta: 2, threshold: 3),
       GELU(approximate: .tanh), try Hardtanh(minVal: -0.1, maxVal: 0.2),
     ]
     for activation in activations {

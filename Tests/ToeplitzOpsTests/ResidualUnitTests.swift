@@ -79,7 +79,8 @@ import ToeplitzTestSupport
       c.unit.activation = nil
       let biases = (c.unit.hasBias.first ? c.inputs[2] : nil, c.unit.hasBias.second ? c.inputs.last : nil)
       let second = c.inputs[c.unit.hasBias.first ? 3 : 2]
-      func convolve(_ g: ConvolutionGeometry, _ x: Tensor, _ slope: Double, _ w: Tensor, _ b: Tensor?) throws -> Tensor {
+      func convolve(_ g: ConvolutionGeometry, _ x: Tensor, _ slope: Double, _ w: Tensor, _ b: Tensor?) throws -> Tensor
+      {
         let y = try ReferenceConvolution.forward(
           g, x: .init(x.leakyReLU(negativeSlope: slope)), weight: .init(w), bias: b.map { try .init($0) })
         return try Tensor(y.values.map { Float($0) }, shape: Shape(y.shape))

@@ -51,7 +51,8 @@ final class HiFiGANResBlock: Module {
           x, step[1], inputSlope: slope, middleSlope: slope, adding: extra, scale: factor)
       }
       return try step[0](
-        x, fusion: ConvolutionFusion(inputSlope: slope, residuals: [x] + (extra.map { [$0] } ?? []), outputScale: factor))
+        x,
+        fusion: ConvolutionFusion(inputSlope: slope, residuals: [x] + (extra.map { [$0] } ?? []), outputScale: factor))
     }
   }
 }

@@ -13,7 +13,8 @@ extension ConvolutionEngine {
       bounded: ending.ceiling != nil, ceiling: ending.ceiling ?? 0,
       channel: output.channel, stride: triple(output.spatial), size: triple(output.size),
       step: triple(stencil.outStep), shift: triple(stencil.outShift), phases: phases, phase_count: Int32(count),
-      wide: Int32(wide), activation: ending.activation?.function, a: ending.activation?.a ?? 0, b: ending.activation?.b ?? 0)
+      wide: Int32(wide), activation: ending.activation?.function, a: ending.activation?.a ?? 0,
+      b: ending.activation?.b ?? 0)
   }
 
   /// Points the description at a sample and channel.

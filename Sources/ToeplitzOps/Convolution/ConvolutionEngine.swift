@@ -125,7 +125,7 @@ struct ConvolutionEngine {
   ) throws {
     guard output.count > 0 else { return }
     if packed.hasNonFinite, TapwiseTranspose.mayReadOutside(geometry) {
-      let tapwise = TapwiseTranspose(geometry: geometry, weight: packed.weight, bias: packed.bias)
+      let tapwise = TapwiseTranspose(geometry: geometry, weight: try packed.weight, bias: packed.bias)
       return try tapwise.run(input: input, output: output, fusion: fusion)
     }
     guard let table = tz_conv_kernels(InstructionSet.current.code, packed.type) else {
@@ -158,24 +158,11 @@ struct ConvolutionEngine {
     let pairs = batch * stencil.groups
     // Read once: scratch memory is sized for it.
     let threads = ThreadPool.shared.threadCount
-    let isFast = Numerics.current == .fast && packed.type == TZ_F32
     let allowsInPlace = input.hasSlack && input.spatial[2] == 1 && fusion.inputSlope == 1
-    let key = ConvolutionPlan.Key(
-      rowGroup: index, inputSize: input.size, outputSize: output.size, pairs: pairs, threads: threads,
-      table: table, isFast: isFast, allowsInPlace: allowsInPlace)
-    let plan = try packed.plans.plan(key) {
-      let schedule = try ConvolutionSchedule(
-        stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table,
-        elementSize: elementSize, name: name
-      ) { allowsInPlace && readsInPlace(group, $0) }
-      let toomCook =
-        isFast
-        ? ToomCookPlan(stencil: stencil, group: group).flatMap {
-          ToomCookSchedule(
-            $0, stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table)
-        } : nil
-      return ConvolutionPlan(schedule: schedule, toomCook: toomCook)
-    }
+    let plan = try packed.plan(
+      rowGroup: index, inputSize: input.size, outputSize: output.size, batch: batch, threads: threads, table: table,
+      allowsInPlace: allowsInPlace, name: name
+    ) { allowsInPlace && readsInPlace(group, $0) }
     let schedule = plan.schedule
     let tiling = schedule.tiling
     guard tiling.tiles > 0 else { return }

@@ -61,6 +61,7 @@ struct ResidualStage {
     var residual: (UnsafeRawPointer?, UnsafeRawPointer?) = (nil, nil)
     var scale = 1.0
     var slope = 1.0
+    var ceiling: Double?
     /// Columns that may be written as whole vectors; those after them go through the store function.
     var wholeColumns: Int
   }
@@ -92,6 +93,8 @@ struct ResidualStage {
       tile.ys = target.rowStride
       tile.scale = target.scale
       tile.slope = target.slope
+      tile.bounded = target.ceiling != nil
+      tile.ceiling = target.ceiling ?? 0
       var sweep = tz_conv_sweep()
       sweep.block_rows = Int32(section.blockRows)
       sweep.rows = Int32(section.rows)
@@ -123,7 +126,7 @@ struct ResidualStage {
             tile.residual.0 = target.residual.0.map { $0 + distance }
             tile.residual.1 = target.residual.1.map { $0 + distance }
           }
-          tz_conv_run(table, tile, &sweep)
+          tz_conv_run(table, &tile, &sweep)
         }
       }
     }

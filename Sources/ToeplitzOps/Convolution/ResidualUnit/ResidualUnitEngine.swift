@@ -49,11 +49,14 @@ package struct ResidualUnitEngine {
       lanes: Int(table.pointee.lanes), vectors: Int(table.pointee.max_vectors8), elementSize: elementSize)
     if Self.isForced == nil {
       let bytes = Double(first.stencil.outputs * middleLength * elementSize)
-      let separate = try
-        ConvolutionEngine.estimate(first, [1, 1, middleLength], batch, threads, table, elementSize, name)
-        + ConvolutionEngine.estimate(second, [1, 1, length], batch, threads, table, elementSize, name)
-        + ResidualUnitSchedule.trafficCost(bytes: bytes)
-      guard schedule.cost < separate else { return false }
+      func cost(_ packed: PackedWeights, from: Int, to: Int) throws -> Double {
+        try packed.plan(
+          rowGroup: 0, inputSize: [1, 1, from], outputSize: [1, 1, to], batch: batch, threads: threads, table: table,
+          allowsInPlace: false, name: name
+        ) { _ in false }.cost
+      }
+      let separate = try cost(first, from: length, to: middleLength) + cost(second, from: middleLength, to: length)
+      guard schedule.cost < separate + ResidualUnitSchedule.trafficCost(bytes: bytes) else { return false }
     }
     func kernels(_ packed: PackedWeights, _ grid: PositionGrid) throws -> ResidualStage {
       let blockRows = BlockKind.narrow.blockRows(packed.stencil.outputs)
@@ -82,24 +85,4 @@ package struct ResidualUnitEngine {
 
   /// Taps of both convolutions that lie further apart leave little of a tile.
   private static let widestSpan = 4096
-}
-
-extension ConvolutionEngine {
-  /// Estimated nanoseconds of the first row group by the cheapest way that ``Numerics/current`` allows.
-  static func estimate(
-    _ packed: PackedWeights, _ outputSize: [Int], _ pairs: Int, _ threads: Int, _ table: UnsafePointer<tz_conv_table>,
-    _ elementSize: Int, _ name: String
-  ) throws -> Double {
-    let group = packed.stencil.rowGroups[0]
-    let direct = try ConvolutionSchedule(
-      stencil: packed.stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads, table: table,
-      elementSize: elementSize, name: name
-    ) { _ in false }
-    guard Numerics.current == .fast, let plan = ToomCookPlan(stencil: packed.stencil, group: group),
-      let schedule = ToomCookSchedule(
-        plan, stencil: packed.stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads,
-        table: table)
-    else { return direct.cost }
-    return min(direct.cost, schedule.cost)
-  }
 }

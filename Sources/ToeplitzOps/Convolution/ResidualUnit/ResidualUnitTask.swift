@@ -15,8 +15,7 @@ struct ResidualUnitTask {
   /// Values between the convolutions below zero are multiplied by this.
   let middleSlope: Double
   let outputScale: Double
-  let outputSlope: Double
-  let activation: (function: tz_unary_function, a: Float, b: Float)?
+  let ending: ConvolutionEnding
   private let first: ResidualStage
   private let second: ResidualStage
   private let elementSize: Int
@@ -48,8 +47,7 @@ struct ResidualUnitTask {
     self.middleSize = middleSize
     inputSlope = fusion.inputSlope
     outputScale = fusion.outputScale
-    outputSlope = fusion.outputSlope
-    activation = fusion.activation?.function(InstructionSet.current)
+    ending = ConvolutionEnding(fusion)
     elementSize = first.elementSize
     width = schedule.width
     tiles = schedule.tiles
@@ -123,7 +121,9 @@ struct ResidualUnitTask {
     description.y = y
     description.residual = residual
     description.scale = outputScale
-    description.slope = outputSlope
+    description.slope = ending.slope
+    description.bounded = ending.ceiling != nil
+    description.ceiling = ending.ceiling ?? 0
     description.channel = output.channel
     description.stride = (0, 0, 1)
     description.size = (1, 1, output.size[2])
@@ -131,13 +131,13 @@ struct ResidualUnitTask {
     description.phases = phase
     description.phase_count = 1
     description.wide = 1
-    if let activation { (description.activation, description.a, description.b) = activation }
+    if let activation = ending.activation { (description.activation, description.a, description.b) = activation }
     var area = tz_conv_area(first: (0, 0, start), height: 1, width: count, pitch: count)
     let offset = start * elementSize
     let target = ResidualStage.Target(
       y: y + offset, rowStride: output.channel,
       residual: (residual.0.map { $0 + offset }, residual.1.map { $0 + offset }), scale: outputScale,
-      slope: outputSlope, wholeColumns: count)
+      slope: ending.slope, ceiling: ending.ceiling, wholeColumns: count)
     let columns = second.roundedUp(count)
     withUnsafePointer(to: &description) { description in
       withUnsafePointer(to: &area) { area in
