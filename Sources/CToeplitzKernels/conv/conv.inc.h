@@ -671,6 +671,7 @@ static const tz_conv_table NAME(table_) = {
 
 #if defined(TZ_FLOAT32)
 #include "toom.inc.h"
+#include "narrow_weights.inc.h"
 #endif
 
 #undef LANES

@@ -52,6 +52,7 @@ typedef enum {
   TZ_HARDSWISH,  ///< x min(max(x + 3, 0), 6) / 6
   TZ_HARDSIGMOID,  ///< min(max(x + 3, 0), 6) / 6
   TZ_SOFTSIGN,   ///< x / (1 + |x|)
+  TZ_CELU,       ///< x < 0 ? a (exp(x / a) - 1) : x
   TZ_UNARY_COUNT
 } tz_unary;
 
@@ -92,6 +93,7 @@ typedef struct {
   void *sums;           ///< wide blocks: [32 rows][TZ_WIDE_PITCH columns]
   const void *ahead;    ///< wide blocks: what to prefetch into the second-level cache, and by how much to advance
   ptrdiff_t ahead_step; ///< for each channel and tap
+  const float *scales;  ///< wide blocks of int8 weights: what those of each row are multiplied by
 } tz_conv_tile;
 
 typedef void (*tz_conv_kernel)(const tz_conv_tile *);
@@ -194,6 +196,21 @@ static inline void tz_conv_store_sums(const tz_conv_table *table, const tz_conv_
 /// Runs the kernel of wide blocks for `columns` columns.
 static inline void tz_conv_run_wide(const tz_conv_table *table, int columns, const tz_conv_tile *tile) {
   table->wide[columns - 1](tile);
+}
+
+/// Kernels of wide float32 blocks whose weights are stored in fewer bits (conv/narrow_weights.inc.h gives the order), indexed
+/// by columns - 1.
+typedef struct {
+  tz_conv_kernel bfloat16[14];
+  tz_conv_kernel int8[14];
+} tz_narrow_table;
+
+/// The kernels of an instruction set.
+const tz_narrow_table *tz_narrow_kernels(tz_isa isa);
+
+/// Runs the kernel for `columns` columns.
+static inline void tz_narrow_run(const tz_narrow_table *table, bool is_int8, int columns, const tz_conv_tile *tile) {
+  (is_int8 ? table->int8 : table->bfloat16)[columns - 1](tile);
 }
 
 /// The kernel for blocks of `rows` rows (8, 4 or 1) and `vectors` vectors.

@@ -125,7 +125,7 @@ struct ConvolutionEngine {
   ) throws {
     guard output.count > 0 else { return }
     if packed.hasNonFinite, TapwiseTranspose.mayReadOutside(geometry) {
-      let tapwise = TapwiseTranspose(geometry: geometry, weight: packed.weight, bias: packed.bias)
+      let tapwise = TapwiseTranspose(geometry: geometry, weight: try packed.weight, bias: packed.bias)
       return try tapwise.run(input: input, output: output, fusion: fusion)
     }
     guard let table = tz_conv_kernels(InstructionSet.current.code, packed.type) else {
@@ -158,24 +158,11 @@ struct ConvolutionEngine {
     let pairs = batch * stencil.groups
     // Read once: scratch memory is sized for it.
     let threads = ThreadPool.shared.threadCount
-    let isFast = Numerics.current == .fast && packed.type == TZ_F32
     let allowsInPlace = input.hasSlack && input.spatial[2] == 1 && fusion.inputSlope == 1
-    let key = ConvolutionPlan.Key(
-      rowGroup: index, inputSize: input.size, outputSize: output.size, pairs: pairs, threads: threads,
-      table: table, isFast: isFast, allowsInPlace: allowsInPlace)
-    let plan = try packed.plans.plan(key) {
-      let schedule = try ConvolutionSchedule(
-        stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table,
-        elementSize: elementSize, name: name
-      ) { allowsInPlace && readsInPlace(group, $0) }
-      let toomCook =
-        isFast
-        ? ToomCookPlan(stencil: stencil, group: group).flatMap {
-          ToomCookSchedule(
-            $0, stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table)
-        } : nil
-      return ConvolutionPlan(schedule: schedule, toomCook: toomCook)
-    }
+    let plan = try packed.plan(
+      rowGroup: index, inputSize: input.size, outputSize: output.size, batch: batch, threads: threads, table: table,
+      allowsInPlace: allowsInPlace, name: name
+    ) { allowsInPlace && readsInPlace(group, $0) }
     let schedule = plan.schedule
     let tiling = schedule.tiling
     guard tiling.tiles > 0 else { return }
@@ -190,7 +177,7 @@ struct ConvolutionEngine {
       readsInPlace: schedule.readsInPlace && input.channelsFitCache(tiling.channelBlock, elementSize: elementSize))
     let rows = layout.sections[0][index].rows
     let work = Double(tiling.count.reduce(1, *)) * Double(rows * stencil.channels * group.tapCount) * Double(pairs)
-    try share(
+    try Self.share(
       pairs * tiling.tiles * schedule.splits, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
     ) { task.run($0, $1) }
   }
@@ -216,7 +203,7 @@ struct ConvolutionEngine {
     let task = ToomCookTask(engine: self, schedule: schedule, weights: weights, group: group, transforms: transforms)
     // Where an input is not finite, or the transforms overflow, no result can be relied on.
     let isFinite = Finiteness()
-    try share(
+    try Self.share(
       pairs * schedule.units * schedule.splits, work: .infinity, threads: threads, scratchBytes: task.scratchBytes,
       name: name
     ) { units, memory in
@@ -228,7 +215,7 @@ struct ConvolutionEngine {
   private static let smallestScratch = 1 << 20
 
   /// Shares units of work, together `work` multiply-adds, among the threads; each has scratch memory.
-  private func share(
+  static func share(
     _ units: Int, work: Double, threads most: Int, scratchBytes: Int, name: String,
     _ body: @escaping (Range<Int>, UnsafeMutableRawPointer) -> Void
   ) throws {

@@ -29,6 +29,9 @@ final class ConvolutionPlan: Sendable {
     self.schedule = schedule
     self.toomCook = toomCook
   }
+
+  /// Estimated nanoseconds of the cheaper way.
+  var cost: Double { min(schedule.cost, toomCook?.cost ?? .infinity) }
 }
 
 /// The plans of one prepared weight, the last few that were wanted.
@@ -53,5 +56,37 @@ final class ConvolutionPlans: Sendable {
       entries.append(Entry(key: key, plan: plan))
     }
     return plan
+  }
+}
+
+extension PackedWeights {
+  /// How a row group is computed for inputs of one size, by an estimate of the ways that ``Numerics/current`` allows.
+  ///
+  /// - Parameters:
+  ///   - allowsInPlace: whether the input's memory and the fusion let kernels read it without packing.
+  ///   - readsInPlace: whether they do, for positions cut in one way.
+  func plan(
+    rowGroup index: Int, inputSize: [Int], outputSize: [Int], batch: Int, threads: Int,
+    table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, name: String, readsInPlace: (PositionGrid) -> Bool
+  ) throws -> ConvolutionPlan {
+    let isFast = Numerics.current == .fast && type == TZ_F32
+    let pairs = batch * stencil.groups
+    let key = ConvolutionPlan.Key(
+      rowGroup: index, inputSize: inputSize, outputSize: outputSize, pairs: pairs, threads: threads, table: table,
+      isFast: isFast, allowsInPlace: allowsInPlace)
+    return try plans.plan(key) {
+      let group = stencil.rowGroups[index]
+      let schedule = try ConvolutionSchedule(
+        stencil: stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads, table: table,
+        elementSize: elementSize, wideWeightSize: storage.byteSize(of: elementSize), name: name,
+        readsInPlace: readsInPlace)
+      let toomCook =
+        isFast
+        ? ToomCookPlan(stencil: stencil, group: group).flatMap {
+          ToomCookSchedule(
+            $0, stencil: stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads, table: table)
+        } : nil
+      return ConvolutionPlan(schedule: schedule, toomCook: toomCook)
+    }
   }
 }

@@ -29,7 +29,8 @@ struct ConvolutionSchedule {
 
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], pairs: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>, elementSize: Int, name: String, readsInPlace: (PositionGrid) -> Bool
+    table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int, name: String,
+    readsInPlace: (PositionGrid) -> Bool
   ) throws {
     let rows = stencil.outputs * group.phaseCount
     var best: (cost: Double, kind: BlockKind, grid: PositionGrid, columns: Int, splits: Int)?
@@ -48,7 +49,8 @@ struct ConvolutionSchedule {
       for kind in BlockKind.allCases where kind == .narrow || rows >= 24 {
         let estimate = CostEstimate(
           grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, pairs: pairs,
-          threads: threads, elementSize: elementSize, table: table, packs: packs)
+          threads: threads, elementSize: elementSize, weightSize: kind == .wide ? wideWeightSize : elementSize,
+          table: table, packs: packs)
         var splits = 1
         while splits <= estimate.blocks {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
@@ -88,6 +90,8 @@ struct CostEstimate {
   let pairs: Int
   let threads: Int
   let elementSize: Int
+  /// Bytes of a weight.
+  let weightSize: Int
   /// Whether panels are packed, not the input itself.
   let packs: Bool
 
@@ -115,7 +119,7 @@ struct CostEstimate {
 
   init(
     grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, pairs: Int, threads: Int,
-    elementSize: Int, table: UnsafePointer<tz_conv_table>, packs: Bool
+    elementSize: Int, weightSize: Int, table: UnsafePointer<tz_conv_table>, packs: Bool
   ) {
     self.grid = grid
     self.packs = packs
@@ -129,6 +133,7 @@ struct CostEstimate {
     self.pairs = pairs
     self.threads = threads
     self.elementSize = elementSize
+    self.weightSize = weightSize
   }
 
   /// Columns of a tile whose sums and panel fit the caches.
@@ -173,7 +178,7 @@ struct CostEstimate {
     let calls = rows * Double((tilesWide - 1) * inner.calls + edge.calls) * Double(blocks)
     let arithmetic = vectors * Double(channels * taps) * Self.vectorTime
     let turning = kind == .wide ? Double(grid.total * blocks * blockRows) * Self.turnTime : 0
-    let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
+    let weights = Double(blocks * blockRows) * Double(channels * taps * weightSize)
     let streaming = weights * Double(tiles) * Self.weightTime(bytes: weights)
     let panel = Double(
       channels * grid.phaseCount * (grid.span[0] + 1) * (height + grid.span[1]) * (width + grid.span[2]) * elementSize)

@@ -24,6 +24,8 @@ struct TileTask {
   private let panelBytes: Int
   private let mostPartials: Int
   private let sumsBytes: Int
+  /// Kernels of weights in fewer bits, where these are.
+  private let narrow: UnsafePointer<tz_narrow_table>?
   /// Whether rows are channels and positions neighbours, so that a kernel may write whole vectors to the output itself.
   private let storesDirectly: Bool
   /// Whether the rows of a tile follow one another without a gap, in the panel and in the output: they are one row.
@@ -63,6 +65,7 @@ struct TileTask {
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
     // Sums of a wide block, turned round for the store.
     sumsBytes = layout.kind == .wide ? 32 * TZ_WIDE_PITCH * engine.elementSize : 0
+    narrow = layout.storage == .full ? nil : tz_narrow_kernels(InstructionSet.current.code)
     storesDirectly = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
     rowsFollow =
       storesDirectly && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
@@ -213,7 +216,6 @@ struct TileTask {
     _ task: UnitTask, _ output: inout tz_conv_output, _ channels: Range<Int>, panel: UnsafeMutableRawPointer,
     partials: UnsafeMutableRawPointer
   ) {
-    let size = engine.elementSize
     let section = layout.sections[task.convolutionGroup][groupIndex]
     let area = task.area
     // Smaller tiles at the end are cut like the whole ones, for which memory has been counted.
@@ -221,8 +223,9 @@ struct TileTask {
     let chunks = tiling.chunking.count(
       height: area.height, width: area.width, pitch: tiling.pitch, cutsRows: cutsRows)
     let pass = KernelPass(
-      weights: layout.weightPointer(section) + channels.lowerBound * tapRows * size,
-      blockBytes: stencil.channels * tapRows * size, passBytes: channels.count * tapRows * size,
+      weights: layout.weightPointer(section) + channels.lowerBound * tapRows * layout.weightSize,
+      blockBytes: stencil.channels * tapRows * layout.weightSize,
+      passBytes: channels.count * tapRows * layout.weightSize, scales: layout.scalePointer(section),
       starts: layout.startPointer(section), isLast: channels.upperBound == stencil.channels, rows: section.rows,
       panel: panel, partials: partials, chunks: chunks, cutsRows: cutsRows)
     withUnsafePointers(&output, area, tiling.tapOffsets) { output, area, offsets in
@@ -270,6 +273,7 @@ struct TileTask {
     /// Bytes of one block over all channels, and over those of this pass.
     var blockBytes: Int
     var passBytes: Int
+    var scales: UnsafePointer<Float>?
     var starts: UnsafeRawPointer
     var isLast: Bool
     var rows: Int
@@ -343,7 +347,12 @@ struct TileTask {
       tile.ahead = tile.w + 2048
       tile.ahead_step = pass.passBytes / steps
     }
-    tz_conv_run_wide(engine.table, Int32(count), &tile)
+    if let narrow {
+      tile.scales = pass.scales.map { $0 + block * blockRows }
+      tz_narrow_run(narrow, layout.storage == .int8, Int32(count), &tile)
+    } else {
+      tz_conv_run_wide(engine.table, Int32(count), &tile)
+    }
     if pass.isLast {
       let rows = Int32(min(blockRows, pass.rows - block * blockRows))
       tz_conv_store_sums(
