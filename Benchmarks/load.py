@@ -4,8 +4,8 @@
 Each measurement is a process of its own; the two take turns, and the table shows the median of the rounds (for memory
 too). `load` is from the path to something that can be called (`Executable(contentsOf:)`, `InferenceSession`), `first` is
 the first run, in which Toeplitz prepares the weights that ONNX Runtime prepares while it loads, `both` is their sum.
-`memory` is the largest resident memory of the process in megabytes: for Toeplitz that of the whole process, for ONNX
-Runtime less what an idle Python process with onnxruntime and numpy imported holds.
+`memory` is the largest resident memory of the process in megabytes, less what an idle process holds: `toeplitz run
+--help`, and Python with onnxruntime and numpy imported and the input read.
 
     Benchmarks/load.py FOLDER [--rounds 7] [--threads 2] [NAME ...]
 
@@ -43,19 +43,26 @@ print((loaded - start) * 1e3, (first - loaded) * 1e3, resident("VmHWM") - idle)
 """
 
 
-def ours(tool, test, threads, runs):
-    """Milliseconds to load and of the first run, and megabytes."""
-    command = [
-        str(tool), "run", str(test / "model.onnx"), "--input", f"x={test / 'x.npy'}", "--threads", str(threads),
-        "--repeat", str(runs), "--profile"]
+def run(command):
+    """What a command prints, and the most megabytes that it held."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     text = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     if status != 0:
         sys.exit(f"{' '.join(command)}: status {status}")
+    return text, usage.ru_maxrss / 1024
+
+
+def ours(tool, test, threads, runs):
+    """Milliseconds to load and of the first run, and megabytes."""
+    _, idle = run([str(tool), "run", "--help"])
+    command = [
+        str(tool), "run", str(test / "model.onnx"), "--input", f"x={test / 'x.npy'}", "--threads", str(threads),
+        "--repeat", str(runs), "--profile"]
+    text, megabytes = run(command)
     load = float(re.search(r"^loaded in ([\d.]+) ms", text, re.M)[1])
     first = float(re.search(r"^first run in ([\d.]+) ms", text, re.M)[1])
-    return load, first, usage.ru_maxrss / 1024
+    return load, first, megabytes - idle
 
 
 def peer(test, threads, runs):

@@ -8,7 +8,7 @@ import ToeplitzTensor
 /// nothing is half done when the process ends, because outputs are written after ``meet()``.
 final class Deadline: Sendable {
   /// Seconds that any work may take, and bytes of files for which it may take a second more.
-  private static let (least, bytesPerSecond) = (8.0, 65536.0)
+  private static let (least, bytesPerSecond) = (8.0, 0x1p20)
   private static let tick = 0.05
   private let isMet = Atomic(false)
 
@@ -18,10 +18,14 @@ final class Deadline: Sendable {
   init(seconds: Double?) {
     _ = Platform.startThread { [self] in
       var passed = 0.0
-      // Ticks, not a clock: the time in which the process was stopped does not count.
+      let clock = ContinuousClock()
+      var last = clock.now
       while passed <= seconds ?? (Self.least + Double(Platform.bytesOfFiles) / Self.bytesPerSecond) {
         Thread.sleep(forTimeInterval: Self.tick)
-        passed += Self.tick
+        let now = clock.now
+        // The time in which the process was stopped does not count.
+        passed += min((now - last) / .seconds(1), 4 * Self.tick)
+        last = now
         if isMet.load(ordering: .relaxed) { return }
       }
       // Whoever comes first, the work or the end, keeps the other from happening.

@@ -16,8 +16,8 @@ struct ModelOptions: ParsableArguments {
 
   @Option(
     help: """
-      Refuse models whose first results take more seconds than this. (default: 8, and a second for each 64 kilobytes of \
-      the files)
+      Refuse models whose first results take more seconds than this. (default: 8, and a second for each megabyte of the \
+      files)
       """)
   var timeLimit: Double?
 

@@ -157,7 +157,8 @@ private struct Pass {
   private mutating func fuseArithmetic(_ index: Int, _ node: Graph.Node, _ elementwise: ElementwiseNode) {
     guard node.inputs.count == 2, elementwise.kind != .other else { return }
     if let at = node.inputs.firstIndex(where: { graph.constantSpec($0) != nil }) {
-      guard let constant = graph.constant(of: node.inputs[at]), let source = convolution(node.inputs[1 - at]), source.operation.isPlain,
+      guard let constant = graph.constant(of: node.inputs[at]), let source = convolution(node.inputs[1 - at]),
+        source.operation.isPlain,
         elementwise.kind != .divide || at == 1
       else { return }
       foldConstant(constant, source, index, node, elementwise.kind)

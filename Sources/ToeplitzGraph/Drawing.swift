@@ -66,7 +66,8 @@ extension Graph {
       lines.append(
         "<rect x=\"\(x)\" y=\"\(y)\" width=\"\(width)\" height=\"\(height)\" rx=\"\(box.isPort ? height / 2 : 3)\" "
           + "fill=\"\(box.isPort ? "#dde8f6" : "#f4f4f4")\" stroke=\"#555\"/>"
-          + "<text x=\"\(x + width / 2)\" y=\"\(y + height / 2 + 4)\" text-anchor=\"middle\">\(escaped(box.label))</text>")
+          + "<text x=\"\(x + width / 2)\" y=\"\(y + height / 2 + 4)\" text-anchor=\"middle\">\(escaped(box.label))</text>"
+      )
     }
     let far = layout.boxes.map(layout.position)
     let (right, bottom) = ((far.map(\.x).max() ?? 0) + width + 20, (far.map(\.y).max() ?? 0) + height + 20)

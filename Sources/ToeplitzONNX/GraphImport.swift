@@ -10,7 +10,7 @@ final class GraphImport {
   private let functions: [String: ONNXFunction]
   /// Functions may call functions, but not themselves; this bounds the expansion.
   private static let mostCalls = 32
-  private static let mostNodes = 1 << 20
+  private static let mostNodes = 1 << 18
   private var nodeCount = 0
 
   init(_ model: ONNXModel, _ data: ONNXData) {
@@ -77,7 +77,8 @@ final class GraphImport {
       try define(tensor.name, scope.graph.constant(try tensor.tensor(data), name: tensor.name))
     }
     // Up to IR version 3 initializers stood among the inputs too; the inputs are what is left.
-    for input in source.inputs where scope.names[input.name] == nil {
+    let initialized = Set(scope.names.keys)
+    for input in source.inputs where !initialized.contains(input.name) {
       let port = try port(input)
       try define(input.name, scope.graph.input(input.name, port.dtype, port.dimensions))
     }

@@ -187,34 +187,50 @@ import ToeplitzTestSupport
 
   /// Activations as exporters write them, given a value; the number of nodes that each takes.
   private static let spellings: [(name: String, write: @Sendable (inout Graph, ValueID) throws -> ValueID)] = [
-    ("Silu", { graph, x in
-      let gate = graph.node(ActivationNode(name: "Sigmoid", .sigmoid), [x])[0]
-      return graph.node(ElementwiseNode.multiply, [x, gate])[0]
-    }),
-    ("HardSwish", { graph, x in
-      let gate = graph.node(ActivationNode(name: "HardSigmoid", .hardsigmoid), [x])[0]
-      return graph.node(ElementwiseNode.multiply, [gate, x])[0]
-    }),
-    ("HardSwish", { graph, x in
-      let sum = graph.node(ElementwiseNode.add, [x, graph.constant(try Tensor(scalar: Float(3)))])[0]
-      let clip = graph.node(ClipNode(bounds: (0, 6)) { [try $0[0].required("Clip", 0).clamped(from: 0, to: 6)] }, [sum])[0]
-      let product = graph.node(ElementwiseNode.multiply, [x, clip])[0]
-      let divide = ElementwiseNode(name: "Div", kind: .divide) { try $0 / $1 }
-      return graph.node(divide, [product, graph.constant(try Tensor(scalar: Float(6)))])[0]
-    }),
-    ("Mish", { graph, x in
-      let soft = graph.node(ActivationNode(name: "Softplus", .softplus(beta: 1, threshold: 1e30)), [x])[0]
-      let gate = graph.node(ActivationNode(name: "Tanh", .tanh), [soft])[0]
-      return graph.node(ElementwiseNode.multiply, [x, gate])[0]
-    }),
-    ("Gelu", { graph, x in
-      let divide = ElementwiseNode(name: "Div", kind: .divide) { try $0 / $1 }
-      let scaled = graph.node(divide, [x, graph.constant(try Tensor(scalar: Float(2).squareRoot()))])[0]
-      let erf = graph.node(FunctionOperation("Erf") { [try $0[0].required("Erf", 0).errorFunction()] }, [scaled])[0]
-      let sum = graph.node(ElementwiseNode.add, [erf, graph.constant(try Tensor(scalar: Float(1)))])[0]
-      let product = graph.node(ElementwiseNode.multiply, [x, sum])[0]
-      return graph.node(ElementwiseNode.multiply, [product, graph.constant(try Tensor(scalar: Float(0.5)))])[0]
-    }),
+    (
+      "Silu",
+      { graph, x in
+        let gate = graph.node(ActivationNode(name: "Sigmoid", .sigmoid), [x])[0]
+        return graph.node(ElementwiseNode.multiply, [x, gate])[0]
+      }
+    ),
+    (
+      "HardSwish",
+      { graph, x in
+        let gate = graph.node(ActivationNode(name: "HardSigmoid", .hardsigmoid), [x])[0]
+        return graph.node(ElementwiseNode.multiply, [gate, x])[0]
+      }
+    ),
+    (
+      "HardSwish",
+      { graph, x in
+        let sum = graph.node(ElementwiseNode.add, [x, graph.constant(try Tensor(scalar: Float(3)))])[0]
+        let clip = graph.node(
+          ClipNode(bounds: (0, 6)) { [try $0[0].required("Clip", 0).clamped(from: 0, to: 6)] }, [sum])[0]
+        let product = graph.node(ElementwiseNode.multiply, [x, clip])[0]
+        let divide = ElementwiseNode(name: "Div", kind: .divide) { try $0 / $1 }
+        return graph.node(divide, [product, graph.constant(try Tensor(scalar: Float(6)))])[0]
+      }
+    ),
+    (
+      "Mish",
+      { graph, x in
+        let soft = graph.node(ActivationNode(name: "Softplus", .softplus(beta: 1, threshold: 1e30)), [x])[0]
+        let gate = graph.node(ActivationNode(name: "Tanh", .tanh), [soft])[0]
+        return graph.node(ElementwiseNode.multiply, [x, gate])[0]
+      }
+    ),
+    (
+      "Gelu",
+      { graph, x in
+        let divide = ElementwiseNode(name: "Div", kind: .divide) { try $0 / $1 }
+        let scaled = graph.node(divide, [x, graph.constant(try Tensor(scalar: Float(2).squareRoot()))])[0]
+        let erf = graph.node(FunctionOperation("Erf") { [try $0[0].required("Erf", 0).errorFunction()] }, [scaled])[0]
+        let sum = graph.node(ElementwiseNode.add, [erf, graph.constant(try Tensor(scalar: Float(1)))])[0]
+        let product = graph.node(ElementwiseNode.multiply, [x, sum])[0]
+        return graph.node(ElementwiseNode.multiply, [product, graph.constant(try Tensor(scalar: Float(0.5)))])[0]
+      }
+    ),
   ]
 
   @Test(arguments: spellings.indices)
@@ -244,9 +260,11 @@ import ToeplitzTestSupport
     var b = Builder()
     let x = b.graph.input("x", .float32, ["N", 4])
     let sum = b.graph.node(ElementwiseNode.add, [x, try scalar(2, &b)])[0]
-    let clip = b.graph.node(ClipNode(bounds: (0, 6)) { [try $0[0].required("Clip", 0).clamped(from: 0, to: 6)] }, [sum])[0]
+    let clip = b.graph.node(
+      ClipNode(bounds: (0, 6)) { [try $0[0].required("Clip", 0).clamped(from: 0, to: 6)] }, [sum])[0]
     let product = b.graph.node(ElementwiseNode.multiply, [x, clip])[0]
     b.graph.output(b.graph.node(ElementwiseNode.multiply, [product, try scalar(1.0 / 6, &b)])[0], name: "y")
-    #expect(try compare(b.graph, [9, 4]).allSatisfy { !$0.fused.contains("HardSwish") && $0.operation.name != "HardSwish" })
+    #expect(
+      try compare(b.graph, [9, 4]).allSatisfy { !$0.fused.contains("HardSwish") && $0.operation.name != "HardSwish" })
   }
 }

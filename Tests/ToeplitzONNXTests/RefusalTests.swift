@@ -70,6 +70,19 @@ private struct Message {
     #expect(try model(["x": Tensor([1, -2])])["y"]?.scalars(Float.self) == [-1, 2])
   }
 
+  @Test func inputsOfOneNameAreRefused() {
+    var graph = Message().with(2, "g").with(1, node("Neg", ["x"], ["y"]))
+    graph = graph.with(11, port("x")).with(11, port("x")).with(12, port("y"))
+    refuse(Message().with(1, 8).with(7, graph).with(8, Message().with(2, 17)).bytes, .format, "one value of each name")
+  }
+
+  /// Two `...` in one operand once read beyond the operand's axes.
+  @Test(arguments: ["...a...->a", "......", "a......,a->"])
+  func oneEllipsisAnOperand(equation: String) {
+    let attribute = Message().with(1, "equation").with(4, equation).with(20, 3)
+    refuse(model([node("Einsum", ["x"], ["y"]).with(5, attribute)]), .argument, "at most one ...")
+  }
+
   @Test func allUnsupportedOperatorsAreNamedAtOnce() {
     refuse(
       model([

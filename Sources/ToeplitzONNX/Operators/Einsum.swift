@@ -26,6 +26,9 @@ struct Einsum: Sendable {
           rest = rest.dropFirst()
         }
       }
+      guard found.count(where: { $0 == "." }) <= 1 else {
+        throw ToeplitzError(.argument, Self.operation, expected: "at most one ... for an operand", got: "\(text)")
+      }
       return found
     }
     let arrow = equation.range(of: "->")

@@ -68,7 +68,7 @@ extension OperatorTable {
         }
         let (first, last, by) = (try start.number("Range"), try limit.number("Range"), try step.number("Range"))
         let count = max(0, ((last - first) / by).rounded(.up))
-        guard by != 0, count <= Double(longestRange) else {
+        guard by != 0, !(last - first).isNaN, !by.isNaN, count <= Double(longestRange) else {
           throw x.refuse("a step that leads from \(first) to \(last)", got: "\(by)")
         }
         return [try Tensor((0..<Int(count)).map { first + Double($0) * by }, shape: nil, device: .cpu).cast(to: dtype)]
