@@ -147,12 +147,13 @@ struct CostEstimate {
 
   /// Nanoseconds of all kernel calls for one tile and one pass over its channels and taps, and their number.
   private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
-    let cutsRows = chunking.cutsRows(height: height, width: width, pitch: pitch)
+    let cutsRows = chunking.cutsRows(height: height, width: width, pitch: pitch, steps: channels * taps)
     let calls = chunking.count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
     let steps = Double(calls) * Self.stepVectors
     switch kind {
     case .narrow:
-      let vectors = ((height - 1) * pitch + width + lanes - 1) / lanes
+      let vectors =
+        cutsRows ? height * ((width + lanes - 1) / lanes) : ((height - 1) * pitch + width + lanes - 1) / lanes
       return (calls, Double(vectors * blockRows) + steps)
     case .wide:
       let columns = cutsRows ? height * width : (height - 1) * pitch + width

@@ -64,7 +64,8 @@ struct ConvolutionTiling {
         got: "a window of \(panelChannel) positions")
     }
     tapOffsets = Self.tapOffsets(positions, panelCount)
-    cutsRows = chunking.cutsRows(height: tileHeight, width: tileWidth, pitch: pitch)
+    cutsRows = chunking.cutsRows(
+      height: tileHeight, width: tileWidth, pitch: pitch, steps: stencil.channels * group.tapCount)
     let calls = chunking.count(height: tileHeight, width: tileWidth, pitch: pitch, cutsRows: cutsRows)
     channelBlock =
       chunking.kind == .wide
@@ -149,13 +150,22 @@ struct ColumnChunking {
   /// Whether the rows of a tile are cut one by one, skipping the columns between them.
   ///
   /// Single columns need not be computed where they are dropped; but calls of very few columns keep the multipliers
-  /// waiting for each other.
-  func cutsRows(height: Int, width: Int, pitch: Int) -> Bool {
-    guard kind == .wide, height > 1, pitch > width else { return false }
+  /// waiting for each other. Vectors that begin with a row are written by the kernel itself, which shows where it does
+  /// little else.
+  ///
+  /// - Parameter steps: channels times taps.
+  func cutsRows(height: Int, width: Int, pitch: Int, steps: Int) -> Bool {
+    guard height > 1, pitch > width else { return false }
+    let flat = (height - 1) * pitch + width
+    if kind == .narrow {
+      return steps < Self.fewSteps && height * ((width + unit - 1) / unit) <= (flat + unit - 1) / unit
+    }
     let pieces = (width + most - 1) / most
-    let perRow = height * pieces * max((width + pieces - 1) / pieces, 5)
-    return perRow <= max((height - 1) * pitch + width, 5)
+    return height * pieces * max((width + pieces - 1) / pieces, 5) <= max(flat, 5)
   }
+
+  /// A kernel call of fewer steps is not much longer than the store of its sums.
+  private static let fewSteps = 192
 
   /// Kernel calls for a tile.
   func count(height: Int, width: Int, pitch: Int, cutsRows: Bool) -> Int {
@@ -171,8 +181,9 @@ struct ColumnChunking {
     if cutsRows {
       let pieces = count / height
       let (row, piece) = index.quotientAndRemainder(dividingBy: pieces)
-      let first = piece * width / pieces
-      return (row * pitch + first, (piece + 1) * width / pieces - first)
+      let units = (width + unit - 1) / unit
+      let first = piece * units / pieces
+      return (row * pitch + first * unit, ((piece + 1) * units / pieces - first) * unit)
     }
     let units = ((height - 1) * pitch + width + unit - 1) / unit
     let first = index * units / count
