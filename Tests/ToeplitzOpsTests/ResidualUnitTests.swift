@@ -27,15 +27,16 @@ import ToeplitzTestSupport
       let dilations = (pick(1...6), pick(1...3))
       let reach = (kernels.0 - 1) * dilations.0 + (kernels.1 - 1) * dilations.1
       // Padding may stand unevenly on the sides and on the convolutions.
-      let low = (pick(0...reach), pick(0...reach))
-      let total = pick(0...reach)
-      let high = (total - low.0, reach - total - low.1)
+      let low = pick(0...reach)
+      let high = pick(0...(reach - low))
+      let lowAfter = pick(0...(reach - low - high))
+      let highAfter = reach - low - high - lowAfter
       let first = try ConvolutionGeometry(
         rank: 1, inChannels: channels, outChannels: middle, kernelSize: PerAxis(kernels.0),
-        padding: .asymmetric([(low.0, high.0)]), dilation: PerAxis(dilations.0))
+        padding: .asymmetric([(low, high)]), dilation: PerAxis(dilations.0))
       let second = try ConvolutionGeometry(
         rank: 1, inChannels: middle, outChannels: channels, kernelSize: PerAxis(kernels.1),
-        padding: .asymmetric([(low.1, high.1)]), dilation: PerAxis(dilations.1))
+        padding: .asymmetric([(lowAfter, highAfter)]), dilation: PerAxis(dilations.1))
       guard let between = try? first.outputSize([length]), (try? second.outputSize(between)) == [length] else {
         continue
       }
