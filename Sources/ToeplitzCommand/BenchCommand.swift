@@ -22,6 +22,9 @@ struct BenchCommand: ToolCommand {
     help: "invariant: results do not depend on how the work is cut. fast: algorithms with fewer multiplications too.")
   var numerics = Numerics.current
 
+  @Option(help: "How convolutions keep their prepared weights: full, bfloat16 or int8.")
+  var weights = WeightStorage.full
+
   @Option(help: "Seconds to spend on each case.")
   var seconds = 0.5
 
@@ -88,7 +91,7 @@ struct BenchCommand: ToolCommand {
     let rates = machine ? try MachineRates.measure(threads: threads) : nil
     if !json {
       let settings = "threads: \(threads), instructions: \(InstructionSet.current.rawValue), numerics: \(numerics)"
-      print(settings)
+      print(settings + (weights == .full ? "" : ", weights: \(weights.rawValue)"))
       if let rates {
         print(
           String(
@@ -98,7 +101,7 @@ struct BenchCommand: ToolCommand {
       print(BenchReport.header)
     }
     for benchCase in chosen {
-      let run = try BenchRun(benchCase, data: data, buffers: buffers)
+      let run = try BenchRun(benchCase, data: data, buffers: buffers, storage: weights)
       let report = try BenchReport(run, seconds: seconds, machine: rates, keepsTimes: times)
       if json { try printJSON(report) } else { print(report.row(operations: run.operations)) }
     }
@@ -106,3 +109,4 @@ struct BenchCommand: ToolCommand {
 }
 
 extension Numerics: ExpressibleByArgument {}
+extension WeightStorage: ExpressibleByArgument {}

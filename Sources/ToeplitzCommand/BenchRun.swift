@@ -22,10 +22,11 @@ struct BenchRun {
   /// - Parameters:
   ///   - data: a folder to take input and weights from, and to write the output to; random numbers if nil.
   ///   - buffers: how many inputs and outputs; enough to fill the largest cache twice if nil.
-  init(_ benchCase: any BenchCase, data: String?, buffers: Int?) throws {
+  ///   - storage: how convolutions keep their weights.
+  init(_ benchCase: any BenchCase, data: String?, buffers: Int?, storage: WeightStorage) throws {
     name = benchCase.name
     model = try benchCase.model(data == nil ? Generator(seed: 1) : .zeros)
-    model.eval()
+    model.eval().storeWeights(as: storage)
     var x: Tensor
     if let data {
       x = try NumPy.read(contentsOf: "\(data)/x.npy")
@@ -42,7 +43,11 @@ struct BenchRun {
     let (y, summary) = try model.summarized(x)
     if let data { try NumPy.write(y, to: "\(data)/y.npy") }
     operations = 2 * Double(summary.multiplyAdds)
-    let weights = model.parameters().reduce(0) { $0 + $1.value.count * $1.value.dtype.byteSize }
+    let weights = model.parameters().reduce(0) { sum, parameter in
+      // Only weights are stored in another way, not biases.
+      let size = parameter.value.rank > 1 ? storage.byteSize(of: 4) : 4
+      return sum + parameter.value.count * size
+    }
     let passing = 4 * (x.count + y.count)
     bytes = Double(passing + weights)
     // In a network the ends are little beside what moves inside, so that two of each are enough.

@@ -9,6 +9,7 @@ extension Graph {
     removeDeadNodes(&report)
     ActivationPatterns.apply(to: &self, &report)
     ConvolutionFusions.apply(to: &self, &report)
+    ResidualUnits.apply(to: &self, &report)
     ElementwiseChains.apply(to: &self, &report)
     removeDeadNodes(&report)
     report.nodesAfter = nodes.count

@@ -45,6 +45,9 @@ extension Executable {
 
   private static func work(_ node: Graph.Node, _ operands: [TensorSpec?], _ result: TensorSpec?) -> Int {
     guard let x = operands.first ?? nil, operands.count > 1, let weight = operands[1], let result else { return 0 }
+    if let unit = node.operation as? ResidualUnitNode, operands.count > 3, let second = operands[3] {
+      return (try? unit.multiplyAdds(x.shape, weight.shape, second.shape)) ?? 0
+    }
     if let convolution = node.operation as? ConvolutionNode {
       guard let geometry = try? convolution.geometry(x.shape, weight.shape).0,
         let one = try? geometry.multiplyAdds(inputSize: Array(x.shape.dropFirst(2)))

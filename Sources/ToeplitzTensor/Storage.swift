@@ -104,7 +104,7 @@ package final class BlockCache: Sendable {
   /// A block of at least `byteCount` bytes; nil if the system has none.
   ///
   /// - Parameter room: how many bytes may stay in blocks that are kept unused if a new one is needed.
-  func take(_ byteCount: Int, keepingAtMost room: Int) -> Block? {
+  func take(_ byteCount: Int, keepingAtMost room: Int = .max) -> Block? {
     if byteCount >= Self.smallestKept {
       if let kept = state.withLock({ $0.take(byteCount) }) { return kept }
       trim(to: room)

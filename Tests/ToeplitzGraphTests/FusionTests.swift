@@ -81,6 +81,52 @@ import ToeplitzTestSupport
     #expect(try compare(b.graph, [2, 4, 33]).map(\.operation.name) == ["Conv", "Conv"])
   }
 
+  /// `x + conv(leaky(conv(leaky(x))))`, more of it in a second unit, with the rectifier between them joined to either.
+  @Test(arguments: [false, true])
+  func residualUnitsAreOneNode(scaled: Bool) throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 8, "L"])
+    func padded(_ count: Int, _ dilation: Int) -> ConvolutionNode {
+      var convolution = ConvolutionNode()
+      convolution.padding = .explicit(low: [count], high: [count])
+      convolution.dilations = [dilation]
+      return convolution
+    }
+    var y = x
+    for dilation in [1, 3] {
+      var inner = b.graph.node(LeakyNode(slope: 0.1), [y])[0]
+      inner = b.graph.node(padded(dilation, dilation), [inner, try b.weight([6, 8, 3]), try b.weight([6])])[0]
+      inner = b.graph.node(LeakyNode(slope: 0.2), [inner])[0]
+      inner = b.graph.node(padded(2, 1), [inner, try b.weight([8, 6, 5])])[0]
+      y = b.graph.node(ElementwiseNode.add, [inner, y])[0]
+    }
+    if scaled {
+      y = b.graph.node(ElementwiseNode.add, [y, try b.weight([1, 8, 50])])[0]
+      y = b.graph.node(ElementwiseNode.multiply, [y, b.graph.constant(try Tensor(scalar: Float(0.5)))])[0]
+    }
+    b.graph.output(y, name: "y")
+    let nodes = try compare(b.graph, [1, 8, 50])
+    #expect(nodes.map(\.operation.name).filter { $0 == "ResidualUnit" }.count == 2, "\(nodes.map(\.operation.name))")
+    #expect(nodes.allSatisfy { $0.operation.name != "Conv" })
+    let x0 = try Tensor.zeros([2, 8, 50])
+    let listing = try Executable(b.graph).listing(["x": x0])
+    let found: Int = listing.reduce(0) { $0 + $1.multiplyAdds }
+    let (first, second) = (6 * 8 * 3 * 50, 8 * 6 * 5 * 50)
+    // The batch, and two units.
+    #expect(found == 2 * 2 * (first + second))
+  }
+
+  @Test func convolutionsOfImagesThatAreUsedTwiceStayTwo() throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 4, "H", "W"])
+    var convolution = ConvolutionNode()
+    convolution.padding = .explicit(low: [1, 1], high: [1, 1])
+    let inner = b.graph.node(convolution, [x, try b.weight([4, 4, 3, 3])])[0]
+    let last = b.graph.node(convolution, [inner, try b.weight([4, 4, 3, 3])])[0]
+    b.graph.output(b.graph.node(ElementwiseNode.add, [last, x])[0], name: "y")
+    #expect(try compare(b.graph, [1, 4, 6, 7]).map(\.operation.name) == ["Conv", "Conv"])
+  }
+
   @Test func aResidualThatBroadcastsIsStillRight() throws {
     var b = Builder()
     let x = b.graph.input("x", .float32, ["N", 4, "L"])

@@ -60,6 +60,25 @@ import ToeplitzTestSupport
     }
   }
 
+  /// Layers that a convolution computes in its own pass are written all the same.
+  @Test func activationsAfterConvolutionsComeBack() throws {
+    let activations: [any UnaryLayer] = [
+      ReLU(), ReLU6(), LeakyReLU(negativeSlope: 0.3), ELU(alpha: 0.7), SELU(), SiLU(), Mish(), GELU(), Tanh(),
+      try CELU(alpha: 0.6), LogSigmoid(), Sigmoid(), Hardswish(), Hardsigmoid(), Softsign(),
+      try Softplus(beta: 2, threshold: 3),
+      GELU(approximate: .tanh), try Hardtanh(minVal: -0.1, maxVal: 0.2),
+    ]
+    for activation in activations {
+      let layer = Sequential(
+        try Conv1d(inChannels: 3, outChannels: 4, kernelSize: 3, generator: Generator(seed: 2)), activation)
+      var random = RandomSource(seed: 9)
+      let x = try Tensor.randomUniform([2, 3, 11], from: -2, to: 2, using: &random)
+      let model = try Executable(Graph(onnx: layer.onnxModel(input: x) { try layer($0) }))
+      let distance = try model.run(["x": x])[0].distance(to: layer(x))
+      #expect(distance.absolute < 1e-5, "\(activation): \(distance)")
+    }
+  }
+
   /// A network with views, sums and normalisations.
   private final class Network: Module, UnaryLayer {
     let first: Conv2d

@@ -32,78 +32,109 @@ TZ_INLINE T NAME(leaky_one_)(T v, T slope) {
   return v < (T)0 ? low : v;
 }
 
-// The first n < LANES elements of a vector. A mask where there is one, else pieces of constant size: a call of memcpy
-// would take longer than what is copied.
+// The first 0 < n < LANES elements of a vector, to and from memory; reading gives zeros for the rest. A mask where there
+// is one, else pieces of constant size: a call of memcpy would take longer than what is copied.
+#if defined(TZ_MASKS512)
+#define TZ_MASK(n) ((__mmask16)((1u << ((n) * (sizeof(T) / 4))) - 1))
 TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
-#if defined(TZ_MASKS)
-  if (sizeof(T) == 4)
-    _mm512_mask_storeu_epi32(y, (__mmask16)((1u << n) - 1), __builtin_bit_cast(__m512i, value));
-  else
-    _mm512_mask_storeu_epi64(y, (__mmask8)((1u << n) - 1), __builtin_bit_cast(__m512i, value));
+  _mm512_mask_storeu_epi32(y, TZ_MASK(n), __builtin_bit_cast(__m512i, value));
+}
+TZ_INLINE VEC NAME(get_part_)(const T *x, ptrdiff_t n) {
+  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32(TZ_MASK(n), x));
+}
+#undef TZ_MASK
+#elif defined(TZ_MASKS256)
+#define TZ_MASK(n) _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - (n) * (sizeof(T) / 4)))
+TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
+  _mm256_maskstore_epi32((int *)y, TZ_MASK(n), __builtin_bit_cast(__m256i, value));
+}
+TZ_INLINE VEC NAME(get_part_)(const T *x, ptrdiff_t n) {
+  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, TZ_MASK(n)));
+}
+#undef TZ_MASK
 #else
+TZ_INLINE void NAME(put_part_)(T *y, VEC value, ptrdiff_t n) {
   T part[LANES];
   *(VECU *)part = value;
   int done = 0;
-#if TZ_LANES >= 16
-  if (n & 8) { __builtin_memcpy(y, part, 8 * sizeof(T)); done = 8; }
-#endif
-#if TZ_LANES >= 8
-  if (n & 4) { __builtin_memcpy(y + done, part + done, 4 * sizeof(T)); done += 4; }
-#endif
 #if TZ_LANES >= 4
-  if (n & 2) { __builtin_memcpy(y + done, part + done, 2 * sizeof(T)); done += 2; }
+  if (n & 2) { __builtin_memcpy(y, part, 2 * sizeof(T)); done = 2; }
 #endif
   if (n & 1) y[done] = part[done];
-#endif
 }
-
-// n elements from one place to another, which do not overlap.
-TZ_INLINE void NAME(copy_)(T *to, const T *from, ptrdiff_t n) {
-  ptrdiff_t i = 0;
-  for (; i + LANES <= n; i += LANES) *(VECU *)(to + i) = *(const VECU *)(from + i);
-  if (i == n) return;
-#if defined(TZ_MASKS)
-  const __mmask16 mask = (__mmask16)((1u << (n - i)) - 1);
-  if (sizeof(T) == 4) _mm512_mask_storeu_epi32(to + i, mask, _mm512_maskz_loadu_epi32(mask, from + i));
-  else _mm512_mask_storeu_epi64(to + i, (__mmask8)mask, _mm512_maskz_loadu_epi64((__mmask8)mask, from + i));
-#else
-  if (n >= LANES) {
-    // Some elements twice rather than the last few one by one.
-    *(VECU *)(to + n - LANES) = *(const VECU *)(from + n - LANES);
-    return;
-  }
-#if TZ_LANES >= 8
-  if (n & 4) { __builtin_memcpy(to + i, from + i, 4 * sizeof(T)); i += 4; }
-#endif
+TZ_INLINE VEC NAME(get_part_)(const T *x, ptrdiff_t n) {
+  T part[LANES] = {0};
+  int done = 0;
 #if TZ_LANES >= 4
-  if (n & 2) { __builtin_memcpy(to + i, from + i, 2 * sizeof(T)); i += 2; }
+  if (n & 2) { __builtin_memcpy(part, x, 2 * sizeof(T)); done = 2; }
 #endif
-  if (n & 1) to[i] = from[i];
+  if (n & 1) part[done] = x[done];
+  return *(const VECU *)part;
+}
+#endif
+
+// Lanes [from, to) of the vector at x, the others zero and not read.
+TZ_INLINE VEC NAME(get_range_)(const T *x, ptrdiff_t from, ptrdiff_t to) {
+#if defined(TZ_MASKS512)
+  const int words = sizeof(T) / 4;
+  const __mmask16 mask = (__mmask16)(((1u << (to * words)) - 1) & ~((1u << (from * words)) - 1));
+  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32(mask, x));
+#elif defined(TZ_MASKS256)
+  const ptrdiff_t words = sizeof(T) / 4;
+  const __m256i end = _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - to * words));
+  const __m256i begin = _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - from * words));
+  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, _mm256_andnot_si256(begin, end)));
+#else
+  T part[LANES] = {0};
+  for (ptrdiff_t i = from; i < to; i++) part[i] = x[i];
+  return *(const VECU *)part;
 #endif
 }
 
-// Every `hop`th of the elements from `from` on, n of them. Reads no further than the last of them.
-TZ_INLINE ptrdiff_t NAME(unzip_)(T *to, const T *from, ptrdiff_t n, const int hop) {
-  ptrdiff_t j = 0;
-  for (; j + LANES < n; j += LANES) {
+// Every `hop`th (2 or 4) of the elements from `from` on, n of them. Reads no further than the last of them, writes whole
+// vectors.
+TZ_INLINE void NAME(unzip_)(T *to, const T *from, ptrdiff_t n, const int hop) {
+  for (ptrdiff_t j = 0; j < n; j += LANES) {
+    const ptrdiff_t left = (n - j - 1) * hop + 1;
     VEC a[4];
-    TZ_UNROLL for (int i = 0; i < hop; i++) a[i] = *(const VECU *)(from + hop * j + i * LANES);
+    TZ_UNROLL for (int i = 0; i < hop; i++) {
+      const ptrdiff_t more = left - i * LANES;
+      const T *at = from + hop * j + i * LANES;
+      a[i] = more >= LANES ? *(const VECU *)at : more > 0 ? NAME(get_part_)(at, more) : (VEC)((T)0);
+    }
     if (hop == 4) {
       a[0] = TZ_EVEN(a[0], a[1]);
       a[1] = TZ_EVEN(a[2], a[3]);
     }
     *(VECU *)(to + j) = TZ_EVEN(a[0], a[1]);
   }
-  return j;
 }
 
-// n zeros, usually very few: the barrier keeps the compiler from calling memset.
-TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
-  ptrdiff_t i = 0;
-  for (; i + LANES <= n; i += LANES) *(VECU *)(to + i) = (VEC)((T)0);
-  for (; i < n; i++) {
-    to[i] = (T)0;
-    __asm__ __volatile__("" ::: "memory");
+// Finishes whole vectors of sums and writes them; acc is [rows][8].
+TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const int row0, const int rows, const int nv,
+                                 const bool adds, const bool shapes) {
+  const T slope = (T)t->slope, scale = (T)t->scale;
+  const bool bounded = t->bounded;
+  const T ceiling = bounded ? (T)t->ceiling : (T)0;
+  const T *res0 = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : NULL;
+  const T *res1 = t->residual[1] ? (const T *)t->residual[1] + row0 * t->ys : NULL;
+  TZ_UNROLL for (int r = 0; r < rows; r++) {
+    if (row0 + r < t->rows) {
+      TZ_UNROLL for (int v = 0; v < nv; v++) {
+        const ptrdiff_t at = r * t->ys + v * LANES;
+        VEC value = acc[r * 8 + v];
+        if (adds) {
+          if (res0) value += *(const VECU *)(res0 + at);
+          if (res1) value += *(const VECU *)(res1 + at);
+          if (scale != (T)1) value *= scale;
+        }
+        if (shapes) {
+          if (slope != (T)1) value = NAME(leaky_)(value, slope);
+          if (bounded) value = value > ceiling ? (VEC)(ceiling) : value;
+        }
+        *(VECU *)(y + at) = value;
+      }
+    }
   }
 }
 
@@ -141,23 +172,12 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
       TZ_UNROLL for (int v = 0; v < nv; v++) *(VECU *)(accp + (r * nv + v) * LANES) = acc[r][v];
     return;
   }
-  const T slope = (T)t->slope, scale = (T)t->scale;
   T *y = (T *)t->y + row0 * t->ys;
-  const T *res0 = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : NULL;
-  const T *res1 = t->residual[1] ? (const T *)t->residual[1] + row0 * t->ys : NULL;
-  TZ_UNROLL for (int r = 0; r < rows; r++) {
-    if (row0 + r < t->rows) {
-      TZ_UNROLL for (int v = 0; v < nv; v++) {
-        const ptrdiff_t at = r * t->ys + v * LANES;
-        VEC value = acc[r][v];
-        if (res0) value += *(const VECU *)(res0 + at);
-        if (res1) value += *(const VECU *)(res1 + at);
-        if (scale != (T)1) value *= scale;
-        if (slope != (T)1) value = NAME(leaky_)(value, slope);
-        *(VECU *)(y + at) = value;
-      }
-    }
-  }
+  const bool adds = t->residual[0] || t->residual[1] || t->scale != 1, shapes = t->slope != 1 || t->bounded;
+  // Most convolutions of a network are one of the first two.
+  if (!adds && !shapes) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, false, false);
+  else if (!adds) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, false, true);
+  else NAME(tile_store_)(t, acc[0], y, row0, rows, nv, true, true);
 }
 
 #define TZ_ROWS8(V)                                          \
@@ -178,13 +198,45 @@ TZ_ROWS4(4) TZ_ROWS4(5) TZ_ROWS4(6)
 #endif
 TZ_ROWS1(1) TZ_ROWS1(2) TZ_ROWS1(3) TZ_ROWS1(4) TZ_ROWS1(5) TZ_ROWS1(6) TZ_ROWS1(7) TZ_ROWS1(8)
 
+// Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
+// log2(count) rounds the rows hold y[i * count + r] = acc[r][i] in order.
+#define TZ_ZIP16(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 16, base + 1, base + 17, base + 2, base + 18, \
+  base + 3, base + 19, base + 4, base + 20, base + 5, base + 21, base + 6, base + 22, base + 7, base + 23)
+#define TZ_ZIP8(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 8, base + 1, base + 9, base + 2, base + 10, base + 3, base + 11)
+#define TZ_ZIP4(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 4, base + 1, base + 5)
+#define TZ_ZIP2(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 2)
+
+#if TZ_LANES == 16
+#define TZ_ZIP(a, b, high) TZ_ZIP16(a, b, (high) * 8)
+#elif TZ_LANES == 8
+#define TZ_ZIP(a, b, high) TZ_ZIP8(a, b, (high) * 4)
+#elif TZ_LANES == 4
+#define TZ_ZIP(a, b, high) TZ_ZIP4(a, b, (high) * 2)
+#else
+#define TZ_ZIP(a, b, high) TZ_ZIP2(a, b, high)
+#endif
+
+TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
+  VEC b[LANES > 8 ? LANES : 8];
+  TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
+    TZ_UNROLL for (int j = 0; j < count / 2; j++) {
+      b[2 * j] = TZ_ZIP(a[j], a[j + count / 2], 0);
+      b[2 * j + 1] = TZ_ZIP(a[j], a[j + count / 2], 1);
+    }
+    TZ_UNROLL for (int j = 0; j < count; j++) a[j] = b[j];
+  }
+}
+
+// LANES vectors become the columns of the square that they are the rows of.
+TZ_INLINE void NAME(transpose_)(VEC *a) { NAME(zip_)(a, LANES); }
+
 // ---- Wide blocks: columns are broadcast, 32 rows are vectors -----------------------------------------------
 
 #define TZ_WIDE_ROWS 32
 #define TZ_WIDE_COLUMNS 14
 
 // `count` columns by 2 vectors of rows from row0 on. acc is [14 columns][32 rows] where sums are kept for the next
-// channels, and [32 rows][16 columns] at the end, as the store wants them.
+// channels, and [32 rows][TZ_WIDE_PITCH columns] at the end, as the store wants them; columns past `count` are written too.
 TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const int column0, const int row0) {
   VEC acc[TZ_WIDE_COLUMNS][2];
   T *accp = (T *)t->acc + column0 * TZ_WIDE_ROWS + row0;
@@ -219,10 +271,14 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
       TZ_UNROLL for (int v = 0; v < 2; v++) *(VECU *)(accp + r * TZ_WIDE_ROWS + v * LANES) = acc[r][v];
     return;
   }
-  T *out = (T *)t->sums + row0 * 16 + column0;
-  TZ_UNROLL for (int r = 0; r < count; r++)
-    TZ_UNROLL for (int v = 0; v < 2; v++)
-      for (int lane = 0; lane < LANES; lane++) out[(v * LANES + lane) * 16 + r] = acc[r][v][lane];
+  T *out = (T *)t->sums + row0 * TZ_WIDE_PITCH + column0;
+  TZ_UNROLL for (int v = 0; v < 2; v++)
+    TZ_UNROLL for (int first = 0; first < count; first += LANES) {
+      VEC a[LANES];
+      TZ_UNROLL for (int i = 0; i < LANES; i++) a[i] = acc[first + i < count ? first + i : count - 1][v];
+      NAME(transpose_)(a);
+      TZ_UNROLL for (int i = 0; i < LANES; i++) *(VECU *)(out + (v * LANES + i) * TZ_WIDE_PITCH + first) = a[i];
+    }
 }
 
 // As few pieces of columns as the registers allow, all about equally many.
@@ -242,24 +298,34 @@ TZ_WIDE(8) TZ_WIDE(9) TZ_WIDE(10) TZ_WIDE(11) TZ_WIDE(12) TZ_WIDE(13) TZ_WIDE(14
 
 // ---- Stores -------------------------------------------------------------------------------------------------
 
-// The end of a sum: residuals, scale, slope. `at` is the offset from out->y.
+// The end of a sum: residuals, scale, slope, ceiling. `at` is the offset from out->y.
 TZ_INLINE T NAME(finish_)(const tz_conv_output *out, T value, ptrdiff_t at) {
   if (out->residual[0]) value += ((const T *)out->residual[0])[at];
   if (out->residual[1]) value += ((const T *)out->residual[1])[at];
   value *= (T)out->scale;
-  return NAME(leaky_one_)(value, (T)out->slope);
+  value = NAME(leaky_one_)(value, (T)out->slope);
+  return out->bounded && value > (T)out->ceiling ? (T)out->ceiling : value;
+}
+
+// What follows the residuals.
+TZ_INLINE VEC NAME(shape_)(const tz_conv_output *out, VEC value) {
+  if (out->scale != 1) value *= (T)out->scale;
+  if (out->slope != 1) value = NAME(leaky_)(value, (T)out->slope);
+  if (out->bounded) value = value > (T)out->ceiling ? (VEC)((T)out->ceiling) : value;
+  return value;
 }
 
 TZ_INLINE VEC NAME(finish_vector_)(const tz_conv_output *out, VEC value, ptrdiff_t at) {
   if (out->residual[0]) value += *(const VECU *)((const T *)out->residual[0] + at);
   if (out->residual[1]) value += *(const VECU *)((const T *)out->residual[1] + at);
-  if (out->scale != 1) value *= (T)out->scale;
-  if (out->slope != 1) value = NAME(leaky_)(value, (T)out->slope);
-  return value;
+  return NAME(shape_)(out, value);
 }
 
-TZ_INLINE bool NAME(is_plain_)(const tz_conv_output *out) {
-  return !out->residual[0] && !out->residual[1] && out->scale == 1 && out->slope == 1;
+// Finishes and writes the first n < LANES of a vector of sums.
+TZ_INLINE void NAME(finish_part_)(const tz_conv_output *out, VEC value, ptrdiff_t n, ptrdiff_t at) {
+  if (out->residual[0]) value += NAME(get_part_)((const T *)out->residual[0] + at, n);
+  if (out->residual[1]) value += NAME(get_part_)((const T *)out->residual[1] + at, n);
+  NAME(put_part_)((T *)out->y + at, NAME(shape_)(out, value), n);
 }
 
 // The activation of n neighbouring outputs that have just been written.
@@ -277,11 +343,7 @@ static void NAME(store_line_)(const tz_conv_output *out, const T *a, ptrdiff_t n
   ptrdiff_t i = 0;
   for (; i + LANES <= n; i += LANES)
     *(VECU *)(y + at + i) = NAME(finish_vector_)(out, *(const VECU *)(a + i), at + i);
-  if (i < n && NAME(is_plain_)(out)) {
-    NAME(put_part_)(y + at + i, *(const VECU *)(a + i), n - i);
-  } else {
-    for (; i < n; i++) y[at + i] = NAME(finish_)(out, a[i], at + i);
-  }
+  if (i < n) NAME(finish_part_)(out, *(const VECU *)(a + i), n - i, at + i);
   NAME(activate_)(out, y + at, n);
 }
 
@@ -302,35 +364,6 @@ static void NAME(store_row_)(const tz_conv_output *out, const T *a, ptrdiff_t n,
   }
 }
 
-// Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
-// log2(count) rounds the rows hold y[i * count + r] = acc[r][i] in order.
-#define TZ_ZIP16(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 16, base + 1, base + 17, base + 2, base + 18, \
-  base + 3, base + 19, base + 4, base + 20, base + 5, base + 21, base + 6, base + 22, base + 7, base + 23)
-#define TZ_ZIP8(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 8, base + 1, base + 9, base + 2, base + 10, base + 3, base + 11)
-#define TZ_ZIP4(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 4, base + 1, base + 5)
-#define TZ_ZIP2(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 2)
-
-#if TZ_LANES == 16
-#define TZ_ZIP(a, b, high) TZ_ZIP16(a, b, (high) * 8)
-#elif TZ_LANES == 8
-#define TZ_ZIP(a, b, high) TZ_ZIP8(a, b, (high) * 4)
-#elif TZ_LANES == 4
-#define TZ_ZIP(a, b, high) TZ_ZIP4(a, b, (high) * 2)
-#else
-#define TZ_ZIP(a, b, high) TZ_ZIP2(a, b, high)
-#endif
-
-TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
-  VEC b[8];
-  TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
-    TZ_UNROLL for (int j = 0; j < count / 2; j++) {
-      b[2 * j] = TZ_ZIP(a[j], a[j + count / 2], 0);
-      b[2 * j + 1] = TZ_ZIP(a[j], a[j + count / 2], 1);
-    }
-    TZ_UNROLL for (int j = 0; j < count; j++) a[j] = b[j];
-  }
-}
-
 // `count` rows of n sums to outputs at + i * count + r.
 TZ_INLINE void NAME(store_zipped_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
                                    const int count) {
@@ -343,19 +376,15 @@ TZ_INLINE void NAME(store_zipped_)(const tz_conv_output *out, const T *acc, ptrd
     TZ_UNROLL for (int j = 0; j < count; j++)
       *(VECU *)(y + i * count + j * LANES) = NAME(finish_vector_)(out, a[j], at + i * count + j * LANES);
   }
-  if (i < n && NAME(is_plain_)(out)) {
-    VEC a[8];
-    TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
-    NAME(zip_)(a, count);
-    TZ_UNROLL for (int j = 0; j < count; j++) {
-      const ptrdiff_t left = (n - i) * count - j * LANES;
-      if (left >= LANES) *(VECU *)(y + i * count + j * LANES) = a[j];
-      else if (left > 0) NAME(put_part_)(y + i * count + j * LANES, a[j], left);
-    }
-    return;
+  if (i == n) return;
+  VEC a[8];
+  TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
+  NAME(zip_)(a, count);
+  TZ_UNROLL for (int j = 0; j < count; j++) {
+    const ptrdiff_t left = (n - i) * count - j * LANES, place = at + i * count + j * LANES;
+    if (left >= LANES) *(VECU *)((T *)out->y + place) = NAME(finish_vector_)(out, a[j], place);
+    else if (left > 0) NAME(finish_part_)(out, a[j], left, place);
   }
-  for (; i < n; i++)
-    for (int r = 0; r < count; r++) y[i * count + r] = NAME(finish_)(out, acc[r * pitch + i], at + i * count + r);
 }
 
 static void NAME(store_interleaved_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
@@ -450,10 +479,8 @@ TZ_INLINE void NAME(plane_run_)(const tz_conv_tile *t, const tz_conv_output *out
       *(VECU *)(y + v * LANES) = NAME(finish_vector_)(out, acc[r][v], at + v * LANES);
     if (whole) {
       *(VECU *)(y + last) = NAME(finish_vector_)(out, acc[r][nv - 1], at + last);
-    } else if (NAME(is_plain_)(out)) {
-      NAME(put_part_)(y, acc[r][nv - 1], n);
     } else {
-      for (int i = 0; i < n; i++) y[i] = NAME(finish_)(out, acc[r][nv - 1][i], at + i);
+      NAME(finish_part_)(out, acc[r][nv - 1], n, at);
     }
     NAME(activate_)(out, y, n);
   }
@@ -472,7 +499,7 @@ static void NAME(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const
   for (; h + ROWS <= area->height; h += ROWS, x += ROWS * pitch, at += ROWS * out->stride[1]) \
     NAME(plane_run_)(t, out, x, pitch, at, n, ROWS, V);
     switch ((n + LANES - 1) / LANES) {
-      case 1: TZ_PLANE(8, 1) TZ_PLANE(4, 1) TZ_PLANE(1, 1) break;
+      case 1: TZ_PLANE(8, 1) TZ_PLANE(7, 1) TZ_PLANE(6, 1) TZ_PLANE(4, 1) TZ_PLANE(2, 1) TZ_PLANE(1, 1) break;
       case 2: TZ_PLANE(4, 2) TZ_PLANE(2, 2) TZ_PLANE(1, 2) break;
       case 3: TZ_PLANE(2, 3) TZ_PLANE(1, 3) break;
       case 4: TZ_PLANE(2, 4) TZ_PLANE(1, 4) break;
@@ -509,38 +536,65 @@ static void NAME(store_)(const tz_conv_output *out, const tz_conv_area *area, co
   }
 }
 
-// One row of a panel: count positions that hold input (first + j) * step + phase.
+// Zeros, as whole vectors that hold n or more elements. Usually it is one: the barrier keeps the compiler from calling
+// memset.
+TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; i += LANES) {
+    *(VECU *)(to + i) = (VEC)((T)0);
+    __asm__ __volatile__("" ::: "memory");
+  }
+}
+
+// One row of a panel: count positions that hold input (first + j) * step + phase. Whole vectors are written where that is
+// simpler: rows are packed in order, so what is too much is written again, or lies in the slack behind the panel.
 TZ_INLINE void NAME(pack_row_)(const T *x, T *out, const tz_pack_axis *a, ptrdiff_t phase, tz_range range, int mode,
                                T slope) {
   const ptrdiff_t size = a->size, step = a->step, n = a->count, inside = range.from, outside = range.to;
-  if (mode == TZ_PAD_ZEROS) {
-    NAME(clear_)(out, inside);
-    NAME(clear_)(out + outside, n - outside);
-  } else {
-    for (ptrdiff_t j = 0; j < n; j++) {
-      if (j == inside) j = outside;
-      if (j >= n) break;
-      T value = x[tz_pad_index(tz_pack_index(a, j, phase), size, mode) * a->stride];
-      out[j] = NAME(leaky_one_)(value, slope);
-    }
-  }
   const ptrdiff_t m = outside - inside;
-  if (m == 0) return;
-  const T *from = x + tz_pack_index(a, inside, phase) * a->stride;
   // A single position needs no distance, and with a huge step has none.
   const ptrdiff_t hop = m == 1 ? 1 : step * a->stride;
+  const T *from = m == 0 ? x : x + tz_pack_index(a, inside, phase) * a->stride;
   T *to = out + inside;
-  if (slope == (T)1) {
-    if (hop == 1) NAME(copy_)(to, from, m);
-    else {
-      ptrdiff_t j = hop == 2 ? NAME(unzip_)(to, from, m, 2) : hop == 4 ? NAME(unzip_)(to, from, m, 4) : 0;
-      for (; j < m; j++) to[j] = from[hop * j];
+  if (mode == TZ_PAD_ZEROS) {
+    NAME(clear_)(out, inside);
+    ptrdiff_t done = 0;
+    if (hop == 1) {
+      for (; done < m; done += LANES) {
+        VEC value = m - done >= LANES ? *(const VECU *)(from + done) : NAME(get_part_)(from + done, m - done);
+        *(VECU *)(to + done) = slope == (T)1 ? value : NAME(leaky_)(value, slope);
+      }
+    } else if ((hop == 2 || hop == 4) && slope == (T)1) {
+      if (hop == 2) NAME(unzip_)(to, from, m, 2);
+      else NAME(unzip_)(to, from, m, 4);
+      done = m;
+    } else {
+      for (; done < m; done++) to[done] = NAME(leaky_one_)(from[hop * done], slope);
     }
-  } else if (hop == 1) {
-    for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[j], slope);
-  } else {
-    for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[hop * j], slope);
+    NAME(clear_)(to + done, n - inside - done);
+    return;
   }
+  for (ptrdiff_t j = 0; j < m; j++) to[j] = NAME(leaky_one_)(from[hop * j], slope);
+  for (ptrdiff_t j = 0; j < n; j++) {
+    if (j == inside) j = outside;
+    if (j >= n) break;
+    T value = x[tz_pad_index(tz_pack_index(a, j, phase), size, mode) * a->stride];
+    out[j] = NAME(leaky_one_)(value, slope);
+  }
+}
+
+// `rows` rows of n positions of which [from, to) hold input, neighbours in memory, the others zeros.
+TZ_INLINE void NAME(pack_rows_)(const T *x, ptrdiff_t x_row, T *out, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t n,
+                                tz_range range, T slope) {
+  const ptrdiff_t last = (n - 1) / LANES;
+  x -= range.from;
+  for (ptrdiff_t r = 0; r < rows; r++, x += x_row, out += row)
+    for (ptrdiff_t v = 0; v <= last; v++) {
+      const ptrdiff_t low = range.from - v * LANES, high = range.to - v * LANES;
+      VEC value = low <= 0 && high >= LANES ? *(const VECU *)(x + v * LANES)
+                                            : NAME(get_range_)(x + v * LANES, low < 0 ? 0 : low < LANES ? low : LANES,
+                                                               high > LANES ? LANES : high > 0 ? high : 0);
+      *(VECU *)(out + v * LANES) = slope == (T)1 ? value : NAME(leaky_)(value, slope);
+    }
 }
 
 static void NAME(pack_)(const tz_pack *p) {
@@ -566,6 +620,7 @@ static void NAME(pack_)(const tz_pack *p) {
   // Computed once for all rows, unless there are very many phases.
   tz_range ranges[16];
   const bool known = w->phase_count <= 16;
+  const bool simple = p->mode == TZ_PAD_ZEROS && w->step * w->stride == 1;
   for (int pw = 0; known && pw < w->phase_count; pw++) ranges[pw] = tz_pack_range(w, w->phases[pw]);
   for (int c = 0; c < p->channels; c++) {
     const T *x = (const T *)p->x + c * p->x_channel;
@@ -574,16 +629,26 @@ static void NAME(pack_)(const tz_pack *p) {
       for (ptrdiff_t jd = 0; jd < d->count; jd++) {
         const ptrdiff_t id = tz_pad_index(tz_pack_index(d, jd, d->phases[pd]), d->size, p->mode);
         for (int ph = 0; ph < h->phase_count; ph++)
-          for (int pw = 0; pw < w->phase_count; pw++)
+          for (int pw = 0; pw < w->phase_count; pw++) {
+            const tz_range range = known ? ranges[pw] : tz_pack_range(w, w->phases[pw]);
+            const T *plane = x + id * d->stride;
+            if (simple && id >= 0) {
+              const tz_range inside = tz_pack_range(h, h->phases[ph]);
+              for (ptrdiff_t jh = 0; jh < inside.from; jh++, out += row) NAME(clear_)(out, w->count);
+              const T *first = plane + tz_pack_index(h, inside.from, h->phases[ph]) * h->stride +
+                               tz_pack_index(w, range.from, w->phases[pw]) * w->stride;
+              const ptrdiff_t rows = inside.to - inside.from, hop = (ptrdiff_t)((size_t)h->step * (size_t)h->stride);
+              if (rows > 0) NAME(pack_rows_)(first, hop, out, row, rows, w->count, range, slope);
+              out += rows * row;
+              for (ptrdiff_t jh = inside.to; jh < h->count; jh++, out += row) NAME(clear_)(out, w->count);
+              continue;
+            }
             for (ptrdiff_t jh = 0; jh < h->count; jh++, out += row) {
               const ptrdiff_t ih = tz_pad_index(tz_pack_index(h, jh, h->phases[ph]), h->size, p->mode);
-              if (id < 0 || ih < 0) {
-                NAME(clear_)(out, w->count);
-              } else {
-                const tz_range range = known ? ranges[pw] : tz_pack_range(w, w->phases[pw]);
-                NAME(pack_row_)(x + id * d->stride + ih * h->stride, out, w, w->phases[pw], range, p->mode, slope);
-              }
+              if (id < 0 || ih < 0) NAME(clear_)(out, w->count);
+              else NAME(pack_row_)(plane + ih * h->stride, out, w, w->phases[pw], range, p->mode, slope);
             }
+          }
       }
   }
 }
@@ -606,6 +671,7 @@ static const tz_conv_table NAME(table_) = {
 
 #if defined(TZ_FLOAT32)
 #include "toom.inc.h"
+#include "narrow_weights.inc.h"
 #endif
 
 #undef LANES

@@ -1,5 +1,9 @@
 #include "conv_common.h"
 #if defined(__x86_64__)
+#include <immintrin.h>
+#define TZ_MASKS256
+// From word 8 - n on: n words to take, then words to leave.
+static const int32_t tz_mask_words[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 #define TZ_ISA avx2
 #define TZ_BYTES 32
 #define TZ_SUB8 4

@@ -1,7 +1,7 @@
 #include "conv_common.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
-#define TZ_MASKS
+#define TZ_MASKS512
 #define TZ_ISA avx512
 #define TZ_BYTES 64
 #define TZ_SUB8 8

@@ -3,27 +3,47 @@
 
 static const void *forward(const void *p, ptrdiff_t bytes) { return p ? (const char *)p + bytes : p; }
 
-void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sweep *s) {
+void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s) {
   const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, s->vectors);
-  const ptrdiff_t outputs = s->block_rows * tile.ys * s->element;
-  tile.w = forward(tile.w, s->first_block * s->block_weights);
-  tile.start = forward(tile.start, s->first_block * s->block_rows * s->element);
-  tile.y = (void *)forward(tile.y, s->first_block * outputs);
-  for (int r = 0; r < 2; r++) tile.residual[r] = forward(tile.residual[r], s->first_block * outputs);
+  const ptrdiff_t outputs = s->block_rows * tile->ys * s->element;
+  const void *const w = tile->w, *const start = tile->start, *const residual[2] = {tile->residual[0], tile->residual[1]};
+  void *const y = tile->y, *const acc = tile->acc;
+  tile->w = forward(tile->w, s->first_block * s->block_weights);
+  tile->start = forward(tile->start, s->first_block * s->block_rows * s->element);
+  tile->y = (void *)forward(tile->y, s->first_block * outputs);
+  for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], s->first_block * outputs);
   for (int32_t block = s->first_block; block < s->end_block; block++) {
     const int32_t first_row = block * s->block_rows, left = s->rows - first_row;
-    tile.rows = left < s->block_rows ? left : s->block_rows;
-    kernel(&tile);
-    if (s->out && s->out->activation && tile.y)
-      for (int32_t r = 0; r < tile.rows; r++) {
-        float *y = (float *)tile.y + r * tile.ys;
+    tile->rows = left < s->block_rows ? left : s->block_rows;
+    kernel(tile);
+    if (s->out && s->out->activation && tile->y)
+      for (int32_t r = 0; r < tile->rows; r++) {
+        float *y = (float *)tile->y + r * tile->ys;
         s->out->activation(y, y, s->count, s->out->a, s->out->b);
       }
-    if (s->out && !tile.y) table->store(s->out, s->area, tile.acc, s->count, s->column, s->count, first_row, tile.rows);
-    tile.w = forward(tile.w, s->block_weights);
-    tile.start = forward(tile.start, s->block_rows * s->element);
-    tile.acc = (char *)tile.acc + s->block_sums;
-    tile.y = (void *)forward(tile.y, outputs);
-    for (int r = 0; r < 2; r++) tile.residual[r] = forward(tile.residual[r], outputs);
+    if (s->out && !tile->y) table->store(s->out, s->area, tile->acc, s->count, s->column, s->count, first_row, tile->rows);
+    tile->w = forward(tile->w, s->block_weights);
+    tile->start = forward(tile->start, s->block_rows * s->element);
+    tile->acc = (char *)tile->acc + s->block_sums;
+    tile->y = (void *)forward(tile->y, outputs);
+    for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], outputs);
+  }
+  tile->w = w, tile->start = start, tile->y = y, tile->acc = acc;
+  for (int r = 0; r < 2; r++) tile->residual[r] = residual[r];
+}
+
+void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, const tz_conv_tile *first_tile,
+                        const tz_conv_output *first_out, const tz_conv_area *area, const tz_conv_planes *p) {
+  tz_pack pack = *first_pack;
+  tz_conv_tile tile = *first_tile;
+  tz_conv_output out = *first_out;
+  for (ptrdiff_t i = 0; i < p->count; i++) {
+    table->pack(&pack);
+    table->plane(&tile, &out, area);
+    pack.x = forward(pack.x, p->input * p->element);
+    tile.w = forward(tile.w, p->weights * p->element);
+    tile.start = forward(tile.start, p->start * p->element);
+    out.y = (void *)forward(out.y, p->output * p->element);
+    for (int r = 0; r < 2; r++) out.residual[r] = forward(out.residual[r], p->output * p->element);
   }
 }

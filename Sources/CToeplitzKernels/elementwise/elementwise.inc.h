@@ -187,8 +187,8 @@ TZ_INLINE VEC NAME(f_mish_)(VEC x, float a, float b) {
   VEC y = x * (n / (n + 2.0f));
   return x < -104.0f ? (VEC)(-0.0f) : y;
 }
-// exp(x) - 1 near zero by its series, so that small inputs keep their digits.
-TZ_INLINE VEC NAME(f_elu_)(VEC x, float a, float b) {
+// exp(x) - 1, near zero by its series, so that small inputs keep their digits.
+TZ_INLINE VEC NAME(v_expm1_)(VEC x) {
   VEC p = (VEC)(1.98412698e-4f);
   p = p * x + 1.38888889e-3f;
   p = p * x + 8.33333333e-3f;
@@ -197,8 +197,16 @@ TZ_INLINE VEC NAME(f_elu_)(VEC x, float a, float b) {
   p = p * x + 0.5f;
   VEC near = x + x * x * p;
   VEC far = NAME(v_exp_)(x) - 1.0f;
-  VEC m = x > -0.35f ? near : far;
+  return ((x > -0.35f) & (x < 0.35f)) ? near : far;
+}
+TZ_INLINE VEC NAME(f_elu_)(VEC x, float a, float b) {
+  VEC m = NAME(v_expm1_)(x);
   return x < 0.0f ? m * (a * b) : x * b;
+}
+TZ_INLINE VEC NAME(f_celu_)(VEC x, float a, float b) {
+  (void)b;
+  VEC low = a * NAME(v_expm1_)(x / a);
+  return x < 0.0f ? low : x;
 }
 TZ_INLINE VEC NAME(f_snake_)(VEC x, float a, float b) {
   VEC s = NAME(v_sin_)(x * a);
@@ -255,6 +263,7 @@ TZ_MAP(map_clamp_, f_clamp_)
 TZ_MAP(map_hardswish_, f_hardswish_)
 TZ_MAP(map_hardsigmoid_, f_hardsigmoid_)
 TZ_MAP(map_softsign_, f_softsign_)
+TZ_MAP(map_celu_, f_celu_)
 
 static void NAME(f16_to_f32_)(const uint16_t *x, float *y, ptrdiff_t n) {
   const _Float16 *h = (const _Float16 *)x;
@@ -272,7 +281,7 @@ const tz_elementwise_table NAME(tz_elementwise_) = {
     [TZ_GELU_TANH] = NAME(map_gelu_tanh_), [TZ_SOFTPLUS] = NAME(map_softplus_), [TZ_MISH] = NAME(map_mish_),
     [TZ_ELU] = NAME(map_elu_), [TZ_SIN] = NAME(map_sin_), [TZ_LOG] = NAME(map_log_), [TZ_SNAKE] = NAME(map_snake_),
     [TZ_CLAMP] = NAME(map_clamp_), [TZ_HARDSWISH] = NAME(map_hardswish_),
-    [TZ_HARDSIGMOID] = NAME(map_hardsigmoid_), [TZ_SOFTSIGN] = NAME(map_softsign_),
+    [TZ_HARDSIGMOID] = NAME(map_hardsigmoid_), [TZ_SOFTSIGN] = NAME(map_softsign_), [TZ_CELU] = NAME(map_celu_),
   },
   .f16_to_f32 = NAME(f16_to_f32_), .f32_to_f16 = NAME(f32_to_f16_),
 };

@@ -52,6 +52,7 @@ typedef enum {
   TZ_HARDSWISH,  ///< x min(max(x + 3, 0), 6) / 6
   TZ_HARDSIGMOID,  ///< min(max(x + 3, 0), 6) / 6
   TZ_SOFTSIGN,   ///< x / (1 + |x|)
+  TZ_CELU,       ///< x < 0 ? a (exp(x / a) - 1) : x
   TZ_UNARY_COUNT
 } tz_unary;
 
@@ -59,6 +60,9 @@ typedef enum {
 typedef void (*tz_unary_function)(const float *x, float *y, ptrdiff_t n, float a, float b);
 
 // ---- Convolution -----------------------------------------------------------------------------------------
+
+/// Elements from one row of a wide block's sums to the next: 14 columns and what whole vectors write past them.
+enum { TZ_WIDE_PITCH = 32 };
 
 /// A tile of a convolution as a small matrix product over taps:
 ///
@@ -81,12 +85,15 @@ typedef struct {
   ptrdiff_t ys;
   const void *residual[2]; ///< with y: where set, added to the result; same offsets as y
   double scale;         ///< with y: factor of the result after that
-  double slope;         ///< with y: values below 0 are multiplied by this last (1: nothing)
+  double slope;         ///< with y: values below 0 are multiplied by this after that (1: nothing)
+  bool bounded;         ///< with y: values above `ceiling` become it last
+  double ceiling;
   int32_t rows;         ///< with y: how many rows exist
   bool completes;       ///< wide blocks: the sums are complete and go to `sums`
-  void *sums;           ///< wide blocks: [32 rows][16 columns]
+  void *sums;           ///< wide blocks: [32 rows][TZ_WIDE_PITCH columns]
   const void *ahead;    ///< wide blocks: what to prefetch into the second-level cache, and by how much to advance
   ptrdiff_t ahead_step; ///< for each channel and tap
+  const float *scales;  ///< wide blocks of int8 weights: what those of each row are multiplied by
 } tz_conv_tile;
 
 typedef void (*tz_conv_kernel)(const tz_conv_tile *);
@@ -97,7 +104,9 @@ typedef struct {
   void *y;                  ///< output 0 of channel 0
   const void *residual[2];  ///< where set, added; same offsets as y
   double scale;             ///< factor after that
-  double slope;             ///< values below 0 are multiplied by this last
+  double slope;             ///< values below 0 are multiplied by this after that
+  bool bounded;             ///< values above `ceiling` become it last
+  double ceiling;
   ptrdiff_t channel;        ///< elements between output channels
   ptrdiff_t stride[3];      ///< elements between outputs on d, h, w
   ptrdiff_t size[3];        ///< outputs on d, h, w
@@ -176,9 +185,32 @@ typedef enum { TZ_F32 = 0, TZ_F64 = 1, TZ_I32 = 2, TZ_I64 = 3 } tz_type;
 /// The table of an instruction set, or NULL if this build has none for it.
 const tz_conv_table *tz_conv_kernels(tz_isa isa, tz_type type);
 
+// Calls through the table. Swift would copy the whole table to reach one of its functions.
+static inline void tz_conv_pack(const tz_conv_table *table, const tz_pack *request) { table->pack(request); }
+static inline void tz_conv_store_sums(const tz_conv_table *table, const tz_conv_output *out, const tz_conv_area *area,
+                                      const void *acc, ptrdiff_t acc_pitch, ptrdiff_t column, ptrdiff_t count,
+                                      int32_t first_row, int32_t rows) {
+  table->store(out, area, acc, acc_pitch, column, count, first_row, rows);
+}
+
 /// Runs the kernel of wide blocks for `columns` columns.
 static inline void tz_conv_run_wide(const tz_conv_table *table, int columns, const tz_conv_tile *tile) {
   table->wide[columns - 1](tile);
+}
+
+/// Kernels of wide float32 blocks whose weights are stored in fewer bits (conv/narrow_weights.inc.h gives the order), indexed
+/// by columns - 1.
+typedef struct {
+  tz_conv_kernel bfloat16[14];
+  tz_conv_kernel int8[14];
+} tz_narrow_table;
+
+/// The kernels of an instruction set.
+const tz_narrow_table *tz_narrow_kernels(tz_isa isa);
+
+/// Runs the kernel for `columns` columns.
+static inline void tz_narrow_run(const tz_narrow_table *table, bool is_int8, int columns, const tz_conv_tile *tile) {
+  (is_int8 ? table->int8 : table->bfloat16)[columns - 1](tile);
 }
 
 /// The kernel for blocks of `rows` rows (8, 4 or 1) and `vectors` vectors.
@@ -201,8 +233,19 @@ typedef struct {
   ptrdiff_t column, count;  ///< columns of the area that the calls compute
 } tz_conv_sweep;
 
-/// Runs a sweep.
-void tz_conv_run(const tz_conv_table *table, tz_conv_tile tile, const tz_conv_sweep *sweep);
+/// Runs a sweep. `tile` moves along meanwhile and is left as it came: a copy would take as long as a small kernel call.
+void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *sweep);
+
+/// The same area of `count` single rows one after another, and how far apart they lie, in elements.
+typedef struct {
+  ptrdiff_t count;
+  ptrdiff_t input, weights, start, output;
+  ptrdiff_t element;  ///< bytes of an element
+} tz_conv_planes;
+
+/// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
+void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *pack, const tz_conv_tile *tile,
+                        const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes);
 
 // ---- Fewer multiplications --------------------------------------------------------------------------------
 

@@ -43,13 +43,16 @@ final class HiFiGANResBlock: Module {
   func callAsFunction(_ x: Tensor, adding sum: Tensor?, scale: Double) throws -> Tensor {
     let steps = self.steps
     return try steps.indices.reduce(x) { x, index in
-      var last = ConvolutionFusion(inputSlope: slope, residuals: [x])
-      if index == steps.count - 1 {
-        last.residuals += sum.map { [$0] } ?? []
-        last.outputScale = scale
+      let isLast = index == steps.count - 1
+      let (extra, factor) = isLast ? (sum, scale) : (nil, 1)
+      let step = steps[index]
+      if step.count == 2 {
+        return try step[0].residualUnit(
+          x, step[1], inputSlope: slope, middleSlope: slope, adding: extra, scale: factor)
       }
-      let inner = try steps[index].dropLast().reduce(x) { try $1($0, fusion: ConvolutionFusion(inputSlope: slope)) }
-      return try steps[index][steps[index].count - 1](inner, fusion: last)
+      return try step[0](
+        x,
+        fusion: ConvolutionFusion(inputSlope: slope, residuals: [x] + (extra.map { [$0] } ?? []), outputScale: factor))
     }
   }
 }

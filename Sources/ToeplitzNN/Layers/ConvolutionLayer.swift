@@ -15,7 +15,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
   public let bias: Parameter?
   /// The base name of weight and bias in the state dictionary; none if nil.
   public let name: String?
-  private let cache = PackedWeightsCache()
+  let cache = PackedWeightsCache()
   /// Weight and bias with the normalisation that was last folded into them.
   var foldedNorm: FoldedNorm?
 

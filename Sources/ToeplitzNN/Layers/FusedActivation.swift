@@ -8,6 +8,8 @@ func fusedActivation(_ layer: any UnaryLayer) -> Activation? {
   if isItself(ReLU6.self) != nil { return .clamp(low: 0, high: 6) }
   if let layer = isItself(LeakyReLU.self) { return .leakyReLU(slope: layer.negativeSlope) }
   if let layer = isItself(ELU.self) { return .elu(alpha: layer.alpha) }
+  if let layer = isItself(CELU.self) { return .celu(alpha: layer.alpha) }
+  if isItself(LogSigmoid.self) != nil { return .logSigmoid }
   if isItself(SELU.self) != nil { return .selu }
   if let layer = isItself(GELU.self) { return .gelu(approximateTanh: layer.approximate == .tanh) }
   if isItself(Sigmoid.self) != nil { return .sigmoid }

@@ -107,8 +107,7 @@ struct TraceExport {
   /// Writes the nodes of one recorded operation.
   private mutating func add(_ step: OperationTrace.Step) throws {
     kept += step.inputs + step.outputs
-    let convolution = step.operation as? ConvolutionOperation
-    let operands = step.inputs + (convolution?.fusion.residuals ?? [])
+    let operands = step.inputs + ((step.operation as? any ExportableOperation)?.held ?? [])
     // What does not depend on the inputs is a constant where it is used.
     guard operands.contains(where: { names[Key($0)] != nil }) else { return }
     guard let operation = step.operation as? any ExportableOperation else {

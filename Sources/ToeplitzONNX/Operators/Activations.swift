@@ -50,7 +50,7 @@ extension OperatorTable {
       }
     },
     "Elu": { node in ActivationNode(name: "Elu", .elu(alpha: try node.float("alpha", 1))) },
-    "Celu": activation(1) { try $0.celu(alpha: $1) },
+    "Celu": { node in ActivationNode(name: "Celu", .celu(alpha: try node.float("alpha", 1))) },
     "Selu": { node in
       let alpha = try node.float("alpha", 1.6732632423543772)
       let gamma = try node.float("gamma", 1.0507009873554805)

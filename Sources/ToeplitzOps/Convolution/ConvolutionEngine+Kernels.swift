@@ -9,10 +9,12 @@ extension ConvolutionEngine {
     let stencil = packed.stencil
     func triple(_ values: [Int]) -> (Int, Int, Int) { (values[0], values[1], values[2]) }
     return tz_conv_output(
-      y: output.base, residual: residuals, scale: fusion.outputScale, slope: fusion.outputSlope,
+      y: output.base, residual: residuals, scale: fusion.outputScale, slope: ending.slope,
+      bounded: ending.ceiling != nil, ceiling: ending.ceiling ?? 0,
       channel: output.channel, stride: triple(output.spatial), size: triple(output.size),
       step: triple(stencil.outStep), shift: triple(stencil.outShift), phases: phases, phase_count: Int32(count),
-      wide: Int32(wide), activation: activation?.function, a: activation?.a ?? 0, b: activation?.b ?? 0)
+      wide: Int32(wide), activation: ending.activation?.function, a: ending.activation?.a ?? 0,
+      b: ending.activation?.b ?? 0)
   }
 
   /// Points the description at a sample and channel.
@@ -42,6 +44,23 @@ extension ConvolutionEngine {
     tz_pack_axis(
       size: input.size[axis], stride: input.spatial[axis], first: first, count: count, step: step,
       phases: phases.baseAddress, phase_count: Int32(phases.count))
+  }
+}
+
+/// What the kernels do to a result last: the rectifiers in registers, other activations (float32 only; other types are
+/// activated afterwards) by a function of what has been stored.
+struct ConvolutionEnding {
+  let slope: Double
+  let ceiling: Double?
+  let activation: (function: tz_unary_function, a: Float, b: Float)?
+
+  init(_ fusion: ConvolutionFusion) {
+    if case .clamp(0, let high) = fusion.activation, fusion.outputSlope == 1, high >= 0 {
+      (slope, ceiling, activation) = (0, high, nil)
+    } else {
+      (slope, ceiling) = (fusion.outputSlope, nil)
+      activation = fusion.activation?.function(InstructionSet.current)
+    }
   }
 }
 

@@ -113,8 +113,7 @@ struct ConvolutionEngine {
   let mode: PaddingMode
   let batch: Int
   let elementSize: Int
-  /// The kernel of the fusion's activation; other types than float32 are activated afterwards.
-  let activation: (function: tz_unary_function, a: Float, b: Float)?
+  let ending: ConvolutionEnding
 
   /// Computes into `output`, which nobody else has seen yet.
   ///
@@ -126,7 +125,7 @@ struct ConvolutionEngine {
   ) throws {
     guard output.count > 0 else { return }
     if packed.hasNonFinite, TapwiseTranspose.mayReadOutside(geometry) {
-      let tapwise = TapwiseTranspose(geometry: geometry, weight: packed.weight, bias: packed.bias)
+      let tapwise = TapwiseTranspose(geometry: geometry, weight: try packed.weight, bias: packed.bias)
       return try tapwise.run(input: input, output: output, fusion: fusion)
     }
     guard let table = tz_conv_kernels(InstructionSet.current.code, packed.type) else {
@@ -145,7 +144,7 @@ struct ConvolutionEngine {
       output: SpatialView(output, isFlat: isFlat),
       residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: fusion,
       mode: geometry.paddingMode, batch: input.shape[0], elementSize: input.dtype.byteSize,
-      activation: fusion.activation?.function(InstructionSet.current))
+      ending: ConvolutionEnding(fusion))
     for index in packed.stencil.rowGroups.indices {
       try engine.run(rowGroup: index, name: geometry.name)
     }
@@ -159,49 +158,52 @@ struct ConvolutionEngine {
     let pairs = batch * stencil.groups
     // Read once: scratch memory is sized for it.
     let threads = ThreadPool.shared.threadCount
-    let schedule = try ConvolutionSchedule(
-      stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table,
-      elementSize: elementSize, name: name
-    ) { readsInPlace(group, $0) }
+    let allowsInPlace = input.hasSlack && input.spatial[2] == 1 && fusion.inputSlope == 1
+    let plan = try packed.plan(
+      rowGroup: index, inputSize: input.size, outputSize: output.size, batch: batch, threads: threads, table: table,
+      allowsInPlace: allowsInPlace, name: name
+    ) { allowsInPlace && readsInPlace(group, $0) }
+    let schedule = plan.schedule
     let tiling = schedule.tiling
     guard tiling.tiles > 0 else { return }
-    if try runToomCook(rowGroup: index, cheaperThan: schedule.cost, threads: threads, name: name) { return }
+    if let toomCook = plan.toomCook, toomCook.cost < schedule.cost || ToomCookPlan.always,
+      try run(toomCook, rowGroup: index, threads: threads, name: name)
+    {
+      return
+    }
     let layout = try packed.layout(schedule.kind)
     let task = TileTask(
       engine: self, layout: layout, group: group, groupIndex: index, tiling: tiling, splits: schedule.splits,
       readsInPlace: schedule.readsInPlace && input.channelsFitCache(tiling.channelBlock, elementSize: elementSize))
     let rows = layout.sections[0][index].rows
     let work = Double(tiling.count.reduce(1, *)) * Double(rows * stencil.channels * group.tapCount) * Double(pairs)
-    try share(
+    try Self.share(
       pairs * tiling.tiles * schedule.splits, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
     ) { task.run($0, $1) }
   }
 
   /// Whether kernels can read the input where it is, since it is as a panel would be: single taps, no padding.
   private func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
-    group.tapCount == 1 && packed.stencil.step == [1, 1, 1] && positions.lowest == [0, 0, 0] && fusion.inputSlope == 1
-      && input.hasSlack && input.spatial[2] == 1 && positions.first.allSatisfy { $0 >= 0 }
+    group.tapCount == 1 && packed.stencil.step == [1, 1, 1] && positions.lowest == [0, 0, 0]
+      && positions.first.allSatisfy { $0 >= 0 }
       && (0..<3).allSatisfy { positions.first[$0] + positions.count[$0] <= input.size[$0] }
       && positions.count[0] == 1 && positions.count[1] == 1
   }
 
-  /// Computes a row group with fewer multiplications where that is allowed, pays, and gives finite results.
+  /// Computes a row group with fewer multiplications where that gives finite results.
   ///
   /// - Returns: whether the outputs have been computed.
-  private func runToomCook(rowGroup index: Int, cheaperThan cost: Double, threads: Int, name: String) throws -> Bool {
+  private func run(_ schedule: ToomCookSchedule, rowGroup index: Int, threads: Int, name: String) throws -> Bool {
     let stencil = packed.stencil
     let group = stencil.rowGroups[index]
     let pairs = batch * stencil.groups
-    guard Numerics.current == .fast, packed.type == TZ_F32, let plan = ToomCookPlan(stencil: stencil, group: group),
-      let schedule = ToomCookSchedule(
-        plan, stencil: stencil, group: group, outputSize: output.size, pairs: pairs, threads: threads, table: table),
-      schedule.cost < cost || ToomCookPlan.always, let transforms = tz_toom_kernels(InstructionSet.current.code),
-      let weights = try packed.transformed(plan, rowGroup: index)
+    guard let transforms = tz_toom_kernels(InstructionSet.current.code),
+      let weights = try packed.transformed(schedule.plan, rowGroup: index)
     else { return false }
     let task = ToomCookTask(engine: self, schedule: schedule, weights: weights, group: group, transforms: transforms)
     // Where an input is not finite, or the transforms overflow, no result can be relied on.
     let isFinite = Finiteness()
-    try share(
+    try Self.share(
       pairs * schedule.units * schedule.splits, work: .infinity, threads: threads, scratchBytes: task.scratchBytes,
       name: name
     ) { units, memory in
@@ -213,7 +215,7 @@ struct ConvolutionEngine {
   private static let smallestScratch = 1 << 20
 
   /// Shares units of work, together `work` multiply-adds, among the threads; each has scratch memory.
-  private func share(
+  static func share(
     _ units: Int, work: Double, threads most: Int, scratchBytes: Int, name: String,
     _ body: @escaping (Range<Int>, UnsafeMutableRawPointer) -> Void
   ) throws {

@@ -29,7 +29,8 @@ struct ConvolutionSchedule {
 
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], pairs: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>, elementSize: Int, name: String, readsInPlace: (PositionGrid) -> Bool
+    table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int, name: String,
+    readsInPlace: (PositionGrid) -> Bool
   ) throws {
     let rows = stencil.outputs * group.phaseCount
     var best: (cost: Double, kind: BlockKind, grid: PositionGrid, columns: Int, splits: Int)?
@@ -48,13 +49,14 @@ struct ConvolutionSchedule {
       for kind in BlockKind.allCases where kind == .narrow || rows >= 24 {
         let estimate = CostEstimate(
           grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, pairs: pairs,
-          threads: threads, elementSize: elementSize, table: table, packs: packs)
+          threads: threads, elementSize: elementSize, weightSize: kind == .wide ? wideWeightSize : elementSize,
+          table: table, packs: packs)
         var splits = 1
         while splits <= estimate.blocks {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
           let most = estimate.mostColumns(splits: splits)
           for tiles in [1, 2 * threads, 4 * threads, 8 * threads] {
-            let wanted = (grid.total + tiles - 1) / tiles
+            let wanted = (grid.columns + tiles - 1) / tiles
             let columns = max(estimate.chunking.most, min(most, wanted))
             let cost = estimate.cost(columns: columns, splits: splits)
             if best.map({ cost < $0.cost * 0.999 }) ?? true { best = (cost, kind, grid, columns, splits) }
@@ -88,6 +90,8 @@ struct CostEstimate {
   let pairs: Int
   let threads: Int
   let elementSize: Int
+  /// Bytes of a weight.
+  let weightSize: Int
   /// Whether panels are packed, not the input itself.
   let packs: Bool
 
@@ -104,6 +108,8 @@ struct CostEstimate {
   private static let turnTime = 0.3
   /// Wide blocks of vectors of less than 64 bytes read their weights several times in each call.
   private static let shortVectorPenalty = 1.2
+  /// What a kernel call does at each channel and tap beside multiplying, in vector multiply-adds that fit the time.
+  private static let stepVectors = 3.0
   /// Nanoseconds for a kernel call besides its arithmetic.
   static let callTime = 12.0
   private static let cacheSize = 8 << 20
@@ -113,7 +119,7 @@ struct CostEstimate {
 
   init(
     grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, pairs: Int, threads: Int,
-    elementSize: Int, table: UnsafePointer<tz_conv_table>, packs: Bool
+    elementSize: Int, weightSize: Int, table: UnsafePointer<tz_conv_table>, packs: Bool
   ) {
     self.grid = grid
     self.packs = packs
@@ -127,6 +133,7 @@ struct CostEstimate {
     self.pairs = pairs
     self.threads = threads
     self.elementSize = elementSize
+    self.weightSize = weightSize
   }
 
   /// Columns of a tile whose sums and panel fit the caches.
@@ -141,16 +148,17 @@ struct CostEstimate {
   /// Nanoseconds of all kernel calls for one tile and one pass over its channels and taps, and their number.
   private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
     let cutsRows = chunking.cutsRows(height: height, width: width, pitch: pitch)
-    let calls = chunking.count(height: height, width: width, pitch: pitch)
+    let calls = chunking.count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
+    let steps = Double(calls) * Self.stepVectors
     switch kind {
     case .narrow:
       let vectors = ((height - 1) * pitch + width + lanes - 1) / lanes
-      return (calls, Double(vectors * blockRows))
+      return (calls, Double(vectors * blockRows) + steps)
     case .wide:
       let columns = cutsRows ? height * width : (height - 1) * pitch + width
       // Fewer than five columns leave the multipliers waiting for each other.
       let busy = max(columns, 5 * calls)
-      return (calls, Double(busy * blockRows / lanes) * (lanes < 16 ? Self.shortVectorPenalty : 1))
+      return (calls, Double(busy * blockRows / lanes) * (lanes < 16 ? Self.shortVectorPenalty : 1) + steps)
     }
   }
 
@@ -170,7 +178,7 @@ struct CostEstimate {
     let calls = rows * Double((tilesWide - 1) * inner.calls + edge.calls) * Double(blocks)
     let arithmetic = vectors * Double(channels * taps) * Self.vectorTime
     let turning = kind == .wide ? Double(grid.total * blocks * blockRows) * Self.turnTime : 0
-    let weights = Double(blocks * blockRows) * Double(channels * taps * elementSize)
+    let weights = Double(blocks * blockRows) * Double(channels * taps * weightSize)
     let streaming = weights * Double(tiles) * Self.weightTime(bytes: weights)
     let panel = Double(
       channels * grid.phaseCount * (grid.span[0] + 1) * (height + grid.span[1]) * (width + grid.span[2]) * elementSize)

@@ -27,8 +27,9 @@ struct ConvolutionTiling {
   let tapOffsets: [Int32]
   /// Channels of a panel that are read together.
   let channelBlock: Int
-  /// How kernel calls cut a tile's columns.
+  /// How kernel calls cut a tile's columns, and whether row by row.
   let chunking: ColumnChunking
+  let cutsRows: Bool
 
   var tilesHigh: Int { (count[1] + tileHeight - 1) / tileHeight }
   var tilesWide: Int { (count[2] + tileWidth - 1) / tileWidth }
@@ -63,7 +64,8 @@ struct ConvolutionTiling {
         got: "a window of \(panelChannel) positions")
     }
     tapOffsets = Self.tapOffsets(positions, panelCount)
-    let calls = chunking.count(height: tileHeight, width: tileWidth, pitch: pitch)
+    cutsRows = chunking.cutsRows(height: tileHeight, width: tileWidth, pitch: pitch)
+    let calls = chunking.count(height: tileHeight, width: tileWidth, pitch: pitch, cutsRows: cutsRows)
     channelBlock =
       chunking.kind == .wide
       ? Self.wideChannelBlock(stencil.channels, group.tapCount, calls, elementSize)
@@ -156,8 +158,8 @@ struct ColumnChunking {
   }
 
   /// Kernel calls for a tile.
-  func count(height: Int, width: Int, pitch: Int) -> Int {
-    if cutsRows(height: height, width: width, pitch: pitch) { return height * ((width + most - 1) / most) }
+  func count(height: Int, width: Int, pitch: Int, cutsRows: Bool) -> Int {
+    if cutsRows { return height * ((width + most - 1) / most) }
     return ((height - 1) * pitch + width + most - 1) / most
   }
 
@@ -195,6 +197,8 @@ struct PositionGrid {
   var phaseCount: Int { phases.reduce(1) { $0 * $1.count } }
   /// All positions.
   var total: Int { count[0] * count[1] * count[2] }
+  /// Columns of tiles that hold all positions, those between the rows of images included.
+  var columns: Int { count[0] * count[1] * (count[2] + (count[1] > 1 ? span[2] : 0)) }
 
   /// Positions whose output `m × outStep + phase − outShift` lies inside `outputSize`, for some phase.
   ///

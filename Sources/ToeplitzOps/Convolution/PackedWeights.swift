@@ -26,8 +26,10 @@ package final class PackedWeights: Sendable {
   let stencil: ConvolutionStencil
   /// What the kernels compute with.
   let type: tz_type
+  /// How weights are stored for the kernels that stream them.
+  let storage: WeightStorage
   /// Weight and bias in the type they are computed in.
-  let weight: Tensor
+  private let converted: Tensor
   let bias: Tensor?
   // Holding the tensors keeps their memory shared, so writing one of them copies it first and the identity
   // comparison in `matches` cannot be fooled.
@@ -35,6 +37,8 @@ package final class PackedWeights: Sendable {
   /// Whether some weights of a transposed convolution are infinite or NaN (see ``TapwiseTranspose``).
   let hasNonFinite: Bool
   private let geometry: ConvolutionGeometry
+  /// How the work is cut for the sizes seen last.
+  let plans = ConvolutionPlans()
   private let layouts = Lock<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
   /// For each row group its transformed weights, once they have been wanted; nil where they are not finite.
   private let transformed = Lock<[Int: ToomCookWeights?]>([:])
@@ -42,21 +46,35 @@ package final class PackedWeights: Sendable {
   /// Prepares `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
   ///
   /// Both may be strided views. Half precision is computed in float32 and small integers in int32.
-  package init(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws {
+  package init(
+    _ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?, storage: WeightStorage = .full
+  ) throws {
     stencil = try ConvolutionStencil(geometry)
     self.geometry = geometry
     source = (weight, bias)
-    self.weight = try weight.cast(to: weight.dtype.convolutionType)
+    converted = try weight.cast(to: weight.dtype.convolutionType)
     self.bias = try bias?.cast(to: weight.dtype.convolutionType)
     type = weight.dtype.kernelType
-    hasNonFinite = try geometry.isTransposed && self.weight.hasNonFinite()
+    self.storage = try storage.usable(for: converted)
+    // Rounding to bfloat16 may overflow; int8 is for finite weights only.
+    let stored = try self.storage == .bfloat16 ? self.storage.rounded(converted, geometry).weight : converted
+    hasNonFinite = try geometry.isTransposed && stored.hasNonFinite()
   }
+
+  /// The weight in the type it is computed in, rounded to what is stored.
+  var weight: Tensor { get throws { try storage.rounded(converted, geometry).weight } }
+  /// Bytes of an element of input, output and full weights.
+  var elementSize: Int { converted.dtype.byteSize }
 
   /// The weight in the order of one kind of kernel, packed now if it has not been before.
   func layout(_ kind: BlockKind) throws -> PackedLayout {
     try layouts.withLock { layouts in
       if let layout = layouts[kind.rawValue] { return layout }
-      let layout = try PackedLayout(geometry, stencil, kind, weight: weight, bias: bias)
+      let rounded = try storage.rounded(converted, geometry)
+      var layout = try PackedLayout(geometry, stencil, kind, weight: rounded.weight, bias: bias)
+      if kind == .wide, storage != .full {
+        layout = try PackedLayout(narrowing: layout, storage, scales: rounded.scales, name: geometry.name)
+      }
       layouts[kind.rawValue] = layout
       return layout
     }
@@ -90,18 +108,32 @@ package final class PackedWeights: Sendable {
 /// Keeps the prepared weight of a layer for as long as the layer's weight and bias stay the same values.
 package final class PackedWeightsCache: Sendable {
   private let kept = Lock<PackedWeights?>(nil)
+  private let wanted = Lock(WeightStorage.full)
 
   /// An empty cache.
   package init() {}
+
+  /// How weights are stored; preparing them anew waits for the next call.
+  package var storage: WeightStorage {
+    get { wanted.withLock { $0 } }
+    set {
+      let isNew = wanted.withLock { wanted in
+        defer { wanted = newValue }
+        return wanted != newValue
+      }
+      if isNew { kept.withLock { $0 = nil } }
+    }
+  }
 
   /// Bytes held beside the tensors.
   package var byteCount: Int { kept.withLock { $0?.byteCount ?? 0 } }
 
   /// The prepared weight, prepared now if these values have not been before.
   func packed(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws -> PackedWeights {
-    try kept.withLock { kept in
+    let storage = storage
+    return try kept.withLock { kept in
       if let kept, kept.matches(weight: weight, bias: bias) { return kept }
-      let packed = try PackedWeights(geometry, weight: weight, bias: bias)
+      let packed = try PackedWeights(geometry, weight: weight, bias: bias, storage: storage)
       kept = packed
       return packed
     }
@@ -158,10 +190,15 @@ final class PackedLayout: Sendable {
   let kind: BlockKind
   /// For each convolution group, for each row group.
   let sections: [[Section]]
-  private let stencil: ConvolutionStencil
-  private let weights: Storage
-  private let starts: Storage
-  private let elementSize: Int
+  let stencil: ConvolutionStencil
+  let weights: Storage
+  let starts: Storage
+  /// Bytes of a weight, and of a start value.
+  let weightSize: Int
+  let elementSize: Int
+  /// How the weights are stored, and for int8 the factor of each row, numbered like the start values.
+  let storage: WeightStorage
+  let scales: Storage?
 
   init(
     _ geometry: ConvolutionGeometry, _ stencil: ConvolutionStencil, _ kind: BlockKind, weight: Tensor, bias: Tensor?
@@ -184,6 +221,8 @@ final class PackedLayout: Sendable {
       }
     }
     elementSize = weight.dtype.byteSize
+    weightSize = elementSize
+    (storage, scales) = (.full, nil)
     // The kernels prefetch a little past the end.
     weights = try Storage(byteCount: weightCount * elementSize + 4096, operation: geometry.name)
     starts = try Storage(byteCount: startCount * elementSize, operation: geometry.name)
@@ -194,12 +233,19 @@ final class PackedLayout: Sendable {
     }
   }
 
+  /// The same rows with weights in another form.
+  init(_ other: PackedLayout, weights: Storage, weightSize: Int, storage: WeightStorage, scales: Storage?) {
+    (kind, sections, stencil) = (other.kind, other.sections, other.stencil)
+    (starts, elementSize) = (other.starts, other.elementSize)
+    (self.weights, self.weightSize, self.storage, self.scales) = (weights, weightSize, storage, scales)
+  }
+
   /// Bytes held.
-  var byteCount: Int { weights.byteCount + starts.byteCount }
+  var byteCount: Int { weights.byteCount + starts.byteCount + (scales?.byteCount ?? 0) }
 
   /// The first weight of a section.
   func weightPointer(_ section: Section) -> UnsafeRawPointer {
-    UnsafeRawPointer(weights.base + section.weightOffset * elementSize)
+    UnsafeRawPointer(weights.base + section.weightOffset * weightSize)
   }
 
   /// The first start value of a section.

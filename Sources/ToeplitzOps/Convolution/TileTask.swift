@@ -24,10 +24,16 @@ struct TileTask {
   private let panelBytes: Int
   private let mostPartials: Int
   private let sumsBytes: Int
+  /// Kernels of weights in fewer bits, where these are.
+  private let narrow: UnsafePointer<tz_narrow_table>?
   /// Whether rows are channels and positions neighbours, so that a kernel may write whole vectors to the output itself.
   private let storesDirectly: Bool
   /// Whether the rows of a tile follow one another without a gap, in the panel and in the output: they are one row.
   private let rowsFollow: Bool
+  /// Elements between planes and rows of the output where a kernel may write to it, and how far its first element lies behind
+  /// position 0. Numbers, since threads would fight for the reference counts of arrays.
+  private let outputSteps: (plane: Int, row: Int)
+  private let outputOrigin: Int
   /// For each row of a channel its phase on d, h, w.
   private let rowPhases: [(Int32, Int32, Int32)]
 
@@ -54,14 +60,19 @@ struct TileTask {
     // Kernels read whole vectors, up to one past the last column.
     let elements = (stencil.channels + channelBlocks - 1) / channelBlocks * tiling.panelChannel + 2 * chunk
     panelBytes = (elements * engine.elementSize + 63) / 64 * 64
-    let chunks = tiling.chunking.count(height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch)
+    let chunks = tiling.chunking.count(
+      height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch, cutsRows: tiling.cutsRows)
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
     // Sums of a wide block, turned round for the store.
-    sumsBytes = layout.kind == .wide ? 32 * 16 * engine.elementSize : 0
+    sumsBytes = layout.kind == .wide ? 32 * TZ_WIDE_PITCH * engine.elementSize : 0
+    narrow = layout.storage == .full ? nil : tz_narrow_kernels(InstructionSet.current.code)
     storesDirectly = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
     rowsFollow =
       storesDirectly && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
       && engine.output.spatial[1] == engine.output.size[2]
+    outputSteps = (engine.output.spatial[0], engine.output.spatial[1])
+    outputOrigin =
+      stencil.outShift[0] * outputSteps.plane + stencil.outShift[1] * outputSteps.row + stencil.outShift[2]
     rowPhases = (0..<group.phaseCount).map { group.phase($0) }
   }
 
@@ -116,7 +127,7 @@ struct TileTask {
         let position = first.0 * input.spatial[0] + first.1 * input.spatial[1] + first.2
         panel = input.base + (sample * input.batch + channel * input.channel + position) * engine.elementSize
       } else {
-        withPackRequest(task, channels, into: memory) { engine.table.pointee.pack(&$0) }
+        withPackRequest(task, channels, into: memory) { tz_conv_pack(engine.table, &$0) }
       }
       compute(task, &output, channels, panel: panel, partials: memory + panelBytes + sumsBytes)
     }
@@ -127,7 +138,6 @@ struct TileTask {
     let size = engine.elementSize
     let tiles = tiling.tiles
     let everything = UnitTask(area: area(0), sample: 0, convolutionGroup: 0, blocks: 0..<1)
-    let kernels = engine.table.pointee
     tiling.tapOffsets.withUnsafeBufferPointer { offsets in
       var tile = tz_conv_tile()
       tile.x = UnsafeRawPointer(memory)
@@ -135,13 +145,18 @@ struct TileTask {
       tile.toff = offsets.baseAddress
       tile.channels = Int32(stencil.channels)
       tile.taps = Int32(tapCount)
-      let sections = layout.sections
+      // Sections of the convolution groups are alike.
+      let first = layout.sections[0][groupIndex]
+      let next = layout.sections[min(1, stencil.groups - 1)][groupIndex]
+      var planes = tz_conv_planes(
+        count: 1, input: stencil.channels * engine.input.channel, weights: next.weightOffset - first.weightOffset,
+        start: next.startOffset - first.startOffset, output: engine.output.channel, element: size)
       withPackRequest(everything, 0..<stencil.channels, into: memory) { request in
-        for unit in units {
-          let pair = unit / tiles
-          let (sample, convolutionGroup) = pair.quotientAndRemainder(dividingBy: stencil.groups)
-          engine.move(&output, sample: sample, channel: convolutionGroup)
-          let distance = sample * engine.input.batch + convolutionGroup * stencil.channels * engine.input.channel
+        var unit = units.lowerBound
+        while unit < units.upperBound {
+          let (sample, group) = (unit / tiles).quotientAndRemainder(dividingBy: stencil.groups)
+          engine.move(&output, sample: sample, channel: group)
+          let distance = sample * engine.input.batch + group * planes.input
           request.x = UnsafeRawPointer(engine.input.base + distance * size)
           var place = everything.area
           if tiles > 1 {
@@ -150,11 +165,12 @@ struct TileTask {
             request.axis.1.first = place.first.1 + tiling.lowest[1]
             request.axis.2.first = place.first.2 + tiling.lowest[2]
           }
-          kernels.pack(&request)
-          let section = sections[convolutionGroup][groupIndex]
-          tile.w = layout.weightPointer(section)
-          tile.start = layout.startPointer(section)
-          kernels.plane(&tile, &output, &place)
+          // Whole planes of one sample follow one another.
+          planes.count = tiles > 1 ? 1 : min(units.upperBound - unit, stencil.groups - group)
+          tile.w = layout.weightPointer(first) + group * planes.weights * size
+          tile.start = layout.startPointer(first) + group * planes.start * size
+          tz_conv_run_planes(engine.table, &request, &tile, &output, &place, &planes)
+          unit += planes.count
         }
       }
     }
@@ -200,38 +216,42 @@ struct TileTask {
     _ task: UnitTask, _ output: inout tz_conv_output, _ channels: Range<Int>, panel: UnsafeMutableRawPointer,
     partials: UnsafeMutableRawPointer
   ) {
-    let size = engine.elementSize
     let section = layout.sections[task.convolutionGroup][groupIndex]
     let area = task.area
-    let cutsRows = tiling.chunking.cutsRows(height: area.height, width: area.width, pitch: tiling.pitch)
-    let chunks = tiling.chunking.count(height: area.height, width: area.width, pitch: tiling.pitch)
+    // Smaller tiles at the end are cut like the whole ones, for which memory has been counted.
+    let cutsRows = tiling.cutsRows
+    let chunks = tiling.chunking.count(
+      height: area.height, width: area.width, pitch: tiling.pitch, cutsRows: cutsRows)
     let pass = KernelPass(
-      weights: layout.weightPointer(section) + channels.lowerBound * tapRows * size,
-      blockBytes: stencil.channels * tapRows * size, passBytes: channels.count * tapRows * size,
+      weights: layout.weightPointer(section) + channels.lowerBound * tapRows * layout.weightSize,
+      blockBytes: stencil.channels * tapRows * layout.weightSize,
+      passBytes: channels.count * tapRows * layout.weightSize, scales: layout.scalePointer(section),
       starts: layout.startPointer(section), isLast: channels.upperBound == stencil.channels, rows: section.rows,
       panel: panel, partials: partials, chunks: chunks, cutsRows: cutsRows)
-    tiling.tapOffsets.withUnsafeBufferPointer { offsets in
+    withUnsafePointers(&output, area, tiling.tapOffsets) { output, area, offsets in
       var tile = tz_conv_tile()
       tile.xs = readsInPlace ? engine.input.channel : tiling.panelChannel
       tile.toff = offsets.baseAddress
       tile.channels = Int32(channels.count)
       tile.taps = Int32(tapCount)
       tile.continues = channels.lowerBound > 0
-      tile.ys = output.channel
-      tile.residual = output.residual
-      tile.scale = output.scale
-      tile.slope = output.slope
+      tile.ys = output.pointee.channel
+      tile.residual = output.pointee.residual
+      tile.scale = output.pointee.scale
+      tile.slope = output.pointee.slope
+      tile.bounded = output.pointee.bounded
+      tile.ceiling = output.pointee.ceiling
       tile.completes = pass.isLast
       tile.sums = partials - sumsBytes
       if layout.kind == .wide {
         // All chunks but the first find a block's weights in the cache.
         for block in task.blocks {
-          for chunk in 0..<chunks { wideStep(pass, task, &tile, &output, block, chunk) }
+          for chunk in 0..<chunks { wideStep(pass, task.blocks, &tile, output, area, block, chunk) }
         }
         return
       }
       for range in blockRanges(task.blocks, passBytes: pass.passBytes) {
-        for chunk in 0..<chunks { step(pass, task, &tile, &output, range, chunk) }
+        for chunk in 0..<chunks { step(pass, task.blocks, &tile, output, area, range, chunk) }
       }
     }
   }
@@ -253,6 +273,7 @@ struct TileTask {
     /// Bytes of one block over all channels, and over those of this pass.
     var blockBytes: Int
     var passBytes: Int
+    var scales: UnsafePointer<Float>?
     var starts: UnsafeRawPointer
     var isLast: Bool
     var rows: Int
@@ -265,11 +286,11 @@ struct TileTask {
   /// Points kernel calls at their columns and block 0's weights, and gives the columns.
   @inline(__always)
   private func aim(
-    _ tile: inout tz_conv_tile, _ pass: KernelPass, _ task: UnitTask, _ chunk: Int
+    _ tile: inout tz_conv_tile, _ pass: KernelPass, _ area: UnsafePointer<tz_conv_area>, _ chunk: Int
   ) -> (first: Int, count: Int) {
     let size = engine.elementSize
     let columns = tiling.chunking.columns(
-      chunk, of: pass.chunks, height: task.area.height, width: task.area.width, pitch: tiling.pitch,
+      chunk, of: pass.chunks, height: area.pointee.height, width: area.pointee.width, pitch: tiling.pitch,
       cutsRows: pass.cutsRows)
     tile.x = UnsafeRawPointer(pass.panel + columns.first * size)
     tile.w = pass.weights
@@ -280,48 +301,42 @@ struct TileTask {
   /// Kernel calls for some blocks, and the store of what they computed if the sums are complete.
   @inline(__always)
   private func step(
-    _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output,
-    _ blocks: Range<Int>, _ chunk: Int
+    _ pass: KernelPass, _ all: Range<Int>, _ tile: inout tz_conv_tile, _ output: UnsafePointer<tz_conv_output>,
+    _ area: UnsafePointer<tz_conv_area>, _ blocks: Range<Int>, _ chunk: Int
   ) {
     let size = engine.elementSize
-    let (column, width) = aim(&tile, pass, task, chunk)
-    tile.acc = pass.partials + partialOffset(task, blocks.lowerBound, chunk)
+    let (column, width) = aim(&tile, pass, area, chunk)
+    tile.acc = pass.partials + partialOffset(all, blocks.lowerBound, chunk)
     tile.y = nil
-    if pass.isLast, storesDirectly, let offset = directOffset(task.area, column, width) {
-      tile.y = output.y + offset * size
-      tile.residual.0 = output.residual.0.map { $0 + offset * size }
-      tile.residual.1 = output.residual.1.map { $0 + offset * size }
+    if pass.isLast, storesDirectly, let offset = directOffset(area, column, width) {
+      tile.y = output.pointee.y + offset * size
+      tile.residual.0 = output.pointee.residual.0.map { $0 + offset * size }
+      tile.residual.1 = output.pointee.residual.1.map { $0 + offset * size }
     }
-    var area = task.area
-    withUnsafePointer(to: &area) { area in
-      withUnsafePointer(to: &output) { output in
-        var sweep = tz_conv_sweep(
-          block_rows: Int32(blockRows), vectors: Int32(width / tiling.chunking.unit),
-          first_block: Int32(blocks.lowerBound), end_block: Int32(blocks.upperBound), rows: Int32(pass.rows),
-          element: size,
-          block_weights: pass.blockBytes, block_sums: channelBlocks == 1 ? 0 : partialBytes,
-          out: pass.isLast ? output : nil, area: area, column: column, count: width)
-        tz_conv_run(engine.table, tile, &sweep)
-      }
-    }
+    var sweep = tz_conv_sweep(
+      block_rows: Int32(blockRows), vectors: Int32(width / tiling.chunking.unit),
+      first_block: Int32(blocks.lowerBound), end_block: Int32(blocks.upperBound), rows: Int32(pass.rows), element: size,
+      block_weights: pass.blockBytes, block_sums: channelBlocks == 1 ? 0 : partialBytes,
+      out: pass.isLast ? output : nil, area: area, column: column, count: width)
+    tz_conv_run(engine.table, &tile, &sweep)
   }
 
   /// Bytes before the partial sums of a block and chunk.
   @inline(__always)
-  private func partialOffset(_ task: UnitTask, _ block: Int, _ chunk: Int) -> Int {
-    channelBlocks == 1 ? 0 : (chunk * task.blocks.count + block - task.blocks.lowerBound) * partialBytes
+  private func partialOffset(_ blocks: Range<Int>, _ block: Int, _ chunk: Int) -> Int {
+    channelBlocks == 1 ? 0 : (chunk * blocks.count + block - blocks.lowerBound) * partialBytes
   }
 
   /// One call of a wide kernel, and the store of what it computed if the sums are complete.
   @inline(__always)
   private func wideStep(
-    _ pass: KernelPass, _ task: UnitTask, _ tile: inout tz_conv_tile, _ output: inout tz_conv_output, _ block: Int,
-    _ chunk: Int
+    _ pass: KernelPass, _ all: Range<Int>, _ tile: inout tz_conv_tile, _ output: UnsafePointer<tz_conv_output>,
+    _ area: UnsafePointer<tz_conv_area>, _ block: Int, _ chunk: Int
   ) {
-    let (column, count) = aim(&tile, pass, task, chunk)
+    let (column, count) = aim(&tile, pass, area, chunk)
     tile.w += block * pass.blockBytes
     tile.start += block * blockRows * engine.elementSize
-    tile.acc = pass.partials + partialOffset(task, block, chunk)
+    tile.acc = pass.partials + partialOffset(all, block, chunk)
     // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
     // looks ahead in its own.
     let steps = max(1, Int(tile.channels) * tapCount)
@@ -332,23 +347,38 @@ struct TileTask {
       tile.ahead = tile.w + 2048
       tile.ahead_step = pass.passBytes / steps
     }
-    tz_conv_run_wide(engine.table, Int32(count), &tile)
+    if let narrow {
+      tile.scales = pass.scales.map { $0 + block * blockRows }
+      tz_narrow_run(narrow, layout.storage == .int8, Int32(count), &tile)
+    } else {
+      tz_conv_run_wide(engine.table, Int32(count), &tile)
+    }
     if pass.isLast {
-      var area = task.area
       let rows = Int32(min(blockRows, pass.rows - block * blockRows))
-      engine.table.pointee.store(&output, &area, tile.sums, 16, column, count, Int32(block * blockRows), rows)
+      tz_conv_store_sums(
+        engine.table, output, area, tile.sums, TZ_WIDE_PITCH, column, count, Int32(block * blockRows), rows)
     }
   }
 
   /// Where row 0's outputs of a kernel call begin, if all of its columns are neighbouring outputs.
   @inline(__always)
-  private func directOffset(_ area: tz_conv_area, _ column: Int, _ width: Int) -> Int? {
-    let (h, w) = area.height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
-    guard w + width <= area.width else { return nil }
+  private func directOffset(_ area: UnsafePointer<tz_conv_area>, _ column: Int, _ width: Int) -> Int? {
+    let (first, height) = (area.pointee.first, area.pointee.height)
+    let (h, w) = height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
+    guard w + width <= area.pointee.width else { return nil }
     // Positions are outputs here, and all positions of a tile lie inside.
-    let output = engine.output
-    let shift = stencil.outShift
-    return (area.first.0 - shift[0]) * output.spatial[0] + (area.first.1 + h - shift[1]) * output.spatial[1]
-      + area.first.2 + w - shift[2]
+    return first.0 * outputSteps.plane + (first.1 + h) * outputSteps.row + first.2 + w - outputOrigin
+  }
+}
+
+/// Calls `body` with pointers to what a tile's kernel calls have in common.
+private func withUnsafePointers(
+  _ output: inout tz_conv_output, _ area: tz_conv_area, _ offsets: [Int32],
+  _ body: (UnsafePointer<tz_conv_output>, UnsafePointer<tz_conv_area>, UnsafeBufferPointer<Int32>) -> Void
+) {
+  withUnsafePointer(to: &output) { output in
+    withUnsafePointer(to: area) { area in
+      offsets.withUnsafeBufferPointer { body(output, area, $0) }
+    }
   }
 }

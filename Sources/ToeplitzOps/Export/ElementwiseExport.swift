@@ -19,6 +19,7 @@ extension Unary: ExportableOperation {
     switch name {
     case "LeakyReLU": return [ExportNode("LeakyRelu", [.input(0)], ["alpha": .float(a)])]
     case "ELU": return [ExportNode("Elu", [.input(0)], ["alpha": .float(a)])]
+    case "CELU": return [ExportNode("Celu", [.input(0)], ["alpha": .float(a)])]
     case "SELU": return [ExportNode("Selu", [.input(0)], ["alpha": .float(a), "gamma": .float(b)])]
     case "SiLU": return [ExportNode("Sigmoid", [.input(0)]), ExportNode("Mul", [.input(0), .node(0)])]
     case "LogSigmoid":

@@ -37,12 +37,34 @@ package struct ExportNode: Sendable {
     self.attributes = attributes
     self.result = result
   }
+
+  /// The node of one operation among those of another: its nodes come after `offset` others, and its operands are what
+  /// `operand` says.
+  func moved(by offset: Int, _ operand: (Int) -> Operand) -> ExportNode {
+    var copy = self
+    copy.inputs = inputs.map {
+      switch $0 {
+      case .input(let index): operand(index)
+      case .node(let index): .node(offset + index)
+      default: $0
+      }
+    }
+    return copy
+  }
 }
 
 /// An operation that can be written as nodes of the standard domain, opset 18.
 package protocol ExportableOperation: Operation {
   /// The nodes; unless they say otherwise the last one gives the only result.
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode]
+
+  /// Tensors that it reads beside its operands.
+  var held: [Tensor] { get }
+}
+
+extension ExportableOperation {
+  /// None.
+  package var held: [Tensor] { [] }
 }
 
 extension Operation {

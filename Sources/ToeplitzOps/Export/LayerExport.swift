@@ -1,6 +1,8 @@
 import ToeplitzTensor
 
 extension ConvolutionOperation: ExportableOperation {
+  package var held: [Tensor] { fusion.residuals }
+
   package func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     let g = geometry
     let rank = g.rank
@@ -37,10 +39,38 @@ extension ConvolutionOperation: ExportableOperation {
       add(ExportNode("Transpose", [x], ["perm": .ints([0] + Array(2...(rank + 1)) + [1])]))
     }
     if !isBatched { add(ExportNode("Squeeze", [x, try numbers([0])])) }
-    for residual in fusion.residuals { add(ExportNode("Add", [x, .held(residual)])) }
-    if fusion.outputScale != 1 { add(ExportNode("Mul", [x, try number(fusion.outputScale, inputs[0].dtype)])) }
-    if fusion.outputSlope != 1 { add(ExportNode("LeakyRelu", [x], ["alpha": .float(fusion.outputSlope)])) }
+    nodes += try fusion.exported(from: nodes.count - 1, dtype: inputs[0].dtype)
     return nodes
+  }
+}
+
+extension ConvolutionFusion {
+  /// The nodes for what happens to the sums, which node `last` gives.
+  func exported(from last: Int, dtype: DType) throws -> [ExportNode] {
+    var nodes: [ExportNode] = []
+    func add(_ name: String, _ more: [ExportNode.Operand], _ attributes: [String: ExportNode.Attribute] = [:]) {
+      nodes.append(ExportNode(name, [.node(last + nodes.count)] + more, attributes))
+    }
+    for residual in residuals { add("Add", [.held(residual)]) }
+    if outputScale != 1 { add("Mul", [.constant(try Tensor.full([], outputScale, dtype: dtype))]) }
+    if outputSlope != 1 { add("LeakyRelu", [], ["alpha": .float(outputSlope)]) }
+    if let activation {
+      let first = last + nodes.count
+      nodes += try activation.exported(dtype).map { $0.moved(by: first + 1) { _ in .node(first) } }
+    }
+    return nodes
+  }
+}
+
+extension Activation {
+  /// The nodes of the operations that compute it on a whole tensor.
+  fileprivate func exported(_ dtype: DType) throws -> [ExportNode] {
+    let steps = try OperationTrace.record { try self(Tensor.zeros([1], dtype: dtype)) }.steps
+    guard steps.count == 1, let operation = steps[0].operation as? any ExportableOperation else {
+      throw ToeplitzError(
+        .unsupported, "export", expected: "an activation that can be written as ONNX", got: "\(self)")
+    }
+    return try operation.exported(steps[0].inputs.map(\.spec), steps[0].outputs.map(\.spec))
   }
 }
 

@@ -7,8 +7,9 @@ package enum Activation: Sendable, Hashable {
   case leakyReLU(slope: Double)
   case clamp(low: Double, high: Double)
   case elu(alpha: Double)
+  case celu(alpha: Double)
   case gelu(approximateTanh: Bool)
-  case hardsigmoid, hardswish, mish, selu, sigmoid, silu, softsign, tanh
+  case hardsigmoid, hardswish, logSigmoid, mish, selu, sigmoid, silu, softsign, tanh
   case softplus(beta: Double, threshold: Double)
 
   /// The same function of a whole tensor; float32 has the same bits as in a convolution's store.
@@ -17,9 +18,11 @@ package enum Activation: Sendable, Hashable {
     case .leakyReLU(let slope): try slope == 0 ? x.relu() : x.leakyReLU(negativeSlope: slope)
     case .clamp(let low, let high): try x.clamped(from: low, to: high)
     case .elu(let alpha): try x.elu(alpha: alpha)
+    case .celu(let alpha): try x.celu(alpha: alpha)
     case .gelu(let approximateTanh): try x.gelu(approximateTanh: approximateTanh)
     case .hardsigmoid: try x.hardsigmoid()
     case .hardswish: try x.hardswish()
+    case .logSigmoid: try x.logSigmoid()
     case .mish: try x.mish()
     case .selu: try x.selu()
     case .sigmoid: try x.sigmoid()
@@ -41,9 +44,12 @@ package enum Activation: Sendable, Hashable {
     case .leakyReLU(let slope): (TZ_LEAKY_RELU, slope, 0)
     case .clamp(let low, let high): (TZ_CLAMP, low, high)
     case .elu(let alpha): (TZ_ELU, alpha, 1)
+    case .celu(let alpha): (TZ_CELU, alpha, 0)
     case .gelu(let approximateTanh): (approximateTanh ? TZ_GELU_TANH : TZ_GELU, 0, 0)
     case .hardsigmoid: (TZ_HARDSIGMOID, 0, 0)
     case .hardswish: (TZ_HARDSWISH, 0, 0)
+    // log(sigmoid(x)) is −softplus(−x).
+    case .logSigmoid: (TZ_SOFTPLUS, -1, 20)
     case .mish: (TZ_MISH, 0, 0)
     case .selu: (TZ_ELU, Tensor.selu.alpha, Tensor.selu.scale)
     case .sigmoid: (TZ_SIGMOID, 0, 0)

@@ -60,25 +60,33 @@ struct AdaptivePooling: Operation {
     guard results[0].count > 0 else { return results }
     let rank = outputSize.count
     let missing = [Int](repeating: 1, count: 3 - rank)
-    let input = missing + x.shape.suffix(rank)
+    var input = missing + x.shape.suffix(rank)
     let output = missing + outputs[0].shape.suffix(rank)
+    // A plane as one window is one long row.
+    if function == .average, output == [1, 1, 1] { input = [1, 1, input.reduce(1, *)] }
     let axes = (0..<3).map { windows(output[$0], input[$0]) }
     let (inputPlane, outputPlane) = (input.reduce(1, *), output.reduce(1, *))
     let source = x.pointer(T.self)
+    let target = results[0].pointer(T.self)
+    let indices = function == .maximumWithIndices ? results[1].pointer(Int64.self) : nil
+    let (rows, columns) = (input[1], input[2])
     ThreadPool.shared.runRows(results[0].count / outputPlane, width: max(inputPlane, outputPlane)) { range in
+      // Indices instead of iterators, whose reference counts the threads would fight for.
+      let (depth, height, width) = (axes[0], axes[1], axes[2])
       for plane in range {
         let from = source + plane * inputPlane
         var at = plane * outputPlane
-        for d in axes[0] {
-          for h in axes[1] {
-            for w in axes[2] {
+        for d in 0..<depth.count {
+          for h in 0..<height.count {
+            for w in 0..<width.count {
+              let (d, h, w) = (depth[d], height[h], width[w])
               if function == .average {
-                let total = sum(from, input, d, h, w)
-                results[0].pointer(T.self)[at] = T(converting: total / Double(d.count * h.count * w.count))
+                let total = sum(from, rows, columns, d, h, w)
+                target[at] = T(converting: total / Double(d.count * h.count * w.count))
               } else {
-                let index = largest(from, input, d, h, w)
-                results[0].pointer(T.self)[at] = from[index]
-                if function == .maximumWithIndices { results[1].pointer(Int64.self)[at] = Int64(index) }
+                let index = largest(from, rows, columns, d, h, w)
+                target[at] = from[index]
+                if function == .maximumWithIndices { indices?[at] = Int64(index) }
               }
               at += 1
             }
@@ -92,12 +100,12 @@ struct AdaptivePooling: Operation {
 
   @inline(__always)
   private func sum<T: NumericTensorScalar>(
-    _ x: UnsafeMutablePointer<T>, _ size: [Int], _ d: Range<Int>, _ h: Range<Int>, _ w: Range<Int>
+    _ x: UnsafeMutablePointer<T>, _ rows: Int, _ columns: Int, _ d: Range<Int>, _ h: Range<Int>, _ w: Range<Int>
   ) -> Double {
     var (total, other) = (0.0, 0.0)
     for i in d {
       for j in h {
-        let row = x + (i * size[1] + j) * size[2]
+        let row = x + (i * rows + j) * columns
         var at = w.lowerBound
         // Two sums side by side: one would wait for itself at every addition.
         while at + 1 < w.upperBound {
@@ -113,12 +121,12 @@ struct AdaptivePooling: Operation {
 
   @inline(__always)
   private func largest<T: NumericTensorScalar>(
-    _ x: UnsafeMutablePointer<T>, _ size: [Int], _ d: Range<Int>, _ h: Range<Int>, _ w: Range<Int>
+    _ x: UnsafeMutablePointer<T>, _ rows: Int, _ columns: Int, _ d: Range<Int>, _ h: Range<Int>, _ w: Range<Int>
   ) -> Int {
-    var index = (d.lowerBound * size[1] + h.lowerBound) * size[2] + w.lowerBound
+    var index = (d.lowerBound * rows + h.lowerBound) * columns + w.lowerBound
     for i in d {
       for j in h {
-        let row = (i * size[1] + j) * size[2]
+        let row = (i * rows + j) * columns
         for at in (row + w.lowerBound)..<(row + w.upperBound) where x[at] > x[index] || x[at] != x[at] {
           index = at
         }

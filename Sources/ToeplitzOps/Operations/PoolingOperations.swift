@@ -40,12 +40,15 @@ struct MaxPooling: Operation {
     let outputPlane = axes.reduce(1) { $0 * $1.output }
     let source = x.pointer(T.self)
     ThreadPool.shared.runRows(results[0].count / outputPlane, width: inputPlane) { range in
-      for plane in range {
-        let (from, to) = (source + plane * inputPlane, results[0].pointer(T.self) + plane * outputPlane)
-        if givesIndices {
-          select(axes, from, to, results[1].pointer(Int64.self) + plane * outputPlane, least)
-        } else {
-          largest(axes, from, to, least)
+      withUnsafeTemporaryAllocation(of: T.self, capacity: max(1, axes[2].input)) { line in
+        guard let line = line.baseAddress else { return }
+        for plane in range {
+          let (from, to) = (source + plane * inputPlane, results[0].pointer(T.self) + plane * outputPlane)
+          if givesIndices {
+            select(axes, from, to, results[1].pointer(Int64.self) + plane * outputPlane, least)
+          } else {
+            largest(axes, from, to, line, least)
+          }
         }
       }
     }
@@ -53,30 +56,36 @@ struct MaxPooling: Operation {
     return results
   }
 
-  /// One plane, a row of outputs at a time: for each position of the window all outputs that have it.
+  /// One plane, a row of outputs at a time: first the largest of each column of the window's rows, into `line`, then for each
+  /// position of a window in that line all outputs that have it.
   @inline(__always)
   private func largest<T: NumericTensorScalar>(
-    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ least: T
+    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ line: UnsafeMutablePointer<T>,
+    _ least: T
   ) {
     let (depth, height, width) = (axes[0], axes[1], axes[2])
+    let (count, stride) = (width.input, width.stride)
     for d in 0..<depth.output {
       for h in 0..<height.output {
-        let row = y + (d * height.output + h) * width.output
-        row.update(repeating: least, count: width.output)
+        line.update(repeating: least, count: count)
         for kd in depth.taps(d) {
           for kh in height.taps(h) {
             let at =
               (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
-            for kw in 0..<width.kernel {
-              let range = width.windows(kw)
-              let from = x + (at * width.input + kw * width.dilation - width.padding)
-              // The usual strides as constants, so that the loops vectorise.
-              switch width.stride {
-              case 1: for i in range { row[i] = larger(from[i], row[i]) }
-              case 2: for i in range { row[i] = larger(from[2 * i], row[i]) }
-              default: for i in range { row[i] = larger(from[i * width.stride], row[i]) }
-              }
-            }
+            let from = x + at * count
+            for i in 0..<count { line[i] = larger(from[i], line[i]) }
+          }
+        }
+        let row = y + (d * height.output + h) * width.output
+        row.update(repeating: least, count: width.output)
+        for kw in 0..<width.kernel {
+          let range = width.windows(kw)
+          let from = line + (kw * width.dilation - width.padding)
+          // The usual strides as constants, so that the loops vectorise.
+          switch stride {
+          case 1: for i in range { row[i] = larger(from[i], row[i]) }
+          case 2: for i in range { row[i] = larger(from[2 * i], row[i]) }
+          default: for i in range { row[i] = larger(from[i * stride], row[i]) }
           }
         }
       }

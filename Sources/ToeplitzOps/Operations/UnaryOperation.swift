@@ -148,7 +148,7 @@ extension Tensor {
   }
   /// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0).
   public func celu(alpha: Double = 1) throws -> Tensor {
-    try unary("CELU") { $0 < 0 ? alpha * ($0 / alpha).exponentialMinusOne() : $0 }
+    try unary("CELU", (TZ_CELU, alpha, 0)) { $0 < 0 ? alpha * ($0 / alpha).exponentialMinusOne() : $0 }
   }
   /// The self-normalising unit (Klambauer and others, 2017).
   public func selu() throws -> Tensor {

@@ -4,8 +4,9 @@ import ToeplitzTensor
 
 /// The threads that share the work of one operation.
 ///
-/// One pool serves the process. A parallel region hands out numbered items from one atomic ticket, the calling
-/// thread takes part, and a region begun while another is running (by another thread of the application, or from
+/// One pool serves the process. A parallel region hands out numbered items from one atomic ticket, to half of the threads
+/// from the front and to the others from the back: operations number their items alike, by channels or positions, so a
+/// thread mostly finds in its own cache what it wrote in the operation before. The calling thread takes part, and a region begun while another is running (by another thread of the application, or from
 /// inside an item) runs on its caller alone: the cores are busy then anyway. Workers wait for the next region for
 /// some tens of microseconds awake, then sleep.
 ///
@@ -24,7 +25,7 @@ public final class ThreadPool: Sendable {
   }
 
   // The state of the running region in one word, so that a worker that comes late cannot mix two regions:
-  // generation in the upper 32 bits, then the number of items (16), then the next item (16).
+  // generation in the upper 32 bits, then the end of the items that are left (16), then the first of them (16).
   private let ticket = Atomic<UInt64>(0)
   private let unfinished = Atomic<Int>(0)
   private let occupied = Atomic<Bool>(false)
@@ -84,12 +85,14 @@ public final class ThreadPool: Sendable {
 
   /// Takes items of the given region until none is left.
   private func work(generation: UInt64, thread: Int) {
+    let fromFront = thread % 2 == 0
     var seen = ticket.load(ordering: .acquiring)
     while seen >> 32 == generation {
-      let next = seen & 0xFFFF
-      guard next < (seen >> 16) & 0xFFFF else { return }
+      let (first, end) = (seen & 0xFFFF, (seen >> 16) & 0xFFFF)
+      guard first < end else { return }
+      let next = fromFront ? first : end - 1
       let (exchanged, original) = ticket.weakCompareExchange(
-        expected: seen, desired: seen + 1, ordering: .acquiringAndReleasing)
+        expected: seen, desired: fromFront ? seen + 1 : seen - 1 << 16, ordering: .acquiringAndReleasing)
       guard exchanged else {
         seen = original
         continue

@@ -41,7 +41,7 @@ struct ToomCookTask {
     plan = schedule.plan
     stencil = engine.packed.stencil
     chunking = ColumnChunking(.narrow, blockRows: ToomCookWeights.blockRows, table: engine.table)
-    chunks = chunking.count(height: 1, width: schedule.columns, pitch: schedule.columns)
+    chunks = chunking.count(height: 1, width: schedule.columns, pitch: schedule.columns, cutsRows: false)
     let step = plan.dilation
     if plan.isSquare {
       packedCount = (schedule.tilesHigh + 1, schedule.tilesWide)
@@ -157,7 +157,7 @@ struct ToomCookTask {
           planes: packed, offsets: offsets.baseAddress, x: transformed, point: stencil.channels * channelPitch,
           columns: schedule.columns + (plan.isSquare ? 0 : plan.pieces - 1))
         for _ in 0..<stencil.channels {
-          engine.table.pointee.pack(&request)
+          tz_conv_pack(engine.table, &request)
           tz_toom_run_input(transforms, plan.kind, &input)
           request.x += engine.input.channel * engine.elementSize
           input.x += channelPitch
@@ -196,7 +196,7 @@ struct ToomCookTask {
             sweep.element = 4
             sweep.block_weights = weights.blockCount * 4
             sweep.block_sums = rows * columns.count * 4
-            tz_conv_run(engine.table, tile, &sweep)
+            tz_conv_run(engine.table, &tile, &sweep)
           }
         }
       }
@@ -243,13 +243,14 @@ struct ToomCookTask {
         }
         let count = (area.height - 1) * area.pitch + area.width
         if plan.dilation == 1 {
-          engine.table.pointee.store(
-            &output, &area, sums, rowSums / plan.tileRows, 0, count, Int32(block * rows * plan.tileRows),
+          tz_conv_store_sums(
+            engine.table, &output, &area, sums, rowSums / plan.tileRows, 0, count, Int32(block * rows * plan.tileRows),
             Int32(present * plan.tileRows))
         } else {
           for row in 0..<present {
-            engine.table.pointee.store(
-              &output, &area, sums + row * rowSums, area.pitch, 0, count, Int32((block * rows + row) * plan.dilation),
+            tz_conv_store_sums(
+              engine.table, &output, &area, sums + row * rowSums, area.pitch, 0, count,
+              Int32((block * rows + row) * plan.dilation),
               Int32(plan.dilation))
           }
         }
