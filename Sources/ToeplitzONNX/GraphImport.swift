@@ -167,9 +167,9 @@ final class GraphImport {
     }
   }
 
-  /// A name to find the node by: its own, or that of its first result.
+  /// A name to find the node by: its own, or that of its first result, which tells by itself whose it is.
   private func label(_ node: ONNXNode, _ prefix: String) -> String {
-    prefix + (node.name.isEmpty ? node.outputs.first { !$0.isEmpty } ?? "" : node.name)
+    node.name.isEmpty ? node.outputs.first { !$0.isEmpty } ?? prefix : prefix + node.name
   }
 
   private func report(_ node: ONNXNode, _ opsets: [String: Int], _ label: String) {
