@@ -126,7 +126,8 @@ final class GraphImport {
       guard depth < Self.mostCalls else {
         throw place.malformed("functions nested at most \(Self.mostCalls) deep", got: "more")
       }
-      return try expand(function, node, scope, place, prefix: label(node, prefix) + "/", depth: depth)
+      return try expand(
+        function, node, scope, place, prefix: "\(function.name.prefix(32))#\(nodeCount)/", depth: depth)
     }
     guard let maker = OperatorTable.maker(node.domain, node.operation) else {
       report(node, opsets, label(node, prefix))
@@ -179,6 +180,9 @@ final class GraphImport {
   }
 
   /// Puts the nodes of a function in the place of a call.
+  ///
+  /// - Parameter prefix: what sets the names inside this call apart. It has the number of the call rather than the names
+  ///   of the calls around it, which would make names of nested calls long.
   private func expand(
     _ function: ONNXFunction, _ call: ONNXNode, _ scope: Scope, _ place: FilePlace, prefix: String, depth: Int
   ) throws {
