@@ -41,7 +41,6 @@ def arrays():
         "path-member.npz": archive([("../../x.npy", npy(data=bytes(12)))]),
         "flipped.npz": stored[:60] + bytes([stored[60] ^ 1]) + stored[61:-1],
         "checksum.npz": stored[: central - 4] + b"\x55\x55\x55\x55" + stored[central:],
-        "method.npz": plain[:8] + b"\x63\x00" + plain[10:].replace(b"PK\x01\x02", b"PK\x01\x02", 1),
         "count.npz": stored[: end + 8] + b"\xff\xff\xff\xff" + stored[end + 12 :],
         "offset.npz": stored[: end + 16] + b"\xff\xff\xff\xff" + stored[end + 20 :],
         "cut.npz": plain[: len(plain) // 2],

@@ -96,8 +96,14 @@ struct Unpickler {
   }
 
   /// Runs all opcodes up to the end.
+  private static let mostHeld = 1 << 22
+
   private mutating func run() throws -> PickleValue {
     while true {
+      // Each byte of a pickle can push a value that is many times as large, and zip archives hold a thousand bytes in one.
+      guard stack.count + boxes.count + marks.count <= Self.mostHeld else {
+        throw wrong("at most \(Self.mostHeld) values at a time", "more")
+      }
       let opcode = try reader.integer(UInt8.self, "an opcode")
       if opcode == UInt8(ascii: ".") { return try pop() }
       if try !constant(opcode), try !container(opcode) { try special(opcode) }

@@ -22,12 +22,14 @@ struct ConvertCommand: ToolCommand {
   var inside: String?
 
   func execute() throws {
+    let deadline = Deadline(seconds: nil)
     var checkpoint = try Checkpoint(contentsOf: input)
     if let inside { checkpoint = checkpoint.inside(inside) }
     let tensors = try checkpoint.names.reduce(into: [:]) { $0[$1] = try checkpoint.tensor($1) }
     guard !tensors.isEmpty else {
       throw ToeplitzError(.checkpoint, input, expected: "tensors", got: "none", path: inside ?? "")
     }
+    deadline.meet()
     switch (output as NSString).pathExtension.lowercased() {
     case "safetensors": try Safetensors.write(tensors, metadata: checkpoint.metadata, to: output)
     case "npz": try NumPy.writeArchive(tensors, to: output)

@@ -33,7 +33,8 @@ extension ToolCommand {
   }
 
   private func report(_ text: String) -> ExitCode {
-    let line = text.replacing("\n", with: " ")
+    // Names of a file may hold anything, also what a terminal obeys.
+    let line = String(text.map { $0.unicodeScalars.allSatisfy { $0.value >= 32 && $0.value != 127 } ? $0 : " " })
     FileHandle.standardError.write(Data("error: \(line)\n".utf8))
     return ExitCode(1)
   }

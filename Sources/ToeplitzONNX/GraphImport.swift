@@ -126,7 +126,8 @@ final class GraphImport {
       guard depth < Self.mostCalls else {
         throw place.malformed("functions nested at most \(Self.mostCalls) deep", got: "more")
       }
-      return try expand(function, node, scope, place, prefix: label(node, prefix) + "/", depth: depth)
+      return try expand(
+        function, node, scope, place, prefix: "\(function.name.prefix(32))#\(nodeCount)/", depth: depth)
     }
     guard let maker = OperatorTable.maker(node.domain, node.operation) else {
       report(node, opsets, label(node, prefix))
@@ -167,9 +168,9 @@ final class GraphImport {
     }
   }
 
-  /// A name to find the node by: its own, or that of its first result.
+  /// A name to find the node by: its own, or that of its first result, which tells by itself whose it is.
   private func label(_ node: ONNXNode, _ prefix: String) -> String {
-    prefix + (node.name.isEmpty ? node.outputs.first { !$0.isEmpty } ?? "" : node.name)
+    node.name.isEmpty ? node.outputs.first { !$0.isEmpty } ?? prefix : prefix + node.name
   }
 
   private func report(_ node: ONNXNode, _ opsets: [String: Int], _ label: String) {
@@ -179,6 +180,9 @@ final class GraphImport {
   }
 
   /// Puts the nodes of a function in the place of a call.
+  ///
+  /// - Parameter prefix: what sets the names inside this call apart. It has the number of the call rather than the names
+  ///   of the calls around it, which would make names of nested calls long.
   private func expand(
     _ function: ONNXFunction, _ call: ONNXNode, _ scope: Scope, _ place: FilePlace, prefix: String, depth: Int
   ) throws {
