@@ -87,7 +87,9 @@ public struct Graph: Sendable {
     public var name: String
     /// The tensor, of a constant; nil also where there is no memory left for a copy that it needs.
     public var constant: Tensor? { try? stored?.aligned() }
-    /// The tensor as it was given. It may not be aligned, so only its shape and type may be looked at, or an operation
+    /// The tensor as it was given.
+    ///
+    /// It may not be aligned, so only its shape and type may be looked at, or an operation
     /// may read it whose ``GraphOperation/rearrangedOperand`` it is.
     fileprivate(set) var stored: Tensor?
   }

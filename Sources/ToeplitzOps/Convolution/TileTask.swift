@@ -30,9 +30,11 @@ struct TileTask {
   private let storesDirectly: Bool
   /// Whether the rows of a tile follow one another without a gap, in the panel and in the output: they are one row.
   private let rowsFollow: Bool
-  /// Elements between planes and rows of the output where a kernel may write to it, and how far its first element lies behind
-  /// position 0. Numbers, since threads would fight for the reference counts of arrays.
+  /// Elements between planes and rows of the output where a kernel may write to it.
+  ///
+  /// Numbers, since threads would fight for the reference counts of arrays.
   private let outputSteps: (plane: Int, row: Int)
+  /// How far its first element lies behind position 0.
   private let outputOrigin: Int
   /// For each row of a channel its phase on d, h, w.
   private let rowPhases: [(Int32, Int32, Int32)]
