@@ -40,10 +40,10 @@ void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, c
   for (ptrdiff_t i = 0; i < p->count; i++) {
     table->pack(&pack);
     table->plane(&tile, &out, area);
-    pack.x = forward(pack.x, p->input * p->element);
+    pack.x = forward(pack.x, p->input * p->stored);
     tile.w = forward(tile.w, p->weights * p->element);
     tile.start = forward(tile.start, p->start * p->element);
-    out.y = (void *)forward(out.y, p->output * p->element);
-    for (int r = 0; r < 2; r++) out.residual[r] = forward(out.residual[r], p->output * p->element);
+    out.y = (void *)forward(out.y, p->output * p->stored);
+    for (int r = 0; r < 2; r++) out.residual[r] = forward(out.residual[r], p->output * p->stored);
   }
 }

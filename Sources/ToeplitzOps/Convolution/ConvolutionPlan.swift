@@ -69,7 +69,7 @@ extension PackedWeights {
     rowGroup index: Int, inputSize: [Int], outputSize: [Int], batch: Int, threads: Int,
     table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, name: String, readsInPlace: (PositionGrid) -> Bool
   ) throws -> ConvolutionPlan {
-    let isFast = Numerics.current == .fast && type == TZ_F32
+    let isFast = Numerics.current == .fast && type == .float32
     let pairs = batch * stencil.groups
     let key = ConvolutionPlan.Key(
       rowGroup: index, inputSize: inputSize, outputSize: outputSize, pairs: pairs, threads: threads, table: table,
