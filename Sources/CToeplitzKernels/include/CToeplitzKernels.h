@@ -19,8 +19,10 @@ typedef enum {
 
 /// The best instruction set of this processor.
 tz_isa tz_best_isa(void);
-/// Processors this process may use.
+/// Processors this process may use (on Linux: this thread, which has the process's unless it was given others).
 int tz_processor_count(void);
+/// Ties this thread to one of the processors that it may use, numbered from 0, again and again; false where that cannot be.
+bool tz_pin_thread(int index);
 /// One pause of a waiting loop.
 void tz_pause(void);
 

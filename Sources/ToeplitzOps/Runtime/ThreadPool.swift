@@ -18,6 +18,8 @@ public final class ThreadPool: Sendable {
   /// How often a waiting thread looks again before it sleeps: about 50 microseconds.
   private static let spins = 2000
   private static let mostThreads = 256
+  /// Whether each worker stays on a processor of its own.
+  private static let pinsWorkers = Platform.environment("TOEPLITZ_PIN_THREADS") == "1"
 
   /// What a region computes, for the workers to find.
   private struct Job {
@@ -117,6 +119,7 @@ public final class ThreadPool: Sendable {
   /// The life of a worker: wait for a region, take part, wait again.
   private func live(_ thread: Int) {
     _ = tz_flush_denormals()
+    if Self.pinsWorkers { _ = tz_pin_thread(Int32(thread)) }
     var last: UInt64 = 0
     while true {
       var spins = 0
