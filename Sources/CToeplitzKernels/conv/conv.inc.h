@@ -4,11 +4,13 @@
 //   TZ_MAX4   most vectors of a 4-row block        TZ_WIDE_AT_ONCE  columns of a wide block computed at once
 
 #define LANES ((int)(TZ_BYTES / sizeof(T)))
-// The elements of even number of two vectors after each other.
+// The elements of even number, and of odd number, of two vectors after each other.
 #if TZ_LANES == 16
 #define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define TZ_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
 #elif TZ_LANES == 8
 #define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define TZ_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
 #elif TZ_LANES == 4
 #define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
 #else
@@ -486,9 +488,14 @@ TZ_INLINE void NAME(plane_run_)(const tz_conv_tile *t, const tz_conv_output *out
   }
 }
 
+// The position 0 of an area as offset from out->y.
+TZ_INLINE ptrdiff_t NAME(plane_origin_)(const tz_conv_output *out, const tz_conv_area *area) {
+  return (area->first[0] - out->shift[0]) * out->stride[0] + (area->first[1] - out->shift[1]) * out->stride[1] +
+         area->first[2] - out->shift[2];
+}
+
 static void NAME(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const tz_conv_area *area) {
-  const ptrdiff_t origin = (area->first[0] - out->shift[0]) * out->stride[0] +
-                           (area->first[1] - out->shift[1]) * out->stride[1] + area->first[2] - out->shift[2];
+  const ptrdiff_t origin = NAME(plane_origin_)(out, area);
   const ptrdiff_t pitch = area->pitch;
   for (ptrdiff_t w = 0; w < area->width; w += 8 * LANES) {
     const ptrdiff_t left = area->width - w, n = left < 8 * LANES ? left : 8 * LANES;
@@ -511,6 +518,13 @@ static void NAME(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const
 #undef TZ_PLANE
   }
 }
+
+#if defined(TZ_FLOAT32) && (defined(TZ_MASKS512) || defined(TZ_MASKS256))
+#include "image.inc.h"
+#define TZ_IMAGES {{NAME(image_3_1_), NAME(image_3_2_)}, {NAME(image_5_1_), NAME(image_5_2_)}, {NAME(image_7_1_), NAME(image_7_2_)}}
+#else
+#define TZ_IMAGES {{NULL}}
+#endif
 
 static void NAME(store_)(const tz_conv_output *out, const tz_conv_area *area, const void *acc, ptrdiff_t acc_pitch,
                          ptrdiff_t column, ptrdiff_t count, int32_t first_row, int32_t rows) {
@@ -666,7 +680,7 @@ static const tz_conv_table NAME(table_) = {
             NAME(rows1_5_), NAME(rows1_6_), NAME(rows1_7_), NAME(rows1_8_)},
   .wide = {NAME(wide_1_), NAME(wide_2_), NAME(wide_3_), NAME(wide_4_), NAME(wide_5_), NAME(wide_6_), NAME(wide_7_),
            NAME(wide_8_), NAME(wide_9_), NAME(wide_10_), NAME(wide_11_), NAME(wide_12_), NAME(wide_13_), NAME(wide_14_)},
-  .plane = NAME(plane_), .store = NAME(store_), .pack = NAME(pack_),
+  .plane = NAME(plane_), .image = TZ_IMAGES, .store = NAME(store_), .pack = NAME(pack_),
 };
 
 #if defined(TZ_FLOAT32)
@@ -683,4 +697,6 @@ static const tz_conv_table NAME(table_) = {
 #undef TZ_ROWS1
 #undef TZ_ZIP
 #undef TZ_EVEN
+#undef TZ_ODD
+#undef TZ_IMAGES
 #undef TZ_WIDE
