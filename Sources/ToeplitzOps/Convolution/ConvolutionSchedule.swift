@@ -57,8 +57,10 @@ final class ConvolutionSchedule: Sendable {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
           let most = estimate.mostColumns(splits: splits)
           for tiles in [1, threads, 2 * threads, 4 * threads, 8 * threads] {
-            let wanted = (grid.columns + tiles - 1) / tiles
-            let columns = max(estimate.chunking.most, min(most, wanted))
+            // As many tiles for each thread.
+            let least = (grid.columns + most - 1) / most
+            let count = max(tiles, least <= 1 ? 1 : (least + threads - 1) / threads * threads)
+            let columns = max(estimate.chunking.most, (grid.columns + count - 1) / count)
             let cost = estimate.cost(columns: columns, splits: splits)
             if best.map({ cost < $0.cost * 0.999 }) ?? true { best = (cost, kind, grid, columns, splits) }
           }

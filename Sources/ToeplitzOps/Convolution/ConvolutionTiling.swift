@@ -131,12 +131,15 @@ struct ColumnChunking: Sendable {
   let unit: Int
   /// Most columns of a kernel call.
   let most: Int
+  /// Elements of a vector.
+  let lanes: Int
 
   init(_ kind: BlockKind, blockRows: Int, table: UnsafePointer<tz_conv_table>) {
     self.kind = kind
+    lanes = Int(table.pointee.lanes)
     switch kind {
     case .narrow:
-      unit = Int(table.pointee.lanes)
+      unit = lanes
       let vectors =
         blockRows == 8
         ? table.pointee.max_vectors8 : blockRows == 4 ? table.pointee.max_vectors4 : table.pointee.max_vectors1
@@ -243,8 +246,8 @@ struct PositionGrid {
 
   /// Rows and columns of tiles of about `columns` columns, all about equally large.
   ///
-  /// Where rows are short a tile takes several whole ones; else it is a piece of one row, whole kernel widths long if that
-  /// leaves the last piece not much shorter, or else whole vectors.
+  /// Where rows are short a tile takes several whole ones; else it is a piece of one row, whole vectors long, or whole
+  /// kernel widths where there are many tiles. Threads then write to lines of the cache of their own.
   func tileSize(columns: Int, chunking: ColumnChunking) -> (height: Int, width: Int) {
     let chunk = chunking.most
     if count[1] > 1, count[2] <= columns || count[2] <= 4 * chunk {
@@ -255,7 +258,7 @@ struct PositionGrid {
     }
     let tiles = max(1, (count[2] + columns - 1) / columns)
     let each = (count[2] + tiles - 1) / tiles
-    let step = each >= 4 * chunk ? chunk : chunking.unit
+    let step = tiles >= 16 ? max(chunk, chunking.lanes) : chunking.lanes
     return (1, max(1, (each + step - 1) / step * step))
   }
 }
