@@ -146,8 +146,9 @@ extension BlockCache.State {
   /// The smallest block of at least `byteCount` bytes, if there is one that may be used for so few.
   fileprivate mutating func take(_ byteCount: Int) -> BlockCache.Block? {
     var best: Int?
+    // Of equally large ones the one given last: it may still be in a cache.
     for (index, block) in blocks.enumerated() where block.capacity >= byteCount {
-      if best.map({ block.capacity < blocks[$0].capacity }) ?? true { best = index }
+      if best.map({ block.capacity <= blocks[$0].capacity }) ?? true { best = index }
     }
     guard let index = best else {
       fresh += 1

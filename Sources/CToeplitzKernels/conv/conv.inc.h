@@ -4,11 +4,13 @@
 //   TZ_MAX4   most vectors of a 4-row block        TZ_WIDE_AT_ONCE  columns of a wide block computed at once
 
 #define LANES ((int)(TZ_BYTES / sizeof(T)))
-// The elements of even number of two vectors after each other.
+// The elements of even number, and of odd number, of two vectors after each other.
 #if TZ_LANES == 16
 #define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define TZ_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
 #elif TZ_LANES == 8
 #define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define TZ_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
 #elif TZ_LANES == 4
 #define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
 #else
@@ -242,6 +244,12 @@ TZ_INLINE void NAME(inside_)(const tz_conv_output *out, ptrdiff_t w, ptrdiff_t n
   *high = to > n ? n : to < *low ? *low : to;
 }
 
+// The position 0 of an area as offset from out->y.
+TZ_INLINE ptrdiff_t NAME(plane_origin_)(const tz_conv_output *out, const tz_conv_area *area) {
+  return (area->first[0] - out->shift[0]) * out->stride[0] + (area->first[1] - out->shift[1]) * out->stride[1] +
+         area->first[2] - out->shift[2];
+}
+
 // Zeros, as whole vectors that hold n or more elements. Usually it is one: the barrier keeps the compiler from calling
 // memset.
 TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
@@ -294,4 +302,5 @@ TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
 #undef TZ_ROWS1
 #undef TZ_ZIP
 #undef TZ_EVEN
+#undef TZ_ODD
 #undef TZ_WIDE

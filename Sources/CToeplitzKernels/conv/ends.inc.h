@@ -113,21 +113,27 @@ TZ_INLINE T END(finish_)(const tz_conv_output *out, T value, ptrdiff_t at) {
   return out->bounded && value > (T)out->ceiling ? (T)out->ceiling : value;
 }
 
-// What follows the residuals.
-TZ_INLINE VEC END(shape_)(const tz_conv_output *out, VEC value) {
-  if (out->scale != 1) value *= (T)out->scale;
-  if (out->slope != 1) value = NAME(leaky_)(value, (T)out->slope);
-  if (out->bounded) value = value > (T)out->ceiling ? (VEC)((T)out->ceiling) : value;
+// The activation of results that will be rounded: it takes what has not been.
+TZ_INLINE VEC END(activate_vector_)(const tz_conv_output *out, VEC value) {
 #if defined(TZ_HALF)
-  // Here, since what has been written is rounded.
   T part[LANES];
   if (out->activation) {
     *(VECU *)part = value;
     NAME(activate_)(out, part, LANES);
     value = *(const VECU *)part;
   }
+#else
+  (void)out;
 #endif
   return value;
+}
+
+// What follows the residuals.
+TZ_INLINE VEC END(shape_)(const tz_conv_output *out, VEC value) {
+  if (out->scale != 1) value *= (T)out->scale;
+  if (out->slope != 1) value = NAME(leaky_)(value, (T)out->slope);
+  if (out->bounded) value = value > (T)out->ceiling ? (VEC)((T)out->ceiling) : value;
+  return END(activate_vector_)(out, value);
 }
 
 // The activation of n neighbouring outputs that have just been written.
@@ -303,8 +309,7 @@ TZ_INLINE void END(plane_run_)(const tz_conv_tile *t, const tz_conv_output *out,
 }
 
 static void END(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const tz_conv_area *area) {
-  const ptrdiff_t origin = (area->first[0] - out->shift[0]) * out->stride[0] +
-                           (area->first[1] - out->shift[1]) * out->stride[1] + area->first[2] - out->shift[2];
+  const ptrdiff_t origin = NAME(plane_origin_)(out, area);
   const ptrdiff_t pitch = area->pitch;
   for (ptrdiff_t w = 0; w < area->width; w += 8 * LANES) {
     const ptrdiff_t left = area->width - w, n = left < 8 * LANES ? left : 8 * LANES;
@@ -327,6 +332,14 @@ static void END(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const 
 #undef TZ_PLANE
   }
 }
+
+// Vectors of eight words have no masked loads of 16 bits.
+#if defined(TZ_FLOAT32) && (defined(TZ_MASKS512) || (defined(TZ_MASKS256) && !defined(TZ_HALF)))
+#include "image.inc.h"
+#define TZ_IMAGES {{END(image_3_1_), END(image_3_2_)}, {END(image_5_1_), END(image_5_2_)}, {END(image_7_1_), END(image_7_2_)}}
+#else
+#define TZ_IMAGES {{NULL}}
+#endif
 
 static void END(store_)(const tz_conv_output *out, const tz_conv_area *area, const void *acc, ptrdiff_t acc_pitch,
                          ptrdiff_t column, ptrdiff_t count, int32_t first_row, int32_t rows) {
@@ -473,5 +486,6 @@ static const tz_conv_table END(table_) = {
             NAME(rows1_5_), NAME(rows1_6_), NAME(rows1_7_), NAME(rows1_8_)},
   .wide = {NAME(wide_1_), NAME(wide_2_), NAME(wide_3_), NAME(wide_4_), NAME(wide_5_), NAME(wide_6_), NAME(wide_7_),
            NAME(wide_8_), NAME(wide_9_), NAME(wide_10_), NAME(wide_11_), NAME(wide_12_), NAME(wide_13_), NAME(wide_14_)},
-  .plane = END(plane_), .store = END(store_), .pack = END(pack_),
+  .plane = END(plane_), .image = TZ_IMAGES, .store = END(store_), .pack = END(pack_),
 };
+#undef TZ_IMAGES

@@ -33,6 +33,14 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
   tile->acc = (char *)tile->acc - (s->end_block - s->first_block) * s->block_sums;
 }
 
+// Goes to the next row.
+static void advance(tz_conv_tile *tile, tz_conv_output *out, const tz_conv_planes *p) {
+  tile->w = forward(tile->w, p->weights * p->element);
+  tile->start = forward(tile->start, p->start * p->element);
+  out->y = (void *)forward(out->y, p->output * p->stored);
+  for (int r = 0; r < 2; r++) out->residual[r] = forward(out->residual[r], p->output * p->stored);
+}
+
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, const tz_conv_tile *first_tile,
                         const tz_conv_output *first_out, const tz_conv_area *area, const tz_conv_planes *p) {
   tz_pack pack = *first_pack;
@@ -42,9 +50,17 @@ void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, c
     table->pack(&pack);
     table->plane(&tile, &out, area);
     pack.x = forward(pack.x, p->input * p->stored);
-    tile.w = forward(tile.w, p->weights * p->element);
-    tile.start = forward(tile.start, p->start * p->element);
-    out.y = (void *)forward(out.y, p->output * p->stored);
-    for (int r = 0; r < 2; r++) out.residual[r] = forward(out.residual[r], p->output * p->stored);
+    advance(&tile, &out, p);
+  }
+}
+
+void tz_conv_run_images(tz_conv_image_kernel kernel, const tz_conv_image *image, const tz_conv_tile *first_tile,
+                        const tz_conv_output *first_out, const tz_conv_area *area, const tz_conv_planes *p) {
+  tz_conv_tile tile = *first_tile;
+  tz_conv_output out = *first_out;
+  for (ptrdiff_t i = 0; i < p->count; i++) {
+    kernel(&tile, &out, area, image);
+    tile.x = forward(tile.x, p->input * p->stored);
+    advance(&tile, &out, p);
   }
 }

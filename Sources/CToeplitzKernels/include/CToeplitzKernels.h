@@ -167,6 +167,17 @@ typedef void (*tz_pack_function)(const tz_pack *);
 /// and start value. Only where positions are outputs and lie next to each other.
 typedef void (*tz_conv_plane)(const tz_conv_tile *tile, const tz_conv_output *out, const tz_conv_area *area);
 
+/// A channel of an image that is read where it lies, with zeros around it, neighbours on w side by side.
+typedef struct {
+  ptrdiff_t size[2];    ///< h, w
+  ptrdiff_t stride;     ///< elements between rows
+  ptrdiff_t lowest[2];  ///< the offset of the first tap on h and w
+} tz_conv_image;
+
+/// The same for a square kernel over one channel of an image, `tile->x`.
+typedef void (*tz_conv_image_kernel)(const tz_conv_tile *tile, const tz_conv_output *out, const tz_conv_area *area,
+                                     const tz_conv_image *image);
+
 /// The convolution kernels of one element type on one instruction set.
 ///
 /// `rowsR[v - 1]` computes R rows by v vectors of `lanes` columns.
@@ -178,6 +189,8 @@ typedef struct {
   tz_conv_kernel rows1[8];
   tz_conv_kernel wide[14];  ///< [columns - 1]: 32 rows by 1 to 14 columns; acc is [columns][32]
   tz_conv_plane plane;
+  /// [k / 2 - 1][stride - 1] for k x k taps, k 3, 5 or 7, and strides of 1 and 2 on both axes; NULL where there is none.
+  tz_conv_image_kernel image[3][2];
   tz_conv_store store;
   tz_pack_function pack;
 } tz_conv_table;
@@ -250,6 +263,15 @@ typedef struct {
 
 /// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *pack, const tz_conv_tile *tile,
+                        const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes);
+
+/// The kernel that computes images of `taps` x `taps` taps where they lie, or NULL.
+static inline tz_conv_image_kernel tz_conv_image_kernel_for(const tz_conv_table *table, ptrdiff_t taps, ptrdiff_t step) {
+  return taps % 2 == 1 && taps >= 3 && taps <= 7 && step >= 1 && step <= 2 ? table->image[taps / 2 - 1][step - 1] : NULL;
+}
+
+/// Computes them by such a kernel; `tile` is set up for the first, x at its channel of the image.
+void tz_conv_run_images(tz_conv_image_kernel kernel, const tz_conv_image *image, const tz_conv_tile *tile,
                         const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes);
 
 // ---- Fewer multiplications --------------------------------------------------------------------------------

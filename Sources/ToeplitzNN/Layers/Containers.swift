@@ -13,8 +13,10 @@ open class Sequential: Module, UnaryLayer {
   /// Neighbouring layers that may be computed in one pass: a convolution and what follows it, or one layer of any kind.
   private struct Step {
     var first: Int
-    var hasNorm = false
-    var activation: Activation?
+    var count = 1
+    var convolution: ConvolutionLayer?
+    var norm: (any BatchNormLayer)?
+    var activation: (layer: any UnaryLayer, function: Activation)?
   }
 
   /// The given layers in order.
@@ -25,16 +27,18 @@ open class Sequential: Module, UnaryLayer {
     while next < layers.count {
       var step = Step(first: next)
       next += 1
-      if layers[step.first] is ConvolutionLayer {
-        if next < layers.count, layers[next] is any BatchNormLayer {
-          step.hasNorm = true
+      if let convolution = layers[step.first] as? ConvolutionLayer {
+        step.convolution = convolution
+        if next < layers.count, let norm = layers[next] as? any BatchNormLayer {
+          step.norm = norm
           next += 1
         }
-        if next < layers.count, let activation = fusedActivation(layers[next]) {
-          step.activation = activation
+        if next < layers.count, let function = fusedActivation(layers[next]) {
+          step.activation = (layers[next], function)
           next += 1
         }
       }
+      step.count = next - step.first
       steps.append(step)
     }
     self.steps = steps
@@ -60,19 +64,14 @@ open class Sequential: Module, UnaryLayer {
   }
 
   private func compute(_ step: Step, _ x: Tensor, adding residual: Tensor? = nil) throws -> Tensor {
-    let count = 1 + (step.hasNorm ? 1 : 0) + (step.activation == nil ? 0 : 1)
-    let activation = step.activation == nil ? nil : layers[step.first + count - 1]
     // A residual is added before an activation of the same pass.
-    guard let layer = layers[step.first] as? ConvolutionLayer, layer.fusesWhatFollows,
-      activation == nil || residual == nil
-    else {
-      let y = try layers[step.first..<(step.first + count)].reduce(x) { try $1($0) }
+    guard let layer = step.convolution, layer.fusesWhatFollows, step.activation == nil || residual == nil else {
+      let y = try layers[step.first..<(step.first + step.count)].reduce(x) { try $1($0) }
       return try residual.map { try y + $0 } ?? y
     }
-    let fusion = ConvolutionFusion(residuals: residual.map { [$0] } ?? [], activation: step.activation)
-    let norm = step.hasNorm ? layers[step.first + 1] as? any BatchNormLayer : nil
-    let y = try norm.map { try layer.normalized(x, $0, fusion) } ?? layer(x, fusion: fusion)
-    return try activation?.observed(y) { y } ?? y
+    let fusion = ConvolutionFusion(residuals: residual.map { [$0] } ?? [], activation: step.activation?.function)
+    let y = try step.norm.map { try layer.normalized(x, $0, fusion) } ?? layer(x, fusion: fusion)
+    return try step.activation?.layer.observed(y) { y } ?? y
   }
 
   /// The layers' sizes one after another.

@@ -19,6 +19,11 @@ open class ConvolutionLayer: Module, UnaryLayer {
   /// Weight and bias with the normalisation that was last folded into them.
   var foldedNorm: FoldedNorm?
 
+  /// Whether nobody has derived from the layer, so that its value is known without calling it.
+  ///
+  /// Stored, because looking up types takes as long as a small convolution.
+  private(set) var isPlain = false
+
   /// Whether weights are held as direction and length from the start.
   class var normalizesWeight: Bool { false }
 
@@ -43,6 +48,18 @@ open class ConvolutionLayer: Module, UnaryLayer {
       bias ? Parameter(try generator.uniform([geometry.outChannels], from: -bound, to: bound, dtype: dtype)) : nil
     super.init()
     if Self.normalizesWeight { try weight.normalize(axis: 0) }
+    switch geometry.rank {
+    case 1: isPlain = Self.isOne(of: Rank1.self, self)
+    case 2: isPlain = Self.isOne(of: Rank2.self, self)
+    default: isPlain = Self.isOne(of: Rank3.self, self)
+    }
+  }
+
+  private static func isOne<R: SpatialRank>(of rank: R.Type, _ layer: ConvolutionLayer) -> Bool {
+    let types: [Any.Type] = [
+      Conv<R>.self, ConvTranspose<R>.self, WeightNormConv<R>.self, WeightNormConvTranspose<R>.self,
+    ]
+    return types.contains { $0 == type(of: layer) }
   }
 
   /// `weight` and `bias`, after the base name if there is one.

@@ -20,7 +20,7 @@ extension BatchNorm: BatchNormLayer {
 }
 
 /// Weight and bias of a convolution with the batch normalisation that follows it multiplied in.
-struct FoldedNorm {
+final class FoldedNorm: Sendable {
   /// What it was made of; holding the tensors keeps their memory from being written in place.
   private let sources: [Tensor?]
   let weight: Tensor
@@ -61,21 +61,6 @@ struct FoldedNorm {
 }
 
 extension ConvolutionLayer {
-  /// Whether nobody has derived from the layer, so that its value is known without calling it.
-  private var isPlain: Bool {
-    func isOne<R: SpatialRank>(_ rank: R.Type) -> Bool {
-      let types: [Any.Type] = [
-        Conv<R>.self, ConvTranspose<R>.self, WeightNormConv<R>.self, WeightNormConvTranspose<R>.self,
-      ]
-      return types.contains { $0 == type(of: self) }
-    }
-    switch geometry.rank {
-    case 1: return isOne(Rank1.self)
-    case 2: return isOne(Rank2.self)
-    default: return isOne(Rank3.self)
-    }
-  }
-
   /// Whether what follows an output can be computed with it to the same value: half precision would be rounded between
   /// the two, and a layer that somebody has derived from may do something else.
   var fusesWhatFollows: Bool { isPlain && [.float32, .float64].contains(weight.spec.dtype) }

@@ -6,7 +6,9 @@ import ToeplitzTensor
 /// A convolution multiplies by a Toeplitz matrix, a transposed convolution by the transpose of one; both are
 /// described by the same fields. Rank 1 to 3; axes are ordered `[L]`, `[H, W]`, `[D, H, W]`. Semantics are
 /// PyTorch's (`torch.nn.Conv1d` … `ConvTranspose3d`).
-public struct ConvolutionGeometry: Sendable, Hashable {
+///
+/// Immutable; copies share it.
+public final class ConvolutionGeometry: Sendable, Hashable {
   /// Name for errors, such as `ConvTranspose1d`.
   public let name: String
   /// Whether this is the transposed convolution.
@@ -66,6 +68,25 @@ public struct ConvolutionGeometry: Sendable, Hashable {
     let pads = try rules.resolve(padding, extents: extents, stride: self.stride)
     paddingLow = pads.map(\.low)
     paddingHigh = pads.map(\.high)
+  }
+
+  /// Whether both describe the same convolution.
+  public static func == (one: ConvolutionGeometry, other: ConvolutionGeometry) -> Bool {
+    one === other
+      || one.isTransposed == other.isTransposed && one.inChannels == other.inChannels
+        && one.outChannels == other.outChannels && one.groups == other.groups && one.kernelSize == other.kernelSize
+        && one.stride == other.stride && one.dilation == other.dilation && one.padding == other.padding
+        && one.paddingMode == other.paddingMode && one.outputPadding == other.outputPadding
+  }
+
+  /// Feeds what ``==(_:_:)`` compares, but for what rarely differs.
+  public func hash(into hasher: inout Hasher) {
+    hasher.combine(isTransposed)
+    hasher.combine(inChannels)
+    hasher.combine(outChannels)
+    hasher.combine(groups)
+    hasher.combine(kernelSize)
+    hasher.combine(stride)
   }
 
   /// Inputs (outputs, transposed) that one window spans along `axis`: `dilation × (kernel − 1) + 1`.

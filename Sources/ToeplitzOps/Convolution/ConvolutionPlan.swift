@@ -77,7 +77,7 @@ extension PackedWeights {
     return try plans.plan(key) {
       let group = stencil.rowGroups[index]
       let schedule = try ConvolutionSchedule(
-        stencil: stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads, table: table,
+        stencil: stencil, group: group, outputSize: outputSize, samples: batch, threads: threads, table: table,
         elementSize: elementSize, wideWeightSize: storage.byteSize(of: elementSize), name: name,
         readsInPlace: readsInPlace)
       let toomCook =

@@ -11,7 +11,7 @@ import ToeplitzTensor
 /// - packing, which every part of the rows does again for its tiles;
 ///
 /// and multiplies by how unevenly the items fall on the threads. docs/performance.md gives the constants.
-struct ConvolutionSchedule {
+final class ConvolutionSchedule: Sendable {
   /// The kernels to use.
   let kind: BlockKind
   let tiling: ConvolutionTiling
@@ -28,7 +28,7 @@ struct ConvolutionSchedule {
   private static let widestSpread = 64
 
   init(
-    stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], pairs: Int, threads: Int,
+    stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], samples: Int, threads: Int,
     table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int, name: String,
     readsInPlace: (PositionGrid) -> Bool
   ) throws {
@@ -48,16 +48,19 @@ struct ConvolutionSchedule {
       let packs = !readsInPlace(grid)
       for kind in BlockKind.allCases where kind == .narrow || rows >= 24 {
         let estimate = CostEstimate(
-          grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, pairs: pairs,
+          grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, samples: samples,
+          pairs: samples * stencil.groups,
           threads: threads, elementSize: elementSize, weightSize: kind == .wide ? wideWeightSize : elementSize,
           table: table, packs: packs)
         var splits = 1
         while splits <= estimate.blocks {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
           let most = estimate.mostColumns(splits: splits)
-          for tiles in [1, 2 * threads, 4 * threads, 8 * threads] {
-            let wanted = (grid.columns + tiles - 1) / tiles
-            let columns = max(estimate.chunking.most, min(most, wanted))
+          for tiles in [1, threads, 2 * threads, 4 * threads, 8 * threads] {
+            // As many tiles for each thread.
+            let least = (grid.columns + most - 1) / most
+            let count = max(tiles, least <= 1 ? 1 : (least + threads - 1) / threads * threads)
+            let columns = max(estimate.chunking.most, (grid.columns + count - 1) / count)
             let cost = estimate.cost(columns: columns, splits: splits)
             if best.map({ cost < $0.cost * 0.999 }) ?? true { best = (cost, kind, grid, columns, splits) }
           }
@@ -87,6 +90,7 @@ struct CostEstimate {
   let lanes: Int
   let channels: Int
   let taps: Int
+  let samples: Int
   let pairs: Int
   let threads: Int
   let elementSize: Int
@@ -113,12 +117,14 @@ struct CostEstimate {
   /// Nanoseconds for a kernel call besides its arithmetic.
   static let callTime = 12.0
   private static let cacheSize = 8 << 20
+  /// Nanoseconds for a byte that another core has in its cache.
+  private static let remoteTime = 0.12
 
   /// Nanoseconds for a byte of weights of which there are so many.
   static func weightTime(bytes: Double) -> Double { bytes > Double(cacheSize) ? memoryWeightTime : cachedWeightTime }
 
   init(
-    grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, pairs: Int, threads: Int,
+    grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, samples: Int, pairs: Int, threads: Int,
     elementSize: Int, weightSize: Int, table: UnsafePointer<tz_conv_table>, packs: Bool
   ) {
     self.grid = grid
@@ -130,6 +136,7 @@ struct CostEstimate {
     lanes = Int(table.pointee.lanes)
     self.channels = channels
     self.taps = taps
+    self.samples = samples
     self.pairs = pairs
     self.threads = threads
     self.elementSize = elementSize
@@ -165,7 +172,7 @@ struct CostEstimate {
 
   /// Estimated nanoseconds for all of the work on all threads.
   func cost(columns: Int, splits: Int) -> Double {
-    let (height, width) = grid.tileSize(columns: columns, chunk: chunking.most)
+    let (height, width) = grid.tileSize(columns: columns, chunking: chunking)
     let tilesHigh = (grid.count[1] + height - 1) / height
     let tilesWide = (grid.count[2] + width - 1) / width
     let tiles = grid.count[0] * tilesHigh * tilesWide
@@ -175,8 +182,11 @@ struct CostEstimate {
     let inner = tileTime(height: height, width: width, pitch: pitch)
     let edge = tileTime(height: height, width: lastWidth, pitch: pitch)
     let rows = Double(grid.count[0] * tilesHigh)
-    let vectors = rows * (Double(tilesWide - 1) * inner.vectors + edge.vectors) * Double(blocks)
-    let calls = rows * Double((tilesWide - 1) * inner.calls + edge.calls) * Double(blocks)
+    func sum(_ inner: Double, _ edge: Double) -> Double {
+      rows * (Double(tilesWide - 1) * inner + edge) * Double(blocks)
+    }
+    let vectors = sum(inner.vectors, edge.vectors)
+    let calls = sum(Double(inner.calls), Double(edge.calls))
     let arithmetic = vectors * Double(channels * taps) * Self.vectorTime
     let turning = kind == .wide ? Double(grid.total * blocks * blockRows) * Self.turnTime : 0
     let weights = Double(blocks * blockRows) * Double(channels * taps * weightSize)
@@ -187,7 +197,21 @@ struct CostEstimate {
     let items = pairs * tiles * splits
     let rounds = (items + threads - 1) / threads
     // A few items more than threads lets a slow thread fall behind without stopping the others.
-    let uneven = Double(rounds * threads) / Double(items) * (items < 3 * threads ? 1.05 : 1)
-    return (arithmetic + turning + streaming + packing + calls * Self.callTime) * uneven
+    var uneven = Double(rounds * threads) / Double(items) * (items < 3 * threads ? 1.05 : 1)
+    // The whole tiles take longest; where there are few nothing makes up for that.
+    if tilesWide <= 2 * threads {
+      uneven *= Double(tilesWide) * inner.vectors / max(1, vectors / rows / Double(blocks))
+    }
+    return (arithmetic + turning + streaming + packing + calls * Self.callTime) * uneven + distance(tiles: tiles)
+  }
+
+  /// Nanoseconds for getting values from other threads' caches.
+  ///
+  /// Operations share their positions among the threads alike, so that what a thread wrote is what it reads next. Where the
+  /// threads take rows instead, each reads all of the input, and writes what others will read.
+  private func distance(tiles: Int) -> Double {
+    guard samples * tiles < threads else { return 0 }
+    let bytes = Double(grid.total) * Double(channels + blocks * blockRows) * Double(elementSize)
+    return bytes * (1 - Double(samples * tiles) / Double(threads)) * Self.remoteTime
   }
 }

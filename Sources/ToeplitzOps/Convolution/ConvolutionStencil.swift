@@ -7,7 +7,7 @@ import ToeplitzTensor
 /// `m × s + f − paddingLow` and reads inputs `m + offset`, so it is a plain convolution for each phase (polyphase
 /// decomposition: no zeros are inserted and nothing is scattered). Phases whose taps lie at the same offsets are
 /// one group and share the loaded inputs.
-struct AxisPhases: Hashable {
+struct AxisPhases: Hashable, Sendable {
   /// The phases f, ascending.
   var phases: [Int]
   /// For each tap, its input offset, in order of ascending kernel index.
@@ -17,7 +17,7 @@ struct AxisPhases: Hashable {
 }
 
 /// Output rows (channels × phases) that share the same taps; what one weight panel serves.
-struct RowGroup {
+struct RowGroup: Sendable {
   /// The axes d, h, w.
   var axes: [AxisPhases]
 
@@ -41,7 +41,9 @@ struct RowGroup {
 }
 
 /// A geometry as the kernels see it: both directions as correlations over three axes, missing axes having size 1.
-struct ConvolutionStencil {
+///
+/// An object, because copies of its arrays' references would take as long as a small convolution.
+final class ConvolutionStencil: Sendable {
   /// Input positions between neighbouring output positions, on d, h, w.
   let step: [Int]
   /// Outputs between neighbouring output positions.
@@ -58,10 +60,7 @@ struct ConvolutionStencil {
   let outputs: Int
 
   /// Whether each output reads the input of its own position and no other.
-  var isPointwise: Bool {
-    step == [1, 1, 1] && outStep == [1, 1, 1] && outShift == [0, 0, 0] && rowGroups.count == 1
-      && rowGroups[0].axes.allSatisfy { $0.offsets == [0] }
-  }
+  let isPointwise: Bool
 
   /// Most phases (the product of the strides) of a transposed convolution: each costs memory when the weight is
   /// packed, whether taps reach it or not.
@@ -95,6 +94,9 @@ struct ConvolutionStencil {
     groups = geometry.groups
     channels = geometry.inChannels / geometry.groups
     outputs = geometry.outChannels / geometry.groups
+    isPointwise =
+      step == ones && outStep == ones && outShift == [0, 0, 0] && rowGroups.count == 1
+      && rowGroups[0].axes.allSatisfy { $0.offsets == [0] }
   }
 
   private static func checkCounts(_ geometry: ConvolutionGeometry) throws {

@@ -6,7 +6,7 @@ import ToeplitzTensor
 /// A tile is a range of rows h and columns w of one plane d, flattened: column `(h, w)` of the tile lies at
 /// `h × pitch + w`, and tap t reads the panel at that column plus `tapOffset[t]`. Where a tile has several rows the
 /// few columns between them are computed and dropped.
-struct ConvolutionTiling {
+final class ConvolutionTiling: Sendable {
   /// First position and number of positions on d, h, w.
   let first: [Int]
   let count: [Int]
@@ -49,7 +49,7 @@ struct ConvolutionTiling {
     phases = positions.phases
     lowest = positions.lowest
     let span = positions.span
-    (tileHeight, tileWidth) = positions.tileSize(columns: columns, chunk: chunking.most)
+    (tileHeight, tileWidth) = positions.tileSize(columns: columns, chunking: chunking)
     let width = tileHeight > 1 ? tileWidth : (tileWidth + chunking.unit - 1) / chunking.unit * chunking.unit
     pitch = width + span[2]
     panelCount = [span[0] + 1, tileHeight + span[1], pitch]
@@ -125,18 +125,21 @@ struct ConvolutionTiling {
 }
 
 /// How the columns of a tile are cut for single kernel calls.
-struct ColumnChunking {
+struct ColumnChunking: Sendable {
   let kind: BlockKind
   /// Columns that a kernel computes together at least: a vector, or one.
   let unit: Int
   /// Most columns of a kernel call.
   let most: Int
+  /// Elements of a vector.
+  let lanes: Int
 
   init(_ kind: BlockKind, blockRows: Int, table: UnsafePointer<tz_conv_table>) {
     self.kind = kind
+    lanes = Int(table.pointee.lanes)
     switch kind {
     case .narrow:
-      unit = Int(table.pointee.lanes)
+      unit = lanes
       let vectors =
         blockRows == 8
         ? table.pointee.max_vectors8 : blockRows == 4 ? table.pointee.max_vectors4 : table.pointee.max_vectors1
@@ -243,8 +246,10 @@ struct PositionGrid {
 
   /// Rows and columns of tiles of about `columns` columns, all about equally large.
   ///
-  /// Where rows are short a tile takes several whole ones; else it is a piece of one row, whole kernel widths long.
-  func tileSize(columns: Int, chunk: Int) -> (height: Int, width: Int) {
+  /// Where rows are short a tile takes several whole ones; else it is a piece of one row, whole vectors long, or whole
+  /// kernel widths where there are many tiles. Threads then write to lines of the cache of their own.
+  func tileSize(columns: Int, chunking: ColumnChunking) -> (height: Int, width: Int) {
+    let chunk = chunking.most
     if count[1] > 1, count[2] <= columns || count[2] <= 4 * chunk {
       let width = max(1, count[2])
       let most = max(1, (columns + span[2]) / (width + span[2]))
@@ -253,6 +258,7 @@ struct PositionGrid {
     }
     let tiles = max(1, (count[2] + columns - 1) / columns)
     let each = (count[2] + tiles - 1) / tiles
-    return (1, max(1, (each + chunk - 1) / chunk * chunk))
+    let step = tiles >= 16 ? max(chunk, chunking.lanes) : chunking.lanes
+    return (1, max(1, (each + step - 1) / step * step))
   }
 }

@@ -13,8 +13,8 @@ struct TileTask {
   /// Whether panels are the input itself.
   private let readsInPlace: Bool
   // Copied out of the packed weights, an object, whose properties would be retained and released on each access.
-  private let stencil: ConvolutionStencil
-  private let tapCount: Int
+  let stencil: ConvolutionStencil
+  let tapCount: Int
   /// Parts into which the channels are cut.
   private let channelBlocks: Int
   private let blocks: Int
@@ -40,6 +40,8 @@ struct TileTask {
   private let outputOrigin: Int
   /// For each row of a channel its phase on d, h, w.
   private let rowPhases: [(Int32, Int32, Int32)]
+  /// What computes images of one channel each from the input in place.
+  let imageKernel: (kernel: tz_conv_image_kernel, image: tz_conv_image)?
 
   init(
     engine: ConvolutionEngine, layout: PackedLayout, group: RowGroup, groupIndex: Int, tiling: ConvolutionTiling,
@@ -79,28 +81,31 @@ struct TileTask {
     outputOrigin =
       stencil.outShift[0] * outputSteps.plane + stencil.outShift[1] * outputSteps.row + stencil.outShift[2]
     rowPhases = (0..<group.phaseCount).map { group.phase($0) }
+    imageKernel = Self.imageKernel(engine, group, tiling)
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.
   var scratchBytes: Int { panelBytes + sumsBytes + mostPartials * partialBytes + 64 }
 
-  /// Computes units of batch × groups × tiles × splits.
+  /// Computes units of batch × tiles × groups × splits, counted in this order: threads share all operations by position, so
+  /// that they find in their caches what they wrote.
   func run(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer) {
     rowPhases.withUnsafeBytes { phases in
       var output = engine.outputDescription(
         phases: phases.bindMemory(to: (Int32, Int32, Int32).self).baseAddress, count: rowPhases.count,
         wide: group.axes[2].phases.count)
       if isPlain, blockRows == 1, channelBlocks == 1, !readsInPlace {
-        runPlanes(units, memory, &output)
+        if let imageKernel { runImages(units, imageKernel, &output) } else { runPlanes(units, memory, &output) }
       } else {
         for unit in units { run(unit, memory, &output) }
       }
     }
   }
 
-  /// The tile of a unit.
-  private func area(_ unit: Int) -> tz_conv_area {
-    let tile = unit / splits % tiling.tiles
+  /// Tile number `tile`.
+  ///
+  /// - Parameter inImage: whether its rows lie as in an image, not as in a panel.
+  func area(_ tile: Int, inImage: Bool = false) -> tz_conv_area {
     let h = tile / tiling.tilesWide % tiling.tilesHigh * tiling.tileHeight
     let w = tile % tiling.tilesWide * tiling.tileWidth
     let d = tile / tiling.tilesWide / tiling.tilesHigh
@@ -108,7 +113,7 @@ struct TileTask {
       first: (tiling.first[0] + d, tiling.first[1] + h, tiling.first[2] + w),
       height: min(tiling.tileHeight, tiling.count[1] - h), width: min(tiling.tileWidth, tiling.count[2] - w),
       pitch: tiling.pitch)
-    if rowsFollow {
+    if rowsFollow, !inImage {
       area.width *= area.height
       area.height = 1
     }
@@ -116,11 +121,12 @@ struct TileTask {
   }
 
   private func run(_ unit: Int, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
-    let (sample, convolutionGroup) = (unit / splits / tiling.tiles).quotientAndRemainder(dividingBy: stencil.groups)
+    let (place, convolutionGroup) = (unit / splits).quotientAndRemainder(dividingBy: stencil.groups)
+    let (sample, tile) = place.quotientAndRemainder(dividingBy: tiling.tiles)
     engine.move(&output, sample: sample, channel: convolutionGroup * stencil.outputs)
     let split = unit % splits
     let task = UnitTask(
-      area: area(unit), sample: sample, convolutionGroup: convolutionGroup,
+      area: area(tile), sample: sample, convolutionGroup: convolutionGroup,
       blocks: (split * blocks / splits)..<((split + 1) * blocks / splits))
     for part in 0..<channelBlocks {
       let channels =
@@ -138,52 +144,8 @@ struct TileTask {
     }
   }
 
-  /// Units of a single row each, as in depthwise convolutions: so little work that what they share is set up once.
-  private func runPlanes(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
-    let size = engine.elementSize
-    let tiles = tiling.tiles
-    let everything = UnitTask(area: area(0), sample: 0, convolutionGroup: 0, blocks: 0..<1)
-    tiling.tapOffsets.withUnsafeBufferPointer { offsets in
-      var tile = tz_conv_tile()
-      tile.x = UnsafeRawPointer(memory)
-      tile.xs = tiling.panelChannel
-      tile.toff = offsets.baseAddress
-      tile.channels = Int32(stencil.channels)
-      tile.taps = Int32(tapCount)
-      // Sections of the convolution groups are alike.
-      let first = layout.sections[0][groupIndex]
-      let next = layout.sections[min(1, stencil.groups - 1)][groupIndex]
-      var planes = tz_conv_planes(
-        count: 1, input: stencil.channels * engine.input.channel, weights: next.weightOffset - first.weightOffset,
-        start: next.startOffset - first.startOffset, output: engine.output.channel, element: size,
-        stored: engine.storedSize)
-      withPackRequest(everything, 0..<stencil.channels, into: memory) { request in
-        var unit = units.lowerBound
-        while unit < units.upperBound {
-          let (sample, group) = (unit / tiles).quotientAndRemainder(dividingBy: stencil.groups)
-          engine.move(&output, sample: sample, channel: group)
-          let distance = sample * engine.input.batch + group * planes.input
-          request.x = UnsafeRawPointer(engine.input.base + distance * engine.storedSize)
-          var place = everything.area
-          if tiles > 1 {
-            place = area(unit)
-            request.axis.0.first = place.first.0 + tiling.lowest[0]
-            request.axis.1.first = place.first.1 + tiling.lowest[1]
-            request.axis.2.first = place.first.2 + tiling.lowest[2]
-          }
-          // Whole planes of one sample follow one another.
-          planes.count = tiles > 1 ? 1 : min(units.upperBound - unit, stencil.groups - group)
-          tile.w = layout.weightPointer(first) + group * planes.weights * size
-          tile.start = layout.startPointer(first) + group * planes.start * size
-          tz_conv_run_planes(engine.table, &request, &tile, &output, &place, &planes)
-          unit += planes.count
-        }
-      }
-    }
-  }
-
   /// A tile and the blocks of rows to compute for it.
-  private struct UnitTask {
+  struct UnitTask {
     var area: tz_conv_area
     var sample: Int
     var convolutionGroup: Int
@@ -191,7 +153,7 @@ struct TileTask {
   }
 
   /// Calls `body` with the description of the panel that a tile needs for some of the channels.
-  private func withPackRequest(
+  func withPackRequest(
     _ task: UnitTask, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer, _ body: (inout tz_pack) -> Void
   ) {
     var request = engine.packRequest(

@@ -73,7 +73,7 @@ public struct ConvolutionOperation: Operation {
     // Small integers are computed in int32 (they wrap around at the end).
     let type = inputs[0].dtype.convolutionStorage
     let input = try canonical(inputs[0].cast(to: type))
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: type, operation: name)
+    let result = try memory(outputs[0].shape, type)
     var fusion = fusion
     fusion.residuals = try fusion.residuals.map { try canonical($0.cast(to: type)) }
     let activation = type.convolutionType == .float32 ? nil : fusion.activation
@@ -89,6 +89,26 @@ public struct ConvolutionOperation: Operation {
     }
     return [try (activation.map { try $0(result) } ?? result).cast(to: inputs[0].dtype)]
   }
+
+  /// Memory for an output.
+  ///
+  /// The channels of small images begin at lines of the cache, so that threads which write neighbouring parts of a channel
+  /// do not write to the same line.
+  private func memory(_ shape: Shape, _ type: DType) throws -> Tensor {
+    let positions = shape.dimensions.suffix(2).reduce(1, *)
+    let line = 64 / type.byteSize
+    guard geometry.rank == 2, layout == .channelsFirst, ThreadPool.shared.threadCount > 1, positions % line != 0,
+      positions > line, positions < Self.smallImage
+    else { return try Tensor(uninitialized: shape, dtype: type, operation: name) }
+    let padded = (positions + line - 1) / line * line
+    let outer = Array(shape.dimensions.dropLast(2))
+    let whole = try Tensor(uninitialized: Shape(outer + [padded]), dtype: type, operation: name)
+    let strides = whole.strides.dropLast() + [shape[shape.rank - 1], 1]
+    return whole.view(shape: shape, strides: Array(strides), offset: 0)
+  }
+
+  /// Positions of an image that several threads share a channel of, and that is too small for that to be rare.
+  private static let smallImage = 4096
 
   private func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {
     try cache?.packed(geometry, weight: weight, bias: bias) ?? PackedWeights(geometry, weight: weight, bias: bias)

@@ -16,7 +16,7 @@ public final class ThreadPool: Sendable {
   public static let shared = ThreadPool()
 
   /// How often a waiting thread looks again before it sleeps: about 50 microseconds.
-  private static let spins = 2000
+  private static let spins = 20000
   private static let mostThreads = 256
   /// Whether each worker stays on a processor of its own.
   private static let pinsWorkers = Platform.environment("TOEPLITZ_PIN_THREADS") == "1"
