@@ -17,7 +17,9 @@ import ToeplitzTestSupport
     try InstructionSet.$override.withValue(isa) {
       var random = RandomSource(seed: 71)
       func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
-      let activations: [Activation?] = [nil, .leakyReLU(slope: 0), .clamp(low: 0, high: 6), .silu, .leakyReLU(slope: 0.1)]
+      let activations: [Activation?] = [
+        nil, .leakyReLU(slope: 0), .clamp(low: 0, high: 6), .silu, .leakyReLU(slope: 0.1),
+      ]
       var computed = 0
       while computed < 300 {
         let (kernel, stride, groups) = ([3, 5, 7][pick(0...2)], pick(1...2), pick(1...5))

@@ -242,9 +242,10 @@ private final class Finiteness: Sendable {
 }
 
 extension Tensor {
-  /// The same values in memory with the strides of `other`, a permutation of a contiguous tensor of this shape.
+  /// The same values in memory with the strides of `other`, an output of this shape, which has elements and memory of its own.
   func laidOut(like other: Tensor) throws -> Tensor {
-    let memory = try Tensor(uninitialized: shape, dtype: dtype, operation: "layout")
+    let last = zip(shape.dimensions, other.strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 }
+    let memory = try Tensor(uninitialized: [last + 1], dtype: dtype, operation: "layout")
     let result = memory.view(shape: shape, strides: other.strides, offset: 0)
     result.fillOnce(from: self)
     return result

@@ -179,7 +179,7 @@ struct CostEstimate {
     let pitch = height > 1 ? width + grid.span[2] : width
     let lastWidth = height > 1 ? width : grid.count[2] - (tilesWide - 1) * width
     // All tiles are alike but the last of each row of tiles.
-    let inner = tileTime(height: height, width: width, pitch: pitch)
+    let inner = tileTime(height: height, width: max(1, min(width, grid.count[2])), pitch: pitch)
     let edge = tileTime(height: height, width: lastWidth, pitch: pitch)
     let rows = Double(grid.count[0] * tilesHigh)
     func sum(_ inner: Double, _ edge: Double) -> Double {

@@ -95,8 +95,9 @@ public struct ConvolutionOperation: Operation {
   /// The channels of small images begin at lines of the cache, so that threads which write neighbouring parts of a channel
   /// do not write to the same line.
   private func memory(_ shape: Shape, _ type: DType) throws -> Tensor {
-    let positions = shape.dimensions.suffix(2).reduce(1, *)
     let line = 64 / type.byteSize
+    let image = shape.dimensions.suffix(2)
+    let positions = image.allSatisfy { $0 < Self.smallImage } ? image.reduce(1, *) : Self.smallImage
     guard geometry.rank == 2, layout == .channelsFirst, ThreadPool.shared.threadCount > 1, positions % line != 0,
       positions > line, positions < Self.smallImage
     else { return try Tensor(uninitialized: shape, dtype: type, operation: name) }
