@@ -76,6 +76,16 @@ struct SpatialView {
     size = Array(repeating: 1, count: missing) + tensor.shape.dimensions[2...]
   }
 
+  /// The sizes of a tensor that is in memory only in parts; `base` and distances are not to be used.
+  init(size: [Int], base: UnsafeMutableRawPointer) {
+    self.base = base
+    self.size = size
+    batch = 0
+    channel = 0
+    spatial = [0, 0, 1]
+    hasSlack = false
+  }
+
   /// Whether the positions of a channel of `tensor` follow one another in memory.
   static func isContiguous(_ tensor: Tensor) -> Bool {
     var step = 1

@@ -29,7 +29,8 @@ final class ConvolutionSchedule: Sendable {
 
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], samples: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int, name: String,
+    table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int,
+    mostSplits: Int = .max, name: String,
     readsInPlace: (PositionGrid) -> Bool
   ) throws {
     let rows = stencil.outputs * group.phaseCount
@@ -53,7 +54,7 @@ final class ConvolutionSchedule: Sendable {
           threads: threads, elementSize: elementSize, weightSize: kind == .wide ? wideWeightSize : elementSize,
           table: table, packs: packs)
         var splits = 1
-        while splits <= estimate.blocks {
+        while splits <= min(estimate.blocks, mostSplits) {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
           let most = estimate.mostColumns(splits: splits)
           for tiles in [1, threads, 2 * threads, 4 * threads, 8 * threads] {
