@@ -25,6 +25,9 @@ struct BenchCommand: ToolCommand {
   @Option(help: "How convolutions keep their prepared weights: full, bfloat16 or int8.")
   var weights = WeightStorage.full
 
+  @Option(help: "What inputs, weights and outputs are: float32, float16 or bfloat16.")
+  var storage = BenchStorage.float32
+
   @Option(help: "Seconds to spend on each case.")
   var seconds = 0.5
 
@@ -63,6 +66,7 @@ struct BenchCommand: ToolCommand {
     guard data == nil || cases.count == 1 else { throw ValidationError("--data needs exactly one --case") }
     guard lengths == nil || cases.count == 1 else { throw ValidationError("--lengths needs exactly one --case") }
     guard lengths == nil || data == nil else { throw ValidationError("--lengths goes without --data") }
+    guard lengths == nil || storage == .float32 else { throw ValidationError("--lengths goes without --storage") }
   }
 
   func execute() throws {
@@ -91,7 +95,9 @@ struct BenchCommand: ToolCommand {
     let rates = machine ? try MachineRates.measure(threads: threads) : nil
     if !json {
       let settings = "threads: \(threads), instructions: \(InstructionSet.current.rawValue), numerics: \(numerics)"
-      print(settings + (weights == .full ? "" : ", weights: \(weights.rawValue)"))
+      print(
+        settings + (weights == .full ? "" : ", weights: \(weights.rawValue)")
+          + (storage == .float32 ? "" : ", storage: \(storage.rawValue)"))
       if let rates {
         print(
           String(
@@ -101,7 +107,7 @@ struct BenchCommand: ToolCommand {
       print(BenchReport.header)
     }
     for benchCase in chosen {
-      let run = try BenchRun(benchCase, data: data, buffers: buffers, storage: weights)
+      let run = try BenchRun(benchCase, data: data, buffers: buffers, weights: weights, storage: storage)
       let report = try BenchReport(run, seconds: seconds, machine: rates, keepsTimes: times)
       if json { try printJSON(report) } else { print(report.row(operations: run.operations)) }
     }
@@ -110,3 +116,16 @@ struct BenchCommand: ToolCommand {
 
 extension Numerics: ExpressibleByArgument {}
 extension WeightStorage: ExpressibleByArgument {}
+
+/// The element types that can be timed.
+enum BenchStorage: String, ExpressibleByArgument, CaseIterable, Encodable {
+  case float32, float16, bfloat16
+
+  var dtype: DType {
+    switch self {
+    case .float32: .float32
+    case .float16: .float16
+    case .bfloat16: .bfloat16
+    }
+  }
+}

@@ -18,6 +18,7 @@ struct BenchReport: Encodable {
   var numerics = Numerics.current.rawValue
   var threads = ThreadPool.shared.threadCount
   var isa = InstructionSet.current.rawValue
+  var storage: BenchStorage
   var buffers: Int
   /// Large blocks of memory that the system had to give while calls were timed.
   var freshBlocks: Int
@@ -30,7 +31,7 @@ struct BenchReport: Encodable {
     case spread, gflops
     case peakShare = "peak_share"
     case bandwidthShare = "bandwidth_share"
-    case numerics, threads, isa, buffers
+    case numerics, threads, isa, storage, buffers
     case freshBlocks = "fresh_blocks"
     case times = "times_ms"
   }
@@ -52,6 +53,7 @@ struct BenchReport: Encodable {
     peakShare = machine.map { rounded(run.operations / median * 1e3 / $0.arithmetic) }
     bandwidthShare = machine.map { rounded(run.bytes / median * 1e3 / $0.bandwidth) }
     buffers = run.buffers
+    storage = run.storage
     self.freshBlocks = freshBlocks
     self.times = keepsTimes ? times.map(rounded) : nil
   }

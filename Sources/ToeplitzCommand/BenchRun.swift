@@ -16,17 +16,25 @@ struct BenchRun {
   /// Bytes of input, parameters and output, each counted once.
   let bytes: Double
 
+  /// The type of input, weights and output.
+  let storage: BenchStorage
+
   /// How many inputs, and outputs alive, there are.
   var buffers: Int { inputs.count }
 
   /// - Parameters:
   ///   - data: a folder to take input and weights from, and to write the output to; random numbers if nil.
   ///   - buffers: how many inputs and outputs; enough to fill the largest cache twice if nil.
-  ///   - storage: how convolutions keep their weights.
-  init(_ benchCase: any BenchCase, data: String?, buffers: Int?, storage: WeightStorage) throws {
+  ///   - weights: how convolutions keep their prepared weights.
+  ///   - storage: the type of input, weights and output.
+  init(
+    _ benchCase: any BenchCase, data: String?, buffers: Int?, weights weightStorage: WeightStorage,
+    storage: BenchStorage
+  ) throws {
     name = benchCase.name
+    self.storage = storage
     model = try benchCase.model(data == nil ? Generator(seed: 1) : .zeros)
-    model.eval().storeWeights(as: storage)
+    model.eval().storeWeights(as: weightStorage)
     var x: Tensor
     if let data {
       x = try NumPy.read(contentsOf: "\(data)/x.npy")
@@ -40,15 +48,17 @@ struct BenchRun {
     } else {
       x = try Generator(seed: 2).uniform(benchCase.inputShape, from: -1, to: 1)
     }
+    try model.to(storage.dtype)
+    x = try x.cast(to: storage.dtype)
     let (y, summary) = try model.summarized(x)
-    if let data { try NumPy.write(y, to: "\(data)/y.npy") }
+    if let data { try NumPy.write(y.cast(to: .float32), to: "\(data)/y.npy") }
     operations = 2 * Double(summary.multiplyAdds)
     let weights = model.parameters().reduce(0) { sum, parameter in
       // Only weights are stored in another way, not biases.
-      let size = parameter.value.rank > 1 ? storage.byteSize(of: 4) : 4
+      let size = parameter.value.rank > 1 ? weightStorage.byteSize(of: 4) : 4
       return sum + parameter.value.count * size
     }
-    let passing = 4 * (x.count + y.count)
+    let passing = storage.dtype.byteSize * (x.count + y.count)
     bytes = Double(passing + weights)
     // In a network the ends are little beside what moves inside, so that two of each are enough.
     let isNetwork = summary.rows.count > 1

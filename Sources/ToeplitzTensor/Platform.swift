@@ -79,12 +79,16 @@ package enum Platform {
   /// Allocates `byteCount` bytes on a 64-byte boundary, or nil.
   ///
   /// Large blocks ask for huge pages: the system clears and maps a fresh block page by page on first touch, which takes
-  /// longer than computing into it, and 512 times fewer pages cost about a third.
+  /// longer than computing into it, and 512 times fewer pages cost about a third. Kernels that write many rows at a time
+  /// are slower on small pages too, so what would fill half of a last huge page gets it whole.
   package static func allocate(byteCount: Int) -> UnsafeMutableRawPointer? {
     var pointer: UnsafeMutableRawPointer?
     let hugePage = 1 << 21
-    let isLarge = byteCount >= 2 * hugePage
-    guard posix_memalign(&pointer, isLarge ? hugePage : 64, max(byteCount, 64)) == 0 else { return nil }
+    let isLarge = byteCount >= hugePage / 2 * 3
+    var byteCount = max(byteCount, 64)
+    let (tail, none) = (byteCount % hugePage, byteCount.addingReportingOverflow(hugePage).overflow)
+    if isLarge, !none, tail >= hugePage / 2 { byteCount += hugePage - tail }
+    guard posix_memalign(&pointer, isLarge ? hugePage : 64, byteCount) == 0 else { return nil }
     #if os(Linux)
       // MADV_HUGEPAGE, a request that the system may ignore.
       if isLarge, let pointer { madvise(pointer, byteCount, 14) }

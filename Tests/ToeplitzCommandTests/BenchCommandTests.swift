@@ -81,6 +81,10 @@ import ToeplitzTestSupport
           environment: environment)
         return try #require(objects(run).first)
       }
+      #expect(try one()["storage"]?.string == "float32")
+      for storage in ["float16", "bfloat16"] {
+        #expect(try one("--storage", storage)["storage"]?.string == storage)
+      }
       let times = try one("--times", "--buffers", "3", "--numerics", "fast")
       #expect(times["times_ms"]?.array?.count ?? 0 >= 3)
       #expect(times["buffers"]?.int == 3 && times["numerics"]?.string == "fast")
@@ -120,6 +124,10 @@ import ToeplitzTestSupport
       try NumPy.write(try #require(state["bias"]), to: path("bias.npy"))
       _ = try bench("--case", "vocos.dw7", "--data", ".", "--buffers", "2", in: folder)
       #expect(try NumPy.read(contentsOf: path("y.npy")).sameBits(as: layer(x)))
+      _ = try bench(
+        "--case", "vocos.dw7", "--data", ".", "--buffers", "2", "--threads", "3", in: folder,
+        environment: ["TOEPLITZ_PIN_THREADS": "1"])
+      #expect(try NumPy.read(contentsOf: path("y.npy")).sameBits(as: layer(x)), "pinned")
 
       // A network takes a state dictionary.
       let model = try HiFiGANGenerator(.v3, generator: Generator(seed: 6)).eval()

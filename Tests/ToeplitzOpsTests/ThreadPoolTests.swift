@@ -86,6 +86,20 @@ private final class Tally: Sendable {
     }
   }
 
+  #if os(Linux)
+    @Test(arguments: [0, 1, 2, 255])
+    func aPinnedThreadHasOneProcessor(index: Int) async {
+      let seen: (isPinned: Bool, processors: Int32) = await withCheckedContinuation { continuation in
+        let hasStarted = Platform.startThread {
+          let isPinned = tz_pin_thread(Int32(index))
+          continuation.resume(returning: (isPinned, tz_processor_count()))
+        }
+        if !hasStarted { continuation.resume(returning: (false, 0)) }
+      }
+      #expect(seen.isPinned && seen.processors == 1)
+    }
+  #endif
+
   @Test func theNumberOfThreadsStaysInItsRange() {
     withThreads(3) {
       #expect(pool.threadCount == 3)

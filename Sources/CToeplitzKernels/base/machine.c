@@ -31,6 +31,22 @@ int tz_processor_count(void) {
   return count > 0 ? (int)count : 1;
 }
 
+bool tz_pin_thread(int index) {
+#if defined(__linux__)
+  cpu_set_t set, one;
+  if (sched_getaffinity(0, sizeof set, &set) != 0) return false;
+  int left = index % CPU_COUNT(&set);
+  for (int processor = 0; processor < CPU_SETSIZE; processor++) {
+    if (!CPU_ISSET(processor, &set) || left-- > 0) continue;
+    CPU_ZERO(&one);
+    CPU_SET(processor, &one);
+    return sched_setaffinity(0, sizeof one, &one) == 0;
+  }
+#endif
+  (void)index;
+  return false;
+}
+
 void tz_pause(void) {
 #if defined(__x86_64__)
   _mm_pause();

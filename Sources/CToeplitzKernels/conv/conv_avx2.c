@@ -4,6 +4,7 @@
 #define TZ_MASKS256
 // From word 8 - n on: n words to take, then words to leave.
 static const int32_t tz_mask_words[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
+#define TZ_F16C
 #define TZ_ISA avx2
 #define TZ_BYTES 32
 #define TZ_SUB8 4
@@ -12,7 +13,7 @@ static const int32_t tz_mask_words[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 // Keeps an accumulator in one register: with 16 of them the compiler would else rotate the accumulators through copies
 // and spills, at half the speed.
 #define TZ_KEEP(v) __asm__ volatile("" : "+x"(v))
-#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
 #include "conv_types.inc.h"
 #pragma clang attribute pop
 #endif

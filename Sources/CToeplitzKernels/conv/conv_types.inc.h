@@ -32,6 +32,8 @@ const tz_conv_table *TZ_JOIN(tz_conv_tables_, TZ_ISA)(tz_type type) {
   switch (type) {
     case TZ_F32: return &TZ_JOIN(table_f32_, TZ_ISA);
     case TZ_F64: return &TZ_JOIN(table_f64_, TZ_ISA);
+    case TZ_F16: return &TZ_JOIN(table_f16_, TZ_ISA);
+    case TZ_BF16: return &TZ_JOIN(table_bf16_, TZ_ISA);
     case TZ_I32: return &TZ_JOIN(table_i32_, TZ_ISA);
     default: return &TZ_JOIN(table_i64_, TZ_ISA);
   }

@@ -13,16 +13,6 @@ typedef int8_t NAME(bytesu_) __attribute__((ext_vector_type(LANES), aligned(1)))
 
 #define TZ_STEP_ROWS 16
 
-// Vector v of `count` columns of sums, turned round; columns past `count` are written too.
-TZ_INLINE void NAME(turn_)(VEC (*acc)[2], float *out, const int count, const int v) {
-  TZ_UNROLL for (int first = 0; first < count; first += LANES) {
-    VEC a[LANES];
-    TZ_UNROLL for (int i = 0; i < LANES; i++) a[i] = acc[first + i < count ? first + i : count - 1][v];
-    NAME(transpose_)(a);
-    TZ_UNROLL for (int i = 0; i < LANES; i++) *(VECU *)(out + i * TZ_WIDE_PITCH + first) = a[i];
-  }
-}
-
 // `count` columns by the vectors of rows row0... and 16 + row0...; acc and sums are those of wide_tile_.
 TZ_INLINE void NAME(narrow_tile_)(const tz_conv_tile *t, const bool is_int8, const int count, const int column0,
                                   const int row0) {

@@ -3,15 +3,19 @@
 
 static const void *forward(const void *p, ptrdiff_t bytes) { return p ? (const char *)p + bytes : p; }
 
+// Moves to another block, numbered from the one `tile` is at. Moving back instead of keeping what was there: members read
+// together as one vector wait for the stores that have just written them one by one.
+static inline void move(tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t blocks) {
+  const ptrdiff_t outputs = blocks * s->block_rows * tile->ys * s->element;
+  tile->w = forward(tile->w, blocks * s->block_weights);
+  tile->start = forward(tile->start, blocks * s->block_rows * s->element);
+  tile->y = (void *)forward(tile->y, outputs);
+  for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], outputs);
+}
+
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s) {
   const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, s->vectors);
-  const ptrdiff_t outputs = s->block_rows * tile->ys * s->element;
-  const void *const w = tile->w, *const start = tile->start, *const residual[2] = {tile->residual[0], tile->residual[1]};
-  void *const y = tile->y, *const acc = tile->acc;
-  tile->w = forward(tile->w, s->first_block * s->block_weights);
-  tile->start = forward(tile->start, s->first_block * s->block_rows * s->element);
-  tile->y = (void *)forward(tile->y, s->first_block * outputs);
-  for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], s->first_block * outputs);
+  move(tile, s, s->first_block);
   for (int32_t block = s->first_block; block < s->end_block; block++) {
     const int32_t first_row = block * s->block_rows, left = s->rows - first_row;
     tile->rows = left < s->block_rows ? left : s->block_rows;
@@ -22,22 +26,19 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
         s->out->activation(y, y, s->count, s->out->a, s->out->b);
       }
     if (s->out && !tile->y) table->store(s->out, s->area, tile->acc, s->count, s->column, s->count, first_row, tile->rows);
-    tile->w = forward(tile->w, s->block_weights);
-    tile->start = forward(tile->start, s->block_rows * s->element);
+    move(tile, s, 1);
     tile->acc = (char *)tile->acc + s->block_sums;
-    tile->y = (void *)forward(tile->y, outputs);
-    for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], outputs);
   }
-  tile->w = w, tile->start = start, tile->y = y, tile->acc = acc;
-  for (int r = 0; r < 2; r++) tile->residual[r] = residual[r];
+  move(tile, s, -s->end_block);
+  tile->acc = (char *)tile->acc - (s->end_block - s->first_block) * s->block_sums;
 }
 
 // Goes to the next row.
 static void advance(tz_conv_tile *tile, tz_conv_output *out, const tz_conv_planes *p) {
   tile->w = forward(tile->w, p->weights * p->element);
   tile->start = forward(tile->start, p->start * p->element);
-  out->y = (void *)forward(out->y, p->output * p->element);
-  for (int r = 0; r < 2; r++) out->residual[r] = forward(out->residual[r], p->output * p->element);
+  out->y = (void *)forward(out->y, p->output * p->stored);
+  for (int r = 0; r < 2; r++) out->residual[r] = forward(out->residual[r], p->output * p->stored);
 }
 
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, const tz_conv_tile *first_tile,
@@ -48,7 +49,7 @@ void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, c
   for (ptrdiff_t i = 0; i < p->count; i++) {
     table->pack(&pack);
     table->plane(&tile, &out, area);
-    pack.x = forward(pack.x, p->input * p->element);
+    pack.x = forward(pack.x, p->input * p->stored);
     advance(&tile, &out, p);
   }
 }
@@ -59,7 +60,7 @@ void tz_conv_run_images(tz_conv_image_kernel kernel, const tz_conv_image *image,
   tz_conv_output out = *first_out;
   for (ptrdiff_t i = 0; i < p->count; i++) {
     kernel(&tile, &out, area, image);
-    tile.x = forward(tile.x, p->input * p->element);
+    tile.x = forward(tile.x, p->input * p->stored);
     advance(&tile, &out, p);
   }
 }

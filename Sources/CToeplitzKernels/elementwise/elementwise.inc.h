@@ -265,14 +265,24 @@ TZ_MAP(map_hardsigmoid_, f_hardsigmoid_)
 TZ_MAP(map_softsign_, f_softsign_)
 TZ_MAP(map_celu_, f_celu_)
 
-static void NAME(f16_to_f32_)(const uint16_t *x, float *y, ptrdiff_t n) {
-  const _Float16 *h = (const _Float16 *)x;
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = (float)h[i];
-}
-static void NAME(f32_to_f16_)(const float *x, uint16_t *y, ptrdiff_t n) {
-  _Float16 *h = (_Float16 *)y;
-  for (ptrdiff_t i = 0; i < n; i++) h[i] = (_Float16)x[i];
-}
+#include "../base/half.inc.h"
+
+// Conversions between arrays of float32 and of 16-bit words.
+#define TZ_CONVERT(type)                                                                  \
+  static void NAME(type##_to_f32_)(const uint16_t *x, float *y, ptrdiff_t n) {            \
+    ptrdiff_t i = 0;                                                                      \
+    for (; i + LANES <= n; i += LANES)                                                    \
+      *(VECU *)(y + i) = NAME(widen_##type##_)(*(const NAME(halfu_) *)(x + i));           \
+    for (; i < n; i++) y[i] = NAME(widen_##type##_)((NAME(half_))(x[i]))[0];              \
+  }                                                                                       \
+  static void NAME(f32_to_##type##_)(const float *x, uint16_t *y, ptrdiff_t n) {          \
+    ptrdiff_t i = 0;                                                                      \
+    for (; i + LANES <= n; i += LANES)                                                    \
+      *(NAME(halfu_) *)(y + i) = NAME(narrow_##type##_)(*(const VECU *)(x + i));          \
+    for (; i < n; i++) y[i] = NAME(narrow_##type##_)((VEC)(x[i]))[0];                     \
+  }
+TZ_CONVERT(f16)
+TZ_CONVERT(bf16)
 
 const tz_elementwise_table NAME(tz_elementwise_) = {
   .unary = {
@@ -284,4 +294,5 @@ const tz_elementwise_table NAME(tz_elementwise_) = {
     [TZ_HARDSIGMOID] = NAME(map_hardsigmoid_), [TZ_SOFTSIGN] = NAME(map_softsign_), [TZ_CELU] = NAME(map_celu_),
   },
   .f16_to_f32 = NAME(f16_to_f32_), .f32_to_f16 = NAME(f32_to_f16_),
+  .bf16_to_f32 = NAME(bf16_to_f32_), .f32_to_bf16 = NAME(f32_to_bf16_),
 };

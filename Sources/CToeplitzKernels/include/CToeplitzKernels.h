@@ -19,8 +19,10 @@ typedef enum {
 
 /// The best instruction set of this processor.
 tz_isa tz_best_isa(void);
-/// Processors this process may use.
+/// Processors this process may use (on Linux: this thread, which has the process's unless it was given others).
 int tz_processor_count(void);
+/// Ties this thread to one of the processors that it may use, numbered from 0, again and again; false where that cannot be.
+bool tz_pin_thread(int index);
 /// One pause of a waiting loop.
 void tz_pause(void);
 
@@ -115,7 +117,7 @@ typedef struct {
   const int32_t (*phases)[3];  ///< phases of a channel's rows, w varying fastest
   int32_t phase_count;
   int32_t wide;             ///< how many of them differ in w only
-  tz_unary_function activation;  ///< float32 only: if set, applied to every result last, with these parameters
+  tz_unary_function activation;  ///< computed in float32 only: if set, applied to every result last, with these parameters
   float a, b;
 } tz_conv_output;
 
@@ -193,7 +195,9 @@ typedef struct {
   tz_pack_function pack;
 } tz_conv_table;
 
-typedef enum { TZ_F32 = 0, TZ_F64 = 1, TZ_I32 = 2, TZ_I64 = 3 } tz_type;
+/// Element types. Convolutions of the 16-bit ones are computed in float32: `x` of a tz_pack, `y` and `residual` of a
+/// tz_conv_output are of the type itself, panels, weights, sums and what a tz_conv_tile points at are float32.
+typedef enum { TZ_F32 = 0, TZ_F64 = 1, TZ_I32 = 2, TZ_I64 = 3, TZ_F16 = 4, TZ_BF16 = 5 } tz_type;
 
 /// The table of an instruction set, or NULL if this build has none for it.
 const tz_conv_table *tz_conv_kernels(tz_isa isa, tz_type type);
@@ -253,7 +257,8 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
 typedef struct {
   ptrdiff_t count;
   ptrdiff_t input, weights, start, output;
-  ptrdiff_t element;  ///< bytes of an element
+  ptrdiff_t element;  ///< bytes of a weight and a start value
+  ptrdiff_t stored;   ///< bytes of an element of input and output
 } tz_conv_planes;
 
 /// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
@@ -322,6 +327,8 @@ typedef struct {
   tz_unary_function unary[TZ_UNARY_COUNT];
   void (*f16_to_f32)(const uint16_t *x, float *y, ptrdiff_t n);
   void (*f32_to_f16)(const float *x, uint16_t *y, ptrdiff_t n);
+  void (*bf16_to_f32)(const uint16_t *x, float *y, ptrdiff_t n);
+  void (*f32_to_bf16)(const float *x, uint16_t *y, ptrdiff_t n);
 } tz_elementwise_table;
 
 /// y[i] = f(x[i]) by the given table.

@@ -19,7 +19,7 @@ extension ConvolutionEngine {
 
   /// Points the description at a sample and channel.
   func move(_ description: inout tz_conv_output, sample: Int, channel: Int) {
-    let distance = (sample * output.batch + channel * output.channel) * elementSize
+    let distance = (sample * output.batch + channel * output.channel) * storedSize
     description.y = output.base + distance
     description.residual.0 = residuals.0.map { $0 + distance }
     description.residual.1 = residuals.1.map { $0 + distance }
@@ -30,7 +30,7 @@ extension ConvolutionEngine {
   /// A request to pack some channels, but for the layout of the panel and the axes.
   func packRequest(sample: Int, channel: Int, count: Int, panel: UnsafeMutableRawPointer) -> tz_pack {
     var request = tz_pack()
-    request.x = UnsafeRawPointer(input.base + (sample * input.batch + channel * input.channel) * elementSize)
+    request.x = UnsafeRawPointer(input.base + (sample * input.batch + channel * input.channel) * storedSize)
     request.panel = panel
     request.channels = Int32(count)
     request.x_channel = input.channel
@@ -47,7 +47,7 @@ extension ConvolutionEngine {
   }
 }
 
-/// What the kernels do to a result last: the rectifiers in registers, other activations (float32 only; other types are
+/// What the kernels do to a result last: the rectifiers in registers, other activations (computed in float32 only; other types are
 /// activated afterwards) by a function of what has been stored.
 struct ConvolutionEnding {
   let slope: Double

@@ -122,13 +122,16 @@ struct ConvolutionEngine {
   let fusion: ConvolutionFusion
   let mode: PaddingMode
   let batch: Int
+  /// Bytes of an element of panels, sums and weights.
   let elementSize: Int
+  /// Bytes of an element of input, output and residuals.
+  let storedSize: Int
   let ending: ConvolutionEnding
 
   /// Computes into `output`, which nobody else has seen yet.
   ///
-  /// All tensors have batch and channels first (by strides
-  /// if not in memory) and the geometry's legal sizes.
+  /// All tensors have batch and channels first (by strides if not in memory), the geometry's legal sizes and one type, that
+  /// of the weights before they were packed or the one they are computed in.
   static func run(
     _ geometry: ConvolutionGeometry, packed: PackedWeights, input: Tensor, output: Tensor,
     fusion: ConvolutionFusion
@@ -138,7 +141,7 @@ struct ConvolutionEngine {
       let tapwise = TapwiseTranspose(geometry: geometry, weight: try packed.weight, bias: packed.bias)
       return try tapwise.run(input: input, output: output, fusion: fusion)
     }
-    guard let table = tz_conv_kernels(InstructionSet.current.code, packed.type) else {
+    guard let table = tz_conv_kernels(InstructionSet.current.code, input.dtype.kernelType) else {
       throw ToeplitzError(
         .device, geometry.name, expected: "kernels for this processor",
         got: "none for \(InstructionSet.current.rawValue)")
@@ -153,13 +156,17 @@ struct ConvolutionEngine {
       packed: packed, table: table, input: SpatialView(input, isFlat: isFlat),
       output: SpatialView(output, isFlat: isFlat),
       residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: fusion,
-      mode: geometry.paddingMode, batch: input.shape[0], elementSize: input.dtype.byteSize,
-      ending: ConvolutionEnding(fusion))
+      mode: geometry.paddingMode, batch: input.shape[0], elementSize: packed.elementSize,
+      storedSize: input.dtype.byteSize, ending: ConvolutionEnding(fusion))
     for index in packed.stencil.rowGroups.indices {
       try engine.run(rowGroup: index, name: geometry.name)
     }
     withExtendedLifetime((input, output, residuals, packed)) {}
   }
+
+  /// Whether kernels can read the input and write the output themselves; what is stored in half precision goes through
+  /// the pack and the store.
+  var isComputedAsStored: Bool { storedSize == elementSize }
 
   /// Computes the outputs of one row group.
   private func run(rowGroup index: Int, name: String) throws {
@@ -168,7 +175,7 @@ struct ConvolutionEngine {
     let pairs = batch * stencil.groups
     // Read once: scratch memory is sized for it.
     let threads = ThreadPool.shared.threadCount
-    let allowsInPlace = input.hasSlack && input.spatial[2] == 1 && fusion.inputSlope == 1
+    let allowsInPlace = isComputedAsStored && input.hasSlack && input.spatial[2] == 1 && fusion.inputSlope == 1
     let plan = try packed.plan(
       rowGroup: index, inputSize: input.size, outputSize: output.size, batch: batch, threads: threads, table: table,
       allowsInPlace: allowsInPlace, name: name

@@ -72,7 +72,7 @@ extension PackedWeights {
     table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, isProduced: Bool = false, name: String,
     readsInPlace: (PositionGrid) -> Bool
   ) throws -> ConvolutionPlan {
-    let isFast = Numerics.current == .fast && type == TZ_F32
+    let isFast = Numerics.current == .fast && type == .float32
     let pairs = batch * stencil.groups
     let key = ConvolutionPlan.Key(
       rowGroup: index, inputSize: inputSize, outputSize: outputSize, pairs: pairs, threads: threads, table: table,

@@ -30,7 +30,8 @@ struct ImageConvolution {
     let next = layout.sections[min(1, stencil.groups - 1)][groupIndex]
     distances = tz_conv_planes(
       count: 1, input: view.channel, weights: next.weightOffset - first.weightOffset,
-      start: next.startOffset - first.startOffset, output: engine.output.channel, element: engine.elementSize)
+      start: next.startOffset - first.startOffset, output: engine.output.channel, element: engine.elementSize,
+      stored: engine.storedSize)
     weights = layout.weightPointer(first)
     starts = layout.startPointer(first)
     input = view.base
@@ -50,7 +51,7 @@ struct ImageConvolution {
     if let distance { planes.output = distance }
     var tile = tz_conv_tile()
     let first = channels.lowerBound
-    tile.x = UnsafeRawPointer(input + (sample * batch + first * planes.input) * planes.element)
+    tile.x = UnsafeRawPointer(input + (sample * batch + first * planes.input) * planes.stored)
     tile.w = weights + first * planes.weights * planes.element
     tile.start = starts + first * planes.start * planes.element
     withUnsafePointer(to: image) { image in
@@ -97,7 +98,7 @@ extension ConvolutionEngine {
     let (one, two) = (first.packed.stencil, second.packed.stencil)
     guard output.count > 0, one.rowGroups.count == 1, two.isPointwise, two.groups == 1,
       first.geometry.rank == 2, first.fusion.residuals.isEmpty, second.fusion.inputSlope == 1,
-      second.packed.type == TZ_F32, let table = tz_conv_kernels(InstructionSet.current.code, TZ_F32)
+      input.dtype == .float32, second.packed.type == .float32, let table = tz_conv_kernels(InstructionSet.current.code, TZ_F32)
     else { return false }
     let size = [1] + (try first.geometry.outputSize(Array(input.shape.dimensions.suffix(2))))
     let (batch, threads) = (input.shape[0], ThreadPool.shared.threadCount)
@@ -105,7 +106,7 @@ extension ConvolutionEngine {
     let source = ConvolutionEngine(
       packed: first.packed, table: table, input: SpatialView(input, isFlat: false), output: middle,
       residuals: (nil, nil), fusion: first.fusion, mode: first.geometry.paddingMode, batch: batch,
-      elementSize: input.dtype.byteSize, ending: ConvolutionEnding(first.fusion))
+      elementSize: input.dtype.byteSize, storedSize: input.dtype.byteSize, ending: ConvolutionEnding(first.fusion))
     let firstLayout = try first.packed.layout(.narrow)
     guard let images = ImageConvolution(source, one.rowGroups[0], firstLayout, groupIndex: 0) else { return false }
     let residuals = try second.fusion.residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
@@ -113,7 +114,8 @@ extension ConvolutionEngine {
     let engine = ConvolutionEngine(
       packed: second.packed, table: table, input: middle, output: SpatialView(output, isFlat: false),
       residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: second.fusion, mode: .zeros,
-      batch: batch, elementSize: input.dtype.byteSize, ending: ConvolutionEnding(second.fusion))
+      batch: batch, elementSize: input.dtype.byteSize, storedSize: input.dtype.byteSize,
+      ending: ConvolutionEnding(second.fusion))
     let name = second.geometry.name
     let schedule = try second.packed.plan(
       rowGroup: 0, inputSize: size, outputSize: size, batch: batch, threads: threads, table: table,

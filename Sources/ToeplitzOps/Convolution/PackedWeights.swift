@@ -24,8 +24,6 @@ enum BlockKind: Int, CaseIterable {
 package final class PackedWeights: Sendable {
   /// The correlations to compute.
   let stencil: ConvolutionStencil
-  /// What the kernels compute with.
-  let type: tz_type
   /// How weights are stored for the kernels that stream them.
   let storage: WeightStorage
   /// Weight and bias in the type they are computed in.
@@ -54,7 +52,6 @@ package final class PackedWeights: Sendable {
     source = (weight, bias)
     converted = try weight.cast(to: weight.dtype.convolutionType)
     self.bias = try bias?.cast(to: weight.dtype.convolutionType)
-    type = weight.dtype.kernelType
     self.storage = try storage.usable(for: converted)
     // Rounding to bfloat16 may overflow; int8 is for finite weights only.
     let stored = try self.storage == .bfloat16 ? self.storage.rounded(converted, geometry).weight : converted
@@ -63,8 +60,10 @@ package final class PackedWeights: Sendable {
 
   /// The weight in the type it is computed in, rounded to what is stored.
   var weight: Tensor { get throws { try storage.rounded(converted, geometry).weight } }
-  /// Bytes of an element of input, output and full weights.
-  var elementSize: Int { converted.dtype.byteSize }
+  /// The type that the kernels compute with.
+  var type: DType { converted.dtype }
+  /// Bytes of an element of panels, sums and full weights.
+  var elementSize: Int { type.byteSize }
 
   /// The weight in the order of one kind of kernel, packed now if it has not been before.
   func layout(_ kind: BlockKind) throws -> PackedLayout {
@@ -313,15 +312,20 @@ final class PackedLayout: Sendable {
 }
 
 extension DType {
-  /// The kernels' name of a type they compute in; other types are converted first.
+  /// The kernels' name of a type that they read and write; other types are converted first.
   var kernelType: tz_type {
     switch self {
     case .float64: TZ_F64
+    case .float16: TZ_F16
+    case .bfloat16: TZ_BF16
     case .int64, .uint64: TZ_I64
     case .int32, .uint32, .int8, .uint8, .int16, .uint16, .bool: TZ_I32
     default: TZ_F32
     }
   }
+
+  /// The type that a convolution of this type reads and writes: half precision is widened and rounded on the way.
+  var convolutionStorage: DType { self == .float16 || self == .bfloat16 ? self : convolutionType }
 
   /// The type in which a convolution of this type is computed.
   package var convolutionType: DType {

@@ -22,7 +22,11 @@ struct TapwiseTranspose {
       rank: geometry.rank, isTransposed: true, inChannels: geometry.inChannels, outChannels: geometry.outChannels,
       kernelSize: 1, stride: PerAxis(geometry.stride), groups: geometry.groups)
     let inner = try single.outputSize(Array(input.shape.dropFirst(2)))
-    var sums = try Tensor.zeros(output.shape, dtype: output.dtype)
+    // Half precision is rounded once, at the end.
+    let input = try input.cast(to: weight.dtype)
+    var fusion = fusion
+    fusion.residuals = try fusion.residuals.map { try $0.cast(to: weight.dtype) }
+    var sums = try Tensor.zeros(output.shape, dtype: weight.dtype)
     try forEachTap { tap in
       let starts = geometry.kernelSize.indices.map { tap[$0] * geometry.dilation[$0] - geometry.paddingLow[$0] }
       let room = starts.indices.map { output.shape[$0 + 2] - starts[$0] }
@@ -30,7 +34,7 @@ struct TapwiseTranspose {
       var weight = self.weight
       for (axis, index) in tap.enumerated() { weight = try weight.slice(axis: axis + 2, index..<(index + 1)) }
       let piece = try Tensor(
-        uninitialized: Shape([input.shape[0], geometry.outChannels] + inner), dtype: output.dtype,
+        uninitialized: Shape([input.shape[0], geometry.outChannels] + inner), dtype: weight.dtype,
         operation: geometry.name)
       try ConvolutionEngine.run(
         single, packed: PackedWeights(single, weight: weight, bias: nil), input: input, output: piece,
@@ -40,7 +44,7 @@ struct TapwiseTranspose {
     if let bias {
       sums = try sums + bias.reshaped(Shape([1, geometry.outChannels] + geometry.kernelSize.map { _ in 1 }))
     }
-    output.fillOnce(from: try fusion.finish(sums))
+    output.fillOnce(from: try fusion.finish(sums).cast(to: output.dtype))
   }
 
   private func forEachTap(_ body: ([Int]) throws -> Void) throws {

@@ -9,7 +9,8 @@ extension TileTask {
     let next = layout.sections[min(1, stencil.groups - 1)][groupIndex]
     return tz_conv_planes(
       count: 1, input: stencil.channels * engine.input.channel, weights: next.weightOffset - first.weightOffset,
-      start: next.startOffset - first.startOffset, output: engine.output.channel, element: engine.elementSize)
+      start: next.startOffset - first.startOffset, output: engine.output.channel, element: engine.elementSize,
+      stored: engine.storedSize)
   }
 
   /// Points `tile` at the weights of a convolution group.
@@ -21,7 +22,6 @@ extension TileTask {
 
   /// Units of a single row each, as in depthwise convolutions: so little work that what they share is set up once.
   func runPlanes(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
-    let size = engine.elementSize
     let tiles = tiling.tiles
     let everything = UnitTask(area: area(0), sample: 0, convolutionGroup: 0, blocks: 0..<1)
     tiling.tapOffsets.withUnsafeBufferPointer { offsets in
@@ -39,7 +39,7 @@ extension TileTask {
           let (sample, index) = band.quotientAndRemainder(dividingBy: tiles)
           engine.move(&output, sample: sample, channel: group)
           let distance = sample * engine.input.batch + group * planes.input
-          request.x = UnsafeRawPointer(engine.input.base + distance * size)
+          request.x = UnsafeRawPointer(engine.input.base + distance * planes.stored)
           var place = everything.area
           if tiles > 1 {
             place = area(index)

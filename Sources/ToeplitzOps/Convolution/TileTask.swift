@@ -26,7 +26,9 @@ struct TileTask {
   private let sumsBytes: Int
   /// Kernels of weights in fewer bits, where these are.
   private let narrow: UnsafePointer<tz_narrow_table>?
-  /// Whether rows are channels and positions neighbours, so that a kernel may write whole vectors to the output itself.
+  /// Whether rows are channels and positions neighbours, and whether a kernel may then write whole vectors to the output
+  /// itself.
+  private let isPlain: Bool
   private let storesDirectly: Bool
   /// Whether the rows of a tile follow one another without a gap, in the panel and in the output: they are one row.
   private let rowsFollow: Bool
@@ -73,9 +75,10 @@ struct TileTask {
     // Sums of a wide block, turned round for the store.
     sumsBytes = layout.kind == .wide ? 32 * TZ_WIDE_PITCH * engine.elementSize : 0
     narrow = layout.storage == .full ? nil : tz_narrow_kernels(InstructionSet.current.code)
-    storesDirectly = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
+    isPlain = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
+    storesDirectly = isPlain && engine.isComputedAsStored
     rowsFollow =
-      storesDirectly && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
+      isPlain && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
       && engine.output.spatial[1] == engine.output.size[2]
     outputSteps = (engine.output.spatial[0], engine.output.spatial[1])
     outputOrigin =
@@ -94,7 +97,7 @@ struct TileTask {
       var output = engine.outputDescription(
         phases: phases.bindMemory(to: (Int32, Int32, Int32).self).baseAddress, count: rowPhases.count,
         wide: group.axes[2].phases.count)
-      if storesDirectly, blockRows == 1, channelBlocks == 1, !readsInPlace, source == nil {
+      if isPlain, blockRows == 1, channelBlocks == 1, !readsInPlace, source == nil {
         if let images { runImages(units, images, &output) } else { runPlanes(units, memory, &output) }
       } else {
         for unit in units { run(unit, memory, &output) }

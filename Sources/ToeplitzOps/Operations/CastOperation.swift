@@ -29,8 +29,8 @@ struct Cast: Operation {
     case (.float32, .float16): kernels.f32_to_f16(x.pointer(), y.pointer(), x.count)
     case (.float32, .float64): map(x, y) { (value: Float) in Double(value) }
     case (.float64, .float32): map(x, y) { (value: Double) in Float(value) }
-    case (.bfloat16, .float32): map(x, y) { (value: BFloat16) in value.floatValue }
-    case (.float32, .bfloat16): map(x, y) { (value: Float) in BFloat16(value) }
+    case (.bfloat16, .float32): kernels.bf16_to_f32(x.pointer(), y.pointer(), x.count)
+    case (.float32, .bfloat16): kernels.f32_to_bf16(x.pointer(), y.pointer(), x.count)
     // Straight to float32: by way of float64 some numbers would be rounded twice.
     case (.int64, .float32): map(x, y) { (value: Int64) in Float(value) }
     default: return false

@@ -70,18 +70,18 @@ public struct ConvolutionOperation: Operation {
   /// Computes the convolution.
   public func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let bias = inputs.count == 3 ? inputs[2] : nil
-    // Half precision is computed in float32 and small integers in int32 (they wrap around at the end).
-    let type = inputs[0].dtype.convolutionType
+    // Small integers are computed in int32 (they wrap around at the end).
+    let type = inputs[0].dtype.convolutionStorage
     let input = try canonical(inputs[0].cast(to: type))
     let result = try memory(outputs[0].shape, type)
     var fusion = fusion
     fusion.residuals = try fusion.residuals.map { try canonical($0.cast(to: type)) }
-    let activation = type == .float32 ? nil : fusion.activation
+    let activation = type.convolutionType == .float32 ? nil : fusion.activation
     if activation != nil { fusion.activation = nil }
     if geometry.isTransposed, geometry.paddingMode == .circular {
       let circular = try CircularTranspose(geometry)
       try circular.run(
-        input: input, packed: pack(circular.whole, inputs[1], nil), bias: bias?.cast(to: type),
+        input: input, packed: pack(circular.whole, inputs[1], nil), bias: bias,
         output: canonical(result), fusion: fusion)
     } else {
       try ConvolutionEngine.run(
@@ -148,6 +148,10 @@ private struct CircularTranspose {
 
   func run(input: Tensor, packed: PackedWeights, bias: Tensor?, output: Tensor, fusion: ConvolutionFusion) throws {
     let size = try whole.outputSize(Array(input.shape.dimensions.dropFirst(2)))
+    // Half precision is rounded once, at the end.
+    let input = try input.cast(to: packed.type)
+    var fusion = fusion
+    fusion.residuals = try fusion.residuals.map { try $0.cast(to: packed.type) }
     var sums = try Tensor(
       uninitialized: Shape([input.shape[0], geometry.outChannels] + size), dtype: input.dtype, operation: geometry.name)
     try ConvolutionEngine.run(
@@ -157,9 +161,9 @@ private struct CircularTranspose {
     }
     if let bias {
       let shape = Shape([1, geometry.outChannels] + Array(repeating: 1, count: geometry.rank))
-      sums = try sums + bias.reshaped(shape)
+      sums = try sums + bias.cast(to: packed.type).reshaped(shape)
     }
-    output.fillOnce(from: try fusion.finish(sums))
+    output.fillOnce(from: try fusion.finish(sums).cast(to: output.dtype))
   }
 
   /// Adds position u to position (u − low) mod length.

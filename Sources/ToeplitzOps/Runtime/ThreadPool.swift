@@ -19,6 +19,8 @@ public final class ThreadPool: Sendable {
   /// their caller alone, since to wake a thread takes as long as a small convolution.
   private static let spins = 20000
   private static let mostThreads = 256
+  /// Whether each worker stays on a processor of its own.
+  private static let pinsWorkers = Platform.environment("TOEPLITZ_PIN_THREADS") == "1"
 
   /// What a region computes, for the workers to find.
   private struct Job {
@@ -118,6 +120,7 @@ public final class ThreadPool: Sendable {
   /// The life of a worker: wait for a region, take part, wait again.
   private func live(_ thread: Int) {
     _ = tz_flush_denormals()
+    if Self.pinsWorkers { _ = tz_pin_thread(Int32(thread)) }
     var last: UInt64 = 0
     while true {
       var spins = 0

@@ -27,7 +27,7 @@ package struct ResidualUnitEngine {
   /// - Returns: whether it has been computed.
   func run(input: Tensor, output: Tensor, middleLength: Int, fusion: ConvolutionFusion, name: String) throws -> Bool {
     guard Self.isForced ?? true, output.count > 0, middleLength > 0, output.strides[2] == 1 || output.shape[2] == 1,
-      let table = tz_conv_kernels(InstructionSet.current.code, first.type)
+      let table = tz_conv_kernels(InstructionSet.current.code, first.type.kernelType)
     else { return false }
     let elementSize = input.dtype.byteSize
     let (batch, length) = (output.shape[0], output.shape[2])

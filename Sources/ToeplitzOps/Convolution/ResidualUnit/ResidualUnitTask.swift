@@ -174,7 +174,7 @@ struct ResidualUnitTask {
           size: input.size[2], stride: input.spatial[2], first: origin, count: count, step: 1, phases: zero,
           phase_count: 1)
       )
-      table.pointee.pack(&request)
+      tz_conv_pack(table, &request)
     }
   }
 }

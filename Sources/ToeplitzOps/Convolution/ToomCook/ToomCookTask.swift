@@ -159,7 +159,7 @@ struct ToomCookTask {
         for _ in 0..<stencil.channels {
           tz_conv_pack(engine.table, &request)
           tz_toom_run_input(transforms, plan.kind, &input)
-          request.x += engine.input.channel * engine.elementSize
+          request.x += engine.input.channel * engine.storedSize
           input.x += channelPitch
         }
       }
