@@ -10,6 +10,7 @@ extension Graph {
     ActivationPatterns.apply(to: &self, &report)
     ConvolutionFusions.apply(to: &self, &report)
     ResidualUnits.apply(to: &self, &report)
+    SeparableConvolutions.apply(to: &self, &report)
     ElementwiseChains.apply(to: &self, &report)
     removeDeadNodes(&report)
     report.nodesAfter = nodes.count

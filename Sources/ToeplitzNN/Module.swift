@@ -110,6 +110,8 @@ struct OutermostCall: @unchecked Sendable {
   @TaskLocal static var current: OutermostCall?
   /// The module that was called.
   let module: Module
+  /// Whether somebody hears of the calls.
+  static var isHeard: Bool { current?.heard != nil }
   /// Hears of every call with the shapes of input and output (see ``Module/summary(inputShape:dtype:)``).
   var heard: ((Module, Shape, Shape) -> Void)?
 }

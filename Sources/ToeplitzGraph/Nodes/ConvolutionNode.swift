@@ -83,6 +83,22 @@ public struct ConvolutionNode: GraphOperation {
     return [try activation.map { try $0(result) } ?? result]
   }
 
+  /// The operation with all that was joined to it, for a weight that it is prepared for; nil where its output is extended
+  /// afterwards.
+  func operation(_ x: Shape, _ weight: Shape, residuals: [Tensor]) throws -> ConvolutionOperation? {
+    let (geometry, extra) = try geometry(x, weight)
+    guard extra.isEmpty else { return nil }
+    var operation = ConvolutionOperation(geometry)
+    operation.fusion = ConvolutionFusion(
+      inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope,
+      activation: activation)
+    operation.cache = prepared.cache(geometry)
+    return operation
+  }
+
+  /// Gives back the memory of a weight in a file if it has been prepared since the last time.
+  func forgetPages(_ weight: Tensor) { prepared.forgetPages(weight) }
+
   /// Whether nothing comes after the sums yet.
   var isPlain: Bool { outputScale == 1 && outputSlope == 1 && activation == nil }
 

@@ -17,6 +17,13 @@ open class Sequential: Module, UnaryLayer {
     var convolution: ConvolutionLayer?
     var norm: (any BatchNormLayer)?
     var activation: (layer: any UnaryLayer, function: Activation)?
+    /// The only step of a container inside that this step is.
+    var content: [Step] = []
+    /// Whether it is a depthwise convolution of images, and the next step a pointwise one.
+    var isSeparable = false
+
+    /// What is computed in the end.
+    var inner: Step { content.first ?? self }
   }
 
   /// The given layers in order.
@@ -38,7 +45,18 @@ open class Sequential: Module, UnaryLayer {
           next += 1
         }
       }
+      if let container = layers[step.first] as? Sequential, type(of: container) == Sequential.self,
+        container.steps.count == 1
+      {
+        step.content = container.steps
+      }
       step.count = next - step.first
+      if let last = steps.last?.inner.convolution, let this = step.convolution,
+        SeparableConvolution.supports(last.geometry, this.geometry), last.layout == .channelsFirst,
+        this.layout == .channelsFirst
+      {
+        steps[steps.count - 1].isSeparable = true
+      }
       steps.append(step)
     }
     self.steps = steps
@@ -53,14 +71,44 @@ open class Sequential: Module, UnaryLayer {
   }
 
   /// Each layer's output is the next one's input.
-  open func forward(_ x: Tensor) throws -> Tensor { try steps.reduce(x) { try compute($1, $0) } }
+  open func forward(_ x: Tensor) throws -> Tensor { try run(x) }
 
   /// The output plus `residual`, added in the last layer's pass if that is a convolution.
   package func callAsFunction(_ x: Tensor, adding residual: Tensor) throws -> Tensor {
-    try observed(x) {
-      guard let last = steps.last else { return try x + residual }
-      return try compute(last, steps.dropLast().reduce(x) { try compute($1, $0) }, adding: residual)
+    try observed(x) { try run(x, adding: residual) }
+  }
+
+  private func run(_ x: Tensor, adding residual: Tensor? = nil) throws -> Tensor {
+    if steps.isEmpty, let residual { return try x + residual }
+    var y = x
+    var index = 0
+    while index < steps.count {
+      let last = index + 2 == steps.count ? residual : nil
+      if let both = try computeSeparable(index, y, adding: last) {
+        y = both
+        index += 2
+        continue
+      }
+      y = try compute(steps[index], y, adding: index + 1 == steps.count ? residual : nil)
+      index += 1
     }
+    return y
+  }
+
+  /// A depthwise convolution of images and the pointwise one after it in one pass; nil where step `index` is none.
+  private func computeSeparable(_ index: Int, _ x: Tensor, adding residual: Tensor?) throws -> Tensor? {
+    guard steps[index].isSeparable, x.rank == 4, x.dtype == .float32, !OutermostCall.isHeard else { return nil }
+    let (one, two) = (steps[index].inner, steps[index + 1])
+    guard let first = one.convolution, let second = two.convolution, first.fusesWhatFollows, second.fusesWhatFollows,
+      two.activation == nil || residual == nil, let (weight, bias) = try first.values(x, one.norm),
+      let (secondWeight, secondBias) = try second.values(x, two.norm)
+    else { return nil }
+    let both = SeparableConvolution(
+      first.operation(ConvolutionFusion(activation: one.activation?.function)),
+      second.operation(
+        ConvolutionFusion(residuals: residual.map { [$0] } ?? [], activation: two.activation?.function)),
+      hasBias: (bias != nil, secondBias != nil))
+    return try applyAll(both, [x, weight, bias, secondWeight, secondBias].compactMap { $0 })[0]
   }
 
   private func compute(_ step: Step, _ x: Tensor, adding residual: Tensor? = nil) throws -> Tensor {

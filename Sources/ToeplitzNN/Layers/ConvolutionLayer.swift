@@ -82,10 +82,17 @@ open class ConvolutionLayer: Module, UnaryLayer {
   func compute(
     _ geometry: ConvolutionGeometry, _ x: Tensor, _ fusion: ConvolutionFusion, weight: Tensor, bias: Tensor?
   ) throws -> Tensor {
+    var operation = operation(fusion)
+    operation.geometry = geometry
+    return try applyAll(operation, [x, weight] + (bias.map { [$0] } ?? []))[0]
+  }
+
+  /// The operation of this layer.
+  final func operation(_ fusion: ConvolutionFusion) -> ConvolutionOperation {
     var operation = ConvolutionOperation(geometry, layout: layout)
     operation.fusion = fusion
     operation.cache = cache
-    return try applyAll(operation, [x, weight] + (bias.map { [$0] } ?? []))[0]
+    return operation
   }
 
   /// Bytes held beside the parameters, for the packed weight and one with a normalisation folded in; 0 before the first

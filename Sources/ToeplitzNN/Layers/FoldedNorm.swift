@@ -65,8 +65,14 @@ extension ConvolutionLayer {
   /// the two, and a layer that somebody has derived from may do something else.
   var fusesWhatFollows: Bool { isPlain && [.float32, .float64].contains(weight.spec.dtype) }
 
+  /// Weight and bias, with `norm` folded into them if there is one; nil if it cannot be.
+  func values(_ x: Tensor, _ norm: (any BatchNormLayer)?) throws -> (weight: Tensor, bias: Tensor?)? {
+    guard let norm else { return (try weight.value(), bias?.value) }
+    return try folded(x, norm).map { ($0.weight, $0.bias) }
+  }
+
   /// The convolution with `norm` folded into weight and bias, if `norm` in its present mode can be.
-  private func folded(_ x: Tensor, _ norm: any BatchNormLayer) throws -> FoldedNorm? {
+  func folded(_ x: Tensor, _ norm: any BatchNormLayer) throws -> FoldedNorm? {
     let dtype = weight.spec.dtype
     // What does not fit is left to the normalisation to refuse.
     guard !norm.isTraining, let mean = norm.runningMean?.value, let variance = norm.runningVar?.value,

@@ -76,6 +76,16 @@ struct SpatialView {
     size = Array(repeating: 1, count: missing) + tensor.shape.dimensions[2...]
   }
 
+  /// The sizes of a tensor that is in memory only in parts; `base` and distances are not to be used.
+  init(size: [Int], base: UnsafeMutableRawPointer) {
+    self.base = base
+    self.size = size
+    batch = 0
+    channel = 0
+    spatial = [0, 0, 1]
+    hasSlack = false
+  }
+
   /// Whether the positions of a channel of `tensor` follow one another in memory.
   static func isContiguous(_ tensor: Tensor) -> Bool {
     var step = 1
@@ -249,9 +259,10 @@ private final class Finiteness: Sendable {
 }
 
 extension Tensor {
-  /// The same values in memory with the strides of `other`, a permutation of a contiguous tensor of this shape.
+  /// The same values in memory with the strides of `other`, an output of this shape, which has elements and memory of its own.
   func laidOut(like other: Tensor) throws -> Tensor {
-    let memory = try Tensor(uninitialized: shape, dtype: dtype, operation: "layout")
+    let last = zip(shape.dimensions, other.strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 }
+    let memory = try Tensor(uninitialized: [last + 1], dtype: dtype, operation: "layout")
     let result = memory.view(shape: shape, strides: other.strides, offset: 0)
     result.fillOnce(from: self)
     return result

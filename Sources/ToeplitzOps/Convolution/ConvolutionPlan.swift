@@ -18,6 +18,8 @@ final class ConvolutionPlan: Sendable {
     var isFast: Bool
     /// Whether the input's memory and the fusion let kernels read it without packing.
     var allowsInPlace: Bool
+    /// Whether panels are not packed but computed.
+    var isProduced: Bool
   }
 
   /// The direct way.
@@ -67,18 +69,20 @@ extension PackedWeights {
   ///   - readsInPlace: whether they do, for positions cut in one way.
   func plan(
     rowGroup index: Int, inputSize: [Int], outputSize: [Int], batch: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, name: String, readsInPlace: (PositionGrid) -> Bool
+    table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, isProduced: Bool = false, name: String,
+    readsInPlace: (PositionGrid) -> Bool
   ) throws -> ConvolutionPlan {
     let isFast = Numerics.current == .fast && type == .float32
     let pairs = batch * stencil.groups
     let key = ConvolutionPlan.Key(
       rowGroup: index, inputSize: inputSize, outputSize: outputSize, pairs: pairs, threads: threads, table: table,
-      isFast: isFast, allowsInPlace: allowsInPlace)
+      isFast: isFast, allowsInPlace: allowsInPlace, isProduced: isProduced)
     return try plans.plan(key) {
       let group = stencil.rowGroups[index]
       let schedule = try ConvolutionSchedule(
         stencil: stencil, group: group, outputSize: outputSize, samples: batch, threads: threads, table: table,
-        elementSize: elementSize, wideWeightSize: storage.byteSize(of: elementSize), name: name,
+        elementSize: elementSize, wideWeightSize: storage.byteSize(of: elementSize),
+        mostSplits: isProduced ? 1 : .max, name: name,
         readsInPlace: readsInPlace)
       let toomCook =
         isFast

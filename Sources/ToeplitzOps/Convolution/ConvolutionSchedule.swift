@@ -29,7 +29,8 @@ final class ConvolutionSchedule: Sendable {
 
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], samples: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int, name: String,
+    table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int,
+    mostSplits: Int = .max, name: String,
     readsInPlace: (PositionGrid) -> Bool
   ) throws {
     let rows = stencil.outputs * group.phaseCount
@@ -53,7 +54,7 @@ final class ConvolutionSchedule: Sendable {
           threads: threads, elementSize: elementSize, weightSize: kind == .wide ? wideWeightSize : elementSize,
           table: table, packs: packs)
         var splits = 1
-        while splits <= estimate.blocks {
+        while splits <= min(estimate.blocks, mostSplits) {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
           let most = estimate.mostColumns(splits: splits)
           for tiles in [1, threads, 2 * threads, 4 * threads, 8 * threads] {
@@ -179,7 +180,7 @@ struct CostEstimate {
     let pitch = height > 1 ? width + grid.span[2] : width
     let lastWidth = height > 1 ? width : grid.count[2] - (tilesWide - 1) * width
     // All tiles are alike but the last of each row of tiles.
-    let inner = tileTime(height: height, width: width, pitch: pitch)
+    let inner = tileTime(height: height, width: max(1, min(width, grid.count[2])), pitch: pitch)
     let edge = tileTime(height: height, width: lastWidth, pitch: pitch)
     let rows = Double(grid.count[0] * tilesHigh)
     func sum(_ inner: Double, _ edge: Double) -> Double {

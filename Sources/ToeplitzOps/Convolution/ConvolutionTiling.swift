@@ -133,9 +133,12 @@ struct ColumnChunking: Sendable {
   let most: Int
   /// Elements of a vector.
   let lanes: Int
+  /// Whether there is a single row, as in depthwise convolutions.
+  let isLight: Bool
 
   init(_ kind: BlockKind, blockRows: Int, table: UnsafePointer<tz_conv_table>) {
     self.kind = kind
+    isLight = blockRows == 1
     lanes = Int(table.pointee.lanes)
     switch kind {
     case .narrow:
@@ -254,7 +257,10 @@ struct PositionGrid {
       let width = max(1, count[2])
       let most = max(1, (columns + span[2]) / (width + span[2]))
       let tiles = max(1, (count[1] + most - 1) / most)
-      return ((max(1, count[1]) + tiles - 1) / tiles, width)
+      let height = (max(1, count[1]) + tiles - 1) / tiles
+      // One row more, where tiles then begin at lines of the cache and a row is little work.
+      let isBetter = chunking.isLight && tiles > 1 && height * width % chunking.lanes != 0
+      return (isBetter && (height + 1) * width % chunking.lanes == 0 ? height + 1 : height, width)
     }
     let tiles = max(1, (count[2] + columns - 1) / columns)
     let each = (count[2] + tiles - 1) / tiles

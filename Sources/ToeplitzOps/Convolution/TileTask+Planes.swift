@@ -57,44 +57,18 @@ extension TileTask {
     }
   }
 
-  /// The kernel that reads images where they lie, for square kernels over one channel each.
-  static func imageKernel(_ engine: ConvolutionEngine, _ group: RowGroup, _ tiling: ConvolutionTiling) -> (
-    kernel: tz_conv_image_kernel, image: tz_conv_image
-  )? {
-    let (d, h, w) = (group.axes[0].offsets, group.axes[1].offsets, group.axes[2].offsets)
-    let (stencil, input) = (engine.packed.stencil, engine.input)
-    guard stencil.channels == 1, engine.mode == .zeros, engine.fusion.inputSlope == 1, input.spatial[2] == 1,
-      d == [0], tiling.count[0] == 1, tiling.first[0] == 0, stencil.step[1] == stencil.step[2], h.count == w.count,
-      let top = h.first, let left = w.first, h.elementsEqual(top..<(top + h.count)),
-      w.elementsEqual(left..<(left + w.count)),
-      let kernel = tz_conv_image_kernel_for(engine.table, h.count, stencil.step[1])
-    else { return nil }
-    let image = tz_conv_image(
-      size: (input.size[1], input.size[2]), stride: input.spatial[1], lowest: (top, left))
-    return (kernel, image)
-  }
-
   /// Units of an image of one channel each.
   ///
   /// A tile is a band of the image.
-  func runImages(
-    _ units: Range<Int>, _ kernel: (kernel: tz_conv_image_kernel, image: tz_conv_image), _ output: inout tz_conv_output
-  ) {
-    var planes = distances
-    var tile = tz_conv_tile()
-    var image = kernel.image
+  func runImages(_ units: Range<Int>, _ images: ImageConvolution, _ output: inout tz_conv_output) {
     var unit = units.lowerBound
     while unit < units.upperBound {
       let (band, group) = unit.quotientAndRemainder(dividingBy: stencil.groups)
       let (sample, index) = band.quotientAndRemainder(dividingBy: tiling.tiles)
       engine.move(&output, sample: sample, channel: group)
-      let distance = sample * engine.input.batch + group * planes.input
-      tile.x = UnsafeRawPointer(engine.input.base + distance * planes.stored)
-      aim(&tile, group, planes)
-      var place = area(index, inImage: true)
-      planes.count = min(units.upperBound - unit, stencil.groups - group)
-      tz_conv_run_images(kernel.kernel, &image, &tile, &output, &place, &planes)
-      unit += planes.count
+      let count = min(units.upperBound - unit, stencil.groups - group)
+      images.run(group..<(group + count), sample: sample, area(index, inImage: true), &output)
+      unit += count
     }
   }
 }

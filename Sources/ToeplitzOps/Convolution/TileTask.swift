@@ -41,12 +41,15 @@ struct TileTask {
   /// For each row of a channel its phase on d, h, w.
   private let rowPhases: [(Int32, Int32, Int32)]
   /// What computes images of one channel each from the input in place.
-  let imageKernel: (kernel: tz_conv_image_kernel, image: tz_conv_image)?
+  private let images: ImageConvolution?
+  /// What computes panels, where they are not packed.
+  private let source: PanelSource?
 
   init(
     engine: ConvolutionEngine, layout: PackedLayout, group: RowGroup, groupIndex: Int, tiling: ConvolutionTiling,
-    splits: Int, readsInPlace: Bool
+    splits: Int, readsInPlace: Bool, source: PanelSource? = nil
   ) {
+    self.source = source
     self.readsInPlace = readsInPlace
     self.engine = engine
     self.layout = layout
@@ -81,7 +84,7 @@ struct TileTask {
     outputOrigin =
       stencil.outShift[0] * outputSteps.plane + stencil.outShift[1] * outputSteps.row + stencil.outShift[2]
     rowPhases = (0..<group.phaseCount).map { group.phase($0) }
-    imageKernel = Self.imageKernel(engine, group, tiling)
+    images = source == nil ? ImageConvolution(engine, group, layout, groupIndex: groupIndex) : nil
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.
@@ -94,8 +97,8 @@ struct TileTask {
       var output = engine.outputDescription(
         phases: phases.bindMemory(to: (Int32, Int32, Int32).self).baseAddress, count: rowPhases.count,
         wide: group.axes[2].phases.count)
-      if isPlain, blockRows == 1, channelBlocks == 1, !readsInPlace {
-        if let imageKernel { runImages(units, imageKernel, &output) } else { runPlanes(units, memory, &output) }
+      if isPlain, blockRows == 1, channelBlocks == 1, !readsInPlace, source == nil {
+        if let images { runImages(units, images, &output) } else { runPlanes(units, memory, &output) }
       } else {
         for unit in units { run(unit, memory, &output) }
       }
@@ -137,6 +140,9 @@ struct TileTask {
         let channel = convolutionGroup * stencil.channels + channels.lowerBound
         let position = first.0 * input.spatial[0] + first.1 * input.spatial[1] + first.2
         panel = input.base + (sample * input.batch + channel * input.channel + position) * engine.elementSize
+      } else if let source {
+        source.fill(
+          memory, channels, sample: sample, area(tile, inImage: true), distance: tiling.panelChannel)
       } else {
         withPackRequest(task, channels, into: memory) { tz_conv_pack(engine.table, &$0) }
       }

@@ -94,9 +94,10 @@ public struct ConvolutionOperation: Operation {
   ///
   /// The channels of small images begin at lines of the cache, so that threads which write neighbouring parts of a channel
   /// do not write to the same line.
-  private func memory(_ shape: Shape, _ type: DType) throws -> Tensor {
-    let positions = shape.dimensions.suffix(2).reduce(1, *)
+  func memory(_ shape: Shape, _ type: DType) throws -> Tensor {
     let line = 64 / type.byteSize
+    let image = shape.dimensions.suffix(2)
+    let positions = image.allSatisfy { $0 < Self.smallImage } ? image.reduce(1, *) : Self.smallImage
     guard geometry.rank == 2, layout == .channelsFirst, ThreadPool.shared.threadCount > 1, positions % line != 0,
       positions > line, positions < Self.smallImage
     else { return try Tensor(uninitialized: shape, dtype: type, operation: name) }
@@ -110,7 +111,7 @@ public struct ConvolutionOperation: Operation {
   /// Positions of an image that several threads share a channel of, and that is too small for that to be rare.
   private static let smallImage = 4096
 
-  private func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {
+  func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {
     try cache?.packed(geometry, weight: weight, bias: bias) ?? PackedWeights(geometry, weight: weight, bias: bias)
   }
 

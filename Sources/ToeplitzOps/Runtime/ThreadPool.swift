@@ -5,17 +5,18 @@ import ToeplitzTensor
 /// The threads that share the work of one operation.
 ///
 /// One pool serves the process. A parallel region hands out numbered items from one atomic ticket, to half of the threads
-/// from the front and to the others from the back: operations number their items alike, by channels or positions, so a
-/// thread mostly finds in its own cache what it wrote in the operation before. The calling thread takes part, and a region begun while another is running (by another thread of the application, or from
-/// inside an item) runs on its caller alone: the cores are busy then anyway. Workers wait for the next region for
-/// some tens of microseconds awake, then sleep.
+/// from the front and to the others from the back: operations number their items alike, by sample and position, so a
+/// thread mostly finds in its own cache what it wrote in the operation before. The calling thread takes part, and a region
+/// begun while another is running (by another thread of the application, or from inside an item) runs on its caller alone:
+/// the cores are busy then anyway. Workers wait for the next region for some hundred microseconds awake, then sleep.
 ///
 /// Which thread computes an item never changes its result.
 public final class ThreadPool: Sendable {
   /// The pool of this process: as many threads as `TOEPLITZ_NUM_THREADS` says, or as the machine has processors.
   public static let shared = ThreadPool()
 
-  /// How often a waiting thread looks again before it sleeps: about 50 microseconds.
+  /// How often a waiting thread looks again before it sleeps: 0.3 to 0.9 milliseconds, longer than operations that run on
+  /// their caller alone, since to wake a thread takes as long as a small convolution.
   private static let spins = 20000
   private static let mostThreads = 256
   /// Whether each worker stays on a processor of its own.
