@@ -10,6 +10,8 @@ public struct ConvolutionOperation: Operation {
   public var layout: Layout
   /// What is computed together with it.
   package var fusion = ConvolutionFusion()
+  /// What the weights of each output channel are multiplied by, in float64; float32 weights only.
+  package var weightFactors: Tensor?
   /// Where a layer keeps the prepared weight between calls.
   package var cache: PackedWeightsCache?
 
@@ -90,8 +92,10 @@ public struct ConvolutionOperation: Operation {
     return [try (activation.map { try $0(result) } ?? result).cast(to: inputs[0].dtype)]
   }
 
-  private func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {
-    try cache?.packed(geometry, weight: weight, bias: bias) ?? PackedWeights(geometry, weight: weight, bias: bias)
+  /// The prepared weight.
+  func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {
+    try cache?.packed(geometry, weight: weight, factors: weightFactors, bias: bias)
+      ?? PackedWeights(geometry, weight: weight, factors: weightFactors, bias: bias)
   }
 
   /// A view with batch and channels first.
