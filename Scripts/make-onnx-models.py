@@ -247,14 +247,15 @@ class YOLOLike(nn.Module):
 
 def models(small):
     side = 64 if small else 224
+    images = {0: "N", 2: "H", 3: "W"}
     return {
-        "resnet18": (lambda: ResNet(BasicBlock, [2, 2, 2, 2]), (1, 3, side, side), {0: "N"}),
-        "resnet50": (lambda: ResNet(Bottleneck, [3, 4, 6, 3]), (1, 3, side, side), {0: "N"}),
-        "mobilenetv2": (MobileNetV2, (1, 3, side, side), {0: "N"}),
-        "unet": (lambda: UNet(16 if small else 64), (1, 3, 64 if small else 256, 64 if small else 256), {0: "N", 2: "H", 3: "W"}),
+        "resnet18": (lambda: ResNet(BasicBlock, [2, 2, 2, 2]), (1, 3, side, side), images),
+        "resnet50": (lambda: ResNet(Bottleneck, [3, 4, 6, 3]), (1, 3, side, side), images),
+        "mobilenetv2": (MobileNetV2, (1, 3, side, side), images),
+        "unet": (lambda: UNet(16 if small else 64), (1, 3, 64 if small else 256, 64 if small else 256), images),
         "hifigan": (lambda: HiFiGAN(64 if small else 512), (1, 80, 20 if small else 100), {0: "N", 2: "L"}),
-        "encodec": (lambda: EnCodecLike(8 if small else 32), (1, 1, 1600 if small else 16000), {}),
-        "yolo": (lambda: YOLOLike(8 if small else 32), (1, 3, 96 if small else 320, 96 if small else 320), {}),
+        "encodec": (lambda: EnCodecLike(8 if small else 32), (1, 1, 1600 if small else 16000), {2: "L"}),
+        "yolo": (lambda: YOLOLike(8 if small else 32), (1, 3, 96 if small else 320, 96 if small else 320), {2: "H", 3: "W"}),
     }
 
 
@@ -284,7 +285,7 @@ def main():
         data.mkdir(parents=True, exist_ok=True)
         torch.onnx.export(
             model, (x,), str(test / "model.onnx"), input_names=["x"], output_names=["y"], opset_version=17, dynamo=False,
-            dynamic_axes={"x": dynamic} if dynamic else None)
+            dynamic_axes={"x": dynamic})
         (data / "input_0.pb").write_bytes(numpy_helper.from_array(x.numpy(), "x").SerializeToString())
         (data / "output_0.pb").write_bytes(numpy_helper.from_array(y.numpy(), "y").SerializeToString())
         np.save(test / "x.npy", x.numpy())

@@ -12,6 +12,7 @@ import os
 import pathlib
 import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -309,11 +310,21 @@ class Checker:
         self.tool, self.folder = tool, folder
         self.count, self.problems = 0, []
         self.slowest, self.largest, self.verbose = (0, ""), (0, ""), False
+        self.continued = 0
+        signal.signal(signal.SIGCONT, self.went_on)
+
+    def went_on(self, *_):
+        self.continued += 1
 
     def refused(self, name, arguments, statuses=(1,)):
-        """Runs the tool; a case that took too long is run once more, in case the machine was busy."""
+        """Runs the tool; a case that took too long is run once more, in case the machine was busy.
+
+        It is also run again if it was stopped: the tool does not count that time, the clock here does.
+        """
         self.count += 1
-        for attempt in range(2):
+        attempts = 0
+        while attempts < 2:
+            continued = self.continued
             before = {path for path in self.folder.rglob("*")}
             start = time.monotonic()
             process = subprocess.Popen(
@@ -327,6 +338,7 @@ class Checker:
             seconds = time.monotonic() - start
             if seconds <= 10:
                 break
+            attempts += self.continued == continued
         code = os.waitstatus_to_exitcode(status)
         megabytes = usage.ru_maxrss >> 10
         text = err.decode(errors="replace")

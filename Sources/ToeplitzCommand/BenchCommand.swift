@@ -47,8 +47,22 @@ struct BenchCommand: ToolCommand {
   @Flag(inversion: .prefixedNo, help: "Measure what the machine can do first, and print shares of that.")
   var machine = true
 
-  @Option(help: "Time the first and the second call at so many lengths instead, in random order, for a 1-d case.")
+  @Option(
+    help: """
+      Time the first and the second call at so many lengths instead, in random order, for a 1-d case or an ONNX model.
+      """)
   var lengths: Int?
+
+  @Option(help: "With --lengths: an ONNX model.")
+  var model: String?
+
+  @Option(
+    name: .customLong("size"),
+    help: """
+      With --model: the largest of a size that the model leaves open, as NAME=LARGEST, or NAME=LARGEST/STEP for multiples \
+      of a step; may be repeated.
+      """)
+  var sizes: [String] = []
 
   @Option(
     help: """
@@ -64,7 +78,13 @@ struct BenchCommand: ToolCommand {
       throw ValidationError("--buffers must be in 1...100000, not \(buffers)")
     }
     guard data == nil || cases.count == 1 else { throw ValidationError("--data needs exactly one --case") }
-    guard lengths == nil || cases.count == 1 else { throw ValidationError("--lengths needs exactly one --case") }
+    guard lengths == nil || cases.count + (model == nil ? 0 : 1) == 1 else {
+      throw ValidationError("--lengths needs exactly one --case or a --model")
+    }
+    guard model == nil || lengths != nil else { throw ValidationError("--model needs --lengths") }
+    for size in sizes where range(size) == nil {
+      throw ValidationError("--size takes NAME=LARGEST or NAME=LARGEST/STEP, not \(size)")
+    }
     guard lengths == nil || data == nil else { throw ValidationError("--lengths goes without --data") }
     guard lengths == nil || storage == .float32 else { throw ValidationError("--lengths goes without --storage") }
   }
@@ -81,13 +101,22 @@ struct BenchCommand: ToolCommand {
     }
     let chosen = benchCases.filter { cases.isEmpty || cases.contains($0.name) }
     try Numerics.$current.withValue(numerics) {
-      if let lengths { try compareLengths(chosen[0], lengths) } else { try time(chosen) }
+      guard let lengths else { return try time(chosen) }
+      let ranges = Dictionary(sizes.compactMap(range)) { $1 }
+      let result =
+        try model.map { try BenchLengths(model: $0, ranges: ranges, count: lengths) }
+        ?? BenchLengths(chosen[0], count: lengths)
+      if json { try printJSON(result) } else { print(result.text) }
     }
   }
 
-  private func compareLengths(_ benchCase: any BenchCase, _ count: Int) throws {
-    let result = try BenchLengths(benchCase, count: count)
-    if json { try printJSON(result) } else { print(result.text) }
+  /// The parts of a --size.
+  private func range(_ text: String) -> (String, (largest: Int, step: Int))? {
+    guard let equals = text.lastIndex(of: "="), equals > text.startIndex else { return nil }
+    let numbers = text[text.index(after: equals)...].split(separator: "/", omittingEmptySubsequences: false)
+      .map { Int($0) ?? 0 }
+    guard (1...2).contains(numbers.count), numbers.allSatisfy({ (1...(1 << 20)).contains($0) }) else { return nil }
+    return (String(text[..<equals]), (numbers[0], numbers.count == 2 ? numbers[1] : 1))
   }
 
   private func time(_ chosen: [any BenchCase]) throws {

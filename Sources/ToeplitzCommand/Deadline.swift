@@ -16,15 +16,17 @@ final class Deadline: Sendable {
   ///
   /// - Parameter seconds: how long; by the size of the files that have been opened if nil.
   init(seconds: Double?) {
+    Platform.leaveContinuations()
     _ = Platform.startThread { [self] in
+      Platform.countContinuations()
       var passed = 0.0
-      let clock = ContinuousClock()
-      var last = clock.now
+      var last = Self.moment()
       while passed <= seconds ?? (Self.least + Double(Platform.bytesOfFiles) / Self.bytesPerSecond) {
         Thread.sleep(forTimeInterval: Self.tick)
-        let now = clock.now
-        // The time in which the process was stopped does not count.
-        passed += min((now - last) / .seconds(1), 4 * Self.tick)
+        let now = Self.moment()
+        // The time in which the process was stopped does not count; that in which others had the processor does.
+        let elapsed = (now.time - last.time) / .seconds(1)
+        passed += now.continuations == last.continuations ? elapsed : min(elapsed, Self.tick)
         last = now
         if isMet.load(ordering: .relaxed) { return }
       }
@@ -33,6 +35,15 @@ final class Deadline: Sendable {
       let text = "error: expected a result within \(Int(passed)) s (--time-limit), got none\n"
       FileHandle.standardError.write(Data(text.utf8))
       _exit(1)
+    }
+  }
+
+  /// The time, and how often the process had been continued by then.
+  private static func moment() -> (time: ContinuousClock.Instant, continuations: Int) {
+    while true {
+      let before = Platform.continuations
+      let time = ContinuousClock().now
+      if Platform.continuations == before { return (time, before) }
     }
   }
 

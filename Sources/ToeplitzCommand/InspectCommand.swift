@@ -73,23 +73,18 @@ struct InspectCommand: ToolCommand {
   }
 
   private func show(_ rows: [ListingRow]) {
-    let cells = rows.map { row in
+    var table = TextTable(columns: [
+      ("operation", false), ("output", false), ("parameters", true), ("multiply-adds", true), ("joined", false),
+      ("name", false),
+    ])
+    table.rows = rows.map { row in
       [
         row.operation, row.outputs.map(\.description).joined(separator: " "), "\(row.parameters)",
         "\(row.multiplyAdds)",
         row.fused.joined(separator: ", "), row.name,
       ]
     }
-    let table = [["operation", "output", "parameters", "multiply-adds", "joined", "name"]] + cells
-    let widths = (0..<5).map { column in table.map { $0[column].count }.max() ?? 0 }
-    for line in table {
-      let padded = line.enumerated().map { column, text -> String in
-        guard column < 5 else { return text }
-        let space = String(repeating: " ", count: widths[column] - text.count)
-        return column == 2 || column == 3 ? space + text : text + space
-      }
-      print(padded.joined(separator: "  "))
-    }
+    for line in table.lines { print(line) }
   }
 
   /// Zeros of the shape that an input is assumed to have.

@@ -28,7 +28,7 @@ struct RunCommand: ToolCommand {
 
   @OptionGroup var options: ModelOptions
 
-  @Flag(help: "Also print how long loading, the first run and each kind of operation in one more run took.")
+  @Flag(help: "Also print how long loading, the first run and each operation took, the last in as many more runs.")
   var profile = false
 
   @OptionGroup var images: ImageOptions
@@ -76,23 +76,7 @@ struct RunCommand: ToolCommand {
     guard profile else { return }
     print(String(format: "loaded in %.3f ms", loading / .milliseconds(1)))
     print(String(format: "first run in %.3f ms", (times.first ?? .zero) / .milliseconds(1)))
-    try showTimes(executable, tensors)
-  }
-
-  /// Runs once more and prints the time of each kind of operation.
-  private func showTimes(_ executable: Executable, _ tensors: [String: Tensor]) throws {
-    let clock = ContinuousClock()
-    var times: [String: (total: Double, count: Int)] = [:]
-    var last = clock.now
-    _ = try executable.run(tensors) { index, _ in
-      let now = clock.now
-      times[executable.graph.nodes[index].operation.name, default: (0, 0)].total += (now - last) / .milliseconds(1)
-      times[executable.graph.nodes[index].operation.name, default: (0, 0)].count += 1
-      last = now
-    }
-    for (name, time) in times.sorted(by: { $0.value.total > $1.value.total }) {
-      print(String(format: "%10.3f ms  %4d x ", time.total, time.count) + name)
-    }
+    for line in try ModelProfile(executable, tensors, runs: repeats).lines { print(line) }
   }
 
   private func checkNames(_ files: [String: String], _ executable: Executable) throws {

@@ -46,11 +46,18 @@ extension Graph {
     var kept: [Node] = []
     for node in nodes {
       guard node.operation.isPure, node.operation.captures.isEmpty,
-        node.inputs.allSatisfy({ $0 == nil || constantSpec($0) != nil }),
-        // What cannot be computed fails when it is run, if it is.
-        let results = try? node.operation.evaluate(node.inputs.map { constant(of: $0) }, EvaluationContext()),
+        node.inputs.allSatisfy({ $0 == nil || constantSpec($0) != nil })
+      else {
+        kept.append(node)
+        continue
+      }
+      let operands = node.inputs.map { constant(of: $0) }
+      // What cannot be computed fails when it is run, if it is.
+      guard let results = try? node.operation.evaluate(operands, EvaluationContext()),
         results.count >= node.outputs.count,
-        results.allSatisfy({ ($0?.count ?? 0) <= Self.largestFolded / ($0?.dtype.byteSize ?? 1) || isView($0, node) })
+        results.allSatisfy({
+          ($0?.count ?? 0) <= Self.largestFolded / ($0?.dtype.byteSize ?? 1) || isView($0, of: operands)
+        })
       else {
         kept.append(node)
         continue
@@ -63,9 +70,9 @@ extension Graph {
     nodes = kept
   }
 
-  private func isView(_ tensor: Tensor?, _ node: Node) -> Bool {
+  private func isView(_ tensor: Tensor?, of operands: [Tensor?]) -> Bool {
     guard let tensor else { return false }
-    return node.inputs.contains { constant(of: $0)?.storage === tensor.storage }
+    return operands.contains { $0?.storage === tensor.storage }
   }
 
   /// Removes nodes whose results nobody uses.

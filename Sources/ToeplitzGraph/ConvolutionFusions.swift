@@ -86,26 +86,35 @@ private struct Pass {
     _ source: (index: Int, node: Graph.Node, operation: ConvolutionNode), to index: Int, _ user: Graph.Node,
     _ factor: Tensor, _ shift: Tensor, _ what: String
   ) {
-    guard let weight = graph.constant(of: source.node.inputs[1]), weight.dtype.isFloatingPoint, weight.rank >= 3 else {
-      return
-    }
-    let biasID = source.node.inputs.count > 2 ? source.node.inputs[2] : nil
-    guard biasID == nil || graph.constant(of: biasID) != nil,
-      let folded = try? Self.folded(
-        weight, graph.constant(of: biasID), source.operation, factor: factor, shift: shift)
+    guard let id = source.node.inputs[1], let weight = graph.values[id.index].stored, weight.dtype.isFloatingPoint,
+      weight.rank >= 3
     else { return }
-    let (weightID, newBias) = (graph.constant(folded.weight), graph.constant(folded.bias))
+    let biasID = source.node.inputs.count > 2 ? source.node.inputs[2] : nil
+    let channels = source.operation.isTransposed ? weight.shape[1] * source.operation.groups : weight.shape[0]
+    guard biasID == nil || graph.constant(of: biasID) != nil, source.operation.groups > 0,
+      factor.shape == [channels], shift.shape == [channels],
+      let bias = try? graph.constant(of: biasID).map({ try $0.cast(to: .float64) * factor + shift }) ?? shift,
+      let newBias = (try? bias.cast(to: weight.dtype)).map({ graph.constant($0) })
+    else { return }
+    // A weight in a file is multiplied when it is prepared, so that nothing is kept in memory but what is prepared.
+    if weight.isBorrowed, weight.dtype == .float32 {
+      guard let product = try? source.operation.weightFactors.map({ try $0 * factor }) ?? factor.contiguous() else {
+        return
+      }
+      return move(source, to: index, user, what) { operation, node in
+        operation.weightFactors = product
+        node.inputs = [node.inputs[0], id, newBias]
+      }
+    }
+    guard let scaled = try? Self.scaled(weight, source.operation, channels, factor: factor) else { return }
+    let weightID = graph.constant(scaled)
     move(source, to: index, user, what) { _, node in node.inputs = [node.inputs[0], weightID, newBias] }
   }
 
-  private static func folded(
-    _ weight: Tensor, _ bias: Tensor?, _ operation: ConvolutionNode, factor: Tensor, shift: Tensor
-  ) throws -> (weight: Tensor, bias: Tensor) {
+  private static func scaled(
+    _ weight: Tensor, _ operation: ConvolutionNode, _ channels: Int, factor: Tensor
+  ) throws -> Tensor {
     let groups = operation.groups
-    let channels = operation.isTransposed ? weight.shape[1] * groups : weight.shape[0]
-    guard factor.shape == [channels], shift.shape == [channels], groups > 0 else {
-      throw ToeplitzError(.shape, "fold", expected: "\(channels) channels", got: "\(factor.shape)")
-    }
     let ones = Array(repeating: 1, count: weight.rank - 2)
     let spread: Tensor
     if operation.isTransposed {
@@ -120,9 +129,7 @@ private struct Pass {
     } else {
       spread = try factor.reshaped(Shape([channels, 1] + ones))
     }
-    let scaled = try (weight.cast(to: .float64) * spread).cast(to: weight.dtype)
-    let sum = try bias.map { try $0.cast(to: .float64) * factor + shift } ?? shift
-    return (scaled, try sum.cast(to: weight.dtype))
+    return try (weight.cast(to: .float64) * spread).cast(to: weight.dtype)
   }
 
   /// The numbers of a constant that has one element, or one for each channel of a convolution's output.

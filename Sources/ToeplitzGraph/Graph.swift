@@ -90,8 +90,8 @@ public struct Graph: Sendable {
     /// The tensor as it was given.
     ///
     /// It may not be aligned, so only its shape and type may be looked at, or an operation
-    /// may read it whose ``GraphOperation/rearrangedOperand`` it is.
-    fileprivate(set) var stored: Tensor?
+    /// may read it among whose ``GraphOperation/rearrangedOperands`` it is.
+    package fileprivate(set) var stored: Tensor?
   }
 
   /// The name.
@@ -172,21 +172,23 @@ public struct Graph: Sendable {
   mutating func setConstant(_ tensor: Tensor, of value: ValueID) { values[value.index].stored = tensor }
 
   /// Forgets constants that nobody uses any more, and copies those that have to be aligned for their users.
-  mutating func settleConstants() throws {
+  package mutating func settleConstants() throws {
     var used = Set(outputs.map(\.value) + nodes.flatMap(\.operation.captures))
     var rearranged: Set<ValueID> = []
     for node in nodes {
+      let own = node.operation.rearrangedOperands
       for (index, input) in node.inputs.enumerated() {
         guard let input else { continue }
-        if index == node.operation.rearrangedOperand { rearranged.insert(input) } else { used.insert(input) }
+        if own.contains(index) { rearranged.insert(input) } else { used.insert(input) }
       }
     }
     for index in values.indices {
       let id = ValueID(index)
-      if used.contains(id) {
-        values[index].stored = try values[index].stored?.aligned()
-      } else if !rearranged.contains(id) {
-        values[index].stored = nil
+      guard let stored = values[index].stored, used.contains(id) || !rearranged.contains(id) else { continue }
+      values[index].stored = used.contains(id) ? try stored.aligned() : nil
+      // What was copied or folded into others need not stay in memory; a few pages are not worth asking.
+      if values[index].stored?.storage !== stored.storage, stored.storage.byteCount >= 1 << 16 {
+        stored.storage.forgetFilePages()
       }
     }
   }

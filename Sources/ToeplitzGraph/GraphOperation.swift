@@ -19,8 +19,8 @@ public protocol GraphOperation: Sendable {
   /// Values of the surrounding graph that the operation reads besides its inputs, such as those a loop's body uses.
   var captures: [ValueID] { get }
 
-  /// The number of an operand that the operation copies into an order of its own when it first sees it, if there is one.
-  var rearrangedOperand: Int? { get }
+  /// The numbers of operands that the operation copies into an order of its own when it first sees them.
+  var rearrangedOperands: [Int] { get }
 
   /// Computes the outputs; an input that was left out is nil.
   ///
@@ -36,7 +36,7 @@ extension GraphOperation {
   /// None.
   public var captures: [ValueID] { [] }
   /// None.
-  public var rearrangedOperand: Int? { nil }
+  public var rearrangedOperands: [Int] { [] }
 }
 
 /// What an operation can see of the run it is part of.
@@ -77,8 +77,8 @@ public struct FunctionOperation: GraphOperation {
   public var isPure: Bool
   /// Whether each element of the one result depends on the operands' elements at its place alone.
   public var isElementwise = false
-  /// The number of an operand that is copied into another order when it is first seen.
-  public var rearrangedOperand: Int?
+  /// The numbers of operands that are copied into another order when they are first seen.
+  public var rearrangedOperands: [Int] = []
   private let body: @Sendable ([Tensor?]) throws -> [Tensor?]
 
   /// A node that computes `body`.

@@ -46,8 +46,9 @@ public struct Program: Sendable {
     for (index, node) in graph.nodes.enumerated() {
       var inner = EvaluationContext(depth: context.depth + 1)
       for capture in node.operation.captures { inner.captured[capture] = look(capture) }
+      let rearranged = node.operation.rearrangedOperands
       let operands = node.inputs.enumerated().map { index, input -> Tensor? in
-        guard let input, index == node.operation.rearrangedOperand, values[input.index] == nil else {
+        guard let input, rearranged.contains(index), values[input.index] == nil else {
           return input.flatMap(look)
         }
         return graph.values[input.index].stored

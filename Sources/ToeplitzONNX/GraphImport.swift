@@ -39,7 +39,7 @@ final class GraphImport {
     func find(_ name: String) -> ValueID? {
       if let known = names[name] { return known }
       guard let outer, let found = outer.find(name) else { return nil }
-      let constant = outer.graph.constant(of: found)
+      let constant = outer.graph.values[found.index].stored
       let inner = graph.value(name: name, constant: constant)
       if constant == nil { captures.append((found, inner)) }
       names[name] = inner
@@ -151,6 +151,8 @@ final class GraphImport {
     let description = OperatorNode(node, opset: opset, data: data) { [self] graph in
       let inner = Scope(graph.name, outer: scope)
       try fill(inner, graph)
+      // Copied once here rather than in each round of a loop.
+      try inner.graph.settleConstants()
       return Program(inner.graph, captures: inner.captures)
     }
     let operation: any GraphOperation

@@ -218,6 +218,33 @@ extension Platform {
   }
 }
 
+/// How often the process went on after it was stopped; touched by a signal handler, so it must not be made lazily.
+private let continuationCount = Atomic(0)
+
+extension Platform {
+  /// How often the process went on after it was stopped, since a thread began to count.
+  package static var continuations: Int { continuationCount.load(ordering: .relaxed) }
+
+  /// Keeps the calling thread, and those that it starts, from handling the signal that continues a stopped process.
+  ///
+  /// They go on as ever. Whoever counts is the only one left to handle it, and so has before it sees the clock again.
+  package static func leaveContinuations() { maskContinuations(SIG_BLOCK) }
+
+  /// Counts in the calling thread how often the process is continued.
+  package static func countContinuations() {
+    _ = continuations
+    _ = signal(SIGCONT) { _ in continuationCount.add(1, ordering: .relaxed) }
+    maskContinuations(SIG_UNBLOCK)
+  }
+
+  private static func maskContinuations(_ how: Int32) {
+    var signals = sigset_t()
+    sigemptyset(&signals)
+    sigaddset(&signals, SIGCONT)
+    pthread_sigmask(how, &signals, nil)
+  }
+}
+
 /// The C entry of a thread.
 private func enterThread(_ context: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer? {
   Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()

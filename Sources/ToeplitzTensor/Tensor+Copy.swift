@@ -24,17 +24,18 @@ extension Tensor {
     }
     if axes.isEmpty { axes = [CopyAxis(size: 1, from: 1, to: 1)] }
     switch dtype.byteSize {
-    case 1: copy(axes, pointer(UInt8.self), source.pointer(UInt8.self))
-    case 2: copy(axes, pointer(UInt16.self), source.pointer(UInt16.self))
-    case 4: copy(axes, pointer(UInt32.self), source.pointer(UInt32.self))
-    default: copy(axes, pointer(UInt64.self), source.pointer(UInt64.self))
+    case 1: copy(axes, pointer(UInt8.self), source.elements)
+    case 2: copy(axes, pointer(UInt16.self), source.elements)
+    case 4: copy(axes, pointer(UInt32.self), source.elements)
+    default: copy(axes, pointer(UInt64.self), source.elements)
     }
     withExtendedLifetime((self, source)) {}
   }
 }
 
+/// The source may lie anywhere: weights in a file do.
 private func copy<T: BitwiseCopyable>(
-  _ axes: [CopyAxis], _ to: UnsafeMutablePointer<T>, _ from: UnsafeMutablePointer<T>
+  _ axes: [CopyAxis], _ to: UnsafeMutablePointer<T>, _ from: UnsafeRawPointer
 ) {
   let inner = axes[axes.count - 1]
   if axes.count == 1 {
@@ -44,31 +45,35 @@ private func copy<T: BitwiseCopyable>(
   } else {
     let rest = Array(axes.dropFirst())
     for index in 0..<axes[0].size {
-      copy(rest, to + index * axes[0].to, from + index * axes[0].from)
+      copy(rest, to + index * axes[0].to, from + index * axes[0].from * MemoryLayout<T>.size)
     }
   }
 }
 
 private func copyRow<T: BitwiseCopyable>(
-  _ axis: CopyAxis, _ to: UnsafeMutablePointer<T>, _ from: UnsafeMutablePointer<T>
+  _ axis: CopyAxis, _ to: UnsafeMutablePointer<T>, _ from: UnsafeRawPointer
 ) {
   if axis.from == 1, axis.to == 1 {
-    to.update(from: from, count: axis.size)
+    UnsafeMutableRawPointer(to).copyMemory(from: from, byteCount: axis.size * MemoryLayout<T>.size)
   } else {
-    for index in 0..<axis.size { to[index * axis.to] = from[index * axis.from] }
+    let step = axis.from * MemoryLayout<T>.size
+    for index in 0..<axis.size {
+      to[index * axis.to] = from.loadUnaligned(fromByteOffset: index * step, as: T.self)
+    }
   }
 }
 
 /// Copies a block whose rows are not contiguous on both sides in squares that stay in the cache.
 private func copyTransposed<T: BitwiseCopyable>(
-  _ outer: CopyAxis, _ inner: CopyAxis, _ to: UnsafeMutablePointer<T>, _ from: UnsafeMutablePointer<T>
+  _ outer: CopyAxis, _ inner: CopyAxis, _ to: UnsafeMutablePointer<T>, _ from: UnsafeRawPointer
 ) {
   let side = 16
   for first in stride(from: 0, to: outer.size, by: side) {
     for second in stride(from: 0, to: inner.size, by: side) {
       for i in first..<min(first + side, outer.size) {
         let row = CopyAxis(size: min(side, inner.size - second), from: inner.from, to: inner.to)
-        copyRow(row, to + i * outer.to + second * inner.to, from + i * outer.from + second * inner.from)
+        let start = from + (i * outer.from + second * inner.from) * MemoryLayout<T>.size
+        copyRow(row, to + i * outer.to + second * inner.to, start)
       }
     }
   }

@@ -114,14 +114,7 @@ public struct Tensor: Sendable {
   package var isAligned: Bool { Int(bitPattern: elements) % dtype.byteSize == 0 }
 
   /// The same values where their type wants them; this tensor itself if they lie so already.
-  package func aligned() throws -> Tensor {
-    if isAligned { return self }
-    let result = try Tensor(uninitialized: shape, dtype: dtype, operation: "copy")
-    // What is not aligned comes from a file, where it lies in order.
-    result.elements.copyMemory(from: elements, byteCount: count * dtype.byteSize)
-    withExtendedLifetime((self, result)) {}
-    return result
-  }
+  package func aligned() throws -> Tensor { isAligned ? self : try copied() }
 
   /// Whether nobody else refers to this tensor's memory, so that it may be written in place.
   package mutating func ownsStorage() -> Bool {
@@ -165,14 +158,22 @@ extension Tensor {
   /// Looking at bits is fast without optimisation too.
   package func hasNonFinite() throws -> Bool {
     switch dtype {
-    case .float32: try withElements(Float.self) { $0.contains { $0.bitPattern & 0x7F80_0000 == 0x7F80_0000 } }
-    case .float64:
-      try withElements(Double.self) {
-        $0.contains { $0.bitPattern & 0x7FF0_0000_0000_0000 == 0x7FF0_0000_0000_0000 }
-      }
-    case .float16: try withElements(Float16.self) { $0.contains { $0.bitPattern & 0x7C00 == 0x7C00 } }
-    case .bfloat16: try withElements(BFloat16.self) { $0.contains { $0.bitPattern & 0x7F80 == 0x7F80 } }
+    case .float32: try hasElement(0x7F80_0000 as UInt32)
+    case .float64: try hasElement(0x7FF0_0000_0000_0000 as UInt64)
+    case .float16: try hasElement(0x7C00 as UInt16)
+    case .bfloat16: try hasElement(0x7F80 as UInt16)
     default: false
+    }
+  }
+
+  /// Whether an element, which may lie anywhere, has all these bits.
+  private func hasElement<Bits: FixedWidthInteger & BitwiseCopyable>(_ bits: Bits) throws -> Bool {
+    let flat = try contiguous()
+    return withExtendedLifetime(flat) {
+      let bytes = UnsafeRawBufferPointer(start: flat.elements, count: flat.count * MemoryLayout<Bits>.size)
+      for at in stride(from: 0, to: bytes.count, by: MemoryLayout<Bits>.size)
+      where bytes.loadUnaligned(fromByteOffset: at, as: Bits.self) & bits == bits { return true }
+      return false
     }
   }
 

@@ -157,6 +157,14 @@ import ToeplitzTestSupport
       }
       let text = try runTool(["bench", "--lengths", "3", "--case", "hifigan.pre"], in: folder)
       #expect(text.status == 0 && text.output.contains("3 lengths") && text.output.contains("fresh blocks"))
+      let model = ["--model", Fixtures.path("onnx/residual.onnx")]
+      let sizes = ["--size", "N=2", "--size", "H=64/8", "--size", "W=60"]
+      let found = try objects(runTool(["bench", "--json", "--lengths", "9"] + model + sizes, in: folder))
+      #expect(found[0]["first_ms"]?.array?.count == 9 && found[0]["sizes"]?.array?.count == 9)
+      try expectRefusal(["--lengths", "3"] + model, in: folder, mentioning: "H, N, W")
+      try expectRefusal(["--lengths", "3", "--size", "N=1"] + model, in: folder, mentioning: "H, N, W")
+      let few = ["--size", "N=1", "--size", "H=1", "--size", "W=2"]
+      try expectRefusal(["--lengths", "3"] + model + few, in: folder, mentioning: "at most 2")
       try expectRefusal(["--lengths", "3", "--case", "unet.up"], in: folder, mentioning: "one spatial axis")
       try expectRefusal(["--lengths", "1000", "--case", "hifigan.pre"], in: folder, mentioning: "--lengths in 1...")
       try expectRefusal(["--lengths", "0", "--case", "hifigan.pre"], in: folder, mentioning: "--lengths in 1...")

@@ -31,6 +31,28 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test func profileListsOperationsInOrder() throws {
+    try withFolder { folder in
+      _ = try input(in: folder)
+      let result = try runTool(
+        ["run", model, "--input", "x=x.npy", "--profile", "--repeat", "3", "--plain"], in: folder)
+      #expect(result.status == 0 && result.errors.isEmpty, "\(result.errors)")
+      let lines = result.output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
+      #expect(lines[1].hasPrefix("loaded in ") && lines[2].hasPrefix("first run in "))
+      let parts = lines.dropFirst(3).split(separator: "").map { $0.map { $0.split(separator: " ").map(String.init) } }
+      #expect(parts.count == 2)
+      guard parts.count == 2 else { return }
+      let (operations, kinds) = (parts[0].dropFirst(), parts[1].dropFirst())
+      #expect(parts[0][0] == ["ms", "share", "operation", "output", "joined", "name"])
+      #expect(operations.filter { $0[3] == "Conv" && $0[4].hasPrefix("float32[") }.count == 4)
+      // Kinds and shares add up.
+      #expect(kinds.dropLast().reduce(0) { $0 + (Int($1[3]) ?? 0) } == operations.count)
+      #expect(kinds.last?[3...] == ["\(operations.count)", "all"] && kinds.last?[1] == "100.0")
+      #expect(abs(operations.reduce(0) { $0 + (Double($1[1]) ?? 0) } - 100) < 1)
+      #expect(try !runTool(["run", model, "--input", "x=x.npy"], in: folder).output.contains("operation"))
+    }
+  }
+
   @Test func badUseIsOneLine() throws {
     try withFolder { folder in
       _ = try input(in: folder)
@@ -71,6 +93,23 @@ import ToeplitzTestSupport
       #expect(named.status == 1 && named.errors == large.errors)
       #expect(try runTool(inspect + ["--memory", "0"], in: folder).status == 64)
       #expect(try runTool(inspect + ["--time-limit", "0"], in: folder).status == 64)
+    }
+  }
+
+  @Test func timeInWhichTheProcessIsStoppedDoesNotCount() throws {
+    try withFolder { folder in
+      try NumPy.write(Tensor.zeros([1, 2, 4, 4]), to: folder.appending(path: "x.npy").path)
+      let endless = ["run", Fixtures.path("hostile/while-true.onnx"), "--input", "x=x.npy", "--time-limit", "1"]
+      var continued = ContinuousClock.now
+      let result = try runTool(endless, in: folder) { process in
+        Thread.sleep(forTimeInterval: 0.3)
+        kill(process, SIGSTOP)
+        Thread.sleep(forTimeInterval: 2)
+        continued = .now
+        kill(process, SIGCONT)
+      }
+      #expect(result.status == 1 && result.errors.contains("within 1 s (--time-limit)"), "\(result.errors)")
+      #expect(ContinuousClock.now - continued > .seconds(0.3))
     }
   }
 

@@ -20,8 +20,10 @@ private func tool() throws -> URL {
     folders.map { $0.appending(path: "toeplitz") }.first { FileManager.default.isExecutableFile(atPath: $0.path) })
 }
 
-/// Runs the tool as its users do: as a process.
-func runTool(_ arguments: [String], in folder: URL, environment: [String: String] = [:]) throws -> ToolRun {
+/// Runs the tool as its users do: as a process, whose number `body` gets while it runs.
+func runTool(
+  _ arguments: [String], in folder: URL, environment: [String: String] = [:], _ body: (Int32) -> Void = { _ in }
+) throws -> ToolRun {
   let process = Process()
   process.executableURL = try tool()
   process.arguments = arguments
@@ -32,6 +34,7 @@ func runTool(_ arguments: [String], in folder: URL, environment: [String: String
   process.standardError = errors
   let start = ContinuousClock.now
   try process.run()
+  body(process.processIdentifier)
   let text = String(decoding: output.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
   let complaint = String(decoding: errors.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
   process.waitUntilExit()

@@ -37,6 +37,8 @@ public struct ConvolutionNode: GraphOperation {
   public var outputShape: [Int]?
   /// What the weight's spatial sizes must be, if anything.
   public var kernelShape: [Int]?
+  /// What the weights of each output channel are multiplied by, in float64, when they are prepared.
+  var weightFactors: Tensor?
   /// Factor of inputs below zero.
   var inputSlope = 1.0
   /// Factor of the sum.
@@ -51,7 +53,7 @@ public struct ConvolutionNode: GraphOperation {
   public init(name: String = "Conv") { self.name = name }
 
   /// The weight.
-  public var rearrangedOperand: Int? { 1 }
+  public var rearrangedOperands: [Int] { [1] }
 
   /// Computes the convolution.
   public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
@@ -61,6 +63,7 @@ public struct ConvolutionNode: GraphOperation {
     let (geometry, extra) = try geometry(x.shape, weight.shape)
     var operation = ConvolutionOperation(geometry)
     operation.fusion.inputSlope = inputSlope
+    operation.weightFactors = weightFactors
     operation.cache = prepared.cache(geometry)
     defer { prepared.forgetPages(weight) }
     let operands = [x, weight] + (bias.map { [$0] } ?? [])
@@ -92,6 +95,7 @@ public struct ConvolutionNode: GraphOperation {
     operation.fusion = ConvolutionFusion(
       inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope,
       activation: activation)
+    operation.weightFactors = weightFactors
     operation.cache = prepared.cache(geometry)
     return operation
   }

@@ -10,7 +10,6 @@ public struct LinearNode: GraphOperation {
   /// Whether the matrix is `[out, in]`; otherwise `[in, out]`.
   public var isTransposed: Bool
   private let prepared = PreparedWeights()
-  private let turned = TurnedMatrix()
 
   /// A matrix product.
   public init(name: String, isTransposed: Bool) {
@@ -18,8 +17,8 @@ public struct LinearNode: GraphOperation {
     self.isTransposed = isTransposed
   }
 
-  /// The matrix, where it need not be turned first.
-  public var rearrangedOperand: Int? { isTransposed ? 1 : nil }
+  /// The matrix.
+  public var rearrangedOperands: [Int] { [1] }
 
   /// Computes the product.
   public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
@@ -29,7 +28,7 @@ public struct LinearNode: GraphOperation {
     guard matrix.rank == 2, x.rank >= 1 else {
       throw ToeplitzError(.shape, name, expected: "a matrix and rows", got: "\(matrix.shape) and \(x.shape)")
     }
-    let weight = try isTransposed ? matrix : turned.value(of: matrix)
+    let weight = try isTransposed ? matrix : matrix.transposed(0, 1)
     let (outputs, inner) = (weight.shape[0], weight.shape[1])
     guard x.shape[x.rank - 1] == inner else {
       throw ToeplitzError(
@@ -46,7 +45,10 @@ public struct LinearNode: GraphOperation {
     operation.cache = prepared.cache(geometry)
     defer { prepared.forgetPages(matrix) }
     let operands =
-      [try x.reshaped([rows, inner]), try weight.reshaped([outputs, inner, 1])] + (bias.map { [$0] } ?? [])
+      [
+        try x.reshaped([rows, inner]),
+        weight.view(shape: [outputs, inner, 1], strides: weight.strides + [1], offset: weight.offset),
+      ] + (bias.map { [$0] } ?? [])
     return [try applyAll(operation, operands)[0].reshaped(shape)]
   }
 }

@@ -17,6 +17,7 @@ struct ResidualUnitNode: GraphOperation {
   }
 
   var name: String { "ResidualUnit" }
+  var rearrangedOperands: [Int] { [1, 3] }
 
   func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
     let x = try (inputs.first ?? nil).required(name, 0)
@@ -63,6 +64,7 @@ struct ResidualUnitNode: GraphOperation {
     unit.outputScale = second.outputScale
     unit.outputSlope = second.outputSlope
     unit.activation = second.activation
+    unit.weightFactors = (first.weightFactors, second.weightFactors)
     unit.caches = (caches.0.cache(one), caches.1.cache(two))
     return unit
   }
@@ -79,7 +81,7 @@ enum ResidualUnits {
         // One rectifier may stand between them, on either side.
         first.outputScale == 1, first.activation == nil, first.outputSlope == 1 || second.inputSlope == 1,
         let x = before.inputs.first ?? nil, node.inputs.dropFirst(3).contains(x),
-        [before.inputs[1], node.inputs[1]].allSatisfy({ graph.constant(of: $0)?.rank == 3 })
+        [before.inputs[1], node.inputs[1]].allSatisfy({ graph.constantSpec($0)?.shape.rank == 3 })
       else { continue }
       var others = Array(node.inputs.dropFirst(3))
       if let own = others.firstIndex(of: x) { others.remove(at: own) }

@@ -12,6 +12,9 @@ struct SeparableNode: GraphOperation {
 
   var name: String { "SeparableConv" }
 
+  /// The weights.
+  var rearrangedOperands: [Int] { [1, 3] }
+
   func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
     func operand(_ index: Int) -> Tensor? { index < inputs.count ? inputs[index] : nil }
     let x = try operand(0).required(name, 0)

@@ -6,14 +6,16 @@ extension OperatorTable {
   static let matrices: [String: OperatorMaker] = [
     "MatMul": { node in
       let linear = LinearNode(name: "MatMul", isTransposed: false)
-      return node.function { x in
+      var operation = node.function { x in
         let (a, b) = (try x(0), try x(1))
         // A plain matrix on the right is likely a weight, which is prepared once.
         if b.rank == 2, a.rank >= 2, a.dtype == b.dtype {
           return try linear.evaluate([a, b], EvaluationContext())
         }
-        return [try a.matrixMultiplied(by: b)]
+        return [try a.matrixMultiplied(by: b.aligned())]
       }
+      operation.rearrangedOperands = linear.rearrangedOperands
+      return operation
     },
     "Gemm": { node in
       let (alpha, beta) = (try node.float("alpha", 1), try node.float("beta", 1))
@@ -39,7 +41,7 @@ extension OperatorTable {
         }
         return [sum]
       }
-      operation.rearrangedOperand = linear.rearrangedOperand
+      operation.rearrangedOperands = linear.rearrangedOperands
       return operation
     },
     "MatMulInteger": { node in

@@ -26,12 +26,14 @@ package final class PackedWeights: Sendable {
   let stencil: ConvolutionStencil
   /// How weights are stored for the kernels that stream them.
   let storage: WeightStorage
-  /// Weight and bias in the type they are computed in.
-  private let converted: Tensor
+  /// The bias in the type it is computed in.
   let bias: Tensor?
+  /// The type that the kernels compute with.
+  let type: DType
   // Holding the tensors keeps their memory shared, so writing one of them copies it first and the identity
   // comparison in `matches` cannot be fooled.
   private let source: (weight: Tensor, bias: Tensor?)
+  private let factors: Tensor?
   /// Whether some weights of a transposed convolution are infinite or NaN (see ``TapwiseTranspose``).
   let hasNonFinite: Bool
   private let geometry: ConvolutionGeometry
@@ -44,24 +46,45 @@ package final class PackedWeights: Sendable {
   /// Prepares `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
   ///
   /// Both may be strided views. Half precision is computed in float32 and small integers in int32.
+  ///
+  /// - Parameter factors: what the float32 weights of each output channel are multiplied by, in float64.
   package init(
-    _ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?, storage: WeightStorage = .full
+    _ geometry: ConvolutionGeometry, weight: Tensor, factors: Tensor? = nil, bias: Tensor?,
+    storage: WeightStorage = .full
   ) throws {
     stencil = try ConvolutionStencil(geometry)
     self.geometry = geometry
     source = (weight, bias)
-    converted = try weight.cast(to: weight.dtype.convolutionType)
+    self.factors = factors
     self.bias = try bias?.cast(to: weight.dtype.convolutionType)
+    type = weight.dtype.convolutionType
+    guard geometry.isTransposed || storage != .full else {
+      (self.storage, hasNonFinite) = (.full, false)
+      return
+    }
+    let converted = try Self.converted(weight, factors, geometry)
     self.storage = try storage.usable(for: converted)
     // Rounding to bfloat16 may overflow; int8 is for finite weights only.
     let stored = try self.storage == .bfloat16 ? self.storage.rounded(converted, geometry).weight : converted
     hasNonFinite = try geometry.isTransposed && stored.hasNonFinite()
   }
 
+  /// The weight in the type it is computed in.
+  ///
+  /// It is made for each kind of kernel anew: kept beside what is packed it would take as much memory again.
+  private static func converted(
+    _ weight: Tensor, _ factors: Tensor?, _ geometry: ConvolutionGeometry
+  ) throws -> Tensor {
+    try factors.map { try geometry.scaled(weight, by: $0) } ?? weight.cast(to: weight.dtype.convolutionType)
+  }
+
+  /// The weight in the type it is computed in, rounded to what is stored, and for int8 the scale of each output channel.
+  private func rounded() throws -> (weight: Tensor, scales: [Float]) {
+    try storage.rounded(Self.converted(source.weight, factors, geometry), geometry)
+  }
+
   /// The weight in the type it is computed in, rounded to what is stored.
-  var weight: Tensor { get throws { try storage.rounded(converted, geometry).weight } }
-  /// The type that the kernels compute with.
-  var type: DType { converted.dtype }
+  var weight: Tensor { get throws { try rounded().weight } }
   /// Bytes of an element of panels, sums and full weights.
   var elementSize: Int { type.byteSize }
 
@@ -69,7 +92,7 @@ package final class PackedWeights: Sendable {
   func layout(_ kind: BlockKind) throws -> PackedLayout {
     try layouts.withLock { layouts in
       if let layout = layouts[kind.rawValue] { return layout }
-      let rounded = try storage.rounded(converted, geometry)
+      let rounded = try rounded()
       var layout = try PackedLayout(geometry, stencil, kind, weight: rounded.weight, bias: bias)
       if kind == .wide, storage != .full {
         layout = try PackedLayout(narrowing: layout, storage, scales: rounded.scales, name: geometry.name)
@@ -128,11 +151,15 @@ package final class PackedWeightsCache: Sendable {
   package var byteCount: Int { kept.withLock { $0?.byteCount ?? 0 } }
 
   /// The prepared weight, prepared now if these values have not been before.
-  func packed(_ geometry: ConvolutionGeometry, weight: Tensor, bias: Tensor?) throws -> PackedWeights {
+  ///
+  /// - Parameter factors: what the weights of each output channel are multiplied by; the same in every call.
+  func packed(
+    _ geometry: ConvolutionGeometry, weight: Tensor, factors: Tensor? = nil, bias: Tensor?
+  ) throws -> PackedWeights {
     let storage = storage
     return try kept.withLock { kept in
       if let kept, kept.matches(weight: weight, bias: bias) { return kept }
-      let packed = try PackedWeights(geometry, weight: weight, bias: bias, storage: storage)
+      let packed = try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: storage)
       kept = packed
       return packed
     }
@@ -253,29 +280,38 @@ final class PackedLayout: Sendable {
   }
 
   /// `Bits` is an unsigned integer as wide as an element; packing only moves bits.
-  private func pack<Bits: FixedWidthInteger>(
+  ///
+  /// The weight may lie anywhere, as it does in a file.
+  private func pack<Bits: FixedWidthInteger & BitwiseCopyable>(
     _ bits: Bits.Type, _ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?
   ) {
     let view = WeightView(weight, geometry, stencil)
-    let source = weight.pointer(Bits.self)
+    let size = MemoryLayout<Bits>.size
     let target = weights.base.assumingMemoryBound(to: Bits.self)
     for (index, section) in sections.joined().enumerated() {
       let group = stencil.rowGroups[index % stencil.rowGroups.count]
-      let base = source + (index / stencil.rowGroups.count) * view.group
+      let base = UnsafeRawPointer(weight.elements) + (index / stencil.rowGroups.count) * view.group * size
       packSection(section, group, view.taps(group), base, view.output, view.input, target + section.weightOffset)
     }
     packStarts(bits, bias)
   }
 
-  private func packSection<Bits: FixedWidthInteger>(
-    _ section: Section, _ group: RowGroup, _ taps: [[Int]], _ base: UnsafeMutablePointer<Bits>,
+  private func packSection<Bits: FixedWidthInteger & BitwiseCopyable>(
+    _ section: Section, _ group: RowGroup, _ taps: [[Int]], _ base: UnsafeRawPointer,
     _ outStride: Int, _ inStride: Int, _ target: UnsafeMutablePointer<Bits>
   ) {
     let phases = group.phaseCount
     let tapCount = group.tapCount
     let blockRows = section.blockRows
+    let size = MemoryLayout<Bits>.size
     for block in 0..<section.blocks {
       let blockStart = target + block * blockRows * stencil.channels * tapCount
+      if phases == 1, tapCount == 1, outStride < inStride {
+        let rows = min(blockRows, section.rows - block * blockRows)
+        let from = base + (block * blockRows * outStride + taps[0][0]) * size
+        packColumns(rows, of: blockRows, from, outStride, inStride, blockStart)
+        continue
+      }
       for row in 0..<blockRows {
         let index = block * blockRows + row
         guard index < section.rows else {
@@ -283,14 +319,29 @@ final class PackedLayout: Sendable {
           continue
         }
         taps[index % phases].withUnsafeBufferPointer { offsets in
-          let from = base + (index / phases) * outStride
+          let from = base + (index / phases) * outStride * size
           for channel in 0..<stencil.channels {
             let to = blockStart + channel * tapCount * blockRows + row
-            let channelStart = from + channel * inStride
-            for tap in 0..<tapCount { to[tap * blockRows] = channelStart[offsets[tap]] }
+            let channelStart = from + channel * inStride * size
+            for tap in 0..<tapCount {
+              to[tap * blockRows] = channelStart.loadUnaligned(fromByteOffset: offsets[tap] * size, as: Bits.self)
+            }
           }
         }
       }
+    }
+  }
+
+  /// A block of a weight whose rows lie closer together than its channels, such as a matrix seen transposed.
+  private func packColumns<Bits: FixedWidthInteger & BitwiseCopyable>(
+    _ rows: Int, of blockRows: Int, _ base: UnsafeRawPointer, _ outStride: Int, _ inStride: Int,
+    _ target: UnsafeMutablePointer<Bits>
+  ) {
+    let size = MemoryLayout<Bits>.size
+    for channel in 0..<stencil.channels {
+      let (from, to) = (base + channel * inStride * size, target + channel * blockRows)
+      for row in 0..<rows { to[row] = from.loadUnaligned(fromByteOffset: row * outStride * size, as: Bits.self) }
+      for row in rows..<blockRows { to[row] = 0 }
     }
   }
 

@@ -14,7 +14,7 @@ struct Cast: Operation {
 
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     guard inputs[0].dtype != dtype else { return [inputs[0]] }
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].contiguous().aligned()
     let y = try Tensor(uninitialized: x.shape, dtype: dtype, operation: name)
     if !fast(x, y) { convert(x, y, from: x.dtype.scalarType) }
     return [y]

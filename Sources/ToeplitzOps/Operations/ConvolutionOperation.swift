@@ -10,6 +10,8 @@ public struct ConvolutionOperation: Operation {
   public var layout: Layout
   /// What is computed together with it.
   package var fusion = ConvolutionFusion()
+  /// What the weights of each output channel are multiplied by, in float64; float32 weights only.
+  package var weightFactors: Tensor?
   /// Where a layer keeps the prepared weight between calls.
   package var cache: PackedWeightsCache?
 
@@ -111,8 +113,10 @@ public struct ConvolutionOperation: Operation {
   /// Positions of an image that several threads share a channel of, and that is too small for that to be rare.
   private static let smallImage = 4096
 
+  /// The prepared weight.
   func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {
-    try cache?.packed(geometry, weight: weight, bias: bias) ?? PackedWeights(geometry, weight: weight, bias: bias)
+    try cache?.packed(geometry, weight: weight, factors: weightFactors, bias: bias)
+      ?? PackedWeights(geometry, weight: weight, factors: weightFactors, bias: bias)
   }
 
   /// A view with batch and channels first.

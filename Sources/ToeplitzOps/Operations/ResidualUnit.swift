@@ -24,6 +24,8 @@ public struct ResidualUnit: Operation {
   /// Factor of results below zero, and what is applied last.
   package var outputSlope = 1.0
   package var activation: Activation?
+  /// What the weights of each output channel are multiplied by, in float64; float32 weights only.
+  package var weightFactors: (first: Tensor?, second: Tensor?) = (nil, nil)
   /// Where layers keep the prepared weights between calls.
   package var caches: (first: PackedWeightsCache, second: PackedWeightsCache)?
 
@@ -71,6 +73,7 @@ public struct ResidualUnit: Operation {
   var firstConvolution: ConvolutionOperation {
     var operation = ConvolutionOperation(first)
     operation.fusion.inputSlope = inputSlope
+    operation.weightFactors = weightFactors.first
     operation.cache = caches?.first
     return operation
   }
@@ -81,6 +84,7 @@ public struct ResidualUnit: Operation {
     operation.fusion = ConvolutionFusion(
       inputSlope: middleSlope, residuals: x + (extra.map { [$0] } ?? []), outputScale: outputScale,
       outputSlope: outputSlope, activation: activation)
+    operation.weightFactors = weightFactors.second
     operation.cache = caches?.second
     return operation
   }
@@ -98,12 +102,8 @@ public struct ResidualUnit: Operation {
     let x = inputs[0]
     guard ResidualUnitEngine.supports(first, second, x.dtype) else { return nil }
     let (one, two) = operands(inputs)
-    func packed(_ cache: PackedWeightsCache?, _ geometry: ConvolutionGeometry, _ operands: ArraySlice<Tensor>) throws
-      -> PackedWeights
-    {
-      let (weight, bias) = (operands[operands.startIndex], operands.dropFirst().first)
-      return try cache?.packed(geometry, weight: weight, bias: bias)
-        ?? PackedWeights(geometry, weight: weight, bias: bias)
+    func packed(_ operation: ConvolutionOperation, _ operands: ArraySlice<Tensor>) throws -> PackedWeights {
+      try operation.pack(operation.geometry, operands[operands.startIndex], operands.dropFirst().first)
     }
     func batched(_ tensor: Tensor) -> Tensor {
       guard tensor.rank == 2 else { return tensor }
@@ -112,7 +112,8 @@ public struct ResidualUnit: Operation {
     }
     let input = batched(x)
     let engine = ResidualUnitEngine(
-      first: try packed(caches?.first, first, one.dropFirst()), second: try packed(caches?.second, second, two[...]),
+      first: try packed(firstConvolution, one.dropFirst()),
+      second: try packed(secondConvolution(adding: []), two[...]),
       middleSlope: middleSlope)
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
     let fusion = ConvolutionFusion(

@@ -38,21 +38,22 @@ final class ToomCookWeights: Sendable {
     target.update(repeating: 0, count: total)
     start.update(repeating: 0, count: stencil.groups * blocks * Self.blockRows)
     let view = WeightView(weight, geometry, stencil)
-    let source = weight.pointer(Float.self)
+    // The weight may lie anywhere, as it does in a file.
+    let source = UnsafeRawPointer(weight.elements)
     var transform = TapTransform(plan, group: group, taps: view.taps(group))
     for convolutionGroup in 0..<stencil.groups {
-      let base = source + convolutionGroup * view.group
+      let base = source + convolutionGroup * view.group * 4
       let first = target + convolutionGroup * plan.points * blocks * blockCount
       for row in 0..<rows {
         if let bias {
           let channel = convolutionGroup * stencil.outputs + row / phases
           start[convolutionGroup * blocks * Self.blockRows + row] = bias.pointer(Float.self)[channel * bias.strides[0]]
         }
-        let from = base + row / phases * view.output
+        let from = base + row / phases * view.output * 4
         let to = first + row / Self.blockRows * blockCount + row % Self.blockRows
         for channel in 0..<stencil.channels {
           transform.run(
-            from + channel * view.input, phase: row % phases, to + channel * plan.pieces * Self.blockRows,
+            from + channel * view.input * 4, phase: row % phases, to + channel * plan.pieces * Self.blockRows,
             point: blocks * blockCount, piece: Self.blockRows)
         }
       }
@@ -79,7 +80,7 @@ private struct TapTransform {
   private let plan: ToomCookPlan
   /// G, `[points][taps]`.
   private let matrix: [Double]
-  /// For each phase and tap, in a plan's order, where its weight lies.
+  /// For each phase and tap, in a plan's order, where its weight lies: distances in bytes.
   private let places: [[Int]]
   private var between: [Double]
   private(set) var isFinite = true
@@ -89,22 +90,23 @@ private struct TapTransform {
     let values = tz_toom_taps(plan.kind)
     matrix = (0..<(plan.axisPoints * plan.taps)).map { values?[$0] ?? .nan }
     let width = plan.tapOrder.count
-    places = taps.map { taps in taps.indices.map { taps[$0 / width * width + plan.tapOrder[$0 % width]] } }
+    places = taps.map { taps in taps.indices.map { 4 * taps[$0 / width * width + plan.tapOrder[$0 % width]] } }
     between = Array(repeating: 0, count: plan.axisPoints * plan.taps)
   }
 
   /// Writes point p of piece j to `to[p × point + j × piece]`.
   mutating func run(
-    _ from: UnsafePointer<Float>, phase: Int, _ to: UnsafeMutablePointer<Float>, point: Int, piece: Int
+    _ from: UnsafeRawPointer, phase: Int, _ to: UnsafeMutablePointer<Float>, point: Int, piece: Int
   ) {
     let (n, r) = (plan.axisPoints, plan.taps)
     let places = places[phase]
+    func tap(_ index: Int) -> Double { Double(from.loadUnaligned(fromByteOffset: places[index], as: Float.self)) }
     if plan.isSquare {
       // Along w, then along h.
       for i in 0..<r {
         for q in 0..<n {
           var sum = 0.0
-          for k in 0..<r { sum += matrix[q * r + k] * Double(from[places[i * r + k]]) }
+          for k in 0..<r { sum += matrix[q * r + k] * tap(i * r + k) }
           between[q * r + i] = sum
         }
       }
@@ -120,7 +122,7 @@ private struct TapTransform {
     for j in 0..<plan.pieces {
       for p in 0..<n {
         var sum = 0.0
-        for k in 0..<min(r, places.count - j * r) { sum += matrix[p * r + k] * Double(from[places[j * r + k]]) }
+        for k in 0..<min(r, places.count - j * r) { sum += matrix[p * r + k] * tap(j * r + k) }
         put(sum, to + p * point + j * piece)
       }
     }

@@ -1,0 +1,64 @@
+import Foundation
+import Toeplitz
+import ToeplitzGraph
+
+/// The time that each operation of a model takes.
+struct ModelProfile {
+  /// One operation.
+  struct Row {
+    var name: String
+    var operation: String
+    /// What was joined to it.
+    var fused: [String]
+    var outputs: [TensorSpec] = []
+    /// Together over all runs.
+    var milliseconds = 0.0
+  }
+
+  /// The operations, in the order in which they are computed.
+  private(set) var rows: [Row]
+  private let runs: Int
+
+  /// Runs the model; each operation counts from the end of the one before it.
+  ///
+  /// - Throws: ``ToeplitzError`` if the inputs do not fit.
+  init(_ executable: Executable, _ inputs: [String: Tensor], runs: Int) throws {
+    var rows = executable.graph.nodes.map { Row(name: $0.name, operation: $0.operation.name, fused: $0.fused) }
+    let clock = ContinuousClock()
+    for run in 0..<runs {
+      var last = clock.now
+      _ = try executable.run(inputs) { index, results in
+        rows[index].milliseconds += (clock.now - last) / .milliseconds(1)
+        if run == 0 { rows[index].outputs = results.compactMap { $0?.spec } }
+        last = clock.now
+      }
+    }
+    self.rows = rows
+    self.runs = runs
+  }
+
+  /// A table of the operations and one of their kinds, the dearest first.
+  var lines: [String] {
+    let total = rows.reduce(0) { $0 + $1.milliseconds }
+    func cells(_ milliseconds: Double) -> [String] {
+      let share = total > 0 ? 100 * milliseconds / total : 0
+      return [String(format: "%.3f", milliseconds / Double(runs)), String(format: "%.1f %%", share)]
+    }
+    let numbers = [("ms", true), ("share", true)]
+    var operations = TextTable(
+      columns: numbers + [("operation", false), ("output", false), ("joined", false), ("name", false)])
+    operations.rows = rows.map { row in
+      cells(row.milliseconds) + [
+        row.operation, row.outputs.map(\.description).joined(separator: " "), row.fused.joined(separator: ", "),
+        row.name,
+      ]
+    }
+    let kinds = Dictionary(grouping: rows, by: \.operation)
+      .mapValues { (milliseconds: $0.reduce(0) { $0 + $1.milliseconds }, count: $0.count) }
+      .sorted { ($1.value.milliseconds, $0.key) < ($0.value.milliseconds, $1.key) }
+    var summary = TextTable(columns: numbers + [("count", true), ("operations", false)])
+    summary.rows = kinds.map { cells($0.value.milliseconds) + ["\($0.value.count)", $0.key] }
+    summary.rows.append(cells(total) + ["\(rows.count)", "all"])
+    return operations.lines + [""] + summary.lines
+  }
+}
