@@ -29,6 +29,11 @@ public enum NumPy {
   /// Whether NumPy has elements of the given type.
   public static func canHold(_ dtype: DType) -> Bool { NumPyType.description(of: dtype) != nil }
 
+  /// Refuses what ``write(_:to:)`` would refuse to write at `path`.
+  package static func check(_ tensor: Tensor, for path: String) throws {
+    _ = try NumPyHeader.bytes(for: tensor, FilePlace(file: path))
+  }
+
   /// Writes `tensor` to a `.npy` file at `path` (version 1.0, row-major), which appears when it is complete.
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be written, of kind `dtype` for bfloat16,

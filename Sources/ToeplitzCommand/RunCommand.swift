@@ -110,6 +110,7 @@ struct RunCommand: ToolCommand {
         throw ToeplitzError(
           .dtype, "run", expected: "outputs of types that .npy files have", got: "\(tensor.dtype) ('\(port.name)')")
       }
+      for (name, tensor) in zip(names, results) { try NumPy.check(tensor, for: "\(outputDir)/\(name).npy") }
       try FileManager.default.createDirectory(atPath: outputDir, withIntermediateDirectories: true)
       for (name, tensor) in zip(names, results) { try NumPy.write(tensor, to: "\(outputDir)/\(name).npy") }
     }

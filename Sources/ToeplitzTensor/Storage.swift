@@ -67,6 +67,32 @@ package final class Storage: Sendable {
   }
 }
 
+/// Counts other memory among that of all tensors for as long as it exists.
+package final class MemoryReservation: Sendable {
+  private let byteCount: Int
+
+  /// - Throws: ``ToeplitzError`` of kind `memory` if all tensors together would take more than ``Platform/memoryLimit``.
+  package init(byteCount: Int, operation: String) throws {
+    try Storage.reserve(byteCount, operation)
+    self.byteCount = byteCount
+  }
+
+  deinit { Storage.release(byteCount) }
+}
+
+extension Storage {
+  fileprivate static func reserve(_ byteCount: Int, _ operation: String) throws {
+    let limit = Platform.memoryLimit
+    guard byteCount <= limit else { throw refusal(byteCount, limit, operation) }
+    guard taken.wrappingAdd(byteCount, ordering: .relaxed).newValue <= limit else {
+      release(byteCount)
+      throw refusal(byteCount, limit, operation)
+    }
+  }
+
+  fileprivate static func release(_ byteCount: Int) { taken.wrappingSubtract(byteCount, ordering: .relaxed) }
+}
+
 /// Keeps freed large blocks for the next tensor that fits into one.
 ///
 /// A fresh 40 MB block costs the system's page faults, several times the time of the arithmetic on it

@@ -96,6 +96,22 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test func nothingIsWrittenForResultsThatNoFileHolds() throws {
+    try withFolder { folder in
+      try NumPy.write(Tensor.zeros([1, 2, 4, 4]), to: folder.appending(path: "x.npy").path)
+      func run(_ model: String) throws -> ToolRun {
+        try runTool(
+          ["run", Fixtures.path("hostile/\(model).onnx"), "--input", "x=x.npy", "--output-dir", "out"], in: folder)
+      }
+      // A result of 200 dimensions, and a transform whose tables are larger than all tensors may be.
+      for (model, words) in [("unsqueeze-many", "64 dimensions"), ("dft-forever", "for all tensors")] {
+        let result = try run(model)
+        #expect(result.status == 1 && result.errors.contains(words), "\(result.errors)")
+        #expect(!FileManager.default.fileExists(atPath: folder.appending(path: "out").path))
+      }
+    }
+  }
+
   @Test func timeInWhichTheProcessIsStoppedDoesNotCount() throws {
     try withFolder { folder in
       try NumPy.write(Tensor.zeros([1, 2, 4, 4]), to: folder.appending(path: "x.npy").path)

@@ -88,8 +88,9 @@ extension ConvolutionEngine {
     var fusion: ConvolutionFusion
   }
 
-  /// Computes a depthwise convolution of images and the pointwise one after it, a tile of both after the other: what lies
-  /// between stays in the cache of the thread that computes it.
+  /// Computes a depthwise convolution of images and the pointwise one after it, a tile of both after the other.
+  ///
+  /// What lies between stays in the cache of the thread that computes it.
   ///
   /// Every element is the same chain of multiply-adds as by one convolution after the other.
   ///
@@ -98,7 +99,8 @@ extension ConvolutionEngine {
     let (one, two) = (first.packed.stencil, second.packed.stencil)
     guard output.count > 0, one.rowGroups.count == 1, two.isPointwise, two.groups == 1,
       first.geometry.rank == 2, first.fusion.residuals.isEmpty, second.fusion.inputSlope == 1,
-      input.dtype == .float32, second.packed.type == .float32, let table = tz_conv_kernels(InstructionSet.current.code, TZ_F32)
+      input.dtype == .float32, second.packed.type == .float32,
+      let table = tz_conv_kernels(InstructionSet.current.code, TZ_F32)
     else { return false }
     let size = [1] + (try first.geometry.outputSize(Array(input.shape.dimensions.suffix(2))))
     let (batch, threads) = (input.shape[0], ThreadPool.shared.threadCount)

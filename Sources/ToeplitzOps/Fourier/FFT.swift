@@ -16,13 +16,16 @@ public struct FFT: Sendable {
   private let complex: ComplexFFT
   /// `exp(−2πi·k/count)` for `k` in `0...count/2`, real and imaginary parts in turn.
   private let twiddles: [Double]
+  /// Tables, and what one transform works with.
+  private let memory: MemoryReservation
 
   /// The longest signal a plan can be made for.
   public static let maximumCount = 1 << 24
 
   /// Prepares the tables for signals of `count` samples.
   ///
-  /// - Throws: ``ToeplitzError`` of kind `argument` unless `count` is in `1...maximumCount`.
+  /// - Throws: ``ToeplitzError`` of kind `argument` unless `count` is in `1...maximumCount`, of kind `memory` if there is
+  ///   not enough for the tables.
   public init(count: Int) throws {
     guard count >= 1, count <= Self.maximumCount else {
       throw ToeplitzError(
@@ -30,8 +33,10 @@ public struct FFT: Sendable {
     }
     self.count = count
     let half = count % 2 == 0 ? count / 2 : count
+    let doubles = half & (half - 1) == 0 ? 6 * half : 8 * BluesteinFFT.convolutionCount(half) + 4 * half
+    memory = try MemoryReservation(byteCount: (doubles + 4 * count) * 8, operation: "FFT")
     complex = half & (half - 1) == 0 ? .powerOfTwo(PowerOfTwoFFT(half)) : .bluestein(BluesteinFFT(half))
-    twiddles = (0...count / 2).flatMap { unitRoot($0, of: count) }
+    twiddles = unitRoots(0...count / 2, of: count)
   }
 
   /// The number of bins of the spectrum: `count / 2 + 1`.
@@ -115,10 +120,16 @@ public struct FFT: Sendable {
   }
 }
 
-/// `exp(−2πi·k/n)` as real and imaginary part.
-private func unitRoot(_ k: Int, of n: Int) -> [Double] {
-  let angle = -2 * Double.pi * Double(k) / Double(n)
-  return [angle.cosine(), angle.sine()]
+/// `exp(−2πi·f(k)/n)` for each k, real and imaginary parts in turn.
+private func unitRoots(_ range: ClosedRange<Int>, of n: Int, _ f: (Int) -> Int = { $0 }) -> [Double] {
+  [Double](unsafeUninitializedCapacity: 2 * range.count) { roots, count in
+    for k in range {
+      let angle = -2 * Double.pi * Double(f(k)) / Double(n)
+      roots[count] = angle.cosine()
+      roots[count + 1] = angle.sine()
+      count += 2
+    }
+  }
 }
 
 /// A transform in place of complex numbers, given as real and imaginary parts.
@@ -158,7 +169,7 @@ private struct PowerOfTwoFFT: Sendable {
 
   init(_ count: Int) {
     self.count = count
-    twiddles = (0..<count).flatMap { unitRoot($0, of: count) }
+    twiddles = unitRoots(0...(count - 1), of: count)
   }
 
   /// Transforms in place; `scratch` has room for `2 * count` numbers.
@@ -244,13 +255,19 @@ private struct BluesteinFFT: Sendable {
   private let kernelReal: [Double]
   private let kernelImaginary: [Double]
 
-  init(_ count: Int) {
-    self.count = count
+  /// The length of the convolution for a transform of this length.
+  static func convolutionCount(_ count: Int) -> Int {
     var size = 1
     while size < 2 * count - 1 { size *= 2 }
+    return size
+  }
+
+  init(_ count: Int) {
+    self.count = count
+    let size = Self.convolutionCount(count)
     convolution = PowerOfTwoFFT(size)
     // k² reduced first: the angle of a large number would lose its low digits.
-    let chirp = (0..<count).flatMap { unitRoot($0 * $0 % (2 * count), of: 2 * count) }
+    let chirp = unitRoots(0...(count - 1), of: 2 * count) { $0 * $0 % (2 * count) }
     var real = [Double](repeating: 0, count: size)
     var imaginary = real
     for k in 0..<count {

@@ -40,6 +40,9 @@ struct FourierTransform: Operation {
     let result = try Tensor(uninitialized: shape, dtype: .float64, operation: name)
     let rows = result.count / max(size * outputParts, 1)
     let plan = try FFT(count: length)
+    // The row, its spectra and their sum.
+    let memory = try MemoryReservation(byteCount: 6 * length * 8, operation: name)
+    defer { withExtendedLifetime(memory) {} }
     let source = x.pointer(Double.self)
     let target = result.pointer(Double.self)
     let used = min(count, isOneSided && isInverse ? length / 2 + 1 : length)

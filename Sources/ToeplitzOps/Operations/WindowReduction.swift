@@ -75,40 +75,43 @@ struct WindowReduction: Operation {
     let (inputPlane, outputPlane) = (input.reduce(1, *), output.reduce(1, *))
     guard outputPlane > 0, results[0].count > 0 else { return }
     let strides = Shape(input).contiguousStrides
-    let windows = Self.windows(kernel, dilation)
     ThreadPool.shared.runRows(results[0].count / outputPlane, width: inputPlane) { range in
       for plane in range {
         let source = x.pointer(type) + plane * inputPlane
         var walk = IndexWalk(Shape(output), strides: [Int](repeating: 0, count: output.count))
+        var tap = [Int](repeating: 0, count: input.count)
         for at in 0..<outputPlane {
           let start = input.indices.map { walk.index[$0] * stride[$0] - low[$0] }
-          reduce(source, start, windows, input, strides, results, plane, plane * outputPlane + at)
+          reduce(source, start, &tap, input, strides, results, plane, plane * outputPlane + at)
           walk.advance()
         }
       }
     }
   }
 
-  /// The offsets of a window's positions from its first.
-  private static func windows(_ kernel: [Int], _ dilation: [Int]) -> [[Int]] {
-    var all: [[Int]] = [[]]
-    for axis in kernel.indices {
-      all = all.flatMap { head in (0..<kernel[axis]).map { head + [$0 * dilation[axis]] } }
+  /// The next position of a window, row-major; false after the last, when it is the first again.
+  @inline(__always)
+  private func advance(_ tap: inout [Int]) -> Bool {
+    for axis in tap.indices.reversed() {
+      tap[axis] += 1
+      if tap[axis] < kernel[axis] { return true }
+      tap[axis] = 0
     }
-    return all
+    return false
   }
 
+  /// - Parameter tap: zeros, and zeros again afterwards.
   @inline(__always)
   private func reduce<T: TensorScalar>(
-    _ x: UnsafeMutablePointer<T>, _ start: [Int], _ windows: [[Int]], _ input: [Int], _ strides: [Int],
+    _ x: UnsafeMutablePointer<T>, _ start: [Int], _ tap: inout [Int], _ input: [Int], _ strides: [Int],
     _ results: [Tensor], _ plane: Int, _ at: Int
   ) {
     var (best, place, sum, count) = (0.0, -1, 0.0, 0)
-    for tap in windows {
+    repeat {
       var offset = 0
       var (inside, padded) = (true, true)
       for axis in input.indices {
-        let here = start[axis] + tap[axis]
+        let here = start[axis] + tap[axis] * dilation[axis]
         inside = inside && here >= 0 && here < input[axis]
         padded = padded && here < input[axis] + high[axis]
         offset += here * strides[axis]
@@ -123,7 +126,7 @@ struct WindowReduction: Operation {
         if !countsPadding { count += 1 }
       case .norm(let p): sum += p == 2 ? value * value : p == 1 ? abs(value) : power(abs(value), p)
       }
-    }
+    } while advance(&tap)
     switch function {
     case .maximum(let columnMajor):
       results[0].pointer(T.self)[at] = place < 0 ? T(converting: -.infinity) : x[place]
