@@ -191,7 +191,8 @@ struct ConvolutionEngine {
     let layout = try packed.layout(schedule.kind)
     let task = TileTask(
       engine: self, layout: layout, group: group, groupIndex: index, tiling: tiling, splits: schedule.splits,
-      readsInPlace: schedule.readsInPlace && input.channelsFitCache(tiling.channelBlock, elementSize: elementSize))
+      readsInPlace: schedule.readsInPlace
+        && (schedule.kind == .wide || input.channelsFitCache(tiling.channelBlock, elementSize: elementSize)))
     let rows = layout.sections[0][index].rows
     let work = Double(tiling.count.reduce(1, *)) * Double(rows * stencil.channels * group.tapCount) * Double(pairs)
     try Self.share(

@@ -264,7 +264,9 @@ struct PositionGrid {
     }
     let tiles = max(1, (count[2] + columns - 1) / columns)
     let each = (count[2] + tiles - 1) / tiles
-    let step = tiles >= 16 ? max(chunk, chunking.lanes) : chunking.lanes
+    var step = tiles >= 16 ? max(chunk, chunking.lanes) : chunking.lanes
+    // Where that would leave the last tile much smaller, single columns are shared evenly.
+    if chunking.unit == 1, (each + step - 1) / step * step * 20 > each * 21 { step = 1 }
     return (1, max(1, (each + step - 1) / step * step))
   }
 }
