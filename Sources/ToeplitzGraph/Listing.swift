@@ -48,8 +48,9 @@ extension Executable {
     if let unit = node.operation as? ResidualUnitNode, operands.count > 3, let second = operands[3] {
       return (try? unit.multiplyAdds(x.shape, weight.shape, second.shape)) ?? 0
     }
-    if let both = node.operation as? SeparableNode, operands.count > 3, let second = operands[3] {
-      return (try? both.multiplyAdds(x.shape, weight.shape, second.shape)) ?? 0
+    if let together = node.operation as? SeparableNode {
+      let weights = together.rearrangedOperands.compactMap { $0 < operands.count ? operands[$0]?.shape : nil }
+      return (try? together.multiplyAdds(x.shape, weights)) ?? 0
     }
     if let convolution = node.operation as? ConvolutionNode {
       guard let geometry = try? convolution.geometry(x.shape, weight.shape).0,

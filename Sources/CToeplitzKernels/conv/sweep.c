@@ -33,6 +33,19 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
   tile->acc = (char *)tile->acc - (s->end_block - s->first_block) * s->block_sums;
 }
 
+void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, tz_conv_sweep *s, ptrdiff_t vectors) {
+  const ptrdiff_t most = s->block_rows == 8 ? table->max_vectors8 : s->block_rows == 4 ? table->max_vectors4 : table->max_vectors1;
+  const ptrdiff_t parts = (vectors + most - 1) / most;
+  for (ptrdiff_t part = 0; part < parts; part++) {
+    const ptrdiff_t first = part * vectors / parts, count = (part + 1) * vectors / parts - first;
+    s->vectors = (int32_t)count;
+    s->count = count * table->lanes;
+    tz_conv_run(table, tile, s);
+    tile->x = forward(tile->x, s->count * s->element);
+    tile->y = (void *)forward(tile->y, s->count * s->element);
+  }
+}
+
 // Goes to the next row.
 static void advance(tz_conv_tile *tile, tz_conv_output *out, const tz_conv_planes *p) {
   tile->w = forward(tile->w, p->weights * p->element);

@@ -253,6 +253,9 @@ typedef struct {
 /// Runs a sweep. `tile` moves along meanwhile and is left as it came: a copy would take as long as a small kernel call.
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *sweep);
 
+/// Sweeps over `vectors` vectors of neighbouring positions, cut into about equal parts; kernels write to `y`.
+void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, tz_conv_sweep *sweep, ptrdiff_t vectors);
+
 /// The same area of `count` single rows one after another, and how far apart they lie, in elements.
 typedef struct {
   ptrdiff_t count;

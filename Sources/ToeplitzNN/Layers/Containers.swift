@@ -19,8 +19,8 @@ open class Sequential: Module, UnaryLayer {
     var activation: (layer: any UnaryLayer, function: Activation)?
     /// The only step of a container inside that this step is.
     var content: [Step] = []
-    /// Whether it is a depthwise convolution of images, and the next step a pointwise one.
-    var isSeparable = false
+    /// How many steps from this one on may be computed together (see `SeparableConvolution`).
+    var together = 1
 
     /// What is computed in the end.
     var inner: Step { content.first ?? self }
@@ -51,13 +51,15 @@ open class Sequential: Module, UnaryLayer {
         step.content = container.steps
       }
       step.count = next - step.first
-      if let last = steps.last?.inner.convolution, let this = step.convolution,
-        SeparableConvolution.supports(last.geometry, this.geometry), last.layout == .channelsFirst,
-        this.layout == .channelsFirst
-      {
-        steps[steps.count - 1].isSeparable = true
-      }
       steps.append(step)
+      for count in 2...3 where count <= steps.count {
+        let run = (steps.suffix(count).dropLast().map(\.inner) + [step]).compactMap(\.convolution)
+        if run.count == count, run.allSatisfy({ $0.layout == .channelsFirst }),
+          SeparableConvolution.supports(run.map(\.geometry))
+        {
+          steps[steps.count - count].together = count
+        }
+      }
     }
     self.steps = steps
   }
@@ -83,10 +85,10 @@ open class Sequential: Module, UnaryLayer {
     var y = x
     var index = 0
     while index < steps.count {
-      let last = index + 2 == steps.count ? residual : nil
-      if let both = try computeSeparable(index, y, adding: last) {
-        y = both
-        index += 2
+      let together = steps[index].together
+      if together > 1, let next = try compute(index..<(index + together), y, adding: residual) {
+        y = next
+        index += together
         continue
       }
       y = try compute(steps[index], y, adding: index + 1 == steps.count ? residual : nil)
@@ -95,20 +97,25 @@ open class Sequential: Module, UnaryLayer {
     return y
   }
 
-  /// A depthwise convolution of images and the pointwise one after it in one pass; nil where step `index` is none.
-  private func computeSeparable(_ index: Int, _ x: Tensor, adding residual: Tensor?) throws -> Tensor? {
-    guard steps[index].isSeparable, x.rank == 4, x.dtype == .float32, !OutermostCall.isHeard else { return nil }
-    let (one, two) = (steps[index].inner, steps[index + 1])
-    guard let first = one.convolution, let second = two.convolution, first.fusesWhatFollows, second.fusesWhatFollows,
-      two.activation == nil || residual == nil, let (weight, bias) = try first.values(x, one.norm),
-      let (secondWeight, secondBias) = try second.values(x, two.norm)
-    else { return nil }
-    let both = SeparableConvolution(
-      first.operation(ConvolutionFusion(activation: one.activation?.function)),
-      second.operation(
-        ConvolutionFusion(residuals: residual.map { [$0] } ?? [], activation: two.activation?.function)),
-      hasBias: (bias != nil, secondBias != nil))
-    return try applyAll(both, [x, weight, bias, secondWeight, secondBias].compactMap { $0 })[0]
+  /// Some neighbouring steps in one pass; nil where that may not be.
+  private func compute(_ range: Range<Int>, _ x: Tensor, adding residual: Tensor?) throws -> Tensor? {
+    guard x.rank == 4, x.dtype == .float32, !OutermostCall.isHeard else { return nil }
+    let added = range.upperBound == steps.count ? residual : nil
+    var operands = [x]
+    var stages: [SeparableConvolution.Stage] = []
+    for index in range {
+      let isLast = index + 1 == range.upperBound
+      let step = isLast ? steps[index] : steps[index].inner
+      guard let layer = step.convolution, layer.fusesWhatFollows, !isLast || step.activation == nil || added == nil,
+        let (weight, bias) = try layer.values(x, step.norm)
+      else { return nil }
+      let fusion = ConvolutionFusion(
+        residuals: isLast ? added.map { [$0] } ?? [] : [], activation: step.activation?.function)
+      stages.append(SeparableConvolution.Stage(layer.operation(fusion), hasBias: bias != nil))
+      operands.append(weight)
+      if let bias { operands.append(bias) }
+    }
+    return try applyAll(SeparableConvolution(stages), operands)[0]
   }
 
   private func compute(_ step: Step, _ x: Tensor, adding residual: Tensor? = nil) throws -> Tensor {

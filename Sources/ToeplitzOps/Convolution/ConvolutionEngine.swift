@@ -76,13 +76,14 @@ struct SpatialView {
     size = Array(repeating: 1, count: missing) + tensor.shape.dimensions[2...]
   }
 
-  /// The sizes of a tensor that is in memory only in parts; `base` and distances are not to be used.
+  /// The sizes of a tensor that is in memory only in parts, rows after one another; `base` and other distances are not to be
+  /// used.
   init(size: [Int], base: UnsafeMutableRawPointer) {
     self.base = base
     self.size = size
     batch = 0
     channel = 0
-    spatial = [0, 0, 1]
+    spatial = [0, size[2], 1]
     hasSlack = false
   }
 

@@ -12,6 +12,8 @@ struct ImageConvolution {
   private let input: UnsafeMutableRawPointer
   /// Elements between samples.
   private let batch: Int
+  /// How many rows of the input an output reads, and how far on the next one reads.
+  private let rows: (count: Int, step: Int)
 
   /// Nil where there is no kernel for it.
   init?(_ engine: ConvolutionEngine, _ group: RowGroup, _ layout: PackedLayout, groupIndex: Int) {
@@ -36,6 +38,17 @@ struct ImageConvolution {
     starts = layout.startPointer(first)
     input = view.base
     batch = view.batch
+    rows = (h.count, stencil.step[1])
+  }
+
+  /// The rows of the input that an area is computed from.
+  func inputRows(_ area: tz_conv_area) -> Range<Int> { inputRows(from: area.first.1, count: area.height) }
+
+  /// The rows of the input that `count` rows of the output are computed from.
+  func inputRows(from first: Int, count: Int) -> Range<Int> {
+    let top = first * rows.step + image.lowest.0
+    let low = min(max(0, top), image.size.0)
+    return low..<max(low, min(image.size.0, top + (count - 1) * rows.step + rows.count))
   }
 
   /// Computes an area of some channels of a sample.
@@ -43,15 +56,23 @@ struct ImageConvolution {
   /// - Parameters:
   ///   - output: points at the first of the channels.
   ///   - distance: elements between channels of the output, if not those of the engine's.
+  ///   - source: where row 0 of the first of the channels would lie, and elements between channels, if the input is not
+  ///     that of the engine.
   func run(
-    _ channels: Range<Int>, sample: Int, _ area: tz_conv_area, _ output: inout tz_conv_output, distance: Int? = nil
+    _ channels: Range<Int>, sample: Int, _ area: tz_conv_area, _ output: inout tz_conv_output, distance: Int? = nil,
+    source: (base: UnsafeRawPointer, channel: Int)? = nil
   ) {
     var planes = distances
     planes.count = channels.count
     if let distance { planes.output = distance }
     var tile = tz_conv_tile()
     let first = channels.lowerBound
-    tile.x = UnsafeRawPointer(input + (sample * batch + first * planes.input) * planes.stored)
+    if let source {
+      tile.x = source.base
+      planes.input = source.channel
+    } else {
+      tile.x = UnsafeRawPointer(input + (sample * batch + first * planes.input) * planes.stored)
+    }
     tile.w = weights + first * planes.weights * planes.element
     tile.start = starts + first * planes.start * planes.element
     withUnsafePointer(to: image) { image in
@@ -59,79 +80,5 @@ struct ImageConvolution {
         withUnsafePointer(to: planes) { tz_conv_run_images(kernel, image, &tile, &output, area, $0) }
       }
     }
-  }
-}
-
-/// What computes the panels of a pointwise convolution, instead of packing them: a depthwise convolution before it.
-struct PanelSource {
-  let images: ImageConvolution
-  /// Its output, but for where that is.
-  let output: tz_conv_output
-
-  /// Fills a panel with some channels of an area.
-  func fill(
-    _ panel: UnsafeMutableRawPointer, _ channels: Range<Int>, sample: Int, _ area: tz_conv_area, distance: Int
-  ) {
-    var output = output
-    output.y = panel
-    output.stride = (0, area.pitch, 1)
-    output.shift = area.first
-    images.run(channels, sample: sample, area, &output, distance: distance)
-  }
-}
-
-extension ConvolutionEngine {
-  /// A convolution by itself, with the options that stand around it.
-  struct Part {
-    var geometry: ConvolutionGeometry
-    var packed: PackedWeights
-    var fusion: ConvolutionFusion
-  }
-
-  /// Computes a depthwise convolution of images and the pointwise one after it, a tile of both after the other.
-  ///
-  /// What lies between stays in the cache of the thread that computes it.
-  ///
-  /// Every element is the same chain of multiply-adds as by one convolution after the other.
-  ///
-  /// - Returns: whether there are kernels for that, and `output` has been computed.
-  static func runSeparable(_ first: Part, _ second: Part, input: Tensor, output: Tensor) throws -> Bool {
-    let (one, two) = (first.packed.stencil, second.packed.stencil)
-    guard output.count > 0, one.rowGroups.count == 1, two.isPointwise, two.groups == 1,
-      first.geometry.rank == 2, first.fusion.residuals.isEmpty, second.fusion.inputSlope == 1,
-      input.dtype == .float32, second.packed.type == .float32,
-      let table = tz_conv_kernels(InstructionSet.current.code, TZ_F32)
-    else { return false }
-    let size = [1] + (try first.geometry.outputSize(Array(input.shape.dimensions.suffix(2))))
-    let (batch, threads) = (input.shape[0], ThreadPool.shared.threadCount)
-    let middle = SpatialView(size: size, base: input.elements)
-    let source = ConvolutionEngine(
-      packed: first.packed, table: table, input: SpatialView(input, isFlat: false), output: middle,
-      residuals: (nil, nil), fusion: first.fusion, mode: first.geometry.paddingMode, batch: batch,
-      elementSize: input.dtype.byteSize, storedSize: input.dtype.byteSize, ending: ConvolutionEnding(first.fusion))
-    let firstLayout = try first.packed.layout(.narrow)
-    guard let images = ImageConvolution(source, one.rowGroups[0], firstLayout, groupIndex: 0) else { return false }
-    let residuals = try second.fusion.residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
-    let addresses = residuals.map { UnsafeRawPointer($0.elements) }
-    let engine = ConvolutionEngine(
-      packed: second.packed, table: table, input: middle, output: SpatialView(output, isFlat: false),
-      residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: second.fusion, mode: .zeros,
-      batch: batch, elementSize: input.dtype.byteSize, storedSize: input.dtype.byteSize,
-      ending: ConvolutionEnding(second.fusion))
-    let name = second.geometry.name
-    let schedule = try second.packed.plan(
-      rowGroup: 0, inputSize: size, outputSize: size, batch: batch, threads: threads, table: table,
-      allowsInPlace: false, isProduced: true, name: name
-    ) { _ in false }.schedule
-    let task = TileTask(
-      engine: engine, layout: try second.packed.layout(schedule.kind), group: two.rowGroups[0], groupIndex: 0,
-      tiling: schedule.tiling, splits: 1, readsInPlace: false,
-      source: PanelSource(images: images, output: source.outputDescription(phases: nil, count: 1, wide: 1)))
-    let work = Double(size.reduce(batch, *)) * Double(two.channels) * Double(two.outputs + one.rowGroups[0].tapCount)
-    try share(
-      batch * schedule.tiling.tiles, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
-    ) { task.run($0, $1) }
-    withExtendedLifetime((input, output, residuals, first.packed, second.packed)) {}
-    return true
   }
 }

@@ -88,7 +88,8 @@ struct TileTask {
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.
-  var scratchBytes: Int { panelBytes + sumsBytes + mostPartials * partialBytes + 64 }
+  var scratchBytes: Int { ownBytes + (source?.scratchBytes ?? 0) }
+  private var ownBytes: Int { panelBytes + sumsBytes + (mostPartials * partialBytes + 127) / 64 * 64 }
 
   /// Computes units of batch × tiles × groups × splits, counted in this order: threads share all operations by position, so
   /// that they find in their caches what they wrote.
@@ -142,7 +143,8 @@ struct TileTask {
         panel = input.base + (sample * input.batch + channel * input.channel + position) * engine.elementSize
       } else if let source {
         source.fill(
-          memory, channels, sample: sample, area(tile, inImage: true), distance: tiling.panelChannel)
+          memory, channels, sample: sample, area(tile, inImage: true), distance: tiling.panelChannel,
+          scratch: memory + ownBytes)
       } else {
         withPackRequest(task, channels, into: memory) { tz_conv_pack(engine.table, &$0) }
       }

@@ -1,87 +1,113 @@
 import ToeplitzTensor
 
-/// A depthwise convolution of images and the pointwise one after it (Sifre, 2014; Howard et al., 2017).
+/// A depthwise convolution of images and the pointwise one after it (Sifre, 2014; Howard et al., 2017), or these two after a
+/// pointwise one: the inverted residual of MobileNetV2 (Sandler et al., 2018).
 ///
-/// Inputs are x `[N, C, H, W]`, then weight and, where it has one, bias of the first convolution, then of the second. Both
-/// run over one band of the image after the other, so that what lies between them never leaves the cache of a thread, where
-/// there are kernels for that. The bits are the same either way.
+/// Inputs are x `[N, C, H, W]`, then for each convolution its weight and, where it has one, its bias. All run over one band
+/// of the image after the other, so that what lies between them never leaves the cache of a thread, where there are kernels
+/// for that. The bits are the same either way.
 package struct SeparableConvolution: Operation {
-  /// The depthwise convolution, with what is computed together with it.
-  package var first: ConvolutionOperation
-  /// The pointwise convolution, with what is computed together with it.
-  package var second: ConvolutionOperation
-  /// Whether the convolutions have a bias.
-  package var hasBias: (first: Bool, second: Bool)
+  /// One of the convolutions, with what is computed together with it.
+  package struct Stage: Sendable {
+    package var operation: ConvolutionOperation
+    package var hasBias: Bool
 
-  /// Both convolutions in one operation.
-  package init(_ first: ConvolutionOperation, _ second: ConvolutionOperation, hasBias: (first: Bool, second: Bool)) {
-    self.first = first
-    self.second = second
-    self.hasBias = hasBias
+    /// A convolution with or without bias.
+    package init(_ operation: ConvolutionOperation, hasBias: Bool) {
+      self.operation = operation
+      self.hasBias = hasBias
+    }
+
+    /// How many operands it takes beside its input.
+    fileprivate var operandCount: Int { hasBias ? 2 : 1 }
   }
 
-  /// Whether convolutions of these geometries may be computed together.
-  package static func supports(_ first: ConvolutionGeometry, _ second: ConvolutionGeometry) -> Bool {
-    let pads = second.paddingLow + second.paddingHigh
+  /// The convolutions in order, two or three.
+  package var stages: [Stage]
+
+  /// All convolutions in one operation.
+  package init(_ stages: [Stage]) { self.stages = stages }
+
+  /// Whether convolutions of these geometries, two or three, may be computed together.
+  package static func supports(_ geometries: [ConvolutionGeometry]) -> Bool {
+    guard (2...3).contains(geometries.count) else { return false }
+    let (first, second) = (geometries[geometries.count - 2], geometries[geometries.count - 1])
     return first.rank == 2 && !first.isTransposed && first.groups == first.inChannels
       && first.outChannels == first.inChannels && first.paddingMode == .zeros && first.kernelSize[0] > 1
-      && second.rank == 2 && !second.isTransposed && second.groups == 1 && second.inChannels == first.outChannels
-      && (second.kernelSize + second.stride).allSatisfy { $0 == 1 } && pads.allSatisfy { $0 == 0 }
+      && isPointwise(second) && second.inChannels == first.outChannels
+      && (geometries.count == 2 || isPointwise(geometries[0]) && geometries[0].outChannels == first.inChannels)
+  }
+
+  private static func isPointwise(_ geometry: ConvolutionGeometry) -> Bool {
+    geometry.rank == 2 && !geometry.isTransposed && geometry.groups == 1
+      && (geometry.kernelSize + geometry.stride).allSatisfy { $0 == 1 }
+      && (geometry.paddingLow + geometry.paddingHigh).allSatisfy { $0 == 0 }
   }
 
   /// `SeparableConvolution`.
   package var name: String { "SeparableConvolution" }
 
-  /// What the second convolution gives.
+  /// What the last convolution gives.
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
-    try require(inputs, count: 3 + (hasBias.first ? 1 : 0) + (hasBias.second ? 1 : 0))
-    let (one, two) = operands(inputs)
-    return try second.infer(first.infer(one) + two)
+    try require(inputs, count: stages.reduce(1) { $0 + $1.operandCount })
+    return try fold(inputs) { stage, operands in try stage.infer(operands) }
   }
 
-  /// The operands of both convolutions, but for the second one's input.
-  private func operands<T>(_ inputs: [T]) -> (first: [T], second: [T]) {
-    let count = hasBias.first ? 3 : 2
-    return (Array(inputs.prefix(count)), Array(inputs.dropFirst(count)))
-  }
-
-  /// Computes both convolutions.
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let (one, two) = operands(inputs)
-    if inputs[0].dtype == .float32, inputs[0].rank == 4, first.layout == .channelsFirst,
-      second.layout == .channelsFirst,
-      Self.supports(first.geometry, second.geometry)
-    {
-      let result = try second.memory(outputs[0].shape, .float32)
-      if try ConvolutionEngine.runSeparable(
-        part(first, one.dropFirst()), part(second, two[...]), input: inputs[0], output: result)
-      {
-        return [result]
-      }
+  /// Hands each convolution the result of the one before it and its own operands.
+  private func fold<T>(_ inputs: [T], _ body: (ConvolutionOperation, [T]) throws -> [T]) rethrows -> [T] {
+    var passing = [inputs[0]]
+    var next = 1
+    for stage in stages {
+      passing = try body(stage.operation, passing + inputs[next..<(next + stage.operandCount)])
+      next += stage.operandCount
     }
-    return try second.evaluate(first.evaluate(one, first.infer(one.map(\.spec))) + two, outputs)
+    return passing
   }
 
-  private func part(_ operation: ConvolutionOperation, _ operands: ArraySlice<Tensor>) throws -> ConvolutionEngine.Part
-  {
-    let packed = try operation.pack(
-      operation.geometry, operands[operands.startIndex], operands.dropFirst().first)
-    return ConvolutionEngine.Part(geometry: operation.geometry, packed: packed, fusion: operation.fusion)
+  /// Computes the convolutions.
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    if inputs[0].dtype == .float32, inputs[0].rank == 4, stages.allSatisfy({ $0.operation.layout == .channelsFirst }),
+      Self.supports(stages.map(\.operation.geometry))
+    {
+      let result = try stages[stages.count - 1].operation.memory(outputs[0].shape, .float32)
+      if try ConvolutionEngine.runSeparable(parts(inputs), input: inputs[0], output: result) { return [result] }
+    }
+    let first = stages[0]
+    let operands = Array(inputs.prefix(1 + first.operandCount))
+    let middle = try first.operation.evaluate(operands, first.operation.infer(operands.map(\.spec)))
+    if stages.count == 1 { return middle }
+    return try Self(Array(stages.dropFirst())).evaluate(middle + inputs.dropFirst(operands.count), outputs)
+  }
+
+  private func parts(_ inputs: [Tensor]) throws -> [ConvolutionEngine.Part] {
+    var next = 1
+    return try stages.map { stage in
+      defer { next += stage.operandCount }
+      let operation = stage.operation
+      let packed = try operation.pack(operation.geometry, inputs[next], stage.hasBias ? inputs[next + 1] : nil)
+      return ConvolutionEngine.Part(geometry: operation.geometry, packed: packed, fusion: operation.fusion)
+    }
   }
 }
 
 extension SeparableConvolution: ExportableOperation {
-  package var held: [Tensor] { first.held + second.held }
+  package var held: [Tensor] { stages.flatMap { $0.operation.held } }
 
-  /// Two convolutions.
+  /// A node for each convolution.
   package func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    let (one, two) = operands(inputs)
-    let middle = try first.infer(one)
-    let nodes = try first.exported(one, middle)
-    // The second one's operand 0 is what the first gave.
-    return try nodes
-      + second.exported(middle + two, outputs).map {
-        $0.moved(by: nodes.count) { $0 == 0 ? .node(nodes.count - 1) : .input(one.count + $0 - 1) }
+    var nodes: [ExportNode] = []
+    var next = 0
+    _ = try fold(inputs) { operation, operands in
+      let result = try operation.infer(operands)
+      let before = nodes.count
+      let first = next
+      nodes += try operation.exported(operands, result).map {
+        // The first input of all but the first is what the convolution before gave.
+        $0.moved(by: before) { $0 == 0 && before > 0 ? .node(before - 1) : .input(first + $0) }
       }
+      next += operands.count - 1
+      return result
+    }
+    return nodes
   }
 }
