@@ -184,7 +184,7 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
   }
   const T *x = (const T *)t->x + column0, *w = (const T *)t->w + row0;
   const char *ahead = (const char *)t->ahead;
-  const ptrdiff_t hop = t->ahead_step;
+  const ptrdiff_t hop = t->ahead_step, far = t->far;
   const int32_t *toff = t->toff;
   const int taps = t->taps;
   for (int c = 0; c < t->channels; c++, x += t->xs) {
@@ -193,6 +193,7 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
       VEC w0 = *(const VECU *)w, w1 = *(const VECU *)(w + LANES);
       __builtin_prefetch(ahead, 0, 2);
       ahead += hop;
+      __builtin_prefetch((const char *)xk + far, 0, 3);
       TZ_UNROLL for (int r = 0; r < count; r++) {
         VEC s = (VEC)(xk[r]);
         acc[r][0] += s * w0;

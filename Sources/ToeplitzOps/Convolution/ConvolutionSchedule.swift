@@ -197,8 +197,11 @@ struct CostEstimate {
     let packing = !packs ? 0 : panel * Double(tiles * splits) * Self.panelTime
     let items = pairs * tiles * splits
     let rounds = (items + threads - 1) / threads
+    // Parts of the rows may differ by a block, which shows where a thread has few of them.
+    let part = Double(blocks) / Double(splits)
+    let longest = Double(rounds - 1) * part + part.rounded(.up)
     // A few items more than threads lets a slow thread fall behind without stopping the others.
-    var uneven = Double(rounds * threads) / Double(items) * (items < 3 * threads ? 1.05 : 1)
+    var uneven = longest * Double(threads) / (part * Double(items)) * (items < 3 * threads ? 1.05 : 1)
     // The whole tiles take longest; where there are few nothing makes up for that.
     if tilesWide <= 2 * threads {
       uneven *= Double(tilesWide) * inner.vectors / max(1, vectors / rows / Double(blocks))

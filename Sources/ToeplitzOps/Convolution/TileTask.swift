@@ -87,6 +87,9 @@ struct TileTask {
     images = source == nil ? ImageConvolution(engine, group, layout, groupIndex: groupIndex) : nil
   }
 
+  /// How many steps of a wide kernel, of 14 multiply-adds of two vectors each, an input takes to come from another core.
+  private static let farSteps = 16
+
   /// Scratch memory that ``run(_:_:)`` needs.
   var scratchBytes: Int { ownBytes + (source?.scratchBytes ?? 0) }
   private var ownBytes: Int { panelBytes + sumsBytes + (mostPartials * partialBytes + 127) / 64 * 64 }
@@ -220,6 +223,7 @@ struct TileTask {
       tile.completes = pass.isLast
       tile.sums = partials - sumsBytes
       if layout.kind == .wide {
+        tile.far = tile.xs * engine.elementSize * max(1, Self.farSteps / tapCount)
         // All chunks but the first find a block's weights in the cache.
         for block in task.blocks {
           for chunk in 0..<chunks { wideStep(pass, task.blocks, &tile, output, area, block, chunk) }
