@@ -160,17 +160,17 @@ TZ_INLINE void NAME(transpose_)(VEC *a) { NAME(zip_)(a, LANES); }
 #define TZ_WIDE_COLUMNS 14
 
 // Vector v of `count` columns of sums, turned round; columns past `count` are written too.
-TZ_INLINE void NAME(turn_)(VEC (*acc)[2], T *out, const int count, const int v) {
+TZ_INLINE void NAME(turn_)(VEC (*acc)[2], T *out, const ptrdiff_t pitch, const int count, const int v) {
   TZ_UNROLL for (int first = 0; first < count; first += LANES) {
     VEC a[LANES];
     TZ_UNROLL for (int i = 0; i < LANES; i++) a[i] = acc[first + i < count ? first + i : count - 1][v];
     NAME(transpose_)(a);
-    TZ_UNROLL for (int i = 0; i < LANES; i++) *(VECU *)(out + i * TZ_WIDE_PITCH + first) = a[i];
+    TZ_UNROLL for (int i = 0; i < LANES; i++) *(VECU *)(out + i * pitch + first) = a[i];
   }
 }
 
 // `count` columns by 2 vectors of rows from row0 on. acc is [14 columns][32 rows] where sums are kept for the next
-// channels, and [32 rows][TZ_WIDE_PITCH columns] at the end, as the store wants them; columns past `count` are written too.
+// channels, and [32 rows][columns] at the end, as the store wants them; columns past `count` are written too.
 TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const int column0, const int row0) {
   VEC acc[TZ_WIDE_COLUMNS][2];
   T *accp = (T *)t->acc + column0 * TZ_WIDE_ROWS + row0;
@@ -206,8 +206,9 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
       TZ_UNROLL for (int v = 0; v < 2; v++) *(VECU *)(accp + r * TZ_WIDE_ROWS + v * LANES) = acc[r][v];
     return;
   }
-  T *out = (T *)t->sums + row0 * TZ_WIDE_PITCH + column0;
-  TZ_UNROLL for (int v = 0; v < 2; v++) NAME(turn_)(acc, out + v * LANES * TZ_WIDE_PITCH, count, v);
+  const ptrdiff_t pitch = t->sums_pitch;
+  T *out = (T *)t->sums + row0 * pitch + column0;
+  TZ_UNROLL for (int v = 0; v < 2; v++) NAME(turn_)(acc, out + v * LANES * pitch, pitch, count, v);
 }
 
 // As few pieces of columns as the registers allow, all about equally many.

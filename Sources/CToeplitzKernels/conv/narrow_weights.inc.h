@@ -62,8 +62,8 @@ TZ_INLINE void NAME(narrow_tile_)(const tz_conv_tile *t, const bool is_int8, con
       TZ_UNROLL for (int v = 0; v < 2; v++) *(VECU *)(accp + r * TZ_WIDE_ROWS + rows[v]) = acc[r][v];
     return;
   }
-  NAME(turn_)(acc, (float *)t->sums + rows[0] * TZ_WIDE_PITCH + column0, count, 0);
-  NAME(turn_)(acc, (float *)t->sums + rows[1] * TZ_WIDE_PITCH + column0, count, 1);
+  NAME(turn_)(acc, (float *)t->sums + rows[0] * t->sums_pitch + column0, t->sums_pitch, count, 0);
+  NAME(turn_)(acc, (float *)t->sums + rows[1] * t->sums_pitch + column0, t->sums_pitch, count, 1);
 }
 
 #define TZ_NARROW(COUNT)                                                                                    \

@@ -63,9 +63,6 @@ typedef void (*tz_unary_function)(const float *x, float *y, ptrdiff_t n, float a
 
 // ---- Convolution -----------------------------------------------------------------------------------------
 
-/// Elements from one row of a wide block's sums to the next: 14 columns and what whole vectors write past them.
-enum { TZ_WIDE_PITCH = 32 };
-
 /// A tile of a convolution as a small matrix product over taps:
 ///
 ///     y[r][v] = start[r] + sum over c, k of w[c][k][r] * x[c * xs + toff[k] + v]
@@ -92,7 +89,8 @@ typedef struct {
   double ceiling;
   int32_t rows;         ///< with y: how many rows exist
   bool completes;       ///< wide blocks: the sums are complete and go to `sums`
-  void *sums;           ///< wide blocks: [32 rows][TZ_WIDE_PITCH columns]
+  void *sums;           ///< wide blocks: [32 rows][sums_pitch columns], of which up to 16 from the first on are written
+  ptrdiff_t sums_pitch;
   const void *ahead;    ///< wide blocks: what to prefetch into the second-level cache, and by how much to advance
   ptrdiff_t ahead_step; ///< for each channel and tap
   ptrdiff_t far;        ///< bytes to inputs of later channels that come nearer meanwhile

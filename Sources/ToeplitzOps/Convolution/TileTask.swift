@@ -23,6 +23,7 @@ struct TileTask {
   private let partialBytes: Int
   private let panelBytes: Int
   private let mostPartials: Int
+  private let sumsPitch: Int
   private let sumsBytes: Int
   /// Kernels of weights in fewer bits, where these are.
   private let narrow: UnsafePointer<tz_narrow_table>?
@@ -72,8 +73,9 @@ struct TileTask {
     let chunks = tiling.chunking.count(
       height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch, cutsRows: tiling.cutsRows)
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
-    // Sums of a wide block, turned round for the store.
-    sumsBytes = layout.kind == .wide ? 32 * TZ_WIDE_PITCH * engine.elementSize : 0
+    // Sums of a wide block, turned round for the store, an odd number of cache lines for each row.
+    sumsPitch = ((tiling.tileHeight * tiling.pitch + Self.sumsSlack) / 16 | 1) * 16
+    sumsBytes = layout.kind == .wide ? blockRows * sumsPitch * engine.elementSize : 0
     narrow = layout.storage == .full ? nil : tz_narrow_kernels(InstructionSet.current.code)
     isPlain = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
     storesDirectly = isPlain && engine.isComputedAsStored
@@ -89,6 +91,9 @@ struct TileTask {
 
   /// How many steps of a wide kernel, of 14 multiply-adds of two vectors each, an input takes to come from another core.
   private static let farSteps = 16
+
+  /// Columns that a wide kernel writes at most, and what the pitch of its sums is rounded by.
+  private static let sumsSlack = 16 + 15
 
   /// Scratch memory that ``run(_:_:)`` needs.
   var scratchBytes: Int { ownBytes + (source?.scratchBytes ?? 0) }
@@ -221,12 +226,19 @@ struct TileTask {
       tile.bounded = output.pointee.bounded
       tile.ceiling = output.pointee.ceiling
       tile.completes = pass.isLast
-      tile.sums = partials - sumsBytes
+      tile.sums_pitch = sumsPitch
       if layout.kind == .wide {
         tile.far = tile.xs * engine.elementSize * max(1, Self.farSteps / tapCount)
         // All chunks but the first find a block's weights in the cache.
         for block in task.blocks {
-          for chunk in 0..<chunks { wideStep(pass, task.blocks, &tile, output, area, block, chunk) }
+          for chunk in 0..<chunks { wideStep(pass, task.blocks, &tile, area, block, chunk) }
+          // Whole rows at once: the store works on the neighbours of a row.
+          if pass.isLast {
+            let rows = Int32(min(blockRows, pass.rows - block * blockRows))
+            tz_conv_store_sums(
+              engine.table, output, area, pass.partials - sumsBytes, sumsPitch, 0,
+              (area.pointee.height - 1) * area.pointee.pitch + area.pointee.width, Int32(block * blockRows), rows)
+          }
         }
         return
       }
@@ -307,16 +319,17 @@ struct TileTask {
     channelBlocks == 1 ? 0 : (chunk * blocks.count + block - blocks.lowerBound) * partialBytes
   }
 
-  /// One call of a wide kernel, and the store of what it computed if the sums are complete.
+  /// One call of a wide kernel.
   @inline(__always)
   private func wideStep(
-    _ pass: KernelPass, _ all: Range<Int>, _ tile: inout tz_conv_tile, _ output: UnsafePointer<tz_conv_output>,
-    _ area: UnsafePointer<tz_conv_area>, _ block: Int, _ chunk: Int
+    _ pass: KernelPass, _ all: Range<Int>, _ tile: inout tz_conv_tile, _ area: UnsafePointer<tz_conv_area>,
+    _ block: Int, _ chunk: Int
   ) {
     let (column, count) = aim(&tile, pass, area, chunk)
     tile.w += block * pass.blockBytes
     tile.start += block * blockRows * engine.elementSize
     tile.acc = pass.partials + partialOffset(all, block, chunk)
+    tile.sums = pass.partials - sumsBytes + column * engine.elementSize
     // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
     // looks ahead in its own.
     let steps = max(1, Int(tile.channels) * tapCount)
@@ -332,11 +345,6 @@ struct TileTask {
       tz_narrow_run(narrow, layout.storage == .int8, Int32(count), &tile)
     } else {
       tz_conv_run_wide(engine.table, Int32(count), &tile)
-    }
-    if pass.isLast {
-      let rows = Int32(min(blockRows, pass.rows - block * blockRows))
-      tz_conv_store_sums(
-        engine.table, output, area, tile.sums, TZ_WIDE_PITCH, column, count, Int32(block * blockRows), rows)
     }
   }
 
