@@ -104,11 +104,11 @@ extension ConvolutionEngine {
     else { return false }
     let size = [1] + (try first.geometry.outputSize(Array(input.shape.dimensions.suffix(2))))
     let (batch, threads) = (input.shape[0], ThreadPool.shared.threadCount)
-    let middle = SpatialView(size: size, base: input.elements)
+    let middle = SpatialView(size: SIMD3(size), base: input.elements)
     let source = ConvolutionEngine(
       packed: first.packed, table: table, input: SpatialView(input, isFlat: false), output: middle,
       residuals: (nil, nil), fusion: first.fusion, mode: first.geometry.paddingMode, batch: batch,
-      elementSize: input.dtype.byteSize, storedSize: input.dtype.byteSize, ending: ConvolutionEnding(first.fusion))
+      storedSize: input.dtype.byteSize)
     let firstLayout = try first.packed.layout(.narrow)
     guard let images = ImageConvolution(source, one.rowGroups[0], firstLayout, groupIndex: 0) else { return false }
     let residuals = try second.fusion.residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
@@ -116,11 +116,10 @@ extension ConvolutionEngine {
     let engine = ConvolutionEngine(
       packed: second.packed, table: table, input: middle, output: SpatialView(output, isFlat: false),
       residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: second.fusion, mode: .zeros,
-      batch: batch, elementSize: input.dtype.byteSize, storedSize: input.dtype.byteSize,
-      ending: ConvolutionEnding(second.fusion))
+      batch: batch, storedSize: input.dtype.byteSize)
     let name = second.geometry.name
     let schedule = try second.packed.plan(
-      rowGroup: 0, inputSize: size, outputSize: size, batch: batch, threads: threads, table: table,
+      rowGroup: 0, inputSize: middle.size, outputSize: middle.size, batch: batch, threads: threads, table: table,
       allowsInPlace: false, isProduced: true, name: name
     ) { _ in false }.schedule
     let task = TileTask(

@@ -22,11 +22,12 @@ package struct SeparableConvolution: Operation {
 
   /// Whether convolutions of these geometries may be computed together.
   package static func supports(_ first: ConvolutionGeometry, _ second: ConvolutionGeometry) -> Bool {
-    let pads = second.paddingLow + second.paddingHigh
+    func all(_ values: [Int], are value: Int) -> Bool { values.allSatisfy { $0 == value } }
     return first.rank == 2 && !first.isTransposed && first.groups == first.inChannels
       && first.outChannels == first.inChannels && first.paddingMode == .zeros && first.kernelSize[0] > 1
       && second.rank == 2 && !second.isTransposed && second.groups == 1 && second.inChannels == first.outChannels
-      && (second.kernelSize + second.stride).allSatisfy { $0 == 1 } && pads.allSatisfy { $0 == 0 }
+      && all(second.kernelSize, are: 1) && all(second.stride, are: 1) && all(second.paddingLow, are: 0)
+      && all(second.paddingHigh, are: 0)
   }
 
   /// `SeparableConvolution`.
