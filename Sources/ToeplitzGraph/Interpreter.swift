@@ -6,8 +6,7 @@ import ToeplitzTensor
 public struct Program: Sendable {
   /// The graph.
   public let graph: Graph
-  /// For each node the values that nobody needs after it.
-  private let dead: [[ValueID]]
+  private let steps: [Step]
   /// Values that the surrounding graph supplies, with the surrounding graph's numbers.
   public let captures: [(outer: ValueID, inner: ValueID)]
 
@@ -26,7 +25,51 @@ public struct Program: Sendable {
     for (value, index) in last where !kept.contains(value) && graph.constantSpec(value) == nil {
       dead[index].append(value)
     }
-    self.dead = dead
+    steps = zip(graph.nodes, dead).map { Step(graph, $0, dead: $1) }
+  }
+
+  /// A node with what is known of its operands.
+  ///
+  /// An object, because a copy of its references would take as long as a small convolution.
+  private final class Step: Sendable {
+    /// An operand: a value, or the constant that it is otherwise.
+    struct Operand {
+      var index: Int
+      var stored: Tensor?
+      /// Whether the operation takes the constant wherever it lies.
+      var isRearranged: Bool
+    }
+
+    let name: String
+    let operation: any GraphOperation
+    let operands: [Operand?]
+    let results: [ValueID?]
+    let captures: [ValueID]
+    /// The values that nobody needs afterwards.
+    let dead: [ValueID]
+
+    init(_ graph: Graph, _ node: Graph.Node, dead: [ValueID]) {
+      name = node.name
+      operation = node.operation
+      let rearranged = node.operation.rearrangedOperands
+      operands = node.inputs.enumerated().map { index, input in
+        input.map {
+          Operand(index: $0.index, stored: graph.values[$0.index].stored, isRearranged: rearranged.contains(index))
+        }
+      }
+      results = node.outputs
+      captures = node.operation.captures
+      self.dead = dead
+    }
+
+    /// The operands among the values that there are.
+    func operands(_ values: [Tensor?]) -> [Tensor?] {
+      operands.map { operand in
+        guard let operand else { return nil }
+        if let value = values[operand.index] { return value }
+        return operand.isRearranged ? operand.stored : try? operand.stored?.aligned()
+      }
+    }
   }
 
   /// Computes the outputs.
@@ -43,30 +86,22 @@ public struct Program: Sendable {
     for (port, tensor) in zip(graph.inputs, inputs) { values[port.value.index] = tensor }
     for (outer, inner) in captures { values[inner.index] = context.captured[outer] }
     func look(_ id: ValueID) -> Tensor? { values[id.index] ?? graph.values[id.index].constant }
-    for (index, node) in graph.nodes.enumerated() {
+    for (index, step) in steps.enumerated() {
       var inner = EvaluationContext(depth: context.depth + 1)
-      for capture in node.operation.captures { inner.captured[capture] = look(capture) }
-      let rearranged = node.operation.rearrangedOperands
-      let operands = node.inputs.enumerated().map { index, input -> Tensor? in
-        guard let input, rearranged.contains(index), values[input.index] == nil else {
-          return input.flatMap(look)
-        }
-        return graph.values[input.index].stored
-      }
-      // Operands that die here are handed over, so that an operation that holds the only reference may write in place.
-      let results = try evaluate(node, operands, inner)
+      for capture in step.captures { inner.captured[capture] = look(capture) }
+      let results = try evaluate(step, step.operands(values), inner)
       observe?(index, results)
-      for (output, result) in zip(node.outputs, results) {
+      for (output, result) in zip(step.results, results) {
         if let output { values[output.index] = result }
       }
-      for output in node.outputs.dropFirst(results.count) {
+      for output in step.results.dropFirst(results.count) {
         guard output == nil else {
           throw ToeplitzError(
-            .argument, node.operation.name, expected: "\(node.outputs.count) results", got: "\(results.count)",
-            path: node.name)
+            .argument, step.operation.name, expected: "\(step.results.count) results", got: "\(results.count)",
+            path: step.name)
         }
       }
-      for value in dead[index] { values[value.index] = nil }
+      for value in step.dead { values[value.index] = nil }
     }
     return try graph.outputs.map { port in
       guard let tensor = look(port.value) else {
@@ -76,14 +111,14 @@ public struct Program: Sendable {
     }
   }
 
-  private func evaluate(_ node: Graph.Node, _ operands: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
+  private func evaluate(_ step: Step, _ operands: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
     guard context.depth <= 64 else {
-      throw ToeplitzError(.argument, node.operation.name, expected: "at most 64 nested graphs", got: "more")
+      throw ToeplitzError(.argument, step.operation.name, expected: "at most 64 nested graphs", got: "more")
     }
     do {
-      return try node.operation.evaluate(operands, context)
+      return try step.operation.evaluate(operands, context)
     } catch let error as ToeplitzError {
-      throw node.name.isEmpty ? error : error.inside(node.name)
+      throw step.name.isEmpty ? error : error.inside(step.name)
     }
   }
 }

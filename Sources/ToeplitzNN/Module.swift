@@ -21,7 +21,7 @@ open class Module: CustomStringConvertible {
   /// Listing a model's modules or parameters, setting its mode and a failing call walk it.
   public internal(set) var path = ""
   /// Whether the module behaves as in training (dropout drops, batch norm measures); true at first, as in PyTorch.
-  public private(set) var isTraining = true
+  public private(set) var isTraining = true { didSet { ModuleChanges.note() } }
 
   /// A module without anything.
   public init() {}
@@ -100,6 +100,13 @@ extension Module {
       }
       throw error
     }
+  }
+}
+
+extension Module {
+  /// Lets a listener hear of a call of this module whose output another module's call has computed in passing.
+  func heard(_ x: Tensor, _ y: Tensor) {
+    OutermostCall.current?.heard?(self, x.shape, y.shape)
   }
 }
 

@@ -1,12 +1,26 @@
+import Synchronization
 import ToeplitzOps
 import ToeplitzTensor
+
+/// Counts the changes of values and modes of all modules.
+///
+/// Who keeps something made of them sees by one number that nothing has changed since it last looked closely.
+enum ModuleChanges {
+  private static let changes = Atomic(0)
+
+  /// How many there have been.
+  static var count: Int { changes.load(ordering: .acquiring) }
+
+  /// Counts one that has just happened.
+  static func note() { changes.add(1, ordering: .releasing) }
+}
 
 /// A tensor that belongs to a module: trained (a parameter) or carried along (a buffer).
 ///
 /// It is an object so that an optimiser and the layer see the same value.
 public final class Parameter {
   /// The value; assigning another shape is the caller's responsibility.
-  public var value: Tensor
+  public var value: Tensor { didSet { ModuleChanges.note() } }
   /// Whether this is a buffer, such as a running mean, and not trained.
   public let isBuffer: Bool
 
@@ -27,7 +41,7 @@ public final class LayerWeight {
     case plain(Parameter)
     case normalized(g: Parameter, v: Parameter, axis: Int?)
   }
-  var form: Form
+  var form: Form { didSet { ModuleChanges.note() } }
   private(set) var folded: (g: Tensor, v: Tensor, weight: Tensor)?
 
   /// A weight held as it is.
@@ -36,6 +50,14 @@ public final class LayerWeight {
   /// Whether the weight is held as direction and length.
   public var isNormalized: Bool {
     if case .normalized = form { true } else { false }
+  }
+
+  /// Element type of the weight.
+  var dtype: DType {
+    switch form {
+    case .plain(let parameter): parameter.value.dtype
+    case .normalized(_, let v, _): v.value.dtype
+    }
   }
 
   /// Shape and element type of the weight.

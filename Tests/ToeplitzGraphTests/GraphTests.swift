@@ -87,6 +87,19 @@ import ToeplitzTensor
     }
   }
 
+  @Test func aNodeChangedAfterItsUseIsComputedAnew() throws {
+    var node = ConvolutionNode()
+    let operands: [Tensor?] = [try Tensor.ones([1, 1, 9]), try Tensor.ones([1, 1, 3])]
+    func shape() throws -> Shape? { try node.evaluate(operands, EvaluationContext())[0]?.shape }
+    #expect(try shape() == [1, 1, 7])
+    node.strides = [2]
+    #expect(try shape() == [1, 1, 4])
+    node.padding = .explicit(low: [1], high: [1])
+    #expect(try shape() == [1, 1, 5])
+    node.isTransposed = true
+    #expect(try shape() == [1, 1, 17])
+  }
+
   @Test func constantsAreComputedOnceAndDeadNodesGo() throws {
     var graph = Graph()
     let x = graph.input("x", .float32, ["N"])

@@ -284,6 +284,32 @@ TZ_MAP(map_celu_, f_celu_)
 TZ_CONVERT(f16)
 TZ_CONVERT(bf16)
 
+// The larger of two, NaN being larger than all.
+TZ_INLINE VEC NAME(larger_of_)(VEC x, VEC best) {
+  VEC most = x > best ? x : best;
+  return x == x ? most : x;
+}
+
+static void NAME(larger_)(const float *x, ptrdiff_t step, float *y, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  if (step == 1) {
+    for (; i + LANES <= n; i += LANES)
+      *(VECU *)(y + i) = NAME(larger_of_)(*(const VECU *)(x + i), *(const VECU *)(y + i));
+  } else {
+    // One element less than two vectors: after the last there may be none.
+    for (; i + LANES < n; i += LANES) {
+      const VEC low = *(const VECU *)(x + 2 * i), high = *(const VECU *)(x + 2 * i + LANES);
+      VEC even;
+      TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
+        even[j] = low[2 * j];
+        even[LANES / 2 + j] = high[2 * j];
+      }
+      *(VECU *)(y + i) = NAME(larger_of_)(even, *(const VECU *)(y + i));
+    }
+  }
+  for (; i < n; i++) y[i] = NAME(larger_of_)((VEC)(x[i * step]), (VEC)(y[i]))[0];
+}
+
 const tz_elementwise_table NAME(tz_elementwise_) = {
   .unary = {
     [TZ_LEAKY_RELU] = NAME(map_leaky_), [TZ_EXP] = NAME(map_exp_), [TZ_TANH] = NAME(map_tanh_),
@@ -295,4 +321,5 @@ const tz_elementwise_table NAME(tz_elementwise_) = {
   },
   .f16_to_f32 = NAME(f16_to_f32_), .f32_to_f16 = NAME(f32_to_f16_),
   .bf16_to_f32 = NAME(bf16_to_f32_), .f32_to_bf16 = NAME(f32_to_bf16_),
+  .larger = NAME(larger_),
 };

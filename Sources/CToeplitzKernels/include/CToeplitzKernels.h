@@ -324,13 +324,15 @@ static inline bool tz_toom_run_output(const tz_toom_table *table, tz_toom kind, 
 
 // ---- Elementwise -----------------------------------------------------------------------------------------
 
-/// The elementwise float32 functions of one instruction set, indexed by tz_unary, and the conversions.
+/// The elementwise float32 functions of one instruction set, indexed by tz_unary, the conversions, and for pooling what
+/// lets y[i] be the larger of itself and x[i * step], NaN being larger than all; `step` is 1 or 2.
 typedef struct {
   tz_unary_function unary[TZ_UNARY_COUNT];
   void (*f16_to_f32)(const uint16_t *x, float *y, ptrdiff_t n);
   void (*f32_to_f16)(const float *x, uint16_t *y, ptrdiff_t n);
   void (*bf16_to_f32)(const uint16_t *x, float *y, ptrdiff_t n);
   void (*f32_to_bf16)(const float *x, uint16_t *y, ptrdiff_t n);
+  void (*larger)(const float *x, ptrdiff_t step, float *y, ptrdiff_t n);
 } tz_elementwise_table;
 
 /// y[i] = f(x[i]) by the given table.

@@ -20,23 +20,23 @@ public struct ConvolutionNode: GraphOperation {
   /// The name in errors and listings.
   public var name: String
   /// Whether this is the transposed convolution.
-  public var isTransposed = false
+  public var isTransposed = false { didSet { prepared = PreparedWeights() } }
   /// Step on each axis; 1 if nil.
-  public var strides: [Int]?
+  public var strides: [Int]? { didSet { prepared = PreparedWeights() } }
   /// Distance of taps on each axis; 1 if nil.
-  public var dilations: [Int]?
+  public var dilations: [Int]? { didSet { prepared = PreparedWeights() } }
   /// Independent parts of the channels.
-  public var groups = 1
+  public var groups = 1 { didSet { prepared = PreparedWeights() } }
   /// How input or output are extended or cropped.
-  public var padding = Extension.none
+  public var padding = Extension.none { didSet { prepared = PreparedWeights() } }
   /// What the extended positions hold.
-  public var paddingMode = PaddingMode.zeros
+  public var paddingMode = PaddingMode.zeros { didSet { prepared = PreparedWeights() } }
   /// Positions added to the end of a transposed convolution's output.
-  public var outputPadding: [Int]?
+  public var outputPadding: [Int]? { didSet { prepared = PreparedWeights() } }
   /// The spatial size of a transposed convolution's output, which then decides how much is cropped.
-  public var outputShape: [Int]?
+  public var outputShape: [Int]? { didSet { prepared = PreparedWeights() } }
   /// What the weight's spatial sizes must be, if anything.
-  public var kernelShape: [Int]?
+  public var kernelShape: [Int]? { didSet { prepared = PreparedWeights() } }
   /// What the weights of each output channel are multiplied by, in float64, when they are prepared.
   var weightFactors: Tensor?
   /// Factor of inputs below zero.
@@ -47,7 +47,8 @@ public struct ConvolutionNode: GraphOperation {
   var outputSlope = 1.0
   /// What is applied last.
   var activation: Activation?
-  private let prepared = PreparedWeights()
+  /// What is remembered for this geometry; copies share it.
+  private var prepared = PreparedWeights()
 
   /// A convolution with stride and dilation 1 and no padding.
   public init(name: String = "Conv") { self.name = name }
@@ -60,26 +61,22 @@ public struct ConvolutionNode: GraphOperation {
     let x = try (inputs.first ?? nil).required(name, 0)
     let weight = try (inputs.count > 1 ? inputs[1] : nil).required(name, 1)
     let bias = inputs.count > 2 ? inputs[2] : nil
-    let (geometry, extra) = try geometry(x.shape, weight.shape)
-    var operation = ConvolutionOperation(geometry)
-    operation.fusion.inputSlope = inputSlope
-    operation.weightFactors = weightFactors
-    operation.cache = prepared.cache(geometry)
+    let form = try form(x.shape, weight.shape)
+    var operation = operation(form, residuals: [])
     defer { prepared.forgetPages(weight) }
-    let operands = [x, weight] + (bias.map { [$0] } ?? [])
-    let residuals = inputs.dropFirst(3).compactMap { $0 }
-    if extra.isEmpty {
-      let output = try operation.infer(operands.map(\.spec))
+    let operands = bias.map { [x, weight, $0] } ?? [x, weight]
+    let residuals = inputs.count > 3 ? inputs[3...].compactMap { $0 } : []
+    if form.extra.isEmpty {
+      let output = residuals.isEmpty ? [] : try operation.infer(operands.map(\.spec))
       if residuals.allSatisfy({ $0.spec == output[0] }) {
-        operation.fusion = ConvolutionFusion(
-          inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope,
-          activation: activation)
+        operation.fusion.residuals = residuals
         return [try applyAll(operation, operands)[0]]
       }
     }
     // A residual that has to be broadcast is added afterwards.
+    operation.fusion = ConvolutionFusion(inputSlope: inputSlope)
     var result = try applyAll(operation, operands)[0]
-    if !extra.isEmpty { result = try extended(result, extra, bias) }
+    if !form.extra.isEmpty { result = try extended(result, form.extra, bias) }
     for residual in residuals { result = try result + residual }
     if outputScale != 1 { result = try result * outputScale }
     if outputSlope != 1 { result = try result.leakyReLU(negativeSlope: outputSlope) }
@@ -89,15 +86,23 @@ public struct ConvolutionNode: GraphOperation {
   /// The operation with all that was joined to it, for a weight that it is prepared for; nil where its output is extended
   /// afterwards.
   func operation(_ x: Shape, _ weight: Shape, residuals: [Tensor]) throws -> ConvolutionOperation? {
-    let (geometry, extra) = try geometry(x, weight)
-    guard extra.isEmpty else { return nil }
-    var operation = ConvolutionOperation(geometry)
+    let form = try form(x, weight)
+    return form.extra.isEmpty ? operation(form, residuals: residuals) : nil
+  }
+
+  private func operation(_ form: PreparedWeights.Form, residuals: [Tensor]) -> ConvolutionOperation {
+    var operation = ConvolutionOperation(form.geometry)
     operation.fusion = ConvolutionFusion(
       inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope,
       activation: activation)
     operation.weightFactors = weightFactors
-    operation.cache = prepared.cache(geometry)
+    operation.cache = form.cache
     return operation
+  }
+
+  /// What belongs to an input and a weight of these shapes.
+  func form(_ x: Shape, _ weight: Shape) throws -> PreparedWeights.Form {
+    try prepared.form(x, weight) { try geometry(x, weight) }
   }
 
   /// Gives back the memory of a weight in a file if it has been prepared since the last time.

@@ -40,9 +40,12 @@ public struct LinearNode: GraphOperation {
       let zeros = try Tensor.zeros(shape, dtype: x.dtype)
       return [try bias.map { try zeros + $0 } ?? zeros]
     }
-    let geometry = try ConvolutionGeometry(rank: 1, inChannels: inner, outChannels: outputs, kernelSize: 1)
-    var operation = ConvolutionOperation(geometry, layout: .channelsLast)
-    operation.cache = prepared.cache(geometry)
+    // Any number of rows has the same geometry.
+    let form = try prepared.form([], weight.shape) {
+      (try ConvolutionGeometry(rank: 1, inChannels: inner, outChannels: outputs, kernelSize: 1), [])
+    }
+    var operation = ConvolutionOperation(form.geometry, layout: .channelsLast)
+    operation.cache = form.cache
     defer { prepared.forgetPages(matrix) }
     let operands =
       [

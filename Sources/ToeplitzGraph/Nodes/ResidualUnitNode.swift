@@ -9,12 +9,6 @@ struct ResidualUnitNode: GraphOperation {
   /// The convolutions, with what was joined to them.
   var first: ConvolutionNode
   var second: ConvolutionNode
-  private let caches = (PreparedWeights(), PreparedWeights())
-
-  init(_ first: ConvolutionNode, _ second: ConvolutionNode) {
-    self.first = first
-    self.second = second
-  }
 
   var name: String { "ResidualUnit" }
   var rearrangedOperands: [Int] { [1, 3] }
@@ -28,8 +22,8 @@ struct ResidualUnitNode: GraphOperation {
     if let unit = try unit(x, weights, biases, adding: operand(4)) {
       let tensors = [x, weights.0, biases.0, weights.1, biases.1].compactMap { $0 }
       defer {
-        caches.0.forgetPages(weights.0)
-        caches.1.forgetPages(weights.1)
+        first.forgetPages(weights.0)
+        second.forgetPages(weights.1)
       }
       return [try applyAll(unit, tensors)[0]]
     }
@@ -50,11 +44,14 @@ struct ResidualUnitNode: GraphOperation {
     _ x: Tensor, _ weights: (Tensor, Tensor), _ biases: (Tensor?, Tensor?), adding extra: Tensor?
   ) throws -> ResidualUnit? {
     guard weights.0.rank == 3, weights.1.rank == 3 else { return nil }
-    let (one, beyond) = try first.geometry(x.shape, weights.0.shape)
+    let formOne = try first.form(x.shape, weights.0.shape)
+    let one = formOne.geometry
     let middle = try Shape([x.shape[0], one.outChannels] + one.outputSize([x.shape[2]]))
-    let (two, beyondTwo) = try second.geometry(middle, weights.1.shape)
+    let formTwo = try second.form(middle, weights.1.shape)
+    let two = formTwo.geometry
     let output = try Shape([x.shape[0], two.outChannels] + two.outputSize([middle[2]]))
-    guard beyond.isEmpty, beyondTwo.isEmpty, output == x.shape, extra.map({ $0.spec == x.spec }) ?? true else {
+    guard formOne.extra.isEmpty, formTwo.extra.isEmpty, output == x.shape, extra.map({ $0.spec == x.spec }) ?? true
+    else {
       return nil
     }
     var unit = ResidualUnit(
@@ -65,7 +62,7 @@ struct ResidualUnitNode: GraphOperation {
     unit.outputSlope = second.outputSlope
     unit.activation = second.activation
     unit.weightFactors = (first.weightFactors, second.weightFactors)
-    unit.caches = (caches.0.cache(one), caches.1.cache(two))
+    unit.caches = (formOne.cache, formTwo.cache)
     return unit
   }
 }
@@ -86,7 +83,7 @@ enum ResidualUnits {
       var others = Array(node.inputs.dropFirst(3))
       if let own = others.firstIndex(of: x) { others.remove(at: own) }
       var unit = node
-      unit.operation = ResidualUnitNode(first, second)
+      unit.operation = ResidualUnitNode(first: first, second: second)
       unit.inputs =
         [x, before.inputs[1], before.inputs.count > 2 ? before.inputs[2] : nil, node.inputs[1], node.inputs[2]] + others
       unit.fused = before.fused + [first.name] + node.fused

@@ -11,8 +11,10 @@ open class Sequential: Module, UnaryLayer {
   private let steps: [Step]
 
   /// Neighbouring layers that may be computed in one pass: a convolution and what follows it, or one layer of any kind.
-  private struct Step {
-    var first: Int
+  ///
+  /// An object, because a copy of its references would take as long as a small convolution.
+  private final class Step {
+    let first: Int
     var count = 1
     var convolution: ConvolutionLayer?
     var norm: (any BatchNormLayer)?
@@ -24,6 +26,8 @@ open class Sequential: Module, UnaryLayer {
 
     /// What is computed in the end.
     var inner: Step { content.first ?? self }
+
+    init(first: Int) { self.first = first }
   }
 
   /// The given layers in order.
@@ -32,7 +36,7 @@ open class Sequential: Module, UnaryLayer {
     var steps: [Step] = []
     var next = 0
     while next < layers.count {
-      var step = Step(first: next)
+      let step = Step(first: next)
       next += 1
       if let convolution = layers[step.first] as? ConvolutionLayer {
         step.convolution = convolution
@@ -126,7 +130,8 @@ open class Sequential: Module, UnaryLayer {
     }
     let fusion = ConvolutionFusion(residuals: residual.map { [$0] } ?? [], activation: step.activation?.function)
     let y = try step.norm.map { try layer.normalized(x, $0, fusion) } ?? layer(x, fusion: fusion)
-    return try step.activation?.layer.observed(y) { y } ?? y
+    step.activation?.layer.heard(y, y)
+    return y
   }
 
   /// The layers' sizes one after another.

@@ -84,7 +84,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
   ) throws -> Tensor {
     var operation = operation(fusion)
     operation.geometry = geometry
-    return try applyAll(operation, [x, weight] + (bias.map { [$0] } ?? []))[0]
+    return try applyAll(operation, bias.map { [x, weight, $0] } ?? [x, weight])[0]
   }
 
   /// The operation of this layer.

@@ -1,3 +1,4 @@
+import Synchronization
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -20,21 +21,28 @@ extension BatchNorm: BatchNormLayer {
 }
 
 /// Weight and bias of a convolution with the batch normalisation that follows it multiplied in.
-final class FoldedNorm: Sendable {
+final class FoldedNorm {
+  private let norm: any BatchNormLayer
   /// What it was made of; holding the tensors keeps their memory from being written in place.
   private let sources: [Tensor?]
+  /// How many changes there had been when the sources last were those of the layers.
+  private let confirmed: Atomic<Int>
   let weight: Tensor
   let bias: Tensor
 
   /// `weight · s` and `(bias − mean) · s + β` for each output channel, where `s = γ / √(variance + eps)`, computed in
   /// double precision.
-  init(_ geometry: ConvolutionGeometry, eps: Double, sources: [Tensor?]) throws {
+  ///
+  /// - Parameter changes: how many there had been before the sources were looked up.
+  init(_ geometry: ConvolutionGeometry, _ norm: any BatchNormLayer, sources: [Tensor?], changes: Int) throws {
+    self.norm = norm
     self.sources = sources
+    confirmed = Atomic(changes)
     func wide(_ index: Int) throws -> Tensor? { try sources[index]?.cast(to: .float64) }
     let channels: Shape = [geometry.outChannels]
     let mean = try wide(2) ?? Tensor.zeros(channels, dtype: .float64)
     let variance = try wide(3) ?? Tensor.ones(channels, dtype: .float64)
-    let scale = try (wide(4) ?? Tensor.ones(channels, dtype: .float64)) / (variance + eps).squareRoot()
+    let scale = try (wide(4) ?? Tensor.ones(channels, dtype: .float64)) / (variance + norm.eps).squareRoot()
     let start = try wide(1) ?? Tensor.zeros(channels, dtype: .float64)
     let shift = try (start - mean) * scale + (wide(5) ?? Tensor.zeros(channels, dtype: .float64))
     // A transposed weight is [in, out / groups, k…]: output channel g · out / groups + o is row o of group g's inputs.
@@ -51,19 +59,34 @@ final class FoldedNorm: Sendable {
     bias = try shift.cast(to: dtype)
   }
 
-  /// Whether it was made of these very values.
-  func matches(_ others: [Tensor?]) -> Bool {
-    zip(sources, others).allSatisfy { own, other in
-      guard let own, let other else { return own == nil && other == nil }
-      return own.isSameView(as: other)
-    }
+  /// Whether it was made of this normalisation, and nothing at all has changed since.
+  func isUnchanged(_ norm: any BatchNormLayer) -> Bool {
+    self.norm === norm && confirmed.load(ordering: .relaxed) == ModuleChanges.count
+  }
+
+  /// Whether it was made of this normalisation and these very values.
+  ///
+  /// - Parameter changes: how many there had been before the values were looked up.
+  func matches(_ norm: any BatchNormLayer, _ others: [Tensor?], changes: Int) -> Bool {
+    let isSame =
+      self.norm === norm
+      && zip(sources, others).allSatisfy { own, other in
+        guard let own, let other else { return own == nil && other == nil }
+        return own.isSameView(as: other)
+      }
+    if isSame { confirmed.store(changes, ordering: .relaxed) }
+    return isSame
   }
 }
 
 extension ConvolutionLayer {
   /// Whether what follows an output can be computed with it to the same value: half precision would be rounded between
   /// the two, and a layer that somebody has derived from may do something else.
-  var fusesWhatFollows: Bool { isPlain && [.float32, .float64].contains(weight.spec.dtype) }
+  var fusesWhatFollows: Bool {
+    guard isPlain else { return false }
+    let dtype = weight.dtype
+    return dtype == .float32 || dtype == .float64
+  }
 
   /// Weight and bias, with `norm` folded into them if there is one; nil if it cannot be.
   func values(_ x: Tensor, _ norm: (any BatchNormLayer)?) throws -> (weight: Tensor, bias: Tensor?)? {
@@ -73,7 +96,9 @@ extension ConvolutionLayer {
 
   /// The convolution with `norm` folded into weight and bias, if `norm` in its present mode can be.
   func folded(_ x: Tensor, _ norm: any BatchNormLayer) throws -> FoldedNorm? {
-    let dtype = weight.spec.dtype
+    if let foldedNorm, foldedNorm.isUnchanged(norm), x.rank == geometry.rank + 2 { return foldedNorm }
+    let changes = ModuleChanges.count
+    let dtype = weight.dtype
     // What does not fit is left to the normalisation to refuse.
     guard !norm.isTraining, let mean = norm.runningMean?.value, let variance = norm.runningVar?.value,
       norm.isPlain, fusesWhatFollows, layout == .channelsFirst, x.rank == geometry.rank + 2,
@@ -81,8 +106,8 @@ extension ConvolutionLayer {
       [norm.weight, norm.bias].allSatisfy({ $0.map { $0.value.dtype == dtype } ?? true })
     else { return nil }
     let sources = [try weight.value(), bias?.value, mean, variance, norm.weight?.value, norm.bias?.value]
-    if let foldedNorm, foldedNorm.matches(sources) { return foldedNorm }
-    let made = try FoldedNorm(geometry, eps: norm.eps, sources: sources)
+    if let foldedNorm, foldedNorm.matches(norm, sources, changes: changes) { return foldedNorm }
+    let made = try FoldedNorm(geometry, norm, sources: sources, changes: changes)
     foldedNorm = made
     return made
   }
@@ -93,7 +118,8 @@ extension ConvolutionLayer {
       return try fusion.finish(norm(fusion.inputSlope == 1 ? self(x) : self(x, fusion: first)))
     }
     let y = try observed(x) { try compute(geometry, x, fusion, weight: folded.weight, bias: folded.bias) }
-    return try norm.observed(y) { y }
+    norm.heard(y, y)
+    return y
   }
 }
 

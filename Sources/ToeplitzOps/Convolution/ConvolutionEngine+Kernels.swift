@@ -7,7 +7,7 @@ extension ConvolutionEngine {
     phases: UnsafePointer<(Int32, Int32, Int32)>?, count: Int, wide: Int
   ) -> tz_conv_output {
     let stencil = packed.stencil
-    func triple(_ values: [Int]) -> (Int, Int, Int) { (values[0], values[1], values[2]) }
+    func triple(_ values: SIMD3<Int>) -> (Int, Int, Int) { (values[0], values[1], values[2]) }
     return tz_conv_output(
       y: output.base, residual: residuals, scale: fusion.outputScale, slope: ending.slope,
       bounded: ending.ceiling != nil, ceiling: ending.ceiling ?? 0,

@@ -51,9 +51,9 @@ struct SpatialView {
   let batch: Int
   let channel: Int
   /// Elements between neighbours on d, h, w.
-  let spatial: [Int]
+  let spatial: SIMD3<Int>
   /// Sizes of d, h, w.
-  let size: [Int]
+  let size: SIMD3<Int>
 
   /// Whether whole vectors may be read where only the first elements are inside.
   let hasSlack: Bool
@@ -71,14 +71,17 @@ struct SpatialView {
       size = [1, 1, tensor.shape.dimensions[2...].reduce(1, *)]
       return
     }
-    let missing = 5 - tensor.rank
-    spatial = Array(repeating: 0, count: missing) + tensor.strides[2...]
-    size = Array(repeating: 1, count: missing) + tensor.shape.dimensions[2...]
+    var (spatial, size): (SIMD3<Int>, SIMD3<Int>) = ([0, 0, 0], [1, 1, 1])
+    for axis in 2..<tensor.rank {
+      spatial[axis + 3 - tensor.rank] = tensor.strides[axis]
+      size[axis + 3 - tensor.rank] = tensor.shape[axis]
+    }
+    (self.spatial, self.size) = (spatial, size)
   }
 
   /// The sizes of a tensor that is in memory only in parts, rows after one another; `base` and other distances are not to be
   /// used.
-  init(size: [Int], base: UnsafeMutableRawPointer) {
+  init(size: SIMD3<Int>, base: UnsafeMutableRawPointer) {
     self.base = base
     self.size = size
     batch = 0
@@ -114,7 +117,9 @@ struct SpatialView {
 ///
 /// Every output element is one chain of multiply-adds, channels outside and taps inside, started from the bias:
 /// how the work is cut does not change a bit of the result.
-struct ConvolutionEngine {
+///
+/// An object, because copies of its references would take as long as a small convolution.
+final class ConvolutionEngine {
   let packed: PackedWeights
   let table: UnsafePointer<tz_conv_table>
   let input: SpatialView
@@ -128,6 +133,24 @@ struct ConvolutionEngine {
   /// Bytes of an element of input, output and residuals.
   let storedSize: Int
   let ending: ConvolutionEnding
+
+  init(
+    packed: PackedWeights, table: UnsafePointer<tz_conv_table>, input: SpatialView, output: SpatialView,
+    residuals: (UnsafeRawPointer?, UnsafeRawPointer?), fusion: ConvolutionFusion, mode: PaddingMode, batch: Int,
+    storedSize: Int
+  ) {
+    self.packed = packed
+    self.table = table
+    self.input = input
+    self.output = output
+    self.residuals = residuals
+    self.fusion = fusion
+    self.mode = mode
+    self.batch = batch
+    self.storedSize = storedSize
+    elementSize = packed.elementSize
+    ending = ConvolutionEnding(fusion)
+  }
 
   /// Computes into `output`, which nobody else has seen yet.
   ///
@@ -157,8 +180,7 @@ struct ConvolutionEngine {
       packed: packed, table: table, input: SpatialView(input, isFlat: isFlat),
       output: SpatialView(output, isFlat: isFlat),
       residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: fusion,
-      mode: geometry.paddingMode, batch: input.shape[0], elementSize: packed.elementSize,
-      storedSize: input.dtype.byteSize, ending: ConvolutionEnding(fusion))
+      mode: geometry.paddingMode, batch: input.shape[0], storedSize: input.dtype.byteSize)
     for index in packed.stencil.rowGroups.indices {
       try engine.run(rowGroup: index, name: geometry.name)
     }

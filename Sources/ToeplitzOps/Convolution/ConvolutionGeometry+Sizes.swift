@@ -12,11 +12,15 @@ extension ConvolutionGeometry {
     guard inputSize.count == rank else {
       throw ToeplitzError(.shape, name, expected: "\(rank) spatial sizes", got: "\(inputSize)")
     }
-    return try (0..<rank).map { try outputLength(axis: $0, inputSize[$0], outputPadding[$0]) }
+    return try (0..<rank).map { try outputLength(axis: $0, inputSize[$0]) }
+  }
+
+  /// The same on one axis.
+  func outputLength(axis: Int, _ length: Int) throws -> Int {
+    try outputLength(axis: axis, length, outputPadding[axis])
   }
 
   private func outputLength(axis: Int, _ length: Int, _ outputPadding: Int) throws -> Int {
-    let what = "length \(length) on axis \(axis)"
     guard length > 0 else {
       throw ToeplitzError(.shape, name, expected: "at least 1 position on axis \(axis)", got: "\(length)")
     }
@@ -24,7 +28,7 @@ extension ConvolutionGeometry {
     let high = paddingHigh[axis]
     guard isTransposed else {
       try checkModeReach(axis, length)
-      let padded = try (CheckedSize(length) + low + high).get(name, what)
+      let padded = try (CheckedSize(length) + low + high).get(name, "length \(length) on axis \(axis)")
       guard padded >= extent(axis) else {
         throw ToeplitzError(
           .shape, name,
@@ -91,7 +95,7 @@ extension ConvolutionGeometry {
     guard let rest = (CheckedSize(length) + pads - extent(axis) - outputPadding[axis]).checked else { return none }
     guard rest >= 0, rest % stride[axis] == 0, rest / stride[axis] < Int.max - 1 else { return none }
     let input = rest / stride[axis] + 1
-    return (try? outputLength(axis: axis, input, outputPadding[axis])) == nil ? none : input..<(input + 1)
+    return (try? outputLength(axis: axis, input)) == nil ? none : input..<(input + 1)
   }
 
   /// The shortest input that the padding mode can pad.

@@ -36,9 +36,10 @@ public final class ConvolutionGeometry: Sendable, Hashable {
   public let paddingMode: PaddingMode
   /// Positions added to the end of a transposed convolution's output, for each axis.
   public let outputPadding: [Int]
-
   /// The number of spatial axes.
-  public var rank: Int { kernelSize.count }
+  public let rank: Int
+  /// The shape of the weight in PyTorch's order: `[out, in / groups, k…]`, transposed `[in, out / groups, k…]`.
+  public let weightShape: Shape
 
   /// Checks all options and creates a geometry.
   ///
@@ -51,6 +52,7 @@ public final class ConvolutionGeometry: Sendable, Hashable {
     let name = "Conv\(isTransposed ? "Transpose" : "")\(rank)d"
     let rules = GeometryRules(name: name, rank: rank, isTransposed: isTransposed)
     self.name = name
+    self.rank = rank
     self.isTransposed = isTransposed
     self.inChannels = inChannels
     self.outChannels = outChannels
@@ -68,6 +70,8 @@ public final class ConvolutionGeometry: Sendable, Hashable {
     let pads = try rules.resolve(padding, extents: extents, stride: self.stride)
     paddingLow = pads.map(\.low)
     paddingHigh = pads.map(\.high)
+    weightShape = Shape(
+      (isTransposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups]) + self.kernelSize)
   }
 
   /// Whether both describe the same convolution.
@@ -91,12 +95,6 @@ public final class ConvolutionGeometry: Sendable, Hashable {
 
   /// Inputs (outputs, transposed) that one window spans along `axis`: `dilation × (kernel − 1) + 1`.
   public func extent(_ axis: Int) -> Int { dilation[axis] * (kernelSize[axis] - 1) + 1 }
-
-  /// The shape of the weight in PyTorch's order: `[out, in / groups, k…]`, transposed `[in, out / groups, k…]`.
-  public var weightShape: Shape {
-    Shape(
-      (isTransposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups]) + kernelSize)
-  }
 
   /// Multiply-adds for one sample of the given input size.
   public func multiplyAdds(inputSize: [Int]) throws -> Int {

@@ -9,8 +9,8 @@ final class ConvolutionPlan: Sendable {
   /// What a plan depends on beside the weights.
   struct Key: Equatable {
     var rowGroup: Int
-    var inputSize: [Int]
-    var outputSize: [Int]
+    var inputSize: SIMD3<Int>
+    var outputSize: SIMD3<Int>
     var pairs: Int
     var threads: Int
     var table: UnsafePointer<tz_conv_table>
@@ -68,7 +68,7 @@ extension PackedWeights {
   ///   - allowsInPlace: whether the input's memory and the fusion let kernels read it without packing.
   ///   - readsInPlace: whether they do, for positions cut in one way.
   func plan(
-    rowGroup index: Int, inputSize: [Int], outputSize: [Int], batch: Int, threads: Int,
+    rowGroup index: Int, inputSize: SIMD3<Int>, outputSize: SIMD3<Int>, batch: Int, threads: Int,
     table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, isProduced: Bool = false, name: String,
     readsInPlace: (PositionGrid) -> Bool
   ) throws -> ConvolutionPlan {

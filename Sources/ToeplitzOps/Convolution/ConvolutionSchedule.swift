@@ -28,7 +28,7 @@ final class ConvolutionSchedule: Sendable {
   private static let widestSpread = 64
 
   init(
-    stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], samples: Int, threads: Int,
+    stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, samples: Int, threads: Int,
     table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int,
     mostSplits: Int = .max, name: String,
     readsInPlace: (PositionGrid) -> Bool

@@ -19,12 +19,17 @@ struct AxisPhases: Hashable, Sendable {
 /// Output rows (channels × phases) that share the same taps; what one weight panel serves.
 struct RowGroup: Sendable {
   /// The axes d, h, w.
-  var axes: [AxisPhases]
-
+  let axes: [AxisPhases]
   /// Taps of one row.
-  var tapCount: Int { axes.reduce(1) { $0 * $1.offsets.count } }
+  let tapCount: Int
   /// Phases for each output channel.
-  var phaseCount: Int { axes.reduce(1) { $0 * $1.phases.count } }
+  let phaseCount: Int
+
+  init(axes: [AxisPhases]) {
+    self.axes = axes
+    tapCount = axes.reduce(1) { $0 * $1.offsets.count }
+    phaseCount = axes.reduce(1) { $0 * $1.phases.count }
+  }
 
   /// The phase indices on the axes d, h, w of phase `index`; the last axis varies fastest.
   func phaseIndices(_ index: Int) -> (d: Int, h: Int, w: Int) {
@@ -45,11 +50,11 @@ struct RowGroup: Sendable {
 /// An object, because copies of its arrays' references would take as long as a small convolution.
 final class ConvolutionStencil: Sendable {
   /// Input positions between neighbouring output positions, on d, h, w.
-  let step: [Int]
+  let step: SIMD3<Int>
   /// Outputs between neighbouring output positions.
-  let outStep: [Int]
+  let outStep: SIMD3<Int>
   /// What is subtracted from `m × outStep + phase` to give the output index.
-  let outShift: [Int]
+  let outShift: SIMD3<Int>
   /// Groups of rows with the same taps.
   let rowGroups: [RowGroup]
   /// Convolution groups.
@@ -75,13 +80,13 @@ final class ConvolutionStencil: Sendable {
     let stride = pad(geometry.stride, 1)
     let dilation = pad(geometry.dilation, 1)
     let low = pad(geometry.paddingLow, 0)
-    let ones = [1, 1, 1]
+    let ones: SIMD3 = [1, 1, 1]
     if geometry.isTransposed {
       step = ones
-      outStep = stride
-      outShift = low
+      outStep = SIMD3(stride)
+      outShift = SIMD3(low)
     } else {
-      step = stride
+      step = SIMD3(stride)
       outStep = ones
       outShift = [0, 0, 0]
     }

@@ -30,10 +30,10 @@ final class ConvolutionTiling: Sendable {
   /// How kernel calls cut a tile's columns, and whether row by row.
   let chunking: ColumnChunking
   let cutsRows: Bool
-
-  var tilesHigh: Int { (count[1] + tileHeight - 1) / tileHeight }
-  var tilesWide: Int { (count[2] + tileWidth - 1) / tileWidth }
-  var tiles: Int { count[0] * tilesHigh * tilesWide }
+  /// Tiles along h and w, and all of them.
+  let tilesHigh: Int
+  let tilesWide: Int
+  let tiles: Int
 
   /// - Parameters:
   ///   - positions: what the row group's outputs are.
@@ -50,6 +50,9 @@ final class ConvolutionTiling: Sendable {
     lowest = positions.lowest
     let span = positions.span
     (tileHeight, tileWidth) = positions.tileSize(columns: columns, chunking: chunking)
+    tilesHigh = (count[1] + tileHeight - 1) / tileHeight
+    tilesWide = (count[2] + tileWidth - 1) / tileWidth
+    tiles = count[0] * tilesHigh * tilesWide
     let width = tileHeight > 1 ? tileWidth : (tileWidth + chunking.unit - 1) / chunking.unit * chunking.unit
     pitch = width + span[2]
     panelCount = [span[0] + 1, tileHeight + span[1], pitch]
@@ -221,7 +224,7 @@ struct PositionGrid {
   ///
   /// - Parameter isSpread: every tap of the w axis gets a phase, that is a copy of the row, of its own. Rows then hold no
   ///   columns for the neighbours of others, which in small images are many.
-  init(stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], isSpread: Bool = false) {
+  init(stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, isSpread: Bool = false) {
     var first = [0, 0, 0]
     var count = [0, 0, 0]
     var phases: [[Int]] = []

@@ -122,33 +122,27 @@ package final class PackedWeights: Sendable {
 
   /// Whether this was packed from the very same values.
   package func matches(weight: Tensor, bias: Tensor?) -> Bool {
-    source.weight.isSameView(as: weight)
-      && (bias.map { b in source.bias.map { $0.isSameView(as: b) } ?? false } ?? (source.bias == nil))
+    guard source.weight.isSameView(as: weight) else { return false }
+    guard let bias, let own = source.bias else { return bias == nil && source.bias == nil }
+    return own.isSameView(as: bias)
   }
 }
 
 /// Keeps the prepared weight of a layer for as long as the layer's weight and bias stay the same values.
 package final class PackedWeightsCache: Sendable {
-  private let kept = Lock<PackedWeights?>(nil)
-  private let wanted = Lock(WeightStorage.full)
+  private let state = Lock((kept: PackedWeights?.none, storage: WeightStorage.full))
 
   /// An empty cache.
   package init() {}
 
   /// How weights are stored; preparing them anew waits for the next call.
   package var storage: WeightStorage {
-    get { wanted.withLock { $0 } }
-    set {
-      let isNew = wanted.withLock { wanted in
-        defer { wanted = newValue }
-        return wanted != newValue
-      }
-      if isNew { kept.withLock { $0 = nil } }
-    }
+    get { state.withLock { $0.storage } }
+    set { state.withLock { if $0.storage != newValue { $0 = (nil, newValue) } } }
   }
 
   /// Bytes held beside the tensors.
-  package var byteCount: Int { kept.withLock { $0?.byteCount ?? 0 } }
+  package var byteCount: Int { state.withLock { $0.kept?.byteCount ?? 0 } }
 
   /// The prepared weight, prepared now if these values have not been before.
   ///
@@ -156,11 +150,10 @@ package final class PackedWeightsCache: Sendable {
   func packed(
     _ geometry: ConvolutionGeometry, weight: Tensor, factors: Tensor? = nil, bias: Tensor?
   ) throws -> PackedWeights {
-    let storage = storage
-    return try kept.withLock { kept in
-      if let kept, kept.matches(weight: weight, bias: bias) { return kept }
-      let packed = try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: storage)
-      kept = packed
+    try state.withLock { state in
+      if let kept = state.kept, kept.matches(weight: weight, bias: bias) { return kept }
+      let packed = try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: state.storage)
+      state.kept = packed
       return packed
     }
   }

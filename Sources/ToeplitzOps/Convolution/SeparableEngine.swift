@@ -142,8 +142,8 @@ extension ConvolutionEngine {
       input.dtype == .float32, second.packed.type == .float32,
       let table = tz_conv_kernels(InstructionSet.current.code, TZ_F32)
     else { return false }
-    let inner = Array(input.shape.dimensions.suffix(2))
-    let size = [1] + (try first.geometry.outputSize(inner))
+    let inner = [input.shape[2], input.shape[3]]
+    let size = try first.geometry.outputSize(inner)
     let (batch, threads) = (input.shape[0], ThreadPool.shared.threadCount)
     func engine(
       _ part: Part, _ input: SpatialView, _ output: SpatialView, residuals: [Tensor] = []
@@ -152,12 +152,11 @@ extension ConvolutionEngine {
       return ConvolutionEngine(
         packed: part.packed, table: table, input: input, output: output,
         residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: part.fusion,
-        mode: part.geometry.paddingMode, batch: batch, elementSize: Expansion.elementSize,
-        storedSize: Expansion.elementSize, ending: ConvolutionEnding(part.fusion))
+        mode: part.geometry.paddingMode, batch: batch, storedSize: Expansion.elementSize)
     }
     let isExpanded = parts.count > 2
-    let expanded = SpatialView(size: [1] + inner, base: input.elements)
-    let middle = SpatialView(size: size, base: input.elements)
+    let expanded = SpatialView(size: [1, inner[0], inner[1]], base: input.elements)
+    let middle = SpatialView(size: [1, size[0], size[1]], base: input.elements)
     let source = engine(first, isExpanded ? expanded : SpatialView(input, isFlat: false), middle)
     guard let images = ImageConvolution(source, one.rowGroups[0], try first.packed.layout(.narrow), groupIndex: 0)
     else { return false }
@@ -165,7 +164,7 @@ extension ConvolutionEngine {
     let last = engine(second, middle, SpatialView(output, isFlat: false), residuals: residuals)
     let name = second.geometry.name
     let schedule = try second.packed.plan(
-      rowGroup: 0, inputSize: size, outputSize: size, batch: batch, threads: threads, table: table,
+      rowGroup: 0, inputSize: middle.size, outputSize: middle.size, batch: batch, threads: threads, table: table,
       allowsInPlace: false, isProduced: true, name: name
     ) { _ in false }.schedule
     let tiling = schedule.tiling

@@ -2,7 +2,9 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// The work on one tile of a row group: pack the input panel, run the kernels over it, store the outputs.
-struct TileTask {
+///
+/// An object, because the closures that threads call hold it.
+final class TileTask {
   let engine: ConvolutionEngine
   let layout: PackedLayout
   let group: RowGroup
@@ -337,7 +339,7 @@ struct TileTask {
       tile.ahead = pass.weights + (block + 1) * pass.blockBytes + chunk * pass.passBytes / pass.chunks
       tile.ahead_step = pass.passBytes / pass.chunks / steps
     } else {
-      tile.ahead = tile.w + 2048
+      tile.ahead = tile.w + 8192
       tile.ahead_step = pass.passBytes / steps
     }
     if let narrow {

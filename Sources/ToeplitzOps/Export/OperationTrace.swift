@@ -29,7 +29,8 @@ package final class OperationTrace: Sendable {
   }
 
   /// The results of `body`, recorded if this task is being traced.
-  static func note(_ operation: any Operation, _ inputs: [Tensor], _ body: () throws -> [Tensor]) throws -> [Tensor] {
+  @inline(__always)
+  static func note(_ operation: some Operation, _ inputs: [Tensor], _ body: () throws -> [Tensor]) throws -> [Tensor] {
     guard running.load(ordering: .relaxed) > 0, let trace = current else { return try body() }
     let outputs = try $current.withValue(nil, operation: body)
     trace.recorded.withLock { $0.append(Step(operation: operation, inputs: inputs, outputs: outputs)) }

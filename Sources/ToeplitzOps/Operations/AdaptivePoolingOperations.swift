@@ -30,7 +30,7 @@ struct AdaptivePooling: Operation {
   }
 
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = inputs[0]
     switch x.dtype {
     case .float32: return try pool(x, Float.self, outputs)
     case .float64: return try pool(x, Double.self, outputs)
@@ -59,6 +59,7 @@ struct AdaptivePooling: Operation {
     let results = try outputs.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
     guard results[0].count > 0 else { return results }
     let rank = outputSize.count
+    let (x, distance) = try x.rows(ofLast: rank)
     let missing = [Int](repeating: 1, count: 3 - rank)
     var input = missing + x.shape.suffix(rank)
     let output = missing + outputs[0].shape.suffix(rank)
@@ -74,7 +75,7 @@ struct AdaptivePooling: Operation {
       // Indices instead of iterators, whose reference counts the threads would fight for.
       let (depth, height, width) = (axes[0], axes[1], axes[2])
       for plane in range {
-        let from = source + plane * inputPlane
+        let from = source + plane * distance
         var at = plane * outputPlane
         for d in 0..<depth.count {
           for h in 0..<height.count {

@@ -38,26 +38,27 @@ public struct ConvolutionOperation: Operation {
     try require(
       weight.shape == geometry.weightShape, expected: "a weight of shape \(geometry.weightShape)",
       got: "\(weight.shape)")
-    let batched = x.shape.rank == rank + 2
-    let inner = Array(x.shape.dimensions.suffix(rank + 1))
-    let channels = layout == .channelsFirst ? inner[0] : inner[rank]
+    let inner = x.shape.rank - rank - 1
+    let (channelAxis, spatial) = layout == .channelsFirst ? (inner, inner + 1) : (inner + rank, inner)
     try require(
-      channels == geometry.inChannels, expected: "\(geometry.inChannels) input channels",
-      got: "\(channels) (shape \(x.shape))")
-    for other in inputs.dropFirst() {
+      x.shape[channelAxis] == geometry.inChannels, expected: "\(geometry.inChannels) input channels",
+      got: "\(x.shape[channelAxis]) (shape \(x.shape))")
+    for other in 1..<inputs.count {
       try require(
-        other.dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)",
-        got: "\(other.dtype)")
+        inputs[other].dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)",
+        got: "\(inputs[other].dtype)")
     }
     if inputs.count == 3 {
       try require(
-        inputs[2].shape == [geometry.outChannels], expected: "a bias of shape [\(geometry.outChannels)]",
+        inputs[2].shape.rank == 1 && inputs[2].shape[0] == geometry.outChannels,
+        expected: "a bias of shape [\(geometry.outChannels)]",
         got: "\(inputs[2].shape)")
     }
-    let spatial = layout == .channelsFirst ? Array(inner.dropFirst()) : Array(inner.dropLast())
-    let size = try geometry.outputSize(spatial)
-    let output = layout == .channelsFirst ? [geometry.outChannels] + size : size + [geometry.outChannels]
-    let result = TensorSpec(Shape((batched ? [x.shape[0]] : []) + output), x.dtype)
+    var result = x
+    result.shape[channelAxis] = geometry.outChannels
+    for axis in 0..<rank {
+      result.shape[spatial + axis] = try geometry.outputLength(axis: axis, x.shape[spatial + axis])
+    }
     for residual in fusion.residuals {
       try require(residual.spec == result, expected: "a residual like the output \(result)", got: "\(residual.spec)")
     }
@@ -98,16 +99,21 @@ public struct ConvolutionOperation: Operation {
   /// do not write to the same line.
   func memory(_ shape: Shape, _ type: DType) throws -> Tensor {
     let line = 64 / type.byteSize
-    let image = shape.dimensions.suffix(2)
-    let positions = image.allSatisfy { $0 < Self.smallImage } ? image.reduce(1, *) : Self.smallImage
-    guard geometry.rank == 2, layout == .channelsFirst, ThreadPool.shared.threadCount > 1, positions % line != 0,
-      positions > line, positions < Self.smallImage
+    let last = shape.rank - 1
+    guard geometry.rank == 2, layout == .channelsFirst, ThreadPool.shared.threadCount > 1,
+      shape[last - 1] < Self.smallImage, shape[last] < Self.smallImage
     else { return try Tensor(uninitialized: shape, dtype: type, operation: name) }
-    let padded = (positions + line - 1) / line * line
-    let outer = Array(shape.dimensions.dropLast(2))
-    let whole = try Tensor(uninitialized: Shape(outer + [padded]), dtype: type, operation: name)
-    let strides = whole.strides.dropLast() + [shape[shape.rank - 1], 1]
-    return whole.view(shape: shape, strides: Array(strides), offset: 0)
+    let positions = shape[last - 1] * shape[last]
+    guard positions % line != 0, positions > line, positions < Self.smallImage else {
+      return try Tensor(uninitialized: shape, dtype: type, operation: name)
+    }
+    var rows = shape
+    rows[last - 1] = 1
+    rows[last] = (positions + line - 1) / line * line
+    let whole = try Tensor(uninitialized: rows, dtype: type, operation: name)
+    var strides = whole.strides
+    strides[last - 1] = shape[last]
+    return whole.view(shape: shape, strides: strides, offset: 0)
   }
 
   /// Positions of an image that several threads share a channel of, and that is too small for that to be rare.
@@ -121,6 +127,7 @@ public struct ConvolutionOperation: Operation {
 
   /// A view with batch and channels first.
   private func canonical(_ tensor: Tensor) -> Tensor {
+    if layout == .channelsFirst, tensor.rank == geometry.rank + 2 { return tensor }
     var shape = tensor.shape.dimensions
     var strides = tensor.strides
     if shape.count == geometry.rank + 1 {

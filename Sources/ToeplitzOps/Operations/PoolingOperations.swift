@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzTensor
 
 /// The largest element of each window; NaN is larger than all.
@@ -39,6 +40,7 @@ struct MaxPooling: Operation {
     let inputPlane = axes.reduce(1) { $0 * $1.input }
     let outputPlane = axes.reduce(1) { $0 * $1.output }
     let source = x.pointer(T.self)
+    let kernel = T.self == Float.self ? tz_elementwise_kernels(InstructionSet.current.code).pointee.larger : nil
     ThreadPool.shared.runRows(results[0].count / outputPlane, width: inputPlane) { range in
       withUnsafeTemporaryAllocation(of: T.self, capacity: max(1, axes[2].input)) { line in
         guard let line = line.baseAddress else { return }
@@ -47,7 +49,7 @@ struct MaxPooling: Operation {
           if givesIndices {
             select(axes, from, to, results[1].pointer(Int64.self) + plane * outputPlane, least)
           } else {
-            largest(axes, from, to, line, least)
+            largest(axes, from, to, line, least, kernel)
           }
         }
       }
@@ -61,10 +63,11 @@ struct MaxPooling: Operation {
   @inline(__always)
   private func largest<T: NumericTensorScalar>(
     _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ line: UnsafeMutablePointer<T>,
-    _ least: T
+    _ least: T, _ kernel: Kernel?
   ) {
     let (depth, height, width) = (axes[0], axes[1], axes[2])
     let (count, stride) = (width.input, width.stride)
+    let windows = (0..<width.kernel).map { width.windows($0) }
     for d in 0..<depth.output {
       for h in 0..<height.output {
         line.update(repeating: least, count: count)
@@ -72,25 +75,36 @@ struct MaxPooling: Operation {
           for kh in height.taps(h) {
             let at =
               (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
-            let from = x + at * count
-            for i in 0..<count { line[i] = larger(from[i], line[i]) }
+            keepLarger(x + at * count, 1, line, count, kernel)
           }
         }
         let row = y + (d * height.output + h) * width.output
         row.update(repeating: least, count: width.output)
         for kw in 0..<width.kernel {
-          let range = width.windows(kw)
-          let from = line + (kw * width.dilation - width.padding)
-          // The usual strides as constants, so that the loops vectorise.
-          switch stride {
-          case 1: for i in range { row[i] = larger(from[i], row[i]) }
-          case 2: for i in range { row[i] = larger(from[2 * i], row[i]) }
-          default: for i in range { row[i] = larger(from[i * stride], row[i]) }
-          }
+          let range = windows[kw]
+          let from = line + (kw * width.dilation - width.padding + range.lowerBound * stride)
+          keepLarger(from, stride, row + range.lowerBound, range.count, kernel)
         }
       }
     }
   }
+
+  /// Lets each of some elements be the larger of itself and an input, of which those lie `stride` apart.
+  @inline(__always)
+  private func keepLarger<T: NumericTensorScalar>(
+    _ x: UnsafeMutablePointer<T>, _ stride: Int, _ y: UnsafeMutablePointer<T>, _ count: Int, _ kernel: Kernel?
+  ) {
+    if let kernel, stride <= 2 {
+      kernel(
+        UnsafeRawPointer(x).assumingMemoryBound(to: Float.self), stride,
+        UnsafeMutableRawPointer(y).assumingMemoryBound(to: Float.self), count)
+    } else {
+      for i in 0..<count { y[i] = larger(x[i * stride], y[i]) }
+    }
+  }
+
+  /// The function of float32 elements for that, for strides of 1 and 2.
+  private typealias Kernel = @convention(c) (UnsafePointer<Float>?, Int, UnsafeMutablePointer<Float>?, Int) -> Void
 
   /// The larger of two, NaN being larger than all.
   ///

@@ -39,9 +39,9 @@ package struct SeparableConvolution: Operation {
   }
 
   private static func isPointwise(_ geometry: ConvolutionGeometry) -> Bool {
-    geometry.rank == 2 && !geometry.isTransposed && geometry.groups == 1
-      && (geometry.kernelSize + geometry.stride).allSatisfy { $0 == 1 }
-      && (geometry.paddingLow + geometry.paddingHigh).allSatisfy { $0 == 0 }
+    func all(_ values: [Int], are value: Int) -> Bool { values.allSatisfy { $0 == value } }
+    return geometry.rank == 2 && !geometry.isTransposed && geometry.groups == 1 && all(geometry.kernelSize, are: 1)
+      && all(geometry.stride, are: 1) && all(geometry.paddingLow, are: 0) && all(geometry.paddingHigh, are: 0)
   }
 
   /// `SeparableConvolution`.

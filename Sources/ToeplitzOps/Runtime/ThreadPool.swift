@@ -68,8 +68,12 @@ public final class ThreadPool: Sendable {
     regionThreads.store(threads, ordering: .relaxed)
     // The ticket counts to 65 535: longer regions go in rounds of that many items.
     let round = Int(UInt16.max)
-    for first in stride(from: 0, to: items, by: round) {
-      region(min(round, items - first)) { item, thread in body(first + item, thread) }
+    if items <= round {
+      region(items, body)
+    } else {
+      for first in stride(from: 0, to: items, by: round) {
+        region(min(round, items - first)) { item, thread in body(first + item, thread) }
+      }
     }
     occupied.store(false, ordering: .releasing)
   }

@@ -36,7 +36,8 @@ struct ToomCookSchedule {
 
   /// The cheapest cut, or nil if units would be too large.
   init?(
-    _ plan: ToomCookPlan, stencil: ConvolutionStencil, group: RowGroup, outputSize: [Int], pairs: Int, threads: Int,
+    _ plan: ToomCookPlan, stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, pairs: Int,
+    threads: Int,
     table: UnsafePointer<tz_conv_table>
   ) {
     let positions = PositionGrid(stencil: stencil, group: group, outputSize: outputSize)
