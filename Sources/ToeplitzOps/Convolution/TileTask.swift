@@ -230,7 +230,7 @@ final class TileTask {
       tile.completes = pass.isLast
       tile.sums_pitch = sumsPitch
       if layout.kind == .wide {
-        tile.far = tile.xs * engine.elementSize * max(1, Self.farSteps / tapCount)
+        tile.far = tile.xs * engine.elementSize * max(1, Self.farSteps / max(1, tapCount))
         // All chunks but the first find a block's weights in the cache.
         for block in task.blocks {
           for chunk in 0..<chunks { wideStep(pass, task.blocks, &tile, area, block, chunk) }
