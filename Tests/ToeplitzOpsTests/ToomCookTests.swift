@@ -10,8 +10,12 @@ import ToeplitzTestSupport
     try Tensor.randomUniform(shape, from: -1, to: 1, dtype: .float32, using: &random)
   }
 
-  private func fast<R>(_ body: () throws -> R) rethrows -> R {
-    try Numerics.$current.withValue(.fast) { try ToomCookPlan.$always.withValue(true, operation: body) }
+  private func fast<R>(squareTile: Int? = nil, _ body: () throws -> R) rethrows -> R {
+    try Numerics.$current.withValue(.fast) {
+      try ToomCookPlan.$always.withValue(true) {
+        try ToomCookPlan.$squareTile.withValue(squareTile, operation: body)
+      }
+    }
   }
 
   /// A random convolution to which a plan applies.
@@ -19,11 +23,19 @@ import ToeplitzTestSupport
     func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
     while true {
       let groups = pick(1...2)
-      let channels = (pick(4...20) * groups, pick(8...21) * groups)
+      // From 24 rows on there are wide kernels too.
+      let channels = (pick(4...20) * groups, (pick(0...2) == 0 ? pick(24...70) : pick(8...21)) * groups)
       let mode = pick(0...3) == 0 ? PaddingMode.allCases[pick(0...(PaddingMode.allCases.count - 1))] : .zeros
       let geometry: ConvolutionGeometry
       var input = [pick(1...2), channels.0]
-      switch pick(0...3) {
+      switch pick(0...4) {
+      case 4:
+        let stride = (pick(1...4), pick(1...4))
+        geometry = try ConvolutionGeometry(
+          rank: 2, isTransposed: true, inChannels: channels.0, outChannels: channels.1,
+          kernelSize: [2 * stride.0 - pick(0...1), 2 * stride.1 - pick(0...1)], stride: [stride.0, stride.1],
+          padding: .uniform(pick(0...1)), groups: groups)
+        input += [pick(2...23), pick(2...23)]
       case 0:
         geometry = try ConvolutionGeometry(
           rank: 2, inChannels: channels.0, outChannels: channels.1, kernelSize: 3,
@@ -52,14 +64,15 @@ import ToeplitzTestSupport
     try InstructionSet.$override.withValue(isa) {
       var random = RandomSource(seed: 71)
       var different = 0
-      for index in 0..<80 {
+      for index in 0..<100 {
         let (g, size) = try generated(&random)
         let x = try tensor(Shape(size), &random)
         let w = try tensor(g.weightShape, &random)
         let b = index % 3 == 0 ? nil : try tensor([g.outChannels], &random)
         let inputs = [x, w] + (b.map { [$0] } ?? [])
         let direct = try applyAll(ConvolutionOperation(g), inputs)[0]
-        let y = try fast { try applyAll(ConvolutionOperation(g), inputs)[0] }
+        let squareTile = [nil, 2, 4][index % 3]
+        let y = try fast(squareTile: squareTile) { try applyAll(ConvolutionOperation(g), inputs)[0] }
         let expected = try ReferenceConvolution.forward(
           g, x: .init(x), weight: .init(w), bias: b.map { try .init($0) })
         let distance = Distance(try y.doubles(), expected.values)
@@ -70,7 +83,7 @@ import ToeplitzTestSupport
         different += try y.sameBits(as: direct) ? 0 : 1
         // Channels last, fused, and on one thread.
         let toLast = [0] + Array(2..<(g.rank + 2)) + [1]
-        let last = try fast {
+        let last = try fast(squareTile: squareTile) {
           try applyAll(
             ConvolutionOperation(g, layout: .channelsLast),
             [x.permuted(toLast).contiguous()] + inputs.dropFirst())[0]
@@ -79,16 +92,16 @@ import ToeplitzTestSupport
         let residual = try tensor(y.shape, &random)
         var fused = ConvolutionOperation(g)
         fused.fusion = ConvolutionFusion(inputSlope: 0.1, residuals: [residual], outputScale: 0.5, outputSlope: 0.25)
-        let together = try fast { try applyAll(fused, inputs)[0] }
+        let together = try fast(squareTile: squareTile) { try applyAll(fused, inputs)[0] }
         let activated = try [x.leakyReLU(negativeSlope: 0.1)] + inputs.dropFirst()
-        let separate = try fast {
+        let separate = try fast(squareTile: squareTile) {
           try ((applyAll(ConvolutionOperation(g), activated)[0] + residual) * 0.5).leakyReLU(negativeSlope: 0.25)
         }
         let apart = try together.distance(to: separate)
         #expect(apart.absolute <= 1e-6 * max(1, apart.scale), "fused \(g) \(size) \(apart)")
       }
       // Another order of additions nearly always gives some other bits: the plan was really used.
-      #expect(different > 60, "\(different)")
+      #expect(different > 70, "\(different)")
     }
   }
 
@@ -99,8 +112,10 @@ import ToeplitzTestSupport
       (1, false, 2, 1, [200], 2), (1, false, 3, 1, [200], 2), (1, false, 4, 1, [200], 2.2),
       (1, false, 7, 1, [200], 2.2),
       (1, false, 11, 1, [200], 2.2), (1, true, 16, 8, [50], 2), (2, false, 3, 1, [20, 20], 10),
+      (2, true, 4, 2, [20, 20], 2), (2, false, 2, 1, [20, 20], 2),
     ]
-    for c in cases {
+    let plans = cases.map { ($0, 4) } + [((2, false, 3, 1, [20, 20], 2), 2)]
+    for (c, squareTile) in plans {
       let g = try ConvolutionGeometry(
         rank: c.rank, isTransposed: c.transposed, inChannels: 64, outChannels: 8, kernelSize: PerAxis(c.kernel),
         stride: PerAxis(c.stride))
@@ -111,8 +126,8 @@ import ToeplitzTestSupport
         zip(try y.doubles(), exact).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }.squareRoot()
       }
       let direct = try error(applyAll(ConvolutionOperation(g), [x, w])[0])
-      let fast = try fast { try error(applyAll(ConvolutionOperation(g), [x, w])[0]) }
-      print("Toom-Cook \(g.name) k\(c.kernel): \(fast / direct) times the error of the direct way")
+      let fast = try fast(squareTile: squareTile) { try error(applyAll(ConvolutionOperation(g), [x, w])[0]) }
+      print("Toom-Cook \(g.name) k\(c.kernel) tiles \(squareTile): \(fast / direct) times the error of the direct way")
       #expect(fast <= c.bound * direct, "\(g.name) k\(c.kernel): \(fast) and \(direct)")
     }
   }

@@ -4,8 +4,12 @@
 #include "../base/target.h"
 #include "CToeplitzKernels.h"
 
-// Smallest q with q * b >= a, for b > 0 and any sign of a.
-TZ_INLINE ptrdiff_t tz_ceil_div(ptrdiff_t a, ptrdiff_t b) { return a > 0 ? (a - 1) / b + 1 : -((-a) / b); }
+// Smallest q with q * b >= a, for b > 0 and any sign of a. Steps mostly are small powers of two, and dividing would take
+// longer than to store a short row.
+TZ_INLINE ptrdiff_t tz_ceil_div(ptrdiff_t a, ptrdiff_t b) {
+  if (b <= 64 && (b & (b - 1)) == 0) return (a >> __builtin_ctzll((uint64_t)b)) + ((a & (b - 1)) != 0);
+  return a > 0 ? (a - 1) / b + 1 : -((-a) / b);
+}
 
 // Input index of panel position j. Positions past the last output of a huge stride wrap around: their values are
 // never read into a result.

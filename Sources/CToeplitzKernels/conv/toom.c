@@ -11,11 +11,15 @@ static const double g4[7 * 4] = {
   4.0 / 3,   -4.0 / 3,  1.0 / 30,  1.0 / 15, 2.0 / 15,    4.0 / 15,  -1.0 / 18,  1.0 / 9,   -2.0 / 9, 4.0 / 9,
   -128.0 / 45, 64.0 / 45, -32.0 / 45, 16.0 / 45, 0,       0,         0,          4,
 };
+static const double g2x3[4 * 3] = {1, 0, 0, 0.5, 0.5, 0.5, 0.5, -0.5, 0.5, 0, 0, 1};
+static const double g3x2[4 * 2] = {1, 0, 0.5, 0.5, 0.5, -0.5, 0, 1};
 
 const double *tz_toom_taps(tz_toom kind) {
   switch (kind) {
     case TZ_TOOM_2: return g2;
     case TZ_TOOM_4: return g4;
+    case TZ_TOOM_2X3: return g2x3;
+    case TZ_TOOM_3X2: return g3x2;
     default: return g3;
   }
 }

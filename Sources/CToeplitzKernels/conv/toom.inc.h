@@ -1,5 +1,5 @@
 // Toom-Cook transforms of float32 on one instruction set: F(4, r), four outputs of a correlation with r taps from
-// n = 4 + r - 1 products instead of 4 r, and its square F(4x4, 3x3), known as Winograd's.
+// n = 4 + r - 1 products instead of 4 r. Squares of transforms, known as Winograd's, are in toom_square.inc.h.
 // The including file has defined LANES, VEC, VECU, NAME and zip_ of float (conv.inc.h).
 //
 //     y = A [(G g) * (B d)]     A: 4 x n, G: n x r, B: n x n,  for n inputs d and r taps g
@@ -59,48 +59,14 @@ TZ_TOOM(2, 5)
 TZ_TOOM(3, 6)
 TZ_TOOM(4, 7)
 
-static void NAME(toom_input_square_)(const tz_toom_input *t) {
-  for (ptrdiff_t f = 0; f < t->columns; f += LANES) {
-    VEC rows[6][6];
-    TZ_UNROLL for (int i = 0; i < 6; i++) {
-      VEC d[6];
-      TZ_UNROLL for (int j = 0; j < 6; j++) d[j] = *(const VECU *)(t->planes + t->offsets[i * 6 + j] + f);
-      TZ_UNROLL for (int q = 0; q < 6; q++) rows[q][i] = NAME(combine_)(tz_toom_b3[q], d, 6);
-    }
-    TZ_UNROLL for (int q = 0; q < 6; q++)
-      TZ_UNROLL for (int p = 0; p < 6; p++)
-        *(VECU *)(t->x + (p * 6 + q) * t->point + f) = NAME(combine_)(tz_toom_b3[p], rows[q], 6);
-  }
-}
-
-static bool NAME(toom_output_square_)(const tz_toom_output *t) {
-  VEC strange = (VEC)(0.0f);
-  for (int r = 0; r < t->rows; r++)
-    for (int v = 0; v < t->vectors; v++) {
-      const float *from = t->y + (r * t->vectors + v) * LANES;
-      VEC part[4][6];
-      TZ_UNROLL for (int q = 0; q < 6; q++) {
-        VEC y[6];
-        TZ_UNROLL for (int p = 0; p < 6; p++) y[p] = *(const VECU *)(from + (p * 6 + q) * t->point);
-        TZ_UNROLL for (int i = 0; i < 4; i++) part[i][q] = NAME(combine_)(tz_toom_a3[i], y, 6);
-      }
-      TZ_UNROLL for (int i = 0; i < 4; i++) {
-        VEC o[4];
-        TZ_UNROLL for (int j = 0; j < 4; j++) {
-          o[j] = NAME(combine_)(tz_toom_a3[j], part[i], 6) + (VEC)(t->start[r]);
-          strange += o[j] - o[j];
-        }
-        NAME(zip_)(o, 4);
-        float *to = t->sums + r * t->row + i * t->image + v * 4 * LANES;
-        TZ_UNROLL for (int j = 0; j < 4; j++) *(VECU *)(to + j * LANES) = o[j];
-      }
-    }
-  return NAME(all_zero_)(strange);
-}
+#include "toom_square.inc.h"
 
 static const tz_toom_table NAME(toom_) = {
-  .input = {NAME(toom_input_2_), NAME(toom_input_3_), NAME(toom_input_4_), NAME(toom_input_square_)},
-  .output = {NAME(toom_output_2_), NAME(toom_output_3_), NAME(toom_output_4_), NAME(toom_output_square_)},
+  .input = {NAME(toom_input_2_), NAME(toom_input_3_), NAME(toom_input_4_)},
+  .output = {NAME(toom_output_2_), NAME(toom_output_3_), NAME(toom_output_4_)},
+  .image = {NAME(toom_image_4x3_), NAME(toom_image_2x3_), NAME(toom_image_3x2_)},
+  .square = {NAME(toom_square_4x3_), NAME(toom_square_2x3_), NAME(toom_square_3x2_)},
+  .turned = {NAME(toom_turned_4x3_), NAME(toom_turned_2x3_), NAME(toom_turned_3x2_)},
 };
 const tz_toom_table *TZ_JOIN(tz_toom_table_, TZ_ISA)(void) { return &NAME(toom_); }
 #undef TZ_TOOM

@@ -24,5 +24,9 @@ static const float tz_toom_b4[7][7] = {
 static const float tz_toom_a4[4][7] = {
   {1, 1, 1, 1, 1, 1, 0}, {0, 1, -1, 2, -2, -0.5f, 0}, {0, 1, 1, 4, 4, 0.25f, 0}, {0, 1, -1, 8, -8, -0.125f, 1},
 };
+// Points 0, 1, -1 and infinity: F(2, 3) and F(3, 2), whose inputs are transformed alike.
+static const float tz_toom_b4p[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 0}, {0, -1, 0, 1}};
+static const float tz_toom_a2x3[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
+static const float tz_toom_a3x2[3][4] = {{1, 1, 1, 0}, {0, 1, -1, 0}, {0, 1, 1, 1}};
 
 #endif

@@ -278,14 +278,25 @@ void tz_conv_run_images(tz_conv_image_kernel kernel, const tz_conv_image *image,
 
 // ---- Fewer multiplications --------------------------------------------------------------------------------
 
-/// Transforms that give four outputs of r taps from r + 3 products, and the square of the one for three taps.
-typedef enum { TZ_TOOM_2 = 0, TZ_TOOM_3, TZ_TOOM_4, TZ_TOOM_SQUARE, TZ_TOOM_COUNT } tz_toom;
+/// Transforms on one axis, which give four outputs of r taps from r + 3 products, and squares of transforms, which give
+/// m x m outputs of r x r taps from n x n products, n = m + r - 1: TZ_TOOM_mXr.
+typedef enum {
+  TZ_TOOM_2 = 0,
+  TZ_TOOM_3,
+  TZ_TOOM_4,
+  TZ_TOOM_4X3,
+  TZ_TOOM_2X3,
+  TZ_TOOM_3X2,
+} tz_toom;
 
-/// The matrix [r + 3][r] that transforms taps.
+/// Transforms on one axis, and squares: the numbers of the latter begin where those of the former end.
+enum { TZ_TOOM_LINES = 3, TZ_TOOM_SQUARES = 3 };
+
+/// The matrix [n][r] that transforms taps.
 const double *tz_toom_taps(tz_toom kind);
 
-/// Transforms one channel: for each column f the r + 3 inputs (or their square) at planes[offsets[j] + f] become as
-/// many points x[p * point + f]. Whole vectors are read and written.
+/// Transforms one channel on one axis: for each column f the r + 3 inputs at planes[offsets[j] + f] become as many
+/// points x[p * point + f]. Whole vectors are read and written.
 typedef struct {
   const float *planes;
   const int32_t *offsets;
@@ -294,22 +305,45 @@ typedef struct {
   ptrdiff_t columns;
 } tz_toom_input;
 
-/// Transforms the products of a block of rows back: `y` is what kernels left for point 0 of these columns, as
-/// [rows][vectors of columns]; four (or 4 x 4) outputs of column f go to sums[r * row + image * i + 4 f + j].
+/// Transforms one channel of an image: the n x n inputs of tile (i, j), which begin at image[m i row + m j], become the
+/// points x[p * point + i * wide + j]. Whole vectors are read and written.
+typedef struct {
+  const float *image;
+  ptrdiff_t row;
+  ptrdiff_t high, wide;  ///< tiles
+  float *between;        ///< memory for 2 n times `half` elements: inputs transformed along h
+  ptrdiff_t half;        ///< at least m elements for each tile, those of whole vectors of tiles, and two vectors more
+  float *x;
+  ptrdiff_t point;
+} tz_toom_image;
+
+/// Transforms the products of some rows back.
+///
+/// On one axis and in squares, `y` is what narrow kernels left for point 0 of some vectors of columns, as
+/// [rows][vectors of columns]; in turned squares what wide kernels left, as [columns][32 rows]. The m outputs of
+/// column f on one axis go to sums[r * row + 4 f + j], the m x m outputs of squares to
+/// sums[r / together * group + r % together * row + image * i + m f + j].
 typedef struct {
   const float *y;
   ptrdiff_t point;
   const float *start;  ///< added to the outputs of each row
   float *sums;
   ptrdiff_t row;
+  ptrdiff_t group;
   ptrdiff_t image;
-  int32_t rows;
+  int32_t together;
+  int32_t rows;     ///< turned: at most a vector of them
   int32_t vectors;
+  int32_t columns;  ///< turned: how many there are; whole vectors of them are written
 } tz_toom_output;
 
+/// Functions that transform back say whether all outputs are finite.
 typedef struct {
-  void (*input[TZ_TOOM_COUNT])(const tz_toom_input *);
-  bool (*output[TZ_TOOM_COUNT])(const tz_toom_output *);  ///< whether all outputs are finite
+  void (*input[TZ_TOOM_LINES])(const tz_toom_input *);
+  bool (*output[TZ_TOOM_LINES])(const tz_toom_output *);
+  void (*image[TZ_TOOM_SQUARES])(const tz_toom_image *);
+  bool (*square[TZ_TOOM_SQUARES])(const tz_toom_output *);
+  bool (*turned[TZ_TOOM_SQUARES])(const tz_toom_output *);
 } tz_toom_table;
 
 /// The transforms of an instruction set.
@@ -318,8 +352,14 @@ const tz_toom_table *tz_toom_kernels(tz_isa isa);
 static inline void tz_toom_run_input(const tz_toom_table *table, tz_toom kind, const tz_toom_input *input) {
   table->input[kind](input);
 }
+static inline void tz_toom_run_image(const tz_toom_table *table, tz_toom kind, const tz_toom_image *image) {
+  table->image[kind - TZ_TOOM_LINES](image);
+}
 static inline bool tz_toom_run_output(const tz_toom_table *table, tz_toom kind, const tz_toom_output *output) {
-  return table->output[kind](output);
+  return kind < TZ_TOOM_LINES ? table->output[kind](output) : table->square[kind - TZ_TOOM_LINES](output);
+}
+static inline bool tz_toom_run_turned(const tz_toom_table *table, tz_toom kind, const tz_toom_output *output) {
+  return table->turned[kind - TZ_TOOM_LINES](output);
 }
 
 // ---- Elementwise -----------------------------------------------------------------------------------------

@@ -239,7 +239,7 @@ final class ConvolutionEngine {
     let group = stencil.rowGroups[index]
     let pairs = batch * stencil.groups
     guard let transforms = tz_toom_kernels(InstructionSet.current.code),
-      let weights = try packed.transformed(schedule.plan, rowGroup: index)
+      let weights = try packed.transformed(schedule.plan, schedule.kind, rowGroup: index)
     else { return false }
     let task = ToomCookTask(engine: self, schedule: schedule, weights: weights, group: group, transforms: transforms)
     // Where an input is not finite, or the transforms overflow, no result can be relied on.

@@ -86,10 +86,9 @@ extension PackedWeights {
         readsInPlace: readsInPlace)
       let toomCook =
         isFast
-        ? ToomCookPlan(stencil: stencil, group: group).flatMap {
-          ToomCookSchedule(
-            $0, stencil: stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads, table: table)
-        } : nil
+        ? ToomCookSchedule.best(
+          stencil: stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads, table: table)
+        : nil
       return ConvolutionPlan(schedule: schedule, toomCook: toomCook)
     }
   }

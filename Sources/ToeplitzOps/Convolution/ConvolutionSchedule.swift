@@ -157,18 +157,26 @@ struct CostEstimate {
   private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
     let cutsRows = chunking.cutsRows(height: height, width: width, pitch: pitch, steps: channels * taps)
     let calls = chunking.count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
-    let steps = Double(calls) * Self.stepVectors
     switch kind {
     case .narrow:
       let vectors =
         cutsRows ? height * ((width + lanes - 1) / lanes) : ((height - 1) * pitch + width + lanes - 1) / lanes
-      return (calls, Double(vectors * blockRows) + steps)
+      return (calls, Self.steps(narrow: vectors, blockRows: blockRows, calls: calls))
     case .wide:
       let columns = cutsRows ? height * width : (height - 1) * pitch + width
-      // Fewer than five columns leave the multipliers waiting for each other.
-      let busy = max(columns, 5 * calls)
-      return (calls, Double(busy * blockRows / lanes) * (lanes < 16 ? Self.shortVectorPenalty : 1) + steps)
+      return (calls, Self.steps(wide: columns, blockRows: blockRows, calls: calls, lanes: lanes))
     }
+  }
+
+  /// What kernel calls of a block do at each channel and tap, in vector multiply-adds that fit the time.
+  static func steps(narrow vectors: Int, blockRows: Int, calls: Int) -> Double {
+    Double(vectors * blockRows) + Double(calls) * stepVectors
+  }
+
+  /// The same for a wide block: fewer than five columns leave the multipliers waiting for each other.
+  static func steps(wide columns: Int, blockRows: Int, calls: Int, lanes: Int) -> Double {
+    let busy = max(columns, 5 * calls)
+    return Double(busy * blockRows / lanes) * (lanes < 16 ? shortVectorPenalty : 1) + Double(calls) * stepVectors
   }
 
   /// Estimated nanoseconds for all of the work on all threads.

@@ -40,8 +40,8 @@ package final class PackedWeights: Sendable {
   /// How the work is cut for the sizes seen last.
   let plans = ConvolutionPlans()
   private let layouts = Lock<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
-  /// For each row group its transformed weights, once they have been wanted; nil where they are not finite.
-  private let transformed = Lock<[Int: ToomCookWeights?]>([:])
+  /// Transformed weights, once they have been wanted; nil where they are not finite.
+  private let transformed = Lock<[ToomCookWeights.Key: ToomCookWeights?]>([:])
 
   /// Prepares `weight`, of the geometry's weight shape, and `bias`, one value for each output channel.
   ///
@@ -102,14 +102,15 @@ package final class PackedWeights: Sendable {
     }
   }
 
-  /// The weights of a row group as a plan transforms them, transformed now if they have not been before; nil where they
-  /// are not finite.
-  func transformed(_ plan: ToomCookPlan, rowGroup index: Int) throws -> ToomCookWeights? {
+  /// The weights of a row group as a plan transforms them for one kind of kernel, transformed now if they have not been
+  /// before; nil where they are not finite.
+  func transformed(_ plan: ToomCookPlan, _ kind: BlockKind, rowGroup index: Int) throws -> ToomCookWeights? {
     try transformed.withLock { transformed in
-      if let weights = transformed[index] { return weights }
+      let key = ToomCookWeights.Key(rowGroup: index, transform: plan.kind.rawValue, kind: kind)
+      if let weights = transformed[key] { return weights }
       let weights = try ToomCookWeights(
-        plan, geometry, stencil, group: stencil.rowGroups[index], weight: weight, bias: bias)
-      transformed[index] = .some(weights)
+        plan, kind, geometry, stencil, group: stencil.rowGroups[index], weight: weight, bias: bias)
+      transformed[key] = .some(weights)
       return weights
     }
   }

@@ -6,6 +6,8 @@ import CToeplitzKernels
 /// estimate is in the nanoseconds of ``ConvolutionSchedule``, with which it is compared.
 struct ToomCookSchedule {
   let plan: ToomCookPlan
+  /// The kernels of the products.
+  let kind: BlockKind
   let positions: PositionGrid
   /// Tiles of a unit on h and w; on w for each residue of the dilation.
   let tilesHigh: Int
@@ -17,7 +19,7 @@ struct ToomCookSchedule {
   let splits: Int
   /// Columns from one residue to the next.
   let residueColumns: Int
-  /// Columns that kernels compute: whole vectors.
+  /// Columns that kernels compute: whole vectors for narrow ones.
   let columns: Int
   /// Estimated nanoseconds.
   let cost: Double
@@ -25,35 +27,58 @@ struct ToomCookSchedule {
   /// Units of one sample and convolution group, row blocks not split.
   var units: Int { positions.count[0] * unitsHigh * unitsWide }
 
-  /// Nanoseconds for a value of a point: to pack and transform inputs, and to transform outputs back and store them.
+  /// Nanoseconds for a value of a point: to pack and transform inputs, and to transform outputs back and store them;
+  /// then the same for squares.
   private static let inputTime = 0.45
   private static let outputTime = 0.35
+  private static let squareInputTime = 0.45
+  private static let squareOutputTime = 0.5
   /// Bytes of transformed values that stay in the second-level cache, and nanoseconds for a byte that does not.
   private static let cachedBytes = 768.0 * 1024
   private static let spillTime = 0.06
   /// Most bytes of transformed values of a unit.
   private static let mostBytes = 8.0 * 1024 * 1024
 
+  /// The cheapest cut for the plan of least cost, or nil if there is none or units would be too large.
+  ///
+  /// The plan decides about bits, the cut does not. So the plan is the best one for a single thread and sample.
+  static func best(
+    stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, pairs: Int, threads: Int,
+    table: UnsafePointer<tz_conv_table>
+  ) -> ToomCookSchedule? {
+    func schedule(_ plan: ToomCookPlan, pairs: Int, threads: Int) -> ToomCookSchedule? {
+      ToomCookSchedule(
+        plan, stencil: stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads, table: table)
+    }
+    let plans = ToomCookPlan.plans(stencil: stencil, group: group)
+    guard plans.count > 1 else { return plans.first.flatMap { schedule($0, pairs: pairs, threads: threads) } }
+    let best = plans.compactMap { schedule($0, pairs: 1, threads: 1) }.min { $0.cost < $1.cost }
+    return best.flatMap { schedule($0.plan, pairs: pairs, threads: threads) }
+  }
+
   /// The cheapest cut, or nil if units would be too large.
-  init?(
+  private init?(
     _ plan: ToomCookPlan, stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, pairs: Int,
     threads: Int,
     table: UnsafePointer<tz_conv_table>
   ) {
     let positions = PositionGrid(stencil: stencil, group: group, outputSize: outputSize)
     let rows = stencil.outputs * group.phaseCount
-    let blocks = (rows + ToomCookWeights.blockRows - 1) / ToomCookWeights.blockRows
-    let chunk = Int(table.pointee.max_vectors8 * table.pointee.lanes)
     var best: ToomCookSchedule?
-    var splits = 1
-    while splits <= blocks {
-      for chunks in [1, 2, 3, 4, 6, 8, 12] {
-        let next = ToomCookSchedule(
-          plan, positions, wanted: chunks * chunk, splits: splits, pairs: pairs, threads: threads, blocks: blocks,
-          channels: stencil.channels, lanes: Int(table.pointee.lanes), chunk: chunk)
-        if next.cost < (best?.cost ?? .infinity) { best = next }
+    for kind in BlockKind.allCases where kind == .narrow || (plan.isSquare && rows >= 24) {
+      let blockRows = ToomCookWeights.blockRows(kind)
+      let blocks = (rows + blockRows - 1) / blockRows
+      let chunking = ColumnChunking(kind, blockRows: blockRows, table: table)
+      var splits = 1
+      while splits <= blocks {
+        for chunks in [1, 2, 3, 4, 6, 8, 12] {
+          let next = ToomCookSchedule(
+            plan, positions, wanted: chunks * chunking.most, splits: splits, pairs: pairs, threads: threads,
+            blocks: blocks, blockRows: blockRows, channels: stencil.channels, chunking: chunking)
+          if next.cost < (best?.cost ?? .infinity) { best = next }
+        }
+        splits *= 2
       }
-      splits *= 2
     }
     guard let best else { return nil }
     self = best
@@ -61,12 +86,13 @@ struct ToomCookSchedule {
 
   private init(
     _ plan: ToomCookPlan, _ positions: PositionGrid, wanted: Int, splits: Int, pairs: Int, threads: Int, blocks: Int,
-    channels: Int, lanes: Int, chunk: Int
+    blockRows: Int, channels: Int, chunking: ColumnChunking
   ) {
     func divide(_ a: Int, _ b: Int) -> Int { (a + b - 1) / b }
     self.plan = plan
     self.positions = positions
     self.splits = splits
+    kind = chunking.kind
     let high = divide(positions.count[1], plan.tileRows)
     let wide = divide(positions.count[2], plan.tileColumns)
     let residues = plan.dilation
@@ -80,22 +106,31 @@ struct ToomCookSchedule {
     tilesHigh = divide(high, unitsHigh)
     residueColumns = plan.isSquare ? tilesWide : tilesWide + extra
     let used = plan.isSquare ? tilesHigh * tilesWide : residues * residueColumns - extra
-    columns = divide(used, lanes) * lanes
+    columns = divide(used, chunking.unit) * chunking.unit
     let units = Double(positions.count[0] * unitsHigh * unitsWide)
     let points = Double(plan.points)
-    let rows = Double(blocks * ToomCookWeights.blockRows)
+    let rows = Double(blocks * blockRows)
     let taps = Double(channels * plan.pieces)
-    let products = points * Double(columns / lanes) * rows * taps * CostEstimate.vectorTime
+    let calls = divide(columns, chunking.most)
+    let steps =
+      kind == .wide
+      ? CostEstimate.steps(wide: columns, blockRows: blockRows, calls: calls, lanes: chunking.lanes)
+      : CostEstimate.steps(
+        narrow: columns / chunking.unit, blockRows: blockRows, calls: plan.isSquare ? calls : 0)
+    let products = points * Double(blocks) * taps * steps * CostEstimate.vectorTime
     let weightBytes = points * rows * taps * 4
     let reading = weightBytes * CostEstimate.weightTime(bytes: weightBytes)
-    let input = points * Double(channels * columns) * Self.inputTime * Double(splits)
-    let output = points * rows * Double(columns) * Self.outputTime
-    let calls = points * Double(divide(columns, chunk) * blocks) * CostEstimate.callTime
+    let ends = plan.isSquare ? (Self.squareInputTime, Self.squareOutputTime) : (Self.inputTime, Self.outputTime)
+    let input = points * Double(channels * columns) * ends.0 * Double(splits)
+    let output = points * rows * Double(columns) * ends.1
+    let calling = points * Double(calls * blocks) * CostEstimate.callTime
     let bytes = points * (Double(channels) + rows / Double(splits)) * Double(columns) * 4
     let spill = bytes > Self.cachedBytes ? bytes * Double(splits) * Self.spillTime : 0
     let items = Double(pairs * splits) * units
     let uneven = (items / Double(threads)).rounded(.up) * Double(threads) / items
-    let one = products + reading + input + output + calls + spill
+    // Wide kernels fetch the next block's weights while they compute.
+    let multiplying = kind == .wide ? max(products, reading) : products + reading
+    let one = multiplying + input + output + calling + spill
     cost = bytes > Self.mostBytes ? .infinity : one * units * uneven * (items < Double(3 * threads) ? 1.05 : 1)
   }
 }

@@ -1,12 +1,20 @@
 import CToeplitzKernels
 import ToeplitzTensor
 
-/// The weights of one row group transformed for a ``ToomCookPlan``, in the order in which narrow kernels read them:
-/// for each convolution group `[point][block of 8 rows][channel][piece][row]`, the last block filled up with zeros.
+/// The weights of one row group transformed for a ``ToomCookPlan``, in the order in which one kind of kernel reads
+/// them: for each convolution group `[point][block of rows][channel][piece][row]`, the last block filled up with zeros.
 final class ToomCookWeights: Sendable {
-  static let blockRows = 8
+  /// What they depend on beside the weight.
+  struct Key: Hashable {
+    var rowGroup: Int
+    /// The number of the transform.
+    var transform: UInt32
+    var kind: BlockKind
+  }
 
   let plan: ToomCookPlan
+  /// Rows of a block.
+  let blockRows: Int
   /// Rows that exist, and blocks.
   let rows: Int
   let blocks: Int
@@ -15,28 +23,31 @@ final class ToomCookWeights: Sendable {
   private let weights: Storage
   private let starts: Storage
 
+  /// Rows of a block of each kind.
+  static func blockRows(_ kind: BlockKind) -> Int { kind.blockRows(8) }
+
   /// Transforms in double precision.
   ///
   /// - Returns: nil where a transformed weight is not a finite float32 number.
   /// - Throws: ``ToeplitzError`` of kind `memory` where there is none left.
   init?(
-    _ plan: ToomCookPlan, _ geometry: ConvolutionGeometry, _ stencil: ConvolutionStencil, group: RowGroup,
-    weight: Tensor,
-    bias: Tensor?
+    _ plan: ToomCookPlan, _ kind: BlockKind, _ geometry: ConvolutionGeometry, _ stencil: ConvolutionStencil,
+    group: RowGroup, weight: Tensor, bias: Tensor?
   ) throws {
     self.plan = plan
+    blockRows = Self.blockRows(kind)
     let phases = group.phaseCount
     rows = stencil.outputs * phases
-    blocks = (rows + Self.blockRows - 1) / Self.blockRows
-    blockCount = stencil.channels * plan.pieces * Self.blockRows
+    blocks = (rows + blockRows - 1) / blockRows
+    blockCount = stencil.channels * plan.pieces * blockRows
     let total = stencil.groups * plan.points * blocks * blockCount
     // The kernels prefetch a little past the end.
     weights = try Storage(byteCount: total * 4 + 4096, operation: geometry.name)
-    starts = try Storage(byteCount: stencil.groups * blocks * Self.blockRows * 4, operation: geometry.name)
+    starts = try Storage(byteCount: stencil.groups * blocks * blockRows * 4, operation: geometry.name)
     let target = weights.base.assumingMemoryBound(to: Float.self)
     let start = starts.base.assumingMemoryBound(to: Float.self)
     target.update(repeating: 0, count: total)
-    start.update(repeating: 0, count: stencil.groups * blocks * Self.blockRows)
+    start.update(repeating: 0, count: stencil.groups * blocks * blockRows)
     let view = WeightView(weight, geometry, stencil)
     // The weight may lie anywhere, as it does in a file.
     let source = UnsafeRawPointer(weight.elements)
@@ -47,14 +58,14 @@ final class ToomCookWeights: Sendable {
       for row in 0..<rows {
         if let bias {
           let channel = convolutionGroup * stencil.outputs + row / phases
-          start[convolutionGroup * blocks * Self.blockRows + row] = bias.pointer(Float.self)[channel * bias.strides[0]]
+          start[convolutionGroup * blocks * blockRows + row] = bias.pointer(Float.self)[channel * bias.strides[0]]
         }
         let from = base + row / phases * view.output * 4
-        let to = first + row / Self.blockRows * blockCount + row % Self.blockRows
+        let to = first + row / blockRows * blockCount + row % blockRows
         for channel in 0..<stencil.channels {
           transform.run(
-            from + channel * view.input * 4, phase: row % phases, to + channel * plan.pieces * Self.blockRows,
-            point: blocks * blockCount, piece: Self.blockRows)
+            from + channel * view.input * 4, phase: row % phases, to + channel * plan.pieces * blockRows,
+            point: blocks * blockCount, piece: blockRows)
         }
       }
     }
@@ -71,7 +82,7 @@ final class ToomCookWeights: Sendable {
 
   /// The bias of row 0.
   func start(_ convolutionGroup: Int) -> UnsafePointer<Float> {
-    UnsafePointer(starts.base.assumingMemoryBound(to: Float.self) + convolutionGroup * blocks * Self.blockRows)
+    UnsafePointer(starts.base.assumingMemoryBound(to: Float.self) + convolutionGroup * blocks * blockRows)
   }
 }
 
@@ -89,8 +100,8 @@ private struct TapTransform {
     self.plan = plan
     let values = tz_toom_taps(plan.kind)
     matrix = (0..<(plan.axisPoints * plan.taps)).map { values?[$0] ?? .nan }
-    let width = plan.tapOrder.count
-    places = taps.map { taps in taps.indices.map { 4 * taps[$0 / width * width + plan.tapOrder[$0 % width]] } }
+    let (h, w) = plan.tapOrder
+    places = taps.map { taps in h.flatMap { h in w.map { 4 * taps[h * w.count + $0] } } }
     between = Array(repeating: 0, count: plan.axisPoints * plan.taps)
   }
 

@@ -1,0 +1,155 @@
+// Squares of Toom-Cook transforms for images: F(4x4, 3x3), F(2x2, 3x3) and, for two taps on each axis, F(3x3, 2x2).
+// The including file (toom.inc.h) has defined NAME(combine_) and what conv.inc.h defines.
+
+#if TZ_LANES == 16
+#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3), F(k, 4), F(k, 5), F(k, 6), F(k, 7), F(k, 8), F(k, 9), \
+  F(k, 10), F(k, 11), F(k, 12), F(k, 13), F(k, 14), F(k, 15)
+#elif TZ_LANES == 8
+#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3), F(k, 4), F(k, 5), F(k, 6), F(k, 7)
+#else
+#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3)
+#endif
+// Every m-th element of several vectors, from the k-th on, in one shuffle of the first two vectors and one that adds the
+// third; and elements k * lanes and on of three vectors that take turns.
+#define TZ_HOP2(k, l) (2 * (l) + (k))
+#define TZ_HOP3(k, l) (3 * (l) + (k) < 2 * TZ_LANES ? 3 * (l) + (k) : 0)
+#define TZ_HOP3_LAST(k, l) (3 * (l) + (k) < 2 * TZ_LANES ? (l) : 3 * (l) + (k) - TZ_LANES)
+#define TZ_TURN(k, l) ((k) * TZ_LANES + (l))
+#define TZ_TURN3(k, l) (TZ_TURN(k, l) % 3 * TZ_LANES % (2 * TZ_LANES) + TZ_TURN(k, l) / 3)
+#define TZ_TURN3_LAST(k, l) (TZ_TURN(k, l) % 3 == 2 ? TZ_LANES + TZ_TURN(k, l) / 3 : (l))
+#define TZ_TAKE2(a, b, k) __builtin_shufflevector(a, b, TZ_EACH(TZ_HOP2, k))
+#define TZ_TAKE3(a, b, c, k) \
+  __builtin_shufflevector(__builtin_shufflevector(a, b, TZ_EACH(TZ_HOP3, k)), c, TZ_EACH(TZ_HOP3_LAST, k))
+#define TZ_WEAVE3(a, b, c, k) \
+  __builtin_shufflevector(__builtin_shufflevector(a, b, TZ_EACH(TZ_TURN3, k)), c, TZ_EACH(TZ_TURN3_LAST, k))
+
+// d[j] = every m-th element from x[j] on, for j < count <= m.
+TZ_INLINE void NAME(split_)(const float *x, VEC *d, const int m, const int count) {
+  VEC a[4];
+  TZ_UNROLL for (int i = 0; i < m; i++) a[i] = *(const VECU *)(x + i * LANES);
+  if (m == 2) {
+    d[0] = TZ_TAKE2(a[0], a[1], 0);
+    if (count > 1) d[1] = TZ_TAKE2(a[0], a[1], 1);
+  } else if (m == 3) {
+    d[0] = TZ_TAKE3(a[0], a[1], a[2], 0);
+    if (count > 1) d[1] = TZ_TAKE3(a[0], a[1], a[2], 1);
+    if (count > 2) d[2] = TZ_TAKE3(a[0], a[1], a[2], 2);
+  } else {
+    const VEC even[2] = {TZ_TAKE2(a[0], a[1], 0), TZ_TAKE2(a[2], a[3], 0)};
+    const VEC odd[2] = {TZ_TAKE2(a[0], a[1], 1), TZ_TAKE2(a[2], a[3], 1)};
+    d[0] = TZ_TAKE2(even[0], even[1], 0);
+    if (count > 1) d[1] = TZ_TAKE2(odd[0], odd[1], 0);
+    if (count > 2) d[2] = TZ_TAKE2(even[0], even[1], 1);
+    if (count > 3) d[3] = TZ_TAKE2(odd[0], odd[1], 1);
+  }
+}
+
+// The m vectors whose elements take turns: the opposite of split_.
+TZ_INLINE void NAME(weave_)(VEC *o, const int m) {
+  if (m != 3) {
+    NAME(zip_)(o, m);
+    return;
+  }
+  const VEC a = TZ_WEAVE3(o[0], o[1], o[2], 0), b = TZ_WEAVE3(o[0], o[1], o[2], 1), c = TZ_WEAVE3(o[0], o[1], o[2], 2);
+  o[0] = a, o[1] = b, o[2] = c;
+}
+
+// TZ_SQUARE(name, outputs and products on each axis, A, B).
+//
+// Images are transformed along h first, whole rows at a time. What comes out lies in `between` so that tiles follow one
+// another without a gap where a row of them ends, once from the first input of each tile on and, since tiles overlap,
+// once from the first of its right neighbour.
+#define TZ_SQUARE(KIND, M, N, A, B)                                                                           \
+  static void NAME(toom_image_##KIND##_)(const tz_toom_image *t) {                                            \
+    const ptrdiff_t width = M * t->wide, half = t->half;                                                      \
+    for (ptrdiff_t i = 0; i < t->high; i++) {                                                                 \
+      const float *image = t->image + i * M * t->row;                                                         \
+      float *rows = t->between + i * width;                                                                   \
+      for (ptrdiff_t f = 0; f < width + N - M; f += LANES) {                                                  \
+        VEC d[N];                                                                                             \
+        TZ_UNROLL for (int j = 0; j < N; j++) d[j] = *(const VECU *)(image + j * t->row + f);                 \
+        TZ_UNROLL for (int p = 0; p < N; p++) *(VECU *)(rows + 2 * p * half + f) = NAME(combine_)(B[p], d, N); \
+      }                                                                                                       \
+      for (int p = 0; p < N; p++)                                                                             \
+        for (ptrdiff_t f = 0; f < width; f += LANES)                                                          \
+          *(VECU *)(rows + (2 * p + 1) * half + f) = *(const VECU *)(rows + 2 * p * half + M + f);            \
+    }                                                                                                         \
+    const ptrdiff_t tiles = t->high * t->wide;                                                                \
+    for (int p = 0; p < N; p++)                                                                               \
+      for (ptrdiff_t f = 0; f < tiles; f += LANES) {                                                          \
+        VEC d[N];                                                                                             \
+        NAME(split_)(t->between + 2 * p * half + M * f, d, M, M);                                             \
+        NAME(split_)(t->between + (2 * p + 1) * half + M * f, d + M, M, N - M);                               \
+        TZ_UNROLL for (int q = 0; q < N; q++)                                                                 \
+          *(VECU *)(t->x + (p * N + q) * t->point + f) = NAME(combine_)(B[q], d, N);                          \
+      }                                                                                                       \
+  }                                                                                                           \
+  /* The outputs of one vector of tiles or rows, from products `from[p * point]`. */                         \
+  TZ_INLINE void NAME(toom_tile_##KIND##_)(const float *from, ptrdiff_t point, VEC start, VEC (*o)[M]) {      \
+    VEC part[M][N];                                                                                           \
+    TZ_UNROLL for (int q = 0; q < N; q++) {                                                                   \
+      VEC y[N];                                                                                               \
+      TZ_UNROLL for (int p = 0; p < N; p++) y[p] = *(const VECU *)(from + (p * N + q) * point);               \
+      TZ_UNROLL for (int i = 0; i < M; i++) part[i][q] = NAME(combine_)(A[i], y, N);                          \
+    }                                                                                                         \
+    TZ_UNROLL for (int i = 0; i < M; i++)                                                                     \
+      TZ_UNROLL for (int j = 0; j < M; j++) o[i][j] = NAME(combine_)(A[j], part[i], N) + start;               \
+  }                                                                                                           \
+  static bool NAME(toom_square_##KIND##_)(const tz_toom_output *t) {                                          \
+    VEC strange = (VEC)(0.0f);                                                                                \
+    for (int r = 0; r < t->rows; r++)                                                                         \
+      for (int v = 0; v < t->vectors; v++) {                                                                  \
+        VEC o[M][M];                                                                                          \
+        NAME(toom_tile_##KIND##_)(t->y + (r * t->vectors + v) * LANES, t->point, (VEC)(t->start[r]), o);      \
+        float *to = t->sums + r / t->together * t->group + r % t->together * t->row + v * M * LANES;          \
+        TZ_UNROLL for (int i = 0; i < M; i++, to += t->image) {                                               \
+          TZ_UNROLL for (int j = 0; j < M; j++) strange += o[i][j] - o[i][j];                                 \
+          NAME(weave_)(o[i], M);                                                                              \
+          TZ_UNROLL for (int j = 0; j < M; j++) *(VECU *)(to + j * LANES) = o[i][j];                          \
+        }                                                                                                     \
+      }                                                                                                       \
+    return NAME(all_zero_)(strange);                                                                          \
+  }                                                                                                           \
+  static bool NAME(toom_turned_##KIND##_)(const tz_toom_output *t) {                                          \
+    VEC strange = (VEC)(0.0f), lines[M][M * LANES];                                                           \
+    const VEC start = *(const VECU *)t->start;                                                                \
+    for (int first = 0; first < t->columns; first += LANES) {                                                 \
+      const int left = t->columns - first, count = left < LANES ? left : LANES;                               \
+      for (int c = 0; c < LANES; c++) {                                                                       \
+        VEC o[M][M];                                                                                          \
+        /* Columns past the last one repeat it. */                                                            \
+        const int column = first + (c < count ? c : count - 1);                                               \
+        NAME(toom_tile_##KIND##_)(t->y + column * TZ_WIDE_ROWS, t->point, start, o);                          \
+        TZ_UNROLL for (int i = 0; i < M; i++)                                                                 \
+          TZ_UNROLL for (int j = 0; j < M; j++) {                                                             \
+            strange += o[i][j] - o[i][j];                                                                     \
+            lines[i][M * c + j] = o[i][j];                                                                    \
+          }                                                                                                   \
+      }                                                                                                       \
+      for (int i = 0; i < M; i++)                                                                             \
+        for (int v = 0; v < M; v++) {                                                                         \
+          VEC *a = &lines[i][v * LANES];                                                                      \
+          NAME(transpose_)(a);                                                                                \
+          for (int r = 0; r < t->rows; r++)                                                                   \
+            *(VECU *)(t->sums + r / t->together * t->group + r % t->together * t->row + i * t->image +        \
+                      (M * first + v * LANES)) = a[r];                                                        \
+        }                                                                                                     \
+    }                                                                                                         \
+    return NAME(all_zero_)(strange);                                                                          \
+  }
+
+TZ_SQUARE(4x3, 4, 6, tz_toom_a3, tz_toom_b3)
+TZ_SQUARE(2x3, 2, 4, tz_toom_a2x3, tz_toom_b4p)
+TZ_SQUARE(3x2, 3, 4, tz_toom_a3x2, tz_toom_b4p)
+
+#undef TZ_EACH
+#undef TZ_HOP2
+#undef TZ_HOP3
+#undef TZ_HOP3_LAST
+#undef TZ_TURN
+#undef TZ_TURN3
+#undef TZ_TURN3_LAST
+#undef TZ_TAKE2
+#undef TZ_TAKE3
+#undef TZ_WEAVE3
+#undef TZ_SQUARE
