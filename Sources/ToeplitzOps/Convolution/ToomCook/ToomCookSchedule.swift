@@ -31,8 +31,8 @@ struct ToomCookSchedule {
   /// then the same for squares.
   private static let inputTime = 0.45
   private static let outputTime = 0.35
-  private static let squareInputTime = 0.45
-  private static let squareOutputTime = 0.5
+  private static let squareInputTime = 0.2
+  private static let squareOutputTime = 0.3
   /// Bytes of transformed values that stay in the second-level cache, and nanoseconds for a byte that does not.
   private static let cachedBytes = 768.0 * 1024
   private static let spillTime = 0.06
@@ -128,8 +128,9 @@ struct ToomCookSchedule {
     let spill = bytes > Self.cachedBytes ? bytes * Double(splits) * Self.spillTime : 0
     let items = Double(pairs * splits) * units
     let uneven = (items / Double(threads)).rounded(.up) * Double(threads) / items
-    // Wide kernels fetch the next block's weights while they compute.
-    let multiplying = kind == .wide ? max(products, reading) : products + reading
+    // Wide kernels fetch the next block's weights while they compute. Several units read all of them again, which would
+    // seem to cost nothing.
+    let multiplying = kind == .wide && units == 1 ? max(products, reading) : products + reading
     let one = multiplying + input + output + calling + spill
     cost = bytes > Self.mostBytes ? .infinity : one * units * uneven * (items < Double(3 * threads) ? 1.05 : 1)
   }
