@@ -11,30 +11,32 @@ struct ModelProfile {
     /// What was joined to it.
     var fused: [String]
     var outputs: [TensorSpec] = []
-    /// Together over all runs.
+    /// The median over all runs.
     var milliseconds = 0.0
   }
 
   /// The operations, in the order in which they are computed.
   private(set) var rows: [Row]
-  private let runs: Int
 
   /// Runs the model; each operation counts from the end of the one before it.
   ///
   /// - Throws: ``ToeplitzError`` if the inputs do not fit.
   init(_ executable: Executable, _ inputs: [String: Tensor], runs: Int) throws {
     var rows = executable.graph.nodes.map { Row(name: $0.name, operation: $0.operation.name, fused: $0.fused) }
+    var times = [[Double]](repeating: [], count: rows.count)
     let clock = ContinuousClock()
     for run in 0..<runs {
       var last = clock.now
       _ = try executable.run(inputs) { index, results in
-        rows[index].milliseconds += (clock.now - last) / .milliseconds(1)
+        times[index].append((clock.now - last) / .milliseconds(1))
         if run == 0 { rows[index].outputs = results.compactMap { $0?.spec } }
         last = clock.now
       }
     }
+    for index in rows.indices where !times[index].isEmpty {
+      rows[index].milliseconds = times[index].sorted()[times[index].count / 2]
+    }
     self.rows = rows
-    self.runs = runs
   }
 
   /// A table of the operations and one of their kinds, the dearest first.
@@ -42,7 +44,7 @@ struct ModelProfile {
     let total = rows.reduce(0) { $0 + $1.milliseconds }
     func cells(_ milliseconds: Double) -> [String] {
       let share = total > 0 ? 100 * milliseconds / total : 0
-      return [String(format: "%.3f", milliseconds / Double(runs)), String(format: "%.1f %%", share)]
+      return [String(format: "%.3f", milliseconds), String(format: "%.1f %%", share)]
     }
     let numbers = [("ms", true), ("share", true)]
     var operations = TextTable(

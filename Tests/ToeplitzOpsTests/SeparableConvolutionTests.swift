@@ -62,7 +62,7 @@ import ToeplitzTestSupport
       }
       // Otherwise only the ordinary ways have been compared with themselves. Some images are too small to be worth it.
       #expect(isa == .baseline ? together[0] == 0 : together[0] == 80, "\(isa): \(together)")
-      #expect(isa == .baseline ? together[1] == 0 : together[1] > 8, "\(isa): \(together)")
+      #expect(isa == .baseline ? together[1] == 0 : together[1] > 25, "\(isa): \(together)")
     }
   }
 

@@ -62,6 +62,42 @@ TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const in
   }
 }
 
+// Adds the products of all channels and taps to the sums.
+TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int block, const int rows, const int row0,
+                                 const int nv, const bool nears) {
+  const T *x = (const T *)t->x, *w = (const T *)t->w + row0;
+  const int32_t *toff = t->toff;
+  const int taps = t->taps;
+  const ptrdiff_t far = t->far;
+  // Of what the store reads and writes a line comes nearer with each channel.
+  const int lines = t->y && rows > 1 ? rows * nv : 0;
+  const T *to = (const T *)t->y + row0 * t->ys;
+  const T *added = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : to;
+  for (int c = 0; c < t->channels; c++, x += t->xs) {
+    if (c < lines) {
+      const ptrdiff_t at = c % rows * t->ys + c / rows * LANES;
+      __builtin_prefetch(to + at, 1, 3);
+      __builtin_prefetch(added + at, 0, 3);
+    }
+    for (int k = 0; k < taps; k++, w += block) {
+      const T *xk = x + toff[k];
+      VEC b[8];
+      TZ_UNROLL for (int v = 0; v < nv; v++) b[v] = *(const VECU *)(xk + v * LANES);
+      __builtin_prefetch((const char *)w + 2048, 0, 3);
+      if (nears) {
+        TZ_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch((const char *)(xk + v * LANES) + far, 0, 3);
+      }
+      TZ_UNROLL for (int r = 0; r < rows; r++) {
+        VEC s = (VEC)(w[r]);
+        TZ_UNROLL for (int v = 0; v < nv; v++) {
+          acc[r][v] += s * b[v];
+          TZ_KEEP(acc[r][v]);
+        }
+      }
+    }
+  }
+}
+
 TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int rows, const int row0, const int nv) {
   VEC acc[8][8];
   T *accp = (T *)t->acc + (ptrdiff_t)row0 * nv * LANES;
@@ -73,24 +109,8 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
     TZ_UNROLL for (int r = 0; r < rows; r++)
       TZ_UNROLL for (int v = 0; v < nv; v++) acc[r][v] = (VEC)(start[r]);
   }
-  const T *x = (const T *)t->x, *w = (const T *)t->w + row0;
-  const int32_t *toff = t->toff;
-  const int taps = t->taps;
-  for (int c = 0; c < t->channels; c++, x += t->xs) {
-    for (int k = 0; k < taps; k++, w += block) {
-      const T *xk = x + toff[k];
-      VEC b[8];
-      TZ_UNROLL for (int v = 0; v < nv; v++) b[v] = *(const VECU *)(xk + v * LANES);
-      __builtin_prefetch((const char *)w + 2048, 0, 3);
-      TZ_UNROLL for (int r = 0; r < rows; r++) {
-        VEC s = (VEC)(w[r]);
-        TZ_UNROLL for (int v = 0; v < nv; v++) {
-          acc[r][v] += s * b[v];
-          TZ_KEEP(acc[r][v]);
-        }
-      }
-    }
-  }
+  if (rows > 1 && t->far) NAME(tile_steps_)(t, acc, block, rows, row0, nv, true);
+  else NAME(tile_steps_)(t, acc, block, rows, row0, nv, false);
   if (!t->y) {
     TZ_UNROLL for (int r = 0; r < rows; r++)
       TZ_UNROLL for (int v = 0; v < nv; v++) *(VECU *)(accp + (r * nv + v) * LANES) = acc[r][v];

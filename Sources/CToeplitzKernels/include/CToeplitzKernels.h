@@ -93,7 +93,7 @@ typedef struct {
   ptrdiff_t sums_pitch;
   const void *ahead;    ///< wide blocks: what to prefetch into the second-level cache, and by how much to advance
   ptrdiff_t ahead_step; ///< for each channel and tap
-  ptrdiff_t far;        ///< bytes to inputs of later channels that come nearer meanwhile
+  ptrdiff_t far;        ///< not for single rows: bytes to inputs of later channels that come nearer meanwhile
   const float *scales;  ///< wide blocks of int8 weights: what those of each row are multiplied by
 } tz_conv_tile;
 

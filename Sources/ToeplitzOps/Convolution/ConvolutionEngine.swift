@@ -224,7 +224,7 @@ final class ConvolutionEngine {
   }
 
   /// Whether kernels can read the input where it is, since it is as a panel would be: single taps, no padding.
-  private func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
+  func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
     group.tapCount == 1 && packed.stencil.step == [1, 1, 1] && positions.lowest == [0, 0, 0]
       && positions.first.allSatisfy { $0 >= 0 }
       && (0..<3).allSatisfy { positions.first[$0] + positions.count[$0] <= input.size[$0] }

@@ -18,8 +18,8 @@ final class ConvolutionPlan: Sendable {
     var isFast: Bool
     /// Whether the input's memory and the fusion let kernels read it without packing.
     var allowsInPlace: Bool
-    /// Whether panels are not packed but computed.
-    var isProduced: Bool
+    /// Into how many tiles along h an image is cut at most, where panels are not packed but computed.
+    var mostBands: Int?
   }
 
   /// The direct way.
@@ -66,23 +66,25 @@ extension PackedWeights {
   ///
   /// - Parameters:
   ///   - allowsInPlace: whether the input's memory and the fusion let kernels read it without packing.
+  ///   - mostBands: where panels are not packed but computed, into how many tiles along h an image is cut at most, if it
+  ///     fits the cache then.
   ///   - readsInPlace: whether they do, for positions cut in one way.
   func plan(
     rowGroup index: Int, inputSize: SIMD3<Int>, outputSize: SIMD3<Int>, batch: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, isProduced: Bool = false, name: String,
+    table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, mostBands: Int? = nil, name: String,
     readsInPlace: (PositionGrid) -> Bool
   ) throws -> ConvolutionPlan {
     let isFast = Numerics.current == .fast && type == .float32
     let pairs = batch * stencil.groups
     let key = ConvolutionPlan.Key(
       rowGroup: index, inputSize: inputSize, outputSize: outputSize, pairs: pairs, threads: threads, table: table,
-      isFast: isFast, allowsInPlace: allowsInPlace, isProduced: isProduced)
+      isFast: isFast, allowsInPlace: allowsInPlace, mostBands: mostBands)
     return try plans.plan(key) {
       let group = stencil.rowGroups[index]
       let schedule = try ConvolutionSchedule(
         stencil: stencil, group: group, outputSize: outputSize, samples: batch, threads: threads, table: table,
         elementSize: elementSize, wideWeightSize: storage.byteSize(of: elementSize),
-        mostSplits: isProduced ? 1 : .max, name: name,
+        mostBands: mostBands, name: name,
         readsInPlace: readsInPlace)
       let toomCook =
         isFast

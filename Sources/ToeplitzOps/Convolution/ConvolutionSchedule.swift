@@ -30,7 +30,7 @@ final class ConvolutionSchedule: Sendable {
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, samples: Int, threads: Int,
     table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int,
-    mostSplits: Int = .max, name: String,
+    mostBands: Int? = nil, name: String,
     readsInPlace: (PositionGrid) -> Bool
   ) throws {
     let rows = stencil.outputs * group.phaseCount
@@ -54,13 +54,16 @@ final class ConvolutionSchedule: Sendable {
           threads: threads, elementSize: elementSize, weightSize: kind == .wide ? wideWeightSize : elementSize,
           table: table, packs: packs)
         var splits = 1
-        while splits <= min(estimate.blocks, mostSplits) {
+        // What is computed for a tile should not be computed for several parts of the rows.
+        let mostSplits = mostBands == nil ? estimate.blocks : 1
+        while splits <= mostSplits {
           // The largest tiles that the caches allow, and smaller ones that give every thread some.
           let most = estimate.mostColumns(splits: splits)
           for tiles in [1, threads, 2 * threads, 4 * threads, 8 * threads] {
             // As many tiles for each thread.
             let least = (grid.columns + most - 1) / most
-            let count = max(tiles, least <= 1 ? 1 : (least + threads - 1) / threads * threads)
+            let wanted = max(tiles, least <= 1 ? 1 : (least + threads - 1) / threads * threads)
+            let count = mostBands.map { least <= $0 ? min(wanted, $0) : wanted } ?? wanted
             let columns = max(estimate.chunking.most, (grid.columns + count - 1) / count)
             let cost = estimate.cost(columns: columns, splits: splits)
             if best.map({ cost < $0.cost * 0.999 }) ?? true { best = (cost, kind, grid, columns, splits) }
