@@ -57,10 +57,7 @@ final class ConvolutionTiling: Sendable {
     pitch = width + span[2]
     panelCount = [span[0] + 1, tileHeight + span[1], pitch]
     let channel = positions.phaseCount * panelCount[0] * panelCount[1] * pitch
-    // An odd number of cache lines between channels, so that they do not fall on the same cache sets.
-    let line = 64 / elementSize
-    let lines = (channel + line - 1) / line
-    panelChannel = (lines % 2 == 0 ? lines + 1 : lines) * line
+    panelChannel = spreadPitch(channel, elementSize: elementSize)
     guard panelChannel < Int(Int32.max) / 2 else {
       throw ToeplitzError(
         .memory, name, expected: "taps that lie within \(Int32.max / 2) positions of each other",
@@ -125,6 +122,12 @@ final class ConvolutionTiling: Sendable {
     let block = max(8, wideWeights / (max(1, taps) * 32 * elementSize))
     return block * 4 >= channels * 3 ? channels : block
   }
+}
+
+/// The distance at which rows of `count` elements do not fall on the same sets of the caches: an odd number of lines.
+func spreadPitch(_ count: Int, elementSize: Int) -> Int {
+  let line = 64 / elementSize
+  return ((count + line - 1) / line | 1) * line
 }
 
 /// How the columns of a tile are cut for single kernel calls.

@@ -67,9 +67,7 @@ struct Expansion {
     layout = try engine.packed.layout(.narrow)
     section = layout.sections[0][0]
     width = engine.output.size[2]
-    // An odd number of cache lines between channels, so that they do not fall on the same cache sets.
-    let line = 64 / Self.elementSize
-    pitch = ((rows * width + line - 1) / line | 1) * line
+    pitch = spreadPitch(rows * width, elementSize: Self.elementSize)
   }
 
   /// Bytes of a block of channels.

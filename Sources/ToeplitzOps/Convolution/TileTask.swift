@@ -75,8 +75,8 @@ final class TileTask {
     let chunks = tiling.chunking.count(
       height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch, cutsRows: tiling.cutsRows)
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
-    // Sums of a wide block, turned round for the store, an odd number of cache lines for each row.
-    sumsPitch = ((tiling.tileHeight * tiling.pitch + Self.sumsSlack) / 16 | 1) * 16
+    // Sums of a wide block, turned round for the store.
+    sumsPitch = spreadPitch(tiling.tileHeight * tiling.pitch + Self.sumsSlack, elementSize: engine.elementSize)
     sumsBytes = layout.kind == .wide ? blockRows * sumsPitch * engine.elementSize : 0
     narrow = layout.storage == .full ? nil : tz_narrow_kernels(InstructionSet.current.code)
     isPlain = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
@@ -94,8 +94,8 @@ final class TileTask {
   /// How many steps of a kernel, of 24 to 28 vector multiply-adds each, an input takes to come from another core.
   private static let farSteps = 16
 
-  /// Columns that a wide kernel writes at most, and what the pitch of its sums is rounded by.
-  private static let sumsSlack = 16 + 15
+  /// Columns that a wide kernel writes at most.
+  private static let sumsSlack = 16
 
   /// Scratch memory that ``run(_:_:)`` needs.
   var scratchBytes: Int { ownBytes + (source?.scratchBytes ?? 0) }

@@ -27,14 +27,6 @@ struct ResidualUnitSchedule {
   /// Nanoseconds for a byte of values that separate passes write to memory and read back.
   private static let memoryTime = 0.12
 
-  /// Elements from one channel to the next for so many columns: an odd number of cache lines, so that neighbouring
-  /// channels do not fall on the same cache sets.
-  static func pitch(_ columns: Int, _ elementSize: Int) -> Int {
-    let line = 64 / elementSize
-    let lines = (columns + line - 1) / line
-    return (lines | 1) * line
-  }
-
   /// What separate passes pay for the values between them, besides what each pass costs.
   static func trafficCost(bytes: Double) -> Double { bytes * memoryTime }
 

@@ -52,8 +52,8 @@ struct ResidualUnitTask {
     width = schedule.width
     tiles = schedule.tiles
     let middleColumns = first.roundedUp(width + second.span)
-    panelPitch = ResidualUnitSchedule.pitch(middleColumns + first.span, elementSize)
-    middlePitch = ResidualUnitSchedule.pitch(middleColumns, elementSize)
+    panelPitch = spreadPitch(middleColumns + first.span, elementSize: elementSize)
+    middlePitch = spreadPitch(middleColumns, elementSize: elementSize)
     // Kernels read whole vectors, up to a call's width past the last column.
     let slack = max(first.chunking.most, second.chunking.most)
     func bytes(_ elements: Int) -> Int { ((elements + slack) * first.elementSize + 63) / 64 * 64 }

@@ -25,7 +25,7 @@ extension ToomCookTask {
         phases = ([0], [0])
         offsets = []
         // Whole vectors of at most 16 tiles are read, and two vectors past the end written.
-        half = ToomCookTask.spread(tile * ((schedule.tilesHigh * schedule.tilesWide + 15) / 16 * 16) + 32)
+        half = spreadPitch(tile * ((schedule.tilesHigh * schedule.tilesWide + 15) / 16 * 16) + 32, elementSize: 4)
         betweenCount = 2 * plan.axisPoints * half
         return
       }

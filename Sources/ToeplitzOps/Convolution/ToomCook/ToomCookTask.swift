@@ -41,7 +41,7 @@ struct ToomCookTask {
     chunks = chunking.count(height: 1, width: columns, pitch: columns, cutsRows: false)
     input = InputPlan(schedule)
     output = OutputPlan(schedule, stencil: stencil, group: group, blockRows: weights.blockRows, lanes: chunking.lanes)
-    channelPitch = Self.spread(columns + plan.pieces - 1)
+    channelPitch = spreadPitch(columns + plan.pieces - 1, elementSize: 4)
     // Channels often are a power of two: points would share a few sets of the cache.
     pointPitch = stencil.channels * channelPitch + 16
     pieceOffsets = (0..<plan.pieces).map { Int32($0) }
@@ -56,9 +56,6 @@ struct ToomCookTask {
 
   /// Elements past the end that whole vectors may touch.
   private static let slack = 64
-
-  /// An odd number of lines of the cache that hold `count` elements, so that neighbours lie in different sets.
-  static func spread(_ count: Int) -> Int { ((count + 15) / 16 | 1) * 16 }
 
   /// Bytes of scratch memory.
   var scratchBytes: Int { parts.reduce(0, +) * 4 }
