@@ -39,6 +39,7 @@ extension ConvolutionEngine {
       guard SpatialView.isContiguous(input) else { return false }
       let size = try parts[1].geometry.outputSize([input.shape[2], input.shape[3]])
       if mostBands(parts[1].geometry, rows: size[0]) * input.shape[0] < ThreadPool.shared.threadCount {
+        // So few bands would leave threads without work.
         return try runChannels(parts, input: input, output: output, table: table)
       }
     }
