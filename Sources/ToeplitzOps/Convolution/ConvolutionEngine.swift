@@ -134,16 +134,18 @@ final class ConvolutionEngine {
   let storedSize: Int
   let ending: ConvolutionEnding
 
+  /// - Parameter residuals: at most two, with the output's strides; the caller keeps them alive.
   init(
     packed: PackedWeights, table: UnsafePointer<tz_conv_table>, input: SpatialView, output: SpatialView,
-    residuals: (UnsafeRawPointer?, UnsafeRawPointer?), fusion: ConvolutionFusion, mode: PaddingMode, batch: Int,
+    residuals: [Tensor], fusion: ConvolutionFusion, mode: PaddingMode, batch: Int,
     storedSize: Int
   ) {
     self.packed = packed
     self.table = table
     self.input = input
     self.output = output
-    self.residuals = residuals
+    let addresses = residuals.map { UnsafeRawPointer($0.elements) }
+    self.residuals = (addresses.first, addresses.count > 1 ? addresses[1] : nil)
     self.fusion = fusion
     self.mode = mode
     self.batch = batch
@@ -172,14 +174,13 @@ final class ConvolutionEngine {
     }
     // The store walks residuals and output with one set of offsets.
     let residuals = try fusion.residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
-    let addresses = residuals.map { UnsafeRawPointer($0.elements) }
     // Where each output reads one input, the shape of the positions means nothing.
     let isFlat =
       packed.stencil.isPointwise && SpatialView.isContiguous(input) && SpatialView.isContiguous(output)
     let engine = ConvolutionEngine(
       packed: packed, table: table, input: SpatialView(input, isFlat: isFlat),
       output: SpatialView(output, isFlat: isFlat),
-      residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: fusion,
+      residuals: residuals, fusion: fusion,
       mode: geometry.paddingMode, batch: input.shape[0], storedSize: input.dtype.byteSize)
     for index in packed.stencil.rowGroups.indices {
       try engine.run(rowGroup: index, name: geometry.name)
@@ -224,7 +225,7 @@ final class ConvolutionEngine {
   }
 
   /// Whether kernels can read the input where it is, since it is as a panel would be: single taps, no padding.
-  func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
+  private func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
     group.tapCount == 1 && packed.stencil.step == [1, 1, 1] && positions.lowest == [0, 0, 0]
       && positions.first.allSatisfy { $0 >= 0 }
       && (0..<3).allSatisfy { positions.first[$0] + positions.count[$0] <= input.size[$0] }

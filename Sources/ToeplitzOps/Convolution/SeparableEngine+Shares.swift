@@ -13,10 +13,8 @@ extension ConvolutionEngine {
       _ table: UnsafePointer<tz_conv_table>, _ input: SpatialView, _ output: SpatialView, residuals: [Tensor] = [],
       batch: Int
     ) -> ConvolutionEngine {
-      let addresses = residuals.map { UnsafeRawPointer($0.elements) }
-      return ConvolutionEngine(
-        packed: packed, table: table, input: input, output: output,
-        residuals: (addresses.first, addresses.count > 1 ? addresses[1] : nil), fusion: fusion,
+      ConvolutionEngine(
+        packed: packed, table: table, input: input, output: output, residuals: residuals, fusion: fusion,
         mode: geometry.paddingMode, batch: batch, storedSize: Expansion.elementSize)
     }
   }
@@ -122,24 +120,26 @@ extension ConvolutionEngine {
     let inner = [input.shape[2], input.shape[3]]
     let size = try depthwise.geometry.outputSize(inner)
     let name = expand.geometry.name
-    let expanded = try Tensor(
-      uninitialized: [batch, channels, inner[0], inner[1]], dtype: .float32, operation: name)
-    let middle = try Tensor(uninitialized: [batch, channels, size[0], size[1]], dtype: .float32, operation: name)
-    let first = expand.engine(
-      table, SpatialView(input, isFlat: true), SpatialView(expanded, isFlat: true), batch: batch)
-    let second = depthwise.engine(
-      table, SpatialView(expanded, isFlat: false), SpatialView(middle, isFlat: false), batch: batch)
-    guard stencil.isPointwise, stencil.groups == 1, first.input.hasSlack, expand.fusion.inputSlope == 1,
-      expand.fusion.residuals.isEmpty,
-      let images = ImageConvolution(
-        second, depthwise.packed.stencil.rowGroups[0], try depthwise.packed.layout(.narrow), groupIndex: 0)
+    let read = SpatialView(input, isFlat: true)
+    guard stencil.isPointwise, stencil.groups == 1, read.hasSlack, expand.fusion.inputSlope == 1,
+      expand.fusion.residuals.isEmpty
     else { return false }
     // All positions at once; the threads share rows.
     let schedule = try expand.packed.plan(
-      rowGroup: 0, inputSize: first.input.size, outputSize: first.output.size, batch: batch, threads: 1, table: table,
+      rowGroup: 0, inputSize: read.size, outputSize: read.size, batch: batch, threads: 1, table: table,
       allowsInPlace: true, name: name
-    ) { first.readsInPlace(stencil.rowGroups[0], $0) }.schedule
-    guard schedule.tiling.tiles == 1, schedule.readsInPlace else { return false }
+    ) { _ in true }.schedule
+    guard schedule.tiling.tiles == 1 else { return false }
+    let expanded = try Tensor(
+      uninitialized: [batch, channels, inner[0], inner[1]], dtype: .float32, operation: name)
+    let middle = try Tensor(uninitialized: [batch, channels, size[0], size[1]], dtype: .float32, operation: name)
+    let first = expand.engine(table, read, SpatialView(expanded, isFlat: true), batch: batch)
+    let second = depthwise.engine(
+      table, SpatialView(expanded, isFlat: false), SpatialView(middle, isFlat: false), batch: batch)
+    guard
+      let images = ImageConvolution(
+        second, depthwise.packed.stencil.rowGroups[0], try depthwise.packed.layout(.narrow), groupIndex: 0)
+    else { return false }
     let layout = try expand.packed.layout(schedule.kind)
     let section = layout.sections[0][0]
     let splits = min(section.blocks, partsForEachThread * threads)
