@@ -106,7 +106,7 @@ struct BenchLengths: Encodable {
   /// Times the calls of each pair, after a warm-up.
   private mutating func time<Input>(_ pairs: [[Input]], warmUp: Input, _ call: (Input) throws -> Void) throws {
     for _ in 0..<3 { try call(warmUp) }
-    let before = BlockCache.shared.freshBlockCount
+    let before = BlockCache.freshBlockCount
     let clock = ContinuousClock()
     func time(_ x: Input) throws -> Double {
       let start = clock.now
@@ -117,7 +117,7 @@ struct BenchLengths: Encodable {
       first.append(try time(pair[0]))
       second.append(try time(pair[1]))
     }
-    freshBlocks = BlockCache.shared.freshBlockCount - before
+    freshBlocks = BlockCache.freshBlockCount - before
   }
 
   /// What the first calls cost for each unit of the second: median, the largest, and of all calls together.

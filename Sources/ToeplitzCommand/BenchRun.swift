@@ -97,13 +97,13 @@ struct BenchRun {
     }
     // One more than there are slots: a new output exists before the old one of its slot goes.
     for _ in 0...buffers { _ = try once() }
-    let before = BlockCache.shared.freshBlockCount
+    let before = BlockCache.freshBlockCount
     var runs: [Double] = []
     var spent = 0.0
     while runs.count < 3 || spent < seconds * 1000 {
       runs.append(try once())
       spent += runs[runs.count - 1]
     }
-    return (runs, BlockCache.shared.freshBlockCount - before)
+    return (runs, BlockCache.freshBlockCount - before)
   }
 }

@@ -19,16 +19,21 @@ package final class Storage: Sendable {
   private let owner: (any AnyObject & Sendable)?
   /// The block this object owns; nil where the memory is foreign.
   private let block: BlockCache.Block?
+  /// Where the block came from and goes.
+  private let cache: BlockCache
 
   /// A block with unspecified contents.
   ///
+  /// - Parameter isScratch: whether it is wanted for one operation only: such blocks are kept for their like.
   /// - Throws: ``ToeplitzError`` of kind `memory` if all tensors together would take more than ``Platform/memoryLimit``.
-  package init(byteCount: Int, operation: String) throws {
+  package init(byteCount: Int, isScratch: Bool = false, operation: String) throws {
     let limit = Platform.memoryLimit
     guard byteCount <= limit else { throw Self.refusal(byteCount, limit, operation) }
+    cache = isScratch ? .scratch : .tensors
     let taken = Self.taken.wrappingAdd(byteCount, ordering: .relaxed).newValue
-    guard taken <= limit, let block = BlockCache.shared.take(byteCount + Self.slack, keepingAtMost: limit - taken)
-    else {
+    // Scratch memory grows: what was too small for this operation will be for its next call.
+    let room = isScratch ? 0 : limit - taken
+    guard taken <= limit, let block = cache.take(byteCount + Self.slack, keepingAtMost: room) else {
       Self.taken.wrappingSubtract(byteCount, ordering: .relaxed)
       throw Self.refusal(byteCount, limit, operation)
     }
@@ -49,6 +54,7 @@ package final class Storage: Sendable {
     self.base = UnsafeMutableRawPointer(mutating: base)
     self.byteCount = byteCount
     block = nil
+    cache = .tensors
     self.owner = owner
   }
 
@@ -63,7 +69,7 @@ package final class Storage: Sendable {
   deinit {
     guard let block else { return }
     Self.taken.wrappingSubtract(byteCount, ordering: .relaxed)
-    BlockCache.shared.give(block)
+    cache.give(block)
   }
 }
 
@@ -106,8 +112,11 @@ package final class BlockCache: Sendable {
     var excess = 0
   }
 
-  /// The cache of this process.
-  package static let shared = BlockCache()
+  /// The blocks of tensors.
+  static let tensors = BlockCache()
+  /// Blocks that operations work in. Were they kept with those of tensors, small tensors would take the large ones, and
+  /// the next operation a new one.
+  static let scratch = BlockCache()
   /// Blocks smaller than this go straight to the allocator, which recycles them well by itself.
   private static let smallestKept = 1 << 16
   /// At most this many bytes are kept unused.
@@ -125,7 +134,9 @@ package final class BlockCache: Sendable {
   private let state = Lock(State())
 
   /// How many large blocks the system had to give so far because none was kept that fitted.
-  package var freshBlockCount: Int { state.withLock { $0.fresh } }
+  var freshBlockCount: Int { state.withLock { $0.fresh } }
+  /// The same of all caches of the process.
+  package static var freshBlockCount: Int { tensors.freshBlockCount + scratch.freshBlockCount }
 
   /// A block of at least `byteCount` bytes; nil if the system has none.
   ///

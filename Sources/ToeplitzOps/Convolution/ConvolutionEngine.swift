@@ -267,7 +267,7 @@ final class ConvolutionEngine {
     // Few different sizes, so that a new length finds the block of another.
     var bytes = Self.smallestScratch
     while bytes < scratchBytes { bytes *= 2 }
-    let scratch = try Storage(byteCount: threads * bytes, operation: name)
+    let scratch = try Storage(byteCount: threads * bytes, isScratch: true, operation: name)
     ThreadPool.shared.run(items, threads: threads) { item, thread in
       body((item * units / items)..<((item + 1) * units / items), scratch.base + thread * bytes)
     }
