@@ -62,39 +62,81 @@ TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const in
   }
 }
 
+// The products of one channel and tap. Where another tenant of the core takes half of its instructions, those beside the
+// multiplications decide: the loops around this are kept as short as they can be.
+TZ_INLINE void NAME(tile_step_)(VEC (*acc)[8], const T *x, const T *w, const int rows, const int nv) {
+  VEC b[8];
+  TZ_UNROLL for (int v = 0; v < nv; v++) b[v] = *(const VECU *)(x + v * LANES);
+  TZ_UNROLL for (int r = 0; r < rows; r++) {
+    VEC s = (VEC)(w[r]);
+    TZ_UNROLL for (int v = 0; v < nv; v++) {
+      acc[r][v] += s * b[v];
+      TZ_KEEP(acc[r][v]);
+    }
+  }
+}
+
+// The products of one channel and all taps.
+TZ_INLINE const T *NAME(tile_taps_)(VEC (*acc)[8], const T *x, const T *w, const int32_t *toff, const int taps,
+                                    const int block, const int rows, const int nv) {
+  int k = 0;
+  for (; k + 2 <= taps; k += 2, w += 2 * block) {
+    __builtin_prefetch((const char *)w + 2048, 0, 3);
+    NAME(tile_step_)(acc, x + toff[k], w, rows, nv);
+    NAME(tile_step_)(acc, x + toff[k + 1], w + block, rows, nv);
+  }
+  if (k == taps) return w;
+  __builtin_prefetch((const char *)w + 2048, 0, 3);
+  NAME(tile_step_)(acc, x + toff[k], w, rows, nv);
+  return w + block;
+}
+
+// The products of `count` channels and the only tap; `far`, if it is not 0, is how many bytes ahead inputs are asked for.
+TZ_INLINE void NAME(tile_channels_)(VEC (*acc)[8], const T *x, const T *w, const ptrdiff_t xs, int count,
+                                    const int block, const int rows, const int nv, const bool nears, const ptrdiff_t far) {
+  enum { together = 2 };  // four were slower where images are large
+  for (; count >= together; count -= together, x += together * xs, w += together * block) {
+    TZ_UNROLL for (int i = 0; i < together * block; i += 64 / (int)sizeof(T))
+      __builtin_prefetch((const char *)(w + i) + 2048, 0, 3);
+    TZ_UNROLL for (int i = 0; i < together; i++) {
+      if (nears) {
+        TZ_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch((const char *)(x + i * xs + v * LANES) + far, 0, 3);
+      }
+      NAME(tile_step_)(acc, x + i * xs, w + i * block, rows, nv);
+    }
+  }
+  for (; count > 0; count--, x += xs, w += block) NAME(tile_step_)(acc, x, w, rows, nv);
+}
+
 // Adds the products of all channels and taps to the sums.
 TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int block, const int rows, const int row0,
-                                 const int nv, const bool nears) {
+                                 const int nv) {
   const T *x = (const T *)t->x, *w = (const T *)t->w + row0;
   const int32_t *toff = t->toff;
-  const int taps = t->taps;
-  const ptrdiff_t far = t->far;
-  // Of what the store reads and writes a line comes nearer with each channel.
-  const int lines = t->y && rows > 1 ? rows * nv : 0;
-  const T *to = (const T *)t->y + row0 * t->ys;
-  const T *added = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : to;
-  for (int c = 0; c < t->channels; c++, x += t->xs) {
-    if (c < lines) {
-      const ptrdiff_t at = c % rows * t->ys + c / rows * LANES;
-      __builtin_prefetch(to + at, 1, 3);
-      __builtin_prefetch(added + at, 0, 3);
-    }
-    for (int k = 0; k < taps; k++, w += block) {
-      const T *xk = x + toff[k];
-      VEC b[8];
-      TZ_UNROLL for (int v = 0; v < nv; v++) b[v] = *(const VECU *)(xk + v * LANES);
-      __builtin_prefetch((const char *)w + 2048, 0, 3);
-      if (nears) {
-        TZ_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch((const char *)(xk + v * LANES) + far, 0, 3);
-      }
-      TZ_UNROLL for (int r = 0; r < rows; r++) {
-        VEC s = (VEC)(w[r]);
-        TZ_UNROLL for (int v = 0; v < nv; v++) {
-          acc[r][v] += s * b[v];
-          TZ_KEEP(acc[r][v]);
+  const int taps = t->taps, channels = t->channels;
+  const ptrdiff_t xs = t->xs, far = t->far;
+  int c = 0;
+  if (t->y && t->residual[0] && rows > 1) {
+    // Of what the store reads and writes a line comes nearer with each channel.
+    const T *to = (const T *)t->y + row0 * t->ys, *added = (const T *)t->residual[0] + row0 * t->ys;
+    for (int v = 0; v < nv; v++) {
+      ptrdiff_t line = v * LANES;
+      for (int r = 0; r < rows && c < channels; r++, c++, line += t->ys, x += xs) {
+        __builtin_prefetch(to + line, 1, 3);
+        __builtin_prefetch(added + line, 0, 3);
+        if (far) {
+          TZ_UNROLL for (int u = 0; u < nv; u++) __builtin_prefetch((const char *)(x + u * LANES) + far, 0, 3);
         }
+        w = NAME(tile_taps_)(acc, x, w, toff, taps, block, rows, nv);
       }
     }
+  }
+  if (taps != 1) {
+    for (; c < channels; c++, x += xs) w = NAME(tile_taps_)(acc, x, w, toff, taps, block, rows, nv);
+  } else if (rows > 1 && far) {
+    NAME(tile_channels_)(acc, x + toff[0], w, xs, channels - c, block, rows, nv, true, far);
+  } else {
+    NAME(tile_channels_)(acc, x + toff[0], w, xs, channels - c, block, rows, nv, false, 0);
   }
 }
 
@@ -109,8 +151,7 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
     TZ_UNROLL for (int r = 0; r < rows; r++)
       TZ_UNROLL for (int v = 0; v < nv; v++) acc[r][v] = (VEC)(start[r]);
   }
-  if (rows > 1 && t->far) NAME(tile_steps_)(t, acc, block, rows, row0, nv, true);
-  else NAME(tile_steps_)(t, acc, block, rows, row0, nv, false);
+  NAME(tile_steps_)(t, acc, block, rows, row0, nv);
   if (!t->y) {
     TZ_UNROLL for (int r = 0; r < rows; r++)
       TZ_UNROLL for (int v = 0; v < nv; v++) *(VECU *)(accp + (r * nv + v) * LANES) = acc[r][v];
@@ -189,6 +230,19 @@ TZ_INLINE void NAME(turn_)(VEC (*acc)[2], T *out, const ptrdiff_t pitch, const i
   }
 }
 
+// The products of one channel and tap for `count` columns.
+TZ_INLINE void NAME(wide_step_)(VEC (*acc)[2], const T *x, const T *w, const int count, const char *ahead,
+                                const ptrdiff_t far) {
+  const VEC w0 = *(const VECU *)w, w1 = *(const VECU *)(w + LANES);
+  __builtin_prefetch(ahead, 0, 2);
+  __builtin_prefetch((const char *)x + far, 0, 3);
+  TZ_UNROLL for (int r = 0; r < count; r++) {
+    VEC s = (VEC)(x[r]);
+    acc[r][0] += s * w0;
+    acc[r][1] += s * w1;
+  }
+}
+
 // `count` columns by 2 vectors of rows from row0 on. acc is [14 columns][32 rows] where sums are kept for the next
 // channels, and [32 rows][columns] at the end, as the store wants them; columns past `count` are written too.
 TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const int column0, const int row0) {
@@ -206,20 +260,20 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
   const char *ahead = (const char *)t->ahead;
   const ptrdiff_t hop = t->ahead_step, far = t->far;
   const int32_t *toff = t->toff;
-  const int taps = t->taps;
-  for (int c = 0; c < t->channels; c++, x += t->xs) {
-    for (int k = 0; k < taps; k++, w += TZ_WIDE_ROWS) {
-      const T *xk = x + toff[k];
-      VEC w0 = *(const VECU *)w, w1 = *(const VECU *)(w + LANES);
-      __builtin_prefetch(ahead, 0, 2);
-      ahead += hop;
-      __builtin_prefetch((const char *)xk + far, 0, 3);
-      TZ_UNROLL for (int r = 0; r < count; r++) {
-        VEC s = (VEC)(xk[r]);
-        acc[r][0] += s * w0;
-        acc[r][1] += s * w1;
-      }
+  const int taps = t->taps, channels = t->channels;
+  const ptrdiff_t xs = t->xs;
+  if (taps == 1) {
+    int c = 0;
+    x += toff[0];
+    for (; c + 2 <= channels; c += 2, x += 2 * xs, w += 2 * TZ_WIDE_ROWS, ahead += 2 * hop) {
+      NAME(wide_step_)(acc, x, w, count, ahead, far);
+      NAME(wide_step_)(acc, x + xs, w + TZ_WIDE_ROWS, count, ahead + hop, far);
     }
+    if (c < channels) NAME(wide_step_)(acc, x, w, count, ahead, far);
+  } else {
+    for (int c = 0; c < channels; c++, x += xs)
+      for (int k = 0; k < taps; k++, w += TZ_WIDE_ROWS, ahead += hop)
+        NAME(wide_step_)(acc, x + toff[k], w, count, ahead, far);
   }
   if (!t->completes) {
     TZ_UNROLL for (int r = 0; r < count; r++)

@@ -15,11 +15,14 @@ static inline void move(tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t bl
 
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s) {
   const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, s->vectors);
+  const ptrdiff_t far = tile->far;
   move(tile, s, s->first_block);
   for (int32_t block = s->first_block; block < s->end_block; block++) {
     const int32_t first_row = block * s->block_rows, left = s->rows - first_row;
     tile->rows = left < s->block_rows ? left : s->block_rows;
     kernel(tile);
+    // The other blocks find the inputs near.
+    tile->far = 0;
     if (s->out && s->out->activation && tile->y)
       for (int32_t r = 0; r < tile->rows; r++) {
         float *y = (float *)tile->y + r * tile->ys;
@@ -29,6 +32,7 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
     move(tile, s, 1);
     tile->acc = (char *)tile->acc + s->block_sums;
   }
+  tile->far = far;
   move(tile, s, -s->end_block);
   tile->acc = (char *)tile->acc - (s->end_block - s->first_block) * s->block_sums;
 }
