@@ -116,9 +116,11 @@ TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int
   const int taps = t->taps, channels = t->channels;
   const ptrdiff_t xs = t->xs, far = t->far;
   int c = 0;
-  if (t->y && t->residual[0] && rows > 1) {
-    // Of what the store reads and writes a line comes nearer with each channel.
-    const T *to = (const T *)t->y + row0 * t->ys, *added = (const T *)t->residual[0] + row0 * t->ys;
+  if (t->y && rows > 1 && (taps > 1 || t->residual[0])) {
+    // Of what the store reads and writes a line comes nearer with each channel; where there is little to multiply and
+    // nothing to read, that costs more than it saves.
+    const T *to = (const T *)t->y + row0 * t->ys;
+    const T *added = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : to;
     for (int v = 0; v < nv; v++) {
       ptrdiff_t line = v * LANES;
       for (int r = 0; r < rows && c < channels; r++, c++, line += t->ys, x += xs) {
