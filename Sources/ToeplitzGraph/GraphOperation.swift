@@ -24,8 +24,10 @@ public protocol GraphOperation: Sendable {
 
   /// Computes the outputs; an input that was left out is nil.
   ///
+  /// The inputs are handed over: memory of one that nobody else refers to may become an output's.
+  ///
   /// - Throws: ``ToeplitzError`` if the inputs do not fit.
-  func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?]
+  func evaluate(_ inputs: consuming [Tensor?], _ context: EvaluationContext) throws -> [Tensor?]
 }
 
 extension GraphOperation {

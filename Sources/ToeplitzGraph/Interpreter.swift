@@ -45,8 +45,9 @@ public struct Program: Sendable {
     let operands: [Operand?]
     let results: [ValueID?]
     let captures: [ValueID]
-    /// The values that nobody needs afterwards.
-    let dead: [ValueID]
+    /// The operands that nobody needs afterwards, and the results that nobody needs at all.
+    let lastUsed: [ValueID]
+    let unused: [ValueID]
 
     init(_ graph: Graph, _ node: Graph.Node, dead: [ValueID]) {
       name = node.name
@@ -59,7 +60,8 @@ public struct Program: Sendable {
       }
       results = node.outputs
       captures = node.operation.captures
-      self.dead = dead
+      unused = dead.filter { node.outputs.contains($0) }
+      lastUsed = dead.filter { !node.outputs.contains($0) }
     }
 
     /// The operands among the values that there are.
@@ -89,7 +91,9 @@ public struct Program: Sendable {
     for (index, step) in steps.enumerated() {
       var inner = EvaluationContext(depth: context.depth + 1)
       for capture in step.captures { inner.captured[capture] = look(capture) }
-      let results = try evaluate(step, step.operands(values), inner)
+      let operands = step.operands(values)
+      for value in step.lastUsed { values[value.index] = nil }
+      let results = try evaluate(step, operands, inner)
       observe?(index, results)
       for (output, result) in zip(step.results, results) {
         if let output { values[output.index] = result }
@@ -101,7 +105,7 @@ public struct Program: Sendable {
             path: step.name)
         }
       }
-      for value in step.dead { values[value.index] = nil }
+      for value in step.unused { values[value.index] = nil }
     }
     return try graph.outputs.map { port in
       guard let tensor = look(port.value) else {
@@ -111,7 +115,9 @@ public struct Program: Sendable {
     }
   }
 
-  private func evaluate(_ step: Step, _ operands: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
+  private func evaluate(
+    _ step: Step, _ operands: consuming [Tensor?], _ context: EvaluationContext
+  ) throws -> [Tensor?] {
     guard context.depth <= 64 else {
       throw ToeplitzError(.argument, step.operation.name, expected: "at most 64 nested graphs", got: "more")
     }

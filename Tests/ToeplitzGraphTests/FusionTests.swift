@@ -270,4 +270,27 @@ import ToeplitzTestSupport
     #expect(
       try compare(b.graph, [9, 4]).allSatisfy { !$0.fused.contains("HardSwish") && $0.operation.name != "HardSwish" })
   }
+
+  @Test(arguments: [false, true])
+  func residualsThatAreWantedAgainKeepTheirValues(isWantedAgain: Bool) throws {
+    // x is the residual of the first convolution and the caller's; the second one's is a value of the graph.
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 8, "L"])
+    let first = b.graph.node(ConvolutionNode(), [x, try b.weight([8, 8, 1])])[0]
+    let sum = b.graph.node(ElementwiseNode.add, [first, x])[0]
+    let second = b.graph.node(ConvolutionNode(), [sum, try b.weight([8, 8, 1])])[0]
+    let third = b.graph.node(ConvolutionNode(), [second, try b.weight([8, 8, 1])])[0]
+    let y = b.graph.node(ElementwiseNode.add, [third, sum])[0]
+    b.graph.output(y, name: "y")
+    if isWantedAgain { b.graph.output(sum, name: "sum") }
+    let nodes = try compare(b.graph, [2, 8, 100])
+    #expect(nodes.map(\.operation.name) == ["Conv", "ResidualUnit"])
+    let executable = try Executable(b.graph)
+    var random = RandomSource(seed: 12)
+    let input = try Tensor.randomUniform([2, 8, 100], from: -1, to: 1, using: &random)
+    let copy = try input.copied()
+    let results = try (0..<2).map { _ in try executable.run(["x": input]) }
+    #expect(try input.sameBits(as: copy))
+    for (once, twice) in zip(results[0], results[1]) { #expect(try once.sameBits(as: twice)) }
+  }
 }

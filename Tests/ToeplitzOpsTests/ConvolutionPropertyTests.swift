@@ -171,6 +171,50 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test(arguments: InstructionSet.available)
+  func aResidualThatNobodyNeedsBecomesTheOutput(isa: InstructionSet) throws {
+    func dense(
+      _ inputs: Int, _ outputs: Int, _ kernel: Int, _ size: [Int], padding: Int
+    ) throws -> (ConvolutionGeometry, Shape, Shape) {
+      let g = try ConvolutionGeometry(
+        rank: size.count, inChannels: inputs, outChannels: outputs,
+        kernelSize: PerAxis(size.map { _ in kernel }), padding: .symmetric(size.map { _ in padding }))
+      return (g, Shape([2, inputs] + size), Shape([2, outputs] + (try g.outputSize(size))))
+    }
+    try InstructionSet.$override.withValue(isa) {
+      var random = RandomSource(seed: 67)
+      var cases = (0..<120).map { _ in
+        let c = GeneratedConvolution.random(using: &random)
+        return (c.geometry, c.inputShape, c.outputShape)
+      }
+      cases += try [
+        dense(300, 70, 1, [30, 31], padding: 0), dense(64, 33, 1, [7, 7], padding: 0),
+        dense(40, 33, 3, [57, 33], padding: 1),
+        dense(160, 24, 1, [901], padding: 0), dense(31, 65, 7, [700], padding: 3),
+        dense(512, 96, 3, [7, 7], padding: 1),
+      ]
+      for (index, (geometry, inputShape, outputShape)) in cases.enumerated() {
+        let x = try tensor(inputShape, .float32, &random)
+        let w = try tensor(geometry.weightShape, .float32, &random)
+        let residuals = try (0...index % 2).map { _ in try tensor(outputShape, .float32, &random) }
+        var operation = ConvolutionOperation(geometry)
+        operation.fusion = ConvolutionFusion(residuals: residuals, outputScale: 0.75, outputSlope: 0)
+        let expected = try applyAll(operation, [x, w])[0]
+        operation.fusion.residuals = try residuals.map { try $0.copied() }
+        operation.fusion.overwritten = index % residuals.count
+        let before = operation.fusion.residuals[index % residuals.count].storage
+        let result = try applyAll(operation, [x, w])[0]
+        let pairs = try zip(result.doubles(), expected.doubles()).enumerated().filter { $1.0 != $1.1 }
+        #expect(
+          try result.sameBits(as: expected),
+          "\(isa) \(geometry.kernelSize) \(geometry.stride) \(geometry.isTransposed) \(geometry.groups) \(geometry.weightShape) on \(inputShape) \(index % 2) \(pairs.count) of \(result.count) \(pairs.prefix(3))"
+        )
+        let isPossible = !geometry.isTransposed && geometry.groups == 1 && geometry.outChannels > 1
+        #expect((result.storage === before) == isPossible, "\(isa) \(geometry) on \(inputShape)")
+      }
+    }
+  }
+
   @Test func singleTapsMatchTheReference() throws {
     // Rows that follow one another without padding between them are packed in one piece.
     var random = RandomSource(seed: 71)

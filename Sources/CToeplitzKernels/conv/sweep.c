@@ -28,7 +28,8 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
         float *y = (float *)tile->y + r * tile->ys;
         s->out->activation(y, y, s->count, s->out->a, s->out->b);
       }
-    if (s->out && !tile->y) table->store(s->out, s->area, tile->acc, s->count, s->column, s->count, first_row, tile->rows);
+    if (s->out && !tile->y)
+      table->store(s->out, s->area, tile->acc, (ptrdiff_t)s->vectors * table->lanes, s->column, s->count, first_row, tile->rows);
     move(tile, s, 1);
     tile->acc = (char *)tile->acc + s->block_sums;
   }

@@ -246,7 +246,7 @@ typedef struct {
   ptrdiff_t block_sums;     ///< bytes from one block's partial sums to the next's
   const tz_conv_output *out;  ///< if set, sums are complete and are stored unless the kernel did
   const tz_conv_area *area;
-  ptrdiff_t column, count;  ///< columns of the area that the calls compute
+  ptrdiff_t column, count;  ///< columns of the area that are stored: all but those past a row's end, if it is cut by rows
 } tz_conv_sweep;
 
 /// Runs a sweep. `tile` moves along meanwhile and is left as it came: a copy would take as long as a small kernel call.

@@ -57,7 +57,8 @@ public struct ConvolutionNode: GraphOperation {
   public var rearrangedOperands: [Int] { [1] }
 
   /// Computes the convolution.
-  public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
+  public func evaluate(_ inputs: consuming [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {
+    var inputs = consume inputs
     let x = try (inputs.first ?? nil).required(name, 0)
     let weight = try (inputs.count > 1 ? inputs[1] : nil).required(name, 1)
     let bias = inputs.count > 2 ? inputs[2] : nil
@@ -65,10 +66,12 @@ public struct ConvolutionNode: GraphOperation {
     var operation = operation(form, residuals: [])
     defer { prepared.forgetPages(weight) }
     let operands = bias.map { [x, weight, $0] } ?? [x, weight]
-    let residuals = inputs.count > 3 ? inputs[3...].compactMap { $0 } : []
+    var residuals: [Tensor] = []
+    while inputs.count > 3 { if let residual = inputs.removeLast() { residuals.insert(residual, at: 0) } }
     if form.extra.isEmpty {
       let output = residuals.isEmpty ? [] : try operation.infer(operands.map(\.spec))
       if residuals.allSatisfy({ $0.spec == output[0] }) {
+        operation.fusion.overwritten = residuals.indices.first { residuals[$0].ownsStorage() }
         operation.fusion.residuals = residuals
         return [try applyAll(operation, operands)[0]]
       }

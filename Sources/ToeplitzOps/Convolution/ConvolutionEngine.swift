@@ -10,6 +10,8 @@ package struct ConvolutionFusion: Sendable {
   package var inputSlope: Double
   /// At most two tensors of the output's shape that are added to the result.
   package var residuals: [Tensor]
+  /// Which of them nobody else needs, so that the result may take its memory.
+  package var overwritten: Int?
   /// Factor of the sum.
   package var outputScale: Double
   /// Results below zero are multiplied by this; 1 for nothing.

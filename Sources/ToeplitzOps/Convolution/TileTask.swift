@@ -130,6 +130,7 @@ final class TileTask {
     if rowsFollow, !inImage {
       area.width *= area.height
       area.height = 1
+      area.pitch = area.width
     }
     return area
   }
@@ -308,11 +309,14 @@ final class TileTask {
       tile.residual.0 = output.pointee.residual.0.map { $0 + offset * size }
       tile.residual.1 = output.pointee.residual.1.map { $0 + offset * size }
     }
+    // What whole vectors compute past the end of a row is another call's: each output is stored once.
+    let rowEnd = column / area.pointee.pitch * area.pointee.pitch + area.pointee.width
     var sweep = tz_conv_sweep(
       block_rows: Int32(blockRows), vectors: Int32(width / tiling.chunking.unit),
       first_block: Int32(blocks.lowerBound), end_block: Int32(blocks.upperBound), rows: Int32(pass.rows), element: size,
       block_weights: pass.blockBytes, block_sums: channelBlocks == 1 ? 0 : partialBytes,
-      out: pass.isLast ? output : nil, area: area, column: column, count: width)
+      out: pass.isLast ? output : nil, area: area, column: column,
+      count: pass.cutsRows ? min(width, rowEnd - column) : width)
     tz_conv_run(engine.table, &tile, &sweep)
   }
 

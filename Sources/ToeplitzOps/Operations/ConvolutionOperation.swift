@@ -76,7 +76,7 @@ public struct ConvolutionOperation: Operation {
     // Small integers are computed in int32 (they wrap around at the end).
     let type = inputs[0].dtype.convolutionStorage
     let input = try canonical(inputs[0].cast(to: type))
-    let result = try memory(outputs[0].shape, type)
+    let result = try overwritten(type) ?? memory(outputs[0].shape, type)
     var fusion = fusion
     fusion.residuals = try fusion.residuals.map { try canonical($0.cast(to: type)) }
     let activation = type.convolutionType == .float32 ? nil : fusion.activation
@@ -91,6 +91,25 @@ public struct ConvolutionOperation: Operation {
         geometry, packed: pack(geometry, inputs[1], bias), input: input, output: canonical(result), fusion: fusion)
     }
     return [try (activation.map { try $0(result) } ?? result).cast(to: inputs[0].dtype)]
+  }
+
+  /// The residual whose memory becomes the output's.
+  ///
+  /// Kernels read each element of it once, just before they write there (but those of single rows, which compute some
+  /// outputs twice). Then a third of the bytes that large residuals move need not come from memory. Not where a residual
+  /// may be wanted again: when a fast algorithm gives up.
+  private func overwritten(_ type: DType) -> Tensor? {
+    guard let residual = fusion.overwritten.map({ fusion.residuals[$0] }), residual.dtype == type,
+      !geometry.isTransposed, geometry.groups == 1, geometry.outChannels > 1,
+      Numerics.current == .invariant || geometry.kernelSize.allSatisfy({ $0 == 1 })
+    else { return nil }
+    // Rows one after the other, as ``memory(_:_:)`` lays them out.
+    var least = 1
+    for (size, stride) in zip(residual.shape.dimensions, residual.strides).reversed() where size != 1 {
+      guard stride >= least else { return nil }
+      least = stride * size
+    }
+    return residual
   }
 
   /// Memory for an output.
