@@ -273,9 +273,17 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
     }
     if (c < channels) NAME(wide_step_)(acc, x, w, count, ahead, far);
   } else {
-    for (int c = 0; c < channels; c++, x += xs)
-      for (int k = 0; k < taps; k++, w += TZ_WIDE_ROWS, ahead += hop)
+    for (int c = 0; c < channels; c++, x += xs) {
+      int k = 0;
+      for (; k + 2 <= taps; k += 2, w += 2 * TZ_WIDE_ROWS, ahead += 2 * hop) {
         NAME(wide_step_)(acc, x + toff[k], w, count, ahead, far);
+        NAME(wide_step_)(acc, x + toff[k + 1], w + TZ_WIDE_ROWS, count, ahead + hop, far);
+      }
+      if (k < taps) {
+        NAME(wide_step_)(acc, x + toff[k], w, count, ahead, far);
+        w += TZ_WIDE_ROWS, ahead += hop;
+      }
+    }
   }
   if (!t->completes) {
     TZ_UNROLL for (int r = 0; r < count; r++)
