@@ -84,14 +84,15 @@ TZ_INLINE VEC END(get_range_)(const S *x, ptrdiff_t from, ptrdiff_t to) {
 #endif
 
 // Every `hop`th (2 or 4) of the elements from `from` on, n of them. Reads no further than the last of them, writes whole
-// vectors.
-TZ_INLINE void END(unzip_)(T *to, const S *from, ptrdiff_t n, const int hop) {
+// vectors; what lies `far` elements ahead comes nearer.
+TZ_INLINE void END(unzip_)(T *to, const S *from, ptrdiff_t n, const int hop, ptrdiff_t far) {
   for (ptrdiff_t j = 0; j < n; j += LANES) {
     const ptrdiff_t left = (n - j - 1) * hop + 1;
     VEC a[4];
     TZ_UNROLL for (int i = 0; i < hop; i++) {
       const ptrdiff_t more = left - i * LANES;
       const S *at = from + hop * j + i * LANES;
+      __builtin_prefetch(at + far, 0, 3);
       a[i] = more >= LANES ? END(get_)(at) : more > 0 ? END(get_part_)(at, more) : (VEC)((T)0);
     }
     if (hop == 4) {
@@ -366,9 +367,10 @@ static void END(store_)(const tz_conv_output *out, const tz_conv_area *area, con
 }
 
 // One row of a panel: count positions that hold input (first + j) * step + phase. Whole vectors are written where that is
-// simpler: rows are packed in order, so what is too much is written again, or lies in the slack behind the panel.
+// simpler: rows are packed in order, so what is too much is written again, or lies in the slack behind the panel. What lies
+// `far` elements ahead comes nearer.
 TZ_INLINE void END(pack_row_)(const S *x, T *out, const tz_pack_axis *a, ptrdiff_t phase, tz_range range, int mode,
-                               T slope) {
+                               T slope, ptrdiff_t far) {
   const ptrdiff_t size = a->size, step = a->step, n = a->count, inside = range.from, outside = range.to;
   const ptrdiff_t m = outside - inside;
   // A single position needs no distance, and with a huge step has none.
@@ -380,12 +382,13 @@ TZ_INLINE void END(pack_row_)(const S *x, T *out, const tz_pack_axis *a, ptrdiff
     ptrdiff_t done = 0;
     if (hop == 1) {
       for (; done < m; done += LANES) {
+        __builtin_prefetch(from + done + far, 0, 3);
         VEC value = m - done >= LANES ? END(get_)(from + done) : END(get_part_)(from + done, m - done);
         *(VECU *)(to + done) = slope == (T)1 ? value : NAME(leaky_)(value, slope);
       }
     } else if ((hop == 2 || hop == 4) && slope == (T)1) {
-      if (hop == 2) END(unzip_)(to, from, m, 2);
-      else END(unzip_)(to, from, m, 4);
+      if (hop == 2) END(unzip_)(to, from, m, 2, far);
+      else END(unzip_)(to, from, m, 4, far);
       done = m;
     } else {
       for (; done < m; done++) to[done] = NAME(leaky_one_)(END(get_one_)(from + hop * done), slope);
@@ -404,12 +407,13 @@ TZ_INLINE void END(pack_row_)(const S *x, T *out, const tz_pack_axis *a, ptrdiff
 
 // `rows` rows of n positions of which [from, to) hold input, neighbours in memory, the others zeros.
 TZ_INLINE void END(pack_rows_)(const S *x, ptrdiff_t x_row, T *out, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t n,
-                                tz_range range, T slope) {
+                                tz_range range, T slope, ptrdiff_t far) {
   const ptrdiff_t last = (n - 1) / LANES;
   x -= range.from;
   for (ptrdiff_t r = 0; r < rows; r++, x += x_row, out += row)
     for (ptrdiff_t v = 0; v <= last; v++) {
       const ptrdiff_t low = range.from - v * LANES, high = range.to - v * LANES;
+      __builtin_prefetch(x + v * LANES + far, 0, 3);
       VEC value = low <= 0 && high >= LANES ? END(get_)(x + v * LANES)
                                             : END(get_range_)(x + v * LANES, low < 0 ? 0 : low < LANES ? low : LANES,
                                                                high > LANES ? LANES : high > 0 ? high : 0);
@@ -442,6 +446,8 @@ static void END(pack_)(const tz_pack *p) {
   const bool known = w->phase_count <= 16;
   const bool simple = p->mode == TZ_PAD_ZEROS && w->step * w->stride == 1;
   for (int pw = 0; known && pw < w->phase_count; pw++) ranges[pw] = tz_pack_range(w, w->phases[pw]);
+  // Rows of a channel are short and channels lie far apart, so nothing but this brings the next ones nearer.
+  const ptrdiff_t far = 2 * p->x_channel;
   for (int c = 0; c < p->channels; c++) {
     const S *x = (const S *)p->x + c * p->x_channel;
     T *out = (T *)p->panel + c * p->panel_channel;
@@ -458,7 +464,7 @@ static void END(pack_)(const tz_pack *p) {
               const S *first = plane + tz_pack_index(h, inside.from, h->phases[ph]) * h->stride +
                                tz_pack_index(w, range.from, w->phases[pw]) * w->stride;
               const ptrdiff_t rows = inside.to - inside.from, hop = (ptrdiff_t)((size_t)h->step * (size_t)h->stride);
-              if (rows > 0) END(pack_rows_)(first, hop, out, row, rows, w->count, range, slope);
+              if (rows > 0) END(pack_rows_)(first, hop, out, row, rows, w->count, range, slope, far);
               out += rows * row;
               for (ptrdiff_t jh = inside.to; jh < h->count; jh++, out += row) NAME(clear_)(out, w->count);
               continue;
@@ -466,7 +472,7 @@ static void END(pack_)(const tz_pack *p) {
             for (ptrdiff_t jh = 0; jh < h->count; jh++, out += row) {
               const ptrdiff_t ih = tz_pad_index(tz_pack_index(h, jh, h->phases[ph]), h->size, p->mode);
               if (id < 0 || ih < 0) NAME(clear_)(out, w->count);
-              else END(pack_row_)(plane + ih * h->stride, out, w, w->phases[pw], range, p->mode, slope);
+              else END(pack_row_)(plane + ih * h->stride, out, w, w->phases[pw], range, p->mode, slope, far);
             }
           }
       }
