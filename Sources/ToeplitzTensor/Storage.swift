@@ -114,8 +114,9 @@ package final class BlockCache: Sendable {
 
   /// The blocks of tensors.
   static let tensors = BlockCache()
-  /// Blocks that operations work in. Were they kept with those of tensors, small tensors would take the large ones, and
-  /// the next operation a new one.
+  /// Blocks that operations work in.
+  ///
+  /// Were they kept with those of tensors, small tensors would take the large ones, and the next operation a new one.
   static let scratch = BlockCache()
   /// Blocks smaller than this go straight to the allocator, which recycles them well by itself.
   private static let smallestKept = 1 << 16
