@@ -91,7 +91,7 @@ TZ_INLINE const T *NAME(tile_taps_)(VEC (*acc)[8], const T *x, const T *w, const
   return w + block;
 }
 
-// The products of `count` channels and the only tap; `far`, if it is not 0, is how many bytes ahead inputs are asked for.
+// The products of `count` channels and the only tap; with `nears`, inputs `far` bytes ahead are asked for.
 TZ_INLINE void NAME(tile_channels_)(VEC (*acc)[8], const T *x, const T *w, const ptrdiff_t xs, int count,
                                     const int block, const int rows, const int nv, const bool nears, const ptrdiff_t far) {
   enum { together = 2 };  // four were slower where images are large
