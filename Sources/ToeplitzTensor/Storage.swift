@@ -31,9 +31,12 @@ package final class Storage: Sendable {
     guard byteCount <= limit else { throw Self.refusal(byteCount, limit, operation) }
     cache = isScratch ? .scratch : .tensors
     let taken = Self.taken.wrappingAdd(byteCount, ordering: .relaxed).newValue
-    // Scratch memory grows: what was too small for this operation will be for its next call.
-    let room = isScratch ? 0 : limit - taken
-    guard taken <= limit, let block = cache.take(byteCount + Self.slack, keepingAtMost: room) else {
+    func makeRoom() {
+      // Scratch memory grows: what was too small for this operation will be for its next call.
+      if isScratch { BlockCache.scratch.trim(to: 0) }
+      BlockCache.trimAll(to: limit - taken)
+    }
+    guard taken <= limit, let block = cache.take(byteCount + Self.slack, makeRoom: makeRoom) else {
       Self.taken.wrappingSubtract(byteCount, ordering: .relaxed)
       throw Self.refusal(byteCount, limit, operation)
     }
@@ -141,11 +144,11 @@ package final class BlockCache: Sendable {
 
   /// A block of at least `byteCount` bytes; nil if the system has none.
   ///
-  /// - Parameter room: how many bytes may stay in blocks that are kept unused if a new one is needed.
-  func take(_ byteCount: Int, keepingAtMost room: Int = .max) -> Block? {
+  /// - Parameter makeRoom: called before the system is asked for a large one.
+  func take(_ byteCount: Int, makeRoom: () -> Void = {}) -> Block? {
     if byteCount >= Self.smallestKept {
       if let kept = state.withLock({ $0.take(byteCount) }) { return kept }
-      trim(to: room)
+      makeRoom()
     }
     return Platform.allocate(byteCount: byteCount).map { Block(base: $0, capacity: max(byteCount, 64)) }
   }
@@ -165,8 +168,17 @@ package final class BlockCache: Sendable {
     trim(to: Self.limit)
   }
 
+  /// Gives blocks back until all caches together keep at most `bytes`, those of scratch memory first.
+  fileprivate static func trimAll(to bytes: Int) {
+    scratch.trim(to: max(0, bytes - tensors.byteCount))
+    tensors.trim(to: max(0, bytes - scratch.byteCount))
+  }
+
+  /// Bytes in blocks that are kept.
+  private var byteCount: Int { state.withLock { $0.bytes } }
+
   /// Gives the oldest blocks back until at most `bytes` are kept.
-  private func trim(to bytes: Int) {
+  fileprivate func trim(to bytes: Int) {
     let dropped: [Block] = state.withLock { state in
       var dropped: [Block] = []
       while state.bytes > bytes, !state.blocks.isEmpty {

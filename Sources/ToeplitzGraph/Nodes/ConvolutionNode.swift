@@ -66,8 +66,9 @@ public struct ConvolutionNode: GraphOperation {
     var operation = operation(form, residuals: [])
     defer { prepared.forgetPages(weight) }
     let operands = bias.map { [x, weight, $0] } ?? [x, weight]
-    var residuals: [Tensor] = []
-    while inputs.count > 3 { if let residual = inputs.removeLast() { residuals.insert(residual, at: 0) } }
+    var residuals = inputs.dropFirst(3).compactMap { $0 }
+    // Who holds a residual alone may write over it.
+    inputs = []
     if form.extra.isEmpty {
       let output = residuals.isEmpty ? [] : try operation.infer(operands.map(\.spec))
       if residuals.allSatisfy({ $0.spec == output[0] }) {
