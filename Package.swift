@@ -73,7 +73,7 @@ let layers: [Layer] = [
     kind: .test, name: "ToeplitzModelsTests", uses: ["Toeplitz", "ToeplitzModels", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzCommandTests",
-    uses: ["Toeplitz", "ToeplitzModels", "ToeplitzCommand", "ToeplitzTestSupport"]),
+    uses: ["Toeplitz", "ToeplitzModels", "ToeplitzONNX", "ToeplitzCommand", "ToeplitzTestSupport"]),
 ]
 
 func target(_ layer: Layer) -> Target {

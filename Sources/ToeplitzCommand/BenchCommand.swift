@@ -67,7 +67,7 @@ struct BenchCommand: ToolCommand {
   @Option(
     help: """
       A folder with x.npy and weights.safetensors (or weight.npy and bias.npy) for a single case; its output is written \
-      there as y.npy.
+      there as y.npy. A network may lie there as model.onnx instead, and is compiled then.
       """)
   var data: String?
 

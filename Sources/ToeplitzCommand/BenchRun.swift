@@ -1,5 +1,7 @@
 import Foundation
 import Toeplitz
+import ToeplitzGraph
+import ToeplitzONNX
 
 /// One case with its weights and inputs, ready to be timed.
 ///
@@ -8,7 +10,8 @@ import Toeplitz
 /// weights stay where they are: a layer has them once.
 struct BenchRun {
   let name: String
-  let model: any UnaryLayer
+  /// The layer, or the compiled model.
+  private let model: (Tensor) throws -> Tensor
   /// Copies of the input.
   private let inputs: [Tensor]
   /// Multiply-adds of a call count twice.
@@ -23,7 +26,8 @@ struct BenchRun {
   var buffers: Int { inputs.count }
 
   /// - Parameters:
-  ///   - data: a folder to take input and weights from, and to write the output to; random numbers if nil.
+  ///   - data: a folder to take input and weights, or the whole network as model.onnx, from, and to write the output to;
+  ///     random numbers if nil.
   ///   - buffers: how many inputs and outputs; enough to fill the largest cache twice if nil.
   ///   - weights: how convolutions keep their prepared weights.
   ///   - storage: the type of input, weights and output.
@@ -33,8 +37,9 @@ struct BenchRun {
   ) throws {
     name = benchCase.name
     self.storage = storage
-    model = try benchCase.model(data == nil ? Generator(seed: 1) : .zeros)
-    model.eval().storeWeights(as: weightStorage)
+    let layer = try benchCase.model(data == nil ? Generator(seed: 1) : .zeros)
+    layer.eval().storeWeights(as: weightStorage)
+    let compiled = try data.flatMap { try Self.compiled(in: $0, weightStorage, storage) }
     var x: Tensor
     if let data {
       x = try NumPy.read(contentsOf: "\(data)/x.npy")
@@ -44,16 +49,18 @@ struct BenchRun {
       }
       // A file is only mapped: the first call would read it.
       x = try x.cast(to: .float32).copied()
-      try model.load(Self.weights(in: data))
+      if compiled == nil { try layer.load(Self.weights(in: data)) }
     } else {
       x = try Generator(seed: 2).uniform(benchCase.inputShape, from: -1, to: 1)
     }
-    try model.to(storage.dtype)
+    try layer.to(storage.dtype)
     x = try x.cast(to: storage.dtype)
-    let (y, summary) = try model.summarized(x)
+    let (result, summary) = try layer.summarized(x)
+    let y = try compiled.map { try $0(x) } ?? result
+    model = compiled ?? { try layer($0) }
     if let data { try NumPy.write(y.cast(to: .float32), to: "\(data)/y.npy") }
     operations = 2 * Double(summary.multiplyAdds)
-    let weights = model.parameters().reduce(0) { sum, parameter in
+    let weights = layer.parameters().reduce(0) { sum, parameter in
       // Only weights are stored in another way, not biases.
       let size = parameter.value.rank > 1 ? weightStorage.byteSize(of: 4) : 4
       return sum + parameter.value.count * size
@@ -69,6 +76,26 @@ struct BenchRun {
       throw ToeplitzError(.memory, "bench", expected: "at most \(room) --buffers for \(name)", got: "\(count)")
     }
     inputs = try [x] + (1..<max(count, 1)).map { _ in try x.copied() }
+  }
+
+  /// The model of one input and output in a folder, if there is one.
+  private static func compiled(
+    in data: String, _ weights: WeightStorage, _ storage: BenchStorage
+  ) throws -> ((Tensor) throws -> Tensor)? {
+    let file = "\(data)/model.onnx"
+    guard FileManager.default.fileExists(atPath: file) else { return nil }
+    guard weights == .full, storage == .float32 else {
+      throw ToeplitzError(
+        .argument, file, expected: "full weights and float32", got: "weights \(weights.rawValue), \(storage.rawValue)")
+    }
+    let executable = try Executable(contentsOf: file)
+    guard executable.inputs.count == 1, executable.outputs.count == 1 else {
+      throw ToeplitzError(
+        .argument, file, expected: "a model of one input and one output",
+        got: "\(executable.inputs.count) and \(executable.outputs.count)")
+    }
+    let name = executable.inputs[0].name
+    return { try executable.run([name: $0])[0] }
   }
 
   /// The weights in a folder: those of a network are a state dictionary, those of a convolution two arrays.

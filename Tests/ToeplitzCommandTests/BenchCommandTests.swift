@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import Toeplitz
 import ToeplitzModels
+import ToeplitzONNX
 import ToeplitzTestSupport
 
 /// The contract of `toeplitz bench`, which scripts are written against.
@@ -136,6 +137,15 @@ import ToeplitzTestSupport
       try NumPy.write(mel, to: path("x.npy"))
       _ = try bench("--case", "hifigan.v3.100", "--data", ".", "--no-machine", in: folder)
       #expect(try NumPy.read(contentsOf: path("y.npy")).sameBits(as: model(mel)))
+      // Or is a model, which is compiled; the state dictionary does not count then.
+      let other = try HiFiGANGenerator(.v3, generator: Generator(seed: 7)).eval()
+      try other.exportONNX(to: path("model.onnx"), input: mel)
+      _ = try bench("--case", "hifigan.v3.100", "--data", ".", "--no-machine", in: folder)
+      #expect(try NumPy.read(contentsOf: path("y.npy")).distance(to: other(mel)).absolute < 1e-5)
+      try expectRefusal(
+        ["--case", "hifigan.v3.100", "--data", ".", "--storage", "float16"], in: folder, mentioning: "model.onnx",
+        "float32")
+      try FileManager.default.removeItem(atPath: path("model.onnx"))
 
       try expectRefusal(["--case", "vocos.dw7", "--data", "."], in: folder, mentioning: "x.npy", "[1, 512, 400]")
       try NumPy.write(x, to: path("x.npy"))
