@@ -1,3 +1,4 @@
+import Synchronization
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -20,8 +21,9 @@ final class PreparedWeights: Sendable {
   }
 
   private let state = Lock(State())
-  /// How much was prepared when the weight's own memory was last given back.
+  /// How much was prepared when the weight's own memory was last given back, and how often anything had been by then.
   private let forgotten = Lock(0)
+  private let seen = Atomic(0)
   fileprivate static let mostGeometries = 4
   private static let mostShapes = 16
 
@@ -41,7 +43,9 @@ final class PreparedWeights: Sendable {
 
   /// Gives back the memory of a weight in a mapped file if it was prepared since the last time.
   func forgetPages(_ weight: Tensor) {
-    guard weight.isBorrowed else { return }
+    let count = PackedWeights.preparationCount
+    // Nearly always nothing has been prepared since the last call.
+    guard weight.isBorrowed, seen.exchange(count, ordering: .relaxed) != count else { return }
     let prepared = state.withLock { $0.caches.reduce(0) { $0 + $1.cache.byteCount } }
     let isNew = forgotten.withLock { forgotten in
       defer { forgotten = prepared }

@@ -8,7 +8,18 @@ import ToeplitzTensor
 /// missing.
 struct SeparableNode: GraphOperation {
   /// The convolutions, two or three, with what was joined to them.
-  var stages: [ConvolutionNode]
+  let stages: [ConvolutionNode]
+  /// What belongs to the shape of an input.
+  private struct Form {
+    var x: Shape
+    var result: Shape
+    var operation: SeparableConvolution
+  }
+  /// That of the last input; copies share it.
+  private let kept = Lock<Form?>(nil)
+
+  /// The convolutions in order, two or three.
+  init(_ stages: [ConvolutionNode]) { self.stages = stages }
 
   var name: String { stages.count == 2 ? "SeparableConv" : "InvertedResidual" }
 
@@ -35,22 +46,31 @@ struct SeparableNode: GraphOperation {
   /// All convolutions as one operation, if operands of these shapes allow that.
   private func together(_ inputs: [Tensor?], _ x: Tensor, _ residuals: [Tensor]) throws -> SeparableConvolution? {
     guard x.rank == 4, inputs.count > 2 * stages.count else { return nil }
-    var shape = x.shape
+    // The weights are constants, so that only the input's shape may be another than the last time.
+    var form = kept.withLock { $0 }
+    if form?.x != x.shape {
+      form = try self.form(inputs, x.shape)
+      kept.withLock { [form] in $0 = form }
+    }
+    guard let form, residuals.allSatisfy({ $0.shape == form.result && $0.dtype == x.dtype }) else { return nil }
+    var operation = form.operation
+    if !residuals.isEmpty { operation.stages[stages.count - 1].operation.fusion.residuals = residuals }
+    return operation
+  }
+
+  private func form(_ inputs: [Tensor?], _ x: Shape) throws -> Form? {
+    var shape = x
     var found: [SeparableConvolution.Stage] = []
     for (index, stage) in stages.enumerated() {
       let weight = try inputs[1 + 2 * index].required(name, 1 + 2 * index)
-      guard
-        let operation = try stage.operation(
-          shape, weight.shape, residuals: index + 1 == stages.count ? residuals : []), operation.geometry.rank == 2
+      guard let operation = try stage.operation(shape, weight.shape, residuals: []), operation.geometry.rank == 2
       else { return nil }
       shape = try Shape(
         [shape[0], operation.geometry.outChannels] + operation.geometry.outputSize([shape[2], shape[3]]))
       found.append(SeparableConvolution.Stage(operation, hasBias: inputs[2 + 2 * index] != nil))
     }
-    let result = TensorSpec(shape, x.dtype)
-    guard residuals.allSatisfy({ $0.spec == result }), SeparableConvolution.supports(found.map(\.operation.geometry))
-    else { return nil }
-    return SeparableConvolution(found)
+    guard SeparableConvolution.supports(found.map(\.operation.geometry)) else { return nil }
+    return Form(x: x, result: shape, operation: SeparableConvolution(found))
   }
 
   /// The multiply-adds of all convolutions for operands of these shapes.
@@ -87,7 +107,7 @@ enum SeparableConvolutions {
       }
       func input(_ node: Graph.Node, _ index: Int) -> ValueID? { index < node.inputs.count ? node.inputs[index] : nil }
       var all = node
-      all.operation = SeparableNode(stages: parts.compactMap { $0.operation as? ConvolutionNode })
+      all.operation = SeparableNode(parts.compactMap { $0.operation as? ConvolutionNode })
       all.inputs =
         [input(parts[0], 0)] + parts.flatMap { [input($0, 1), input($0, 2)] } + node.inputs.dropFirst(3)
       all.fused = parts.dropLast().flatMap { $0.fused + [$0.operation.name] } + node.fused

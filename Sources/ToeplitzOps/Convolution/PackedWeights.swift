@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import Synchronization
 import ToeplitzTensor
 
 /// How rows are grouped into the blocks of one kernel.
@@ -98,6 +99,7 @@ package final class PackedWeights: Sendable {
         layout = try PackedLayout(narrowing: layout, storage, scales: rounded.scales, name: geometry.name)
       }
       layouts[kind.rawValue] = layout
+      Self.preparations.add(1, ordering: .relaxed)
       return layout
     }
   }
@@ -111,9 +113,14 @@ package final class PackedWeights: Sendable {
       let weights = try ToomCookWeights(
         plan, kind, geometry, stencil, group: stencil.rowGroups[index], weight: weight, bias: bias)
       transformed[key] = .some(weights)
+      Self.preparations.add(1, ordering: .relaxed)
       return weights
     }
   }
+
+  private static let preparations = Atomic(0)
+  /// How often a weight of the process has been brought into another order.
+  package static var preparationCount: Int { preparations.load(ordering: .relaxed) }
 
   /// Bytes held beside the tensors.
   package var byteCount: Int {
