@@ -62,12 +62,32 @@ TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const in
   }
 }
 
+// Asks for the weights of the steps some distance ahead.
+TZ_INLINE void NAME(near_weights_)(const T *w) { __builtin_prefetch((const char *)w + 2048, 0, 3); }
+
+// Asks for the inputs `far` bytes ahead.
+TZ_INLINE void NAME(near_inputs_)(const T *x, const ptrdiff_t far, const int nv) {
+  TZ_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch((const char *)(x + v * LANES) + far, 0, 3);
+}
+
+// Whether the weights of row r come with the multiply-adds themselves: so many that these, which then all read memory, do
+// not wait for each other's loads.
+#if defined(TZ_FLOAT32) && defined(TZ_MULTIPLY_ADD_FROM)
+#define TZ_COMES_ALONG(r, nv) ((nv) == 1 || ((nv) == 2 && (r) % 4 == 0) || ((nv) == 3 && (r) % 3 == 0))
+#endif
+
 // The products of one channel and tap. Where another tenant of the core takes half of its instructions, those beside the
 // multiplications decide: the loops around this are kept as short as they can be.
 TZ_INLINE void NAME(tile_step_)(VEC (*acc)[8], const T *x, const T *w, const int rows, const int nv) {
   VEC b[8];
   TZ_UNROLL for (int v = 0; v < nv; v++) b[v] = *(const VECU *)(x + v * LANES);
   TZ_UNROLL for (int r = 0; r < rows; r++) {
+#ifdef TZ_COMES_ALONG
+    if (TZ_COMES_ALONG(r, nv)) {
+      TZ_UNROLL for (int v = 0; v < nv; v++) TZ_MULTIPLY_ADD_FROM(acc[r][v], b[v], w[r]);
+      continue;
+    }
+#endif
     VEC s = (VEC)(w[r]);
     TZ_UNROLL for (int v = 0; v < nv; v++) {
       acc[r][v] += s * b[v];
@@ -78,15 +98,24 @@ TZ_INLINE void NAME(tile_step_)(VEC (*acc)[8], const T *x, const T *w, const int
 
 // The products of one channel and all taps.
 TZ_INLINE const T *NAME(tile_taps_)(VEC (*acc)[8], const T *x, const T *w, const int32_t *toff, const int taps,
-                                    const int block, const int rows, const int nv) {
+                                    const ptrdiff_t spacing, const int block, const int rows, const int nv) {
   int k = 0;
+  if (spacing) {
+    for (; k + 3 <= taps; k += 3, w += 3 * block) {
+      const T *first = x + toff[k];
+      NAME(near_weights_)(w);
+      NAME(tile_step_)(acc, first, w, rows, nv);
+      NAME(tile_step_)(acc, first + spacing, w + block, rows, nv);
+      NAME(tile_step_)(acc, first + 2 * spacing, w + 2 * block, rows, nv);
+    }
+  }
   for (; k + 2 <= taps; k += 2, w += 2 * block) {
-    __builtin_prefetch((const char *)w + 2048, 0, 3);
+    NAME(near_weights_)(w);
     NAME(tile_step_)(acc, x + toff[k], w, rows, nv);
     NAME(tile_step_)(acc, x + toff[k + 1], w + block, rows, nv);
   }
   if (k == taps) return w;
-  __builtin_prefetch((const char *)w + 2048, 0, 3);
+  NAME(near_weights_)(w);
   NAME(tile_step_)(acc, x + toff[k], w, rows, nv);
   return w + block;
 }
@@ -96,12 +125,9 @@ TZ_INLINE void NAME(tile_channels_)(VEC (*acc)[8], const T *x, const T *w, const
                                     const int block, const int rows, const int nv, const bool nears, const ptrdiff_t far) {
   enum { together = 2 };  // four were slower where images are large
   for (; count >= together; count -= together, x += together * xs, w += together * block) {
-    TZ_UNROLL for (int i = 0; i < together * block; i += 64 / (int)sizeof(T))
-      __builtin_prefetch((const char *)(w + i) + 2048, 0, 3);
+    TZ_UNROLL for (int i = 0; i < together * block; i += 64 / (int)sizeof(T)) NAME(near_weights_)(w + i);
     TZ_UNROLL for (int i = 0; i < together; i++) {
-      if (nears) {
-        TZ_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch((const char *)(x + i * xs + v * LANES) + far, 0, 3);
-      }
+      if (nears) NAME(near_inputs_)(x + i * xs, far, nv);
       NAME(tile_step_)(acc, x + i * xs, w + i * block, rows, nv);
     }
   }
@@ -114,7 +140,7 @@ TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int
   const T *x = (const T *)t->x, *w = (const T *)t->w + row0;
   const int32_t *toff = t->toff;
   const int taps = t->taps, channels = t->channels;
-  const ptrdiff_t xs = t->xs, far = t->far;
+  const ptrdiff_t xs = t->xs, far = t->far, spacing = t->spacing;
   int c = 0;
   if (t->y && rows > 1 && (taps > 1 || t->residual[0])) {
     // Of what the store reads and writes a line comes nearer with each channel; where there is little to multiply and
@@ -126,15 +152,13 @@ TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int
       for (int r = 0; r < rows && c < channels; r++, c++, line += t->ys, x += xs) {
         __builtin_prefetch(to + line, 1, 3);
         __builtin_prefetch(added + line, 0, 3);
-        if (far) {
-          TZ_UNROLL for (int u = 0; u < nv; u++) __builtin_prefetch((const char *)(x + u * LANES) + far, 0, 3);
-        }
-        w = NAME(tile_taps_)(acc, x, w, toff, taps, block, rows, nv);
+        if (far) NAME(near_inputs_)(x, far, nv);
+        w = NAME(tile_taps_)(acc, x, w, toff, taps, spacing, block, rows, nv);
       }
     }
   }
   if (taps != 1) {
-    for (; c < channels; c++, x += xs) w = NAME(tile_taps_)(acc, x, w, toff, taps, block, rows, nv);
+    for (; c < channels; c++, x += xs) w = NAME(tile_taps_)(acc, x, w, toff, taps, spacing, block, rows, nv);
   } else if (rows > 1 && far) {
     NAME(tile_channels_)(acc, x + toff[0], w, xs, channels - c, block, rows, nv, true, far);
   } else {
@@ -361,6 +385,7 @@ TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
 #define TZ_NARROW NAME(narrow_f16_)
 #include "ends.inc.h"
 #undef END
+#undef TZ_COMES_ALONG
 #undef TZ_WIDEN
 #undef TZ_NARROW
 #define END(base) TZ_JOIN(base, TZ_JOIN(bf16_, TZ_ISA))

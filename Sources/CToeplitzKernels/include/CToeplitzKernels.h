@@ -75,6 +75,7 @@ typedef struct {
   ptrdiff_t xs;         ///< elements between two channels of the panel
   const void *w;        ///< weights [c][k][rows of the block]
   const int32_t *toff;  ///< for each tap, where its column 0 lies in a channel of the panel
+  ptrdiff_t spacing;    ///< narrow blocks: how far the taps of each three lie apart, if all threes are alike; 0 if not
   int32_t channels;
   int32_t taps;
   const void *start;    ///< one start value a row (the bias); unused when continuing

@@ -25,6 +25,8 @@ final class ConvolutionTiling: Sendable {
   let panelChannel: Int
   /// For each tap, its place in the panel.
   let tapOffsets: [Int32]
+  /// How far the taps of each three that follow one another lie apart, if all threes are alike; 0 if not.
+  let tapSpacing: Int
   /// Channels of a panel that are read together.
   let channelBlock: Int
   /// How kernel calls cut a tile's columns, and whether row by row.
@@ -64,6 +66,7 @@ final class ConvolutionTiling: Sendable {
         got: "a window of \(panelChannel) positions")
     }
     tapOffsets = Self.tapOffsets(positions, panelCount)
+    tapSpacing = Self.spacing(tapOffsets)
     cutsRows = chunking.cutsRows(
       height: tileHeight, width: tileWidth, pitch: pitch, steps: stencil.channels * group.tapCount)
     let calls = chunking.count(height: tileHeight, width: tileWidth, pitch: pitch, cutsRows: cutsRows)
@@ -87,6 +90,15 @@ final class ConvolutionTiling: Sendable {
         }
       }
     }
+  }
+
+  private static func spacing(_ offsets: [Int32]) -> Int {
+    guard offsets.count >= 3 else { return 0 }
+    let step = offsets[1] - offsets[0]
+    let isEven = stride(from: 0, to: offsets.count - 2, by: 3).allSatisfy {
+      offsets[$0 + 1] - offsets[$0] == step && offsets[$0 + 2] - offsets[$0 + 1] == step
+    }
+    return isEven ? Int(step) : 0
   }
 
   /// The window of one kernel call should fit the first-level cache beside the weights that stream through it.

@@ -219,6 +219,7 @@ final class TileTask {
       var tile = tz_conv_tile()
       tile.xs = readsInPlace ? engine.input.channel : tiling.panelChannel
       tile.toff = offsets.baseAddress
+      tile.spacing = tiling.tapSpacing
       tile.channels = Int32(channels.count)
       tile.taps = Int32(tapCount)
       tile.continues = channels.lowerBound > 0

@@ -11,6 +11,8 @@ struct ResidualStage {
   /// For each tap, how far above the lowest it lies, and the distance from the lowest to the highest.
   let tapOffsets: [Int32]
   let span: Int
+  /// How far the taps of each three lie apart, if all threes are alike; 0 if not.
+  let tapSpacing: Int
   /// Input position of the lowest tap for output 0.
   let lowest: Int
   /// Parts into which the channels are cut, so that the window of a kernel call stays in the first-level cache.
@@ -26,6 +28,7 @@ struct ResidualStage {
     channels = stencil.channels
     taps = stencil.rowGroups[0].tapCount
     tapOffsets = tiling.tapOffsets
+    tapSpacing = tiling.tapSpacing
     self.span = span
     lowest = tiling.lowest[2]
     channelBlocks = (channels + tiling.channelBlock - 1) / tiling.channelBlock
@@ -85,6 +88,7 @@ struct ResidualStage {
       var tile = tz_conv_tile()
       tile.xs = pitch
       tile.toff = offsets.baseAddress
+      tile.spacing = tapSpacing
       tile.w = layout.weightPointer(section) + range.lowerBound * tapBytes
       tile.start = layout.startPointer(section)
       tile.channels = Int32(range.count)
