@@ -293,4 +293,39 @@ import ToeplitzTestSupport
     #expect(try input.sameBits(as: copy))
     for (once, twice) in zip(results[0], results[1]) { #expect(try once.sameBits(as: twice)) }
   }
+
+  /// What a node of joined convolutions keeps of one call serves the next only where it belongs to it.
+  @Test func invertedResidualsTakeEveryInputInTurn() async throws {
+    var b = Builder()
+    let x = b.graph.input("x", .float32, ["N", 8, "H", "W"])
+    var depthwise = ConvolutionNode()
+    depthwise.groups = 24
+    depthwise.padding = .explicit(low: [1, 1], high: [1, 1])
+    var y = b.graph.node(ConvolutionNode(), [x, try b.weight([24, 8, 1, 1]), try b.weight([24])])[0]
+    y = b.graph.node(LeakyNode(name: "Relu", slope: 0), [y])[0]
+    y = b.graph.node(depthwise, [y, try b.weight([24, 1, 3, 3]), try b.weight([24])])[0]
+    y = b.graph.node(LeakyNode(name: "Relu", slope: 0), [y])[0]
+    y = b.graph.node(ConvolutionNode(), [y, try b.weight([8, 24, 1, 1])])[0]
+    b.graph.output(b.graph.node(ElementwiseNode.add, [y, x])[0], name: "y")
+    let (joined, plain) = (try Executable(b.graph), try Executable(b.graph, optimizes: false))
+    #expect(joined.graph.nodes.map(\.operation.name) == ["InvertedResidual"])
+    let shapes: [Shape] = [
+      [1, 8, 40, 30], [1, 8, 40, 30], [2, 8, 40, 30], [1, 8, 7, 7], [1, 8, 7, 7], [3, 8, 33, 1],
+    ]
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for task in 0..<3 {
+        group.addTask {
+          var random = RandomSource(seed: UInt64(20 + task))
+          for shape in shapes {
+            let input = try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
+            let (got, expected) = (try joined.run(["x": input])[0], try plain.run(["x": input])[0])
+            let distance = try got.distance(to: expected)
+            #expect(got.spec == expected.spec && distance.absolute < 1e-4, "\(shape): \(distance)")
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+    #expect(throws: ToeplitzError.self) { try joined.run(["x": Tensor.zeros([1, 9, 5, 5])]) }
+  }
 }

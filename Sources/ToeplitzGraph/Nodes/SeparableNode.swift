@@ -9,14 +9,38 @@ import ToeplitzTensor
 struct SeparableNode: GraphOperation {
   /// The convolutions, two or three, with what was joined to them.
   let stages: [ConvolutionNode]
-  /// What belongs to the shape of an input.
-  private struct Form {
-    var x: Shape
-    var result: Shape
-    var operation: SeparableConvolution
-  }
-  /// That of the last input; copies share it.
+  /// What was prepared for the last input; copies share it.
   private let kept = Lock<Form?>(nil)
+
+  /// What belongs to certain operands, so that a call with the like, which may take a tenth of a millisecond, need not find
+  /// it again.
+  private final class Form: Sendable {
+    let x: Shape
+    let result: Shape
+    let weights: [Tensor?]
+    /// Nil where no kernels compute all at once.
+    let prepared: SeparableConvolution.Prepared?
+
+    init(_ x: Shape, _ result: Shape, _ weights: [Tensor?], _ prepared: SeparableConvolution.Prepared?) {
+      self.x = x
+      self.result = result
+      self.weights = weights
+      self.prepared = prepared
+    }
+
+    /// Whether it is for operands like these.
+    func fits(_ inputs: [Tensor?], _ x: Tensor) -> Bool {
+      guard x.dtype == .float32, x.shape == self.x, inputs.count > weights.count else { return false }
+      for index in weights.indices {
+        switch (weights[index], inputs[1 + index]) {
+        case (nil, nil): continue
+        case (let mine?, let other?): if !mine.isSameView(as: other) { return false }
+        default: return false
+        }
+      }
+      return inputs[(1 + weights.count)...].allSatisfy { $0.map { $0.shape == result && $0.dtype == .float32 } ?? true }
+    }
+  }
 
   /// The convolutions in order, two or three.
   init(_ stages: [ConvolutionNode]) { self.stages = stages }
@@ -30,9 +54,28 @@ struct SeparableNode: GraphOperation {
     func operand(_ index: Int) -> Tensor? { index < inputs.count ? inputs[index] : nil }
     let x = try operand(0).required(name, 0)
     let residuals = inputs.dropFirst(1 + 2 * stages.count).compactMap { $0 }
-    if let together = try together(inputs, x, residuals) {
-      defer { for (index, stage) in stages.enumerated() { operand(1 + 2 * index).map(stage.forgetPages) } }
-      return [try applyAll(together, [x] + inputs[1...(2 * stages.count)].compactMap { $0 })[0]]
+    let preparations = PackedWeights.preparationCount
+    defer {
+      if PackedWeights.preparationCount != preparations {
+        for (index, stage) in stages.enumerated() { operand(1 + 2 * index).map(stage.forgetPages) }
+      }
+    }
+    let form = kept.withLock { $0 }.flatMap { $0.fits(inputs, x) ? $0 : nil }
+    if let form, let prepared = form.prepared, !OperationTrace.isRunning {
+      if let result = try prepared(x, residuals: residuals) { return [result] }
+      kept.withLock { $0 = Form(form.x, form.result, form.weights, nil) }
+    }
+    if let (together, shape) = try together(inputs, x, residuals) {
+      let weights = Array(inputs[1...(2 * stages.count)])
+      let operands = [x] + weights.compactMap { $0 }
+      let result = try applyAll(together, operands)[0]
+      if form == nil {
+        var plain = together
+        plain.stages[stages.count - 1].operation.fusion.residuals = []
+        let prepared = try plain.prepared(operands, result: shape)
+        kept.withLock { $0 = Form(x.shape, shape, weights, prepared) }
+      }
+      return [result]
     }
     var passing: [Tensor?] = [x]
     for (index, stage) in stages.enumerated() {
@@ -43,34 +86,27 @@ struct SeparableNode: GraphOperation {
     return passing
   }
 
-  /// All convolutions as one operation, if operands of these shapes allow that.
-  private func together(_ inputs: [Tensor?], _ x: Tensor, _ residuals: [Tensor]) throws -> SeparableConvolution? {
+  /// All convolutions as one operation and the shape of its result, if operands of these shapes allow that.
+  private func together(
+    _ inputs: [Tensor?], _ x: Tensor, _ residuals: [Tensor]
+  ) throws -> (SeparableConvolution, Shape)? {
     guard x.rank == 4, inputs.count > 2 * stages.count else { return nil }
-    // The weights are constants, so that only the input's shape may be another than the last time.
-    var form = kept.withLock { $0 }
-    if form?.x != x.shape {
-      form = try self.form(inputs, x.shape)
-      kept.withLock { [form] in $0 = form }
-    }
-    guard let form, residuals.allSatisfy({ $0.shape == form.result && $0.dtype == x.dtype }) else { return nil }
-    var operation = form.operation
-    if !residuals.isEmpty { operation.stages[stages.count - 1].operation.fusion.residuals = residuals }
-    return operation
-  }
-
-  private func form(_ inputs: [Tensor?], _ x: Shape) throws -> Form? {
-    var shape = x
+    var shape = x.shape
     var found: [SeparableConvolution.Stage] = []
     for (index, stage) in stages.enumerated() {
       let weight = try inputs[1 + 2 * index].required(name, 1 + 2 * index)
-      guard let operation = try stage.operation(shape, weight.shape, residuals: []), operation.geometry.rank == 2
+      guard
+        let operation = try stage.operation(
+          shape, weight.shape, residuals: index + 1 == stages.count ? residuals : []), operation.geometry.rank == 2
       else { return nil }
       shape = try Shape(
         [shape[0], operation.geometry.outChannels] + operation.geometry.outputSize([shape[2], shape[3]]))
       found.append(SeparableConvolution.Stage(operation, hasBias: inputs[2 + 2 * index] != nil))
     }
-    guard SeparableConvolution.supports(found.map(\.operation.geometry)) else { return nil }
-    return Form(x: x, result: shape, operation: SeparableConvolution(found))
+    let result = TensorSpec(shape, x.dtype)
+    guard residuals.allSatisfy({ $0.spec == result }), SeparableConvolution.supports(found.map(\.operation.geometry))
+    else { return nil }
+    return (SeparableConvolution(found), shape)
   }
 
   /// The multiply-adds of all convolutions for operands of these shapes.

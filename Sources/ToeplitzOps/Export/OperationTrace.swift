@@ -28,10 +28,13 @@ package final class OperationTrace: Sendable {
     return (result, trace.recorded.withLock { $0 })
   }
 
+  /// Whether anything may be recorded at the moment.
+  package static var isRunning: Bool { running.load(ordering: .relaxed) > 0 }
+
   /// The results of `body`, recorded if this task is being traced.
   @inline(__always)
   static func note(_ operation: some Operation, _ inputs: [Tensor], _ body: () throws -> [Tensor]) throws -> [Tensor] {
-    guard running.load(ordering: .relaxed) > 0, let trace = current else { return try body() }
+    guard isRunning, let trace = current else { return try body() }
     let outputs = try $current.withValue(nil, operation: body)
     trace.recorded.withLock { $0.append(Step(operation: operation, inputs: inputs, outputs: outputs)) }
     return outputs

@@ -66,17 +66,42 @@ package struct SeparableConvolution: Operation {
 
   /// Computes the convolutions.
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    if inputs[0].dtype == .float32, inputs[0].rank == 4, stages.allSatisfy({ $0.operation.layout == .channelsFirst }),
-      Self.supports(stages.map(\.operation.geometry))
-    {
-      let result = try stages[stages.count - 1].operation.memory(outputs[0].shape, .float32)
-      if try ConvolutionEngine.runSeparable(parts(inputs), input: inputs[0], output: result) { return [result] }
-    }
+    if let result = try prepared(inputs, result: outputs[0].shape)?(inputs[0]) { return [result] }
     let first = stages[0]
     let operands = Array(inputs.prefix(1 + first.operandCount))
     let middle = try first.operation.evaluate(operands, first.operation.infer(operands.map(\.spec)))
     if stages.count == 1 { return middle }
     return try Self(Array(stages.dropFirst())).evaluate(middle + inputs.dropFirst(operands.count), outputs)
+  }
+
+  /// The convolutions with their weights in the order of the kernels.
+  package struct Prepared: Sendable {
+    private let parts: [ConvolutionEngine.Part]
+    private let last: ConvolutionOperation
+    private let result: Shape
+
+    fileprivate init(_ parts: [ConvolutionEngine.Part], _ last: ConvolutionOperation, _ result: Shape) {
+      self.parts = parts
+      self.last = last
+      self.result = result
+    }
+
+    /// The result for an input and residuals like those that it was prepared for; nil where no kernels compute all at once.
+    package func callAsFunction(_ x: Tensor, residuals: [Tensor] = []) throws -> Tensor? {
+      var parts = parts
+      if !residuals.isEmpty { parts[parts.count - 1].fusion.residuals = residuals }
+      let y = try last.memory(result, .float32)
+      return try ConvolutionEngine.runSeparable(parts, input: x, output: y) ? y : nil
+    }
+  }
+
+  /// The convolutions with prepared weights, for an input of this shape and a result of that; nil where no kernels compute all
+  /// at once.
+  package func prepared(_ inputs: [Tensor], result: Shape) throws -> Prepared? {
+    guard inputs[0].dtype == .float32, inputs[0].rank == 4,
+      stages.allSatisfy({ $0.operation.layout == .channelsFirst }), Self.supports(stages.map(\.operation.geometry))
+    else { return nil }
+    return Prepared(try parts(inputs), stages[stages.count - 1].operation, result)
   }
 
   private func parts(_ inputs: [Tensor]) throws -> [ConvolutionEngine.Part] {
