@@ -385,7 +385,6 @@ TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
 #define TZ_NARROW NAME(narrow_f16_)
 #include "ends.inc.h"
 #undef END
-#undef TZ_COMES_ALONG
 #undef TZ_WIDEN
 #undef TZ_NARROW
 #define END(base) TZ_JOIN(base, TZ_JOIN(bf16_, TZ_ISA))
@@ -414,4 +413,5 @@ TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
 #undef TZ_ZIP
 #undef TZ_EVEN
 #undef TZ_ODD
+#undef TZ_COMES_ALONG
 #undef TZ_WIDE
