@@ -54,12 +54,7 @@ struct SeparableNode: GraphOperation {
     func operand(_ index: Int) -> Tensor? { index < inputs.count ? inputs[index] : nil }
     let x = try operand(0).required(name, 0)
     let residuals = inputs.dropFirst(1 + 2 * stages.count).compactMap { $0 }
-    let preparations = PackedWeights.preparationCount
-    defer {
-      if PackedWeights.preparationCount != preparations {
-        for (index, stage) in stages.enumerated() { operand(1 + 2 * index).map(stage.forgetPages) }
-      }
-    }
+    defer { for index in stages.indices { operand(1 + 2 * index).map { stages[index].forgetPages($0) } } }
     let form = kept.withLock { $0 }.flatMap { $0.fits(inputs, x) ? $0 : nil }
     if let form, let prepared = form.prepared, !OperationTrace.isRunning {
       if let result = try prepared(x, residuals: residuals) { return [result] }

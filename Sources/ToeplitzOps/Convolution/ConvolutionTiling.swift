@@ -92,6 +92,7 @@ final class ConvolutionTiling: Sendable {
     }
   }
 
+  /// See ``tapSpacing``.
   private static func spacing(_ offsets: [Int32]) -> Int {
     guard offsets.count >= 3 else { return 0 }
     let step = offsets[1] - offsets[0]
