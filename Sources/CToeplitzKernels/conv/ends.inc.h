@@ -146,6 +146,14 @@ TZ_INLINE void END(activate_written_)(const tz_conv_output *out, S *y, ptrdiff_t
 #endif
 }
 
+// Whether sums are results as they are (of numbers that are not rounded the activation comes after the store).
+TZ_INLINE bool END(is_plain_)(const tz_conv_output *out) {
+#if defined(TZ_HALF)
+  if (out->activation) return false;
+#endif
+  return !out->residual[0] && !out->residual[1] && out->scale == 1 && out->slope == 1 && !out->bounded;
+}
+
 TZ_INLINE VEC END(finish_vector_)(const tz_conv_output *out, VEC value, ptrdiff_t at) {
   if (out->residual[0]) value += END(get_)((const S *)out->residual[0] + at);
   if (out->residual[1]) value += END(get_)((const S *)out->residual[1] + at);
@@ -164,13 +172,19 @@ static void END(store_line_)(const tz_conv_output *out, const T *a, ptrdiff_t n,
   S *y = (S *)out->y + at;
   ptrdiff_t i = 0;
   // Asked once: a line may be a few vectors long.
-  const bool plain = !out->residual[0] && !out->residual[1] && out->scale == 1 && out->slope == 1 && !out->bounded;
-  if (plain && !out->activation) {
-    for (; i + LANES <= n; i += LANES) END(put_)(y + i, *(const VECU *)(a + i));
+  if (END(is_plain_)(out)) {
+    for (; i + LANES <= n; i += LANES) {
+      NAME(near_output_)(y + i);
+      END(put_)(y + i, *(const VECU *)(a + i));
+    }
     if (i < n) END(put_part_)(y + i, *(const VECU *)(a + i), n - i);
+    END(activate_written_)(out, y, n);
     return;
   }
-  for (; i + LANES <= n; i += LANES) END(put_)(y + i, END(finish_vector_)(out, *(const VECU *)(a + i), at + i));
+  for (; i + LANES <= n; i += LANES) {
+    NAME(near_output_)(y + i);
+    END(put_)(y + i, END(finish_vector_)(out, *(const VECU *)(a + i), at + i));
+  }
   if (i < n) END(finish_part_)(out, *(const VECU *)(a + i), n - i, at + i);
   END(activate_written_)(out, y, n);
 }
@@ -201,8 +215,10 @@ TZ_INLINE void END(store_zipped_)(const tz_conv_output *out, const T *acc, ptrdi
     VEC a[8];
     TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
     NAME(zip_)(a, count);
-    TZ_UNROLL for (int j = 0; j < count; j++)
+    TZ_UNROLL for (int j = 0; j < count; j++) {
+      NAME(near_output_)(y + i * count + j * LANES);
       END(put_)(y + i * count + j * LANES, END(finish_vector_)(out, a[j], at + i * count + j * LANES));
+    }
   }
   if (i == n) return;
   VEC a[8];
@@ -333,6 +349,8 @@ static void END(plane_)(const tz_conv_tile *t, const tz_conv_output *out, const 
 #undef TZ_PLANE
   }
 }
+
+#include "line.inc.h"
 
 // Vectors of eight words have no masked loads of 16 bits.
 #if defined(TZ_FLOAT32) && (defined(TZ_MASKS512) || (defined(TZ_MASKS256) && !defined(TZ_HALF)))
@@ -492,6 +510,6 @@ static const tz_conv_table END(table_) = {
             NAME(rows1_5_), NAME(rows1_6_), NAME(rows1_7_), NAME(rows1_8_)},
   .wide = {NAME(wide_1_), NAME(wide_2_), NAME(wide_3_), NAME(wide_4_), NAME(wide_5_), NAME(wide_6_), NAME(wide_7_),
            NAME(wide_8_), NAME(wide_9_), NAME(wide_10_), NAME(wide_11_), NAME(wide_12_), NAME(wide_13_), NAME(wide_14_)},
-  .plane = END(plane_), .image = TZ_IMAGES, .store = END(store_), .pack = END(pack_),
+  .plane = END(plane_), .line = END(line_), .image = TZ_IMAGES, .store = END(store_), .pack = END(pack_),
 };
 #undef TZ_IMAGES

@@ -75,7 +75,8 @@ typedef struct {
   ptrdiff_t xs;         ///< elements between two channels of the panel
   const void *w;        ///< weights [c][k][rows of the block]
   const int32_t *toff;  ///< for each tap, where its column 0 lies in a channel of the panel
-  ptrdiff_t spacing;    ///< narrow blocks: how far the taps of each three lie apart, if all threes are alike; 0 if not
+  ptrdiff_t spacing;    ///< narrow blocks: how far the taps of each three lie apart, if all threes are alike; 0 if not.
+                        ///< lines: how far taps lie apart
   int32_t channels;
   int32_t taps;
   const void *start;    ///< one start value a row (the bias); unused when continuing
@@ -189,6 +190,7 @@ typedef struct {
   tz_conv_kernel rows1[8];
   tz_conv_kernel wide[14];  ///< [columns - 1]: 32 rows by 1 to 14 columns; acc is [columns][32]
   tz_conv_plane plane;
+  tz_conv_image_kernel line;  ///< one row, tile->taps taps that lie tile->spacing apart
   /// [k / 2 - 1][stride - 1] for k x k taps, k 3, 5 or 7, and strides of 1 and 2 on both axes; NULL where there is none.
   tz_conv_image_kernel image[3][2];
   tz_conv_store store;
@@ -267,6 +269,9 @@ typedef struct {
 /// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *pack, const tz_conv_tile *tile,
                         const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes);
+
+/// The kernel that computes sequences of any taps where they lie.
+static inline tz_conv_image_kernel tz_conv_line_kernel(const tz_conv_table *table) { return table->line; }
 
 /// The kernel that computes images of `taps` x `taps` taps where they lie, or NULL.
 static inline tz_conv_image_kernel tz_conv_image_kernel_for(const tz_conv_table *table, ptrdiff_t taps, ptrdiff_t step) {

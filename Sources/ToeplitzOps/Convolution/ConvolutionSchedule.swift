@@ -123,6 +123,8 @@ struct CostEstimate {
   private static let cacheSize = 8 << 20
   /// Nanoseconds for a byte that another core has in its cache.
   private static let remoteTime = 0.12
+  /// Bytes that come near in vain past the end of a tile's part of a row: prefetching does not know where it ends.
+  private static let borderBytes = 2048.0
 
   /// Nanoseconds for a byte of weights of which there are so many.
   static func weightTime(bytes: Double) -> Double { bytes > Double(cacheSize) ? memoryWeightTime : cachedWeightTime }
@@ -218,6 +220,14 @@ struct CostEstimate {
       uneven *= Double(tilesWide) * inner.vectors / max(1, vectors / rows / Double(blocks))
     }
     return (arithmetic + turning + streaming + packing + calls * Self.callTime) * uneven + distance(tiles: tiles)
+      + borders(tiles: tiles)
+  }
+
+  /// Nanoseconds that threads take lines from each other at the borders of tiles, where there is little else to do: in
+  /// depthwise convolutions.
+  private func borders(tiles: Int) -> Double {
+    guard threads > 1, channels == 1, blocks * blockRows == 1 else { return 0 }
+    return Double(pairs * (tiles - 1)) * Self.borderBytes * Self.remoteTime
   }
 
   /// Nanoseconds for getting values from other threads' caches.

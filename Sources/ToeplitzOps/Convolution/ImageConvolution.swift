@@ -1,10 +1,12 @@
 import CToeplitzKernels
 import ToeplitzTensor
 
-/// A depthwise convolution of images with a square kernel, computed from the input where it lies.
+/// A depthwise convolution of images with a square kernel, or of sequences, computed from the input where it lies.
 struct ImageConvolution {
   private let kernel: tz_conv_image_kernel
   private let image: tz_conv_image
+  /// Of sequences: how many taps there are, and how far they lie apart.
+  private let taps: (count: Int, spacing: Int)
   /// How far channels lie apart.
   private let distances: tz_conv_planes
   private let weights: UnsafeRawPointer
@@ -21,11 +23,21 @@ struct ImageConvolution {
     let (stencil, view) = (engine.packed.stencil, engine.input)
     guard stencil.channels == 1, stencil.outputs == 1, stencil.outStep == [1, 1, 1], engine.mode == .zeros,
       engine.fusion.inputSlope == 1, layout.kind == .narrow, view.spatial[2] == 1, d == [0], view.size[0] == 1,
-      engine.output.size[0] == 1, stencil.step[1] == stencil.step[2], h.count == w.count, let top = h.first,
-      let left = w.first, h.elementsEqual(top..<(top + h.count)), w.elementsEqual(left..<(left + w.count)),
-      let kernel = tz_conv_image_kernel_for(engine.table, h.count, stencil.step[1])
+      engine.output.size[0] == 1, let top = h.first, let left = w.first
     else { return nil }
-    self.kernel = kernel
+    let spacing = w.count > 1 ? w[1] - left : 0
+    let isSequence = view.size[1] == 1 && engine.output.size[1] == 1 && h == [0] && stencil.step[2] == 1
+    if isSequence, w.enumerated().allSatisfy({ $1 == left + $0 * spacing }) {
+      kernel = tz_conv_line_kernel(engine.table)
+    } else if stencil.step[1] == stencil.step[2], h.count == w.count, h.elementsEqual(top..<(top + h.count)),
+      w.elementsEqual(left..<(left + w.count)),
+      let square = tz_conv_image_kernel_for(engine.table, h.count, stencil.step[1])
+    {
+      kernel = square
+    } else {
+      return nil
+    }
+    taps = (w.count, spacing)
     image = tz_conv_image(size: (view.size[1], view.size[2]), stride: view.spatial[1], lowest: (top, left))
     // Sections of the convolution groups are alike.
     let first = layout.sections[0][groupIndex]
@@ -66,6 +78,8 @@ struct ImageConvolution {
     planes.count = channels.count
     if let distance { planes.output = distance }
     var tile = tz_conv_tile()
+    tile.taps = Int32(taps.count)
+    tile.spacing = taps.spacing
     let first = channels.lowerBound
     if let source {
       tile.x = source.base

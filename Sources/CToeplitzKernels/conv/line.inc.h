@@ -1,0 +1,62 @@
+// Depthwise convolutions of sequences, computed from the input where it lies: only vectors at the ends, where taps lie in
+// the padding, are read in part. Included by ends.inc.h.
+
+// nv vectors of outputs, from `at` on, all of whose taps lie inside; x is at the first tap of the first.
+TZ_INLINE void END(line_run_)(const tz_conv_tile *t, const tz_conv_output *out, const S *x, ptrdiff_t at, const int nv,
+                               const bool plain) {
+  VEC acc[8];
+  S *y = (S *)out->y + at;
+  TZ_UNROLL for (int v = 0; v < nv; v++) {
+    __builtin_prefetch((const char *)(x + v * LANES) + 2048, 0, 3);
+    NAME(near_output_)(y + v * LANES);
+    acc[v] = (VEC)(*(const T *)t->start);
+  }
+  const T *w = (const T *)t->w;
+  for (int k = 0; k < t->taps; k++, x += t->spacing) {
+    const VEC s = (VEC)(w[k]);
+    TZ_UNROLL for (int v = 0; v < nv; v++) acc[v] += s * END(get_)(x + v * LANES);
+  }
+  TZ_UNROLL for (int v = 0; v < nv; v++)
+    END(put_)(y + v * LANES, plain ? acc[v] : END(finish_vector_)(out, acc[v], at + v * LANES));
+}
+
+// The n <= LANES outputs from w on, which are stored from `at` on.
+static void END(line_end_)(const tz_conv_tile *t, const tz_conv_output *out, const tz_conv_image *in, ptrdiff_t w,
+                            ptrdiff_t n, ptrdiff_t at) {
+  VEC acc = (VEC)(*(const T *)t->start);
+  ptrdiff_t tap = w + in->lowest[1];
+  for (int k = 0; k < t->taps; k++, tap += t->spacing) {
+    const ptrdiff_t from = tap >= 0 ? 0 : -tap < LANES ? -tap : LANES, left = in->size[1] - tap;
+    const ptrdiff_t to = left >= LANES ? LANES : left > from ? left : from;
+    acc += (VEC)(((const T *)t->w)[k]) * END(get_range_)((const S *)t->x + tap, from, to);
+  }
+  if (n == LANES) END(put_)((S *)out->y + at, END(finish_vector_)(out, acc, at));
+  else END(finish_part_)(out, acc, n, at);
+}
+
+TZ_INLINE void END(line_all_)(const tz_conv_tile *t, const tz_conv_output *out, const tz_conv_area *area,
+                               const tz_conv_image *in, const bool plain) {
+  const ptrdiff_t first = area->first[2], end = first + area->width, shift = NAME(plane_origin_)(out, area) - first;
+  const ptrdiff_t reach = (t->taps - 1) * t->spacing;
+  // Outputs in this range have all their taps inside.
+  const ptrdiff_t from = -in->lowest[1] - (reach < 0 ? reach : 0), to = in->size[1] - in->lowest[1] - (reach > 0 ? reach : 0);
+  const ptrdiff_t last = (to < end ? to : end) - LANES;
+  const S *x = (const S *)t->x + in->lowest[1];
+  for (ptrdiff_t w = first; w < end;) {
+    if (w < from || w > last) {
+      const ptrdiff_t n = end - w < LANES ? end - w : LANES;
+      END(line_end_)(t, out, in, w, n, w + shift);
+      w += n;
+      continue;
+    }
+    for (; w + 7 * LANES <= last; w += 8 * LANES) END(line_run_)(t, out, x + w, w + shift, 8, plain);
+    for (; w + LANES <= last; w += 2 * LANES) END(line_run_)(t, out, x + w, w + shift, 2, plain);
+    for (; w <= last; w += LANES) END(line_run_)(t, out, x + w, w + shift, 1, plain);
+  }
+  END(activate_written_)(out, (S *)out->y + first + shift, area->width);
+}
+
+static void END(line_)(const tz_conv_tile *t, const tz_conv_output *out, const tz_conv_area *area, const tz_conv_image *in) {
+  if (END(is_plain_)(out)) END(line_all_)(t, out, area, in, true);
+  else END(line_all_)(t, out, area, in, false);
+}
