@@ -1,8 +1,8 @@
 """Who takes part in a race: our tool and its peers, each as something that computes one case again and again.
 
 Inputs and outputs rotate for everybody: a call reads the next copy of the input, and its output lives until all copies
-have had their turn. How many there are is what the tool chooses for the case: enough that they fill the largest cache
-twice. Otherwise a small layer would find in the cache what a network would have to fetch.
+have had their turn. How many there are is what the tool chooses for the case: enough that they fill the
+cores' own caches eight times. Otherwise a small layer would find in the nearest cache what a network has to fetch.
 """
 
 import json

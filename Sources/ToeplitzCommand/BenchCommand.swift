@@ -32,7 +32,9 @@ struct BenchCommand: ToolCommand {
   var seconds = 0.5
 
   @Option(
-    help: "How many inputs to take turns with, and outputs to keep. (default: enough to fill the largest cache twice)")
+    help:
+      "How many inputs to take turns with, and outputs to keep. (default: enough to fill the cores' own caches eight times)"
+  )
   var buffers: Int?
 
   @Flag(help: "Print one JSON object a line.")

@@ -6,8 +6,8 @@ import ToeplitzONNX
 /// One case with its weights and inputs, ready to be timed.
 ///
 /// Inputs and outputs rotate: every call reads another copy of the input and its output lives until as many calls later,
-/// so that both come from memory and not from a cache that only the repetition of one small layer would keep warm. The
-/// weights stay where they are: a layer has them once.
+/// so that neither is in a core's own caches, which only the repetition of one small layer would keep warm. The weights stay
+/// where they are: a layer has them once.
 struct BenchRun {
   let name: String
   /// The layer, or the compiled model.
@@ -28,7 +28,7 @@ struct BenchRun {
   /// - Parameters:
   ///   - data: a folder to take input and weights, or the whole network as model.onnx, from, and to write the output to;
   ///     random numbers if nil.
-  ///   - buffers: how many inputs and outputs; enough to fill the largest cache twice if nil.
+  ///   - buffers: how many inputs and outputs; enough to fill the cores' own caches eight times if nil.
   ///   - weights: how convolutions keep their prepared weights.
   ///   - storage: the type of input, weights and output.
   init(
@@ -69,7 +69,8 @@ struct BenchRun {
     bytes = Double(passing + weights)
     // In a network the ends are little beside what moves inside, so that two of each are enough.
     let isNetwork = summary.rows.count > 1
-    let fill = isNetwork ? 2 : (2 * Platform.lastLevelCache - weights) / max(passing, 1) + 1
+    let caches = ThreadPool.shared.threadCount * Platform.secondLevelCache
+    let fill = isNetwork ? 2 : (max(8 * caches, 1 << 25) - weights) / max(passing, 1) + 1
     let count = buffers ?? min(max(fill, 2), 1000)
     let room = Platform.physicalMemory / 2 / max(passing, 1)
     guard count <= room else {

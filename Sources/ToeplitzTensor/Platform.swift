@@ -21,26 +21,42 @@ package enum Platform {
   /// Bytes of the largest cache that a processor of this machine sees; 32 MiB where the system does not say.
   package static let lastLevelCache: Int = {
     #if canImport(Darwin)
-      func size(_ name: String) -> Int {
-        var value: Int64 = 0
-        var length = MemoryLayout<Int64>.size
-        return sysctlbyname(name, &value, &length, nil, 0) == 0 ? Int(value) : 0
-      }
-      let sizes = ["hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"].map(size)
+      let sizes = ["hw.l3cachesize", "hw.perflevel0.l2cachesize", "hw.l2cachesize"].map(systemNumber)
     #else
-      // A line such as `32768K` for each cache; `sysconf` multiplies by the number of caches on some machines.
-      let sizes = (0..<8).map { index -> Int in
-        guard let file = fopen("/sys/devices/system/cpu/cpu0/cache/index\(index)/size", "r") else { return 0 }
-        defer { fclose(file) }
-        var line = [CChar](repeating: 0, count: 32)
-        guard fgets(&line, Int32(line.count), file) != nil else { return 0 }
-        let text = line.prefix { $0 != 0 && $0 != 10 }.map { Character(UnicodeScalar(UInt8(bitPattern: $0))) }
-        let factor = text.last == "K" ? 1 << 10 : text.last == "M" ? 1 << 20 : 1
-        return (Int(String(text.prefix { $0.isNumber })) ?? 0).multipliedReportingOverflow(by: factor).partialValue
-      }
+      let sizes = (0..<8).map { cacheNumber("size", $0) }
     #endif
     return sizes.max().flatMap { $0 > 0 ? $0 : nil } ?? 1 << 25
   }()
+
+  /// Bytes of the second-level cache of a processor; 1 MiB where the system does not say.
+  package static let secondLevelCache: Int = {
+    #if canImport(Darwin)
+      let sizes = ["hw.perflevel0.l2cachesize", "hw.l2cachesize"].map(systemNumber)
+    #else
+      let sizes = (0..<8).filter { cacheNumber("level", $0) == 2 }.map { cacheNumber("size", $0) }
+    #endif
+    return sizes.first { $0 > 0 } ?? 1 << 20
+  }()
+
+  #if canImport(Darwin)
+    private static func systemNumber(_ name: String) -> Int {
+      var value: Int64 = 0
+      var length = MemoryLayout<Int64>.size
+      return sysctlbyname(name, &value, &length, nil, 0) == 0 ? Int(value) : 0
+    }
+  #else
+    /// What the system says of a cache, 0 if nothing: a line such as `32768K` (`sysconf` multiplies by the number of caches on
+    /// some machines).
+    private static func cacheNumber(_ name: String, _ index: Int) -> Int {
+      guard let file = fopen("/sys/devices/system/cpu/cpu0/cache/index\(index)/\(name)", "r") else { return 0 }
+      defer { fclose(file) }
+      var line = [CChar](repeating: 0, count: 32)
+      guard fgets(&line, Int32(line.count), file) != nil else { return 0 }
+      let text = line.prefix { $0 != 0 && $0 != 10 }.map { Character(UnicodeScalar(UInt8(bitPattern: $0))) }
+      let factor = text.last == "K" ? 1 << 10 : text.last == "M" ? 1 << 20 : 1
+      return (Int(String(text.prefix { $0.isNumber })) ?? 0).multipliedReportingOverflow(by: factor).partialValue
+    }
+  #endif
 
   private static let tensorLimit = Atomic(
     environment("TOEPLITZ_MEMORY_LIMIT").flatMap { Int($0) }.map { max(0, min($0, 1 << 40)) << 20 } ?? Int.max)

@@ -30,5 +30,6 @@ import ToeplitzTensor
     #expect(rates.arithmetic > 1e8 && rates.arithmetic < 1e14)
     #expect(rates.bandwidth > 1e7 && rates.bandwidth < 1e13)
     #expect(Platform.lastLevelCache >= 1 << 15 && Platform.lastLevelCache <= 1 << 34)
+    #expect(Platform.secondLevelCache >= 1 << 15 && Platform.secondLevelCache <= Platform.lastLevelCache)
   }
 }

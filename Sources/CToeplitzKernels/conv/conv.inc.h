@@ -36,7 +36,7 @@ TZ_INLINE T NAME(leaky_one_)(T v, T slope) {
 
 // Asks for the memory some distance after an output that is about to be written: a store waits for its line, and so few
 // can wait at a time that writing alone would take twice as long.
-TZ_INLINE void NAME(near_output_)(const void *y) { __builtin_prefetch((const char *)y + 1024, 1, 3); }
+TZ_INLINE void NAME(near_output_)(const void *y) { __builtin_prefetch((const char *)y + 512, 1, 3); }
 
 // Finishes whole vectors of sums and writes them; acc is [rows][8]. With `leads`, what follows in each row comes nearer.
 TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const int row0, const int rows, const int nv,
@@ -171,10 +171,6 @@ TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int
   }
 }
 
-// Below so many channels and taps writing the outputs takes longer than the products, and rows are written from end to end
-// (TileTask.blockRanges).
-#define TZ_LIGHT 96
-
 TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int rows, const int row0, const int nv) {
   VEC acc[8][8];
   T *accp = (T *)t->acc + (ptrdiff_t)row0 * nv * LANES;
@@ -195,7 +191,7 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
   T *y = (T *)t->y + row0 * t->ys;
   const bool adds = t->residual[0] || t->residual[1] || t->scale != 1, shapes = t->slope != 1 || t->bounded;
   // Most convolutions of a network are one of the first two.
-  if (t->channels * t->taps < TZ_LIGHT) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, adds, true, true);
+  if (t->channels * t->taps < TZ_LIGHT_STEPS) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, adds, true, true);
   else if (!adds && !shapes) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, false, false, false);
   else if (!adds) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, false, true, false);
   else NAME(tile_store_)(t, acc[0], y, row0, rows, nv, true, true, false);
@@ -417,7 +413,6 @@ TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
 #undef NAME
 #undef VEC
 #undef VECU
-#undef TZ_LIGHT
 #undef TZ_ROWS8
 #undef TZ_ROWS4
 #undef TZ_ROWS1

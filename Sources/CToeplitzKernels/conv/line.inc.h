@@ -1,5 +1,5 @@
-// Depthwise convolutions of sequences, computed from the input where it lies: only vectors at the ends, where taps lie in
-// the padding, are read in part. Included by ends.inc.h.
+// Convolutions of sequences to one channel (in each group: depthwise ones), computed from the input where it lies: only
+// vectors at the ends, where taps lie in the padding, are read in part. Included by ends.inc.h.
 
 // nv vectors of outputs, from `at` on, all of whose taps lie inside; x is at the first tap of the first.
 TZ_INLINE void END(line_run_)(const tz_conv_tile *t, const tz_conv_output *out, const S *x, ptrdiff_t at, const int nv,
@@ -7,14 +7,19 @@ TZ_INLINE void END(line_run_)(const tz_conv_tile *t, const tz_conv_output *out, 
   VEC acc[8];
   S *y = (S *)out->y + at;
   TZ_UNROLL for (int v = 0; v < nv; v++) {
-    __builtin_prefetch((const char *)(x + v * LANES) + 2048, 0, 3);
     NAME(near_output_)(y + v * LANES);
     acc[v] = (VEC)(*(const T *)t->start);
   }
   const T *w = (const T *)t->w;
-  for (int k = 0; k < t->taps; k++, x += t->spacing) {
-    const VEC s = (VEC)(w[k]);
-    TZ_UNROLL for (int v = 0; v < nv; v++) acc[v] += s * END(get_)(x + v * LANES);
+  // What the next runs read; of many channels not so much that it drives out what is there.
+  const ptrdiff_t far = t->channels == 1 ? 2048 : 8 * LANES * sizeof(S);
+  for (int c = 0; c < t->channels; c++, x += t->xs, w += t->taps) {
+    TZ_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch((const char *)(x + v * LANES) + far, 0, 3);
+    const S *tap = x;
+    for (int k = 0; k < t->taps; k++, tap += t->spacing) {
+      const VEC s = (VEC)(w[k]);
+      TZ_UNROLL for (int v = 0; v < nv; v++) acc[v] += s * END(get_)(tap + v * LANES);
+    }
   }
   TZ_UNROLL for (int v = 0; v < nv; v++)
     END(put_)(y + v * LANES, plain ? acc[v] : END(finish_vector_)(out, acc[v], at + v * LANES));
@@ -24,11 +29,15 @@ TZ_INLINE void END(line_run_)(const tz_conv_tile *t, const tz_conv_output *out, 
 static void END(line_end_)(const tz_conv_tile *t, const tz_conv_output *out, const tz_conv_image *in, ptrdiff_t w,
                             ptrdiff_t n, ptrdiff_t at) {
   VEC acc = (VEC)(*(const T *)t->start);
-  ptrdiff_t tap = w + in->lowest[1];
-  for (int k = 0; k < t->taps; k++, tap += t->spacing) {
-    const ptrdiff_t from = tap >= 0 ? 0 : -tap < LANES ? -tap : LANES, left = in->size[1] - tap;
-    const ptrdiff_t to = left >= LANES ? LANES : left > from ? left : from;
-    acc += (VEC)(((const T *)t->w)[k]) * END(get_range_)((const S *)t->x + tap, from, to);
+  const S *x = (const S *)t->x;
+  const T *weight = (const T *)t->w;
+  for (int c = 0; c < t->channels; c++, x += t->xs) {
+    ptrdiff_t tap = w + in->lowest[1];
+    for (int k = 0; k < t->taps; k++, tap += t->spacing) {
+      const ptrdiff_t from = tap >= 0 ? 0 : -tap < LANES ? -tap : LANES, left = in->size[1] - tap;
+      const ptrdiff_t to = left >= LANES ? LANES : left > from ? left : from;
+      acc += (VEC)(*weight++) * END(get_range_)(x + tap, from, to);
+    }
   }
   if (n == LANES) END(put_)((S *)out->y + at, END(finish_vector_)(out, acc, at));
   else END(finish_part_)(out, acc, n, at);

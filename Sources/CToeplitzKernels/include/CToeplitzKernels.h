@@ -99,6 +99,9 @@ typedef struct {
   const float *scales;  ///< wide blocks of int8 weights: what those of each row are multiplied by
 } tz_conv_tile;
 
+/// With fewer channels times taps, writing the outputs takes longer than the products.
+enum { TZ_LIGHT_STEPS = 96 };
+
 typedef void (*tz_conv_kernel)(const tz_conv_tile *);
 
 /// What happens to finished sums and where they go: position m of phase f is output m * step + f - shift of each axis,

@@ -107,6 +107,8 @@ struct CostEstimate {
   private static let partialBudget = 256 * 1024
   /// Panels of one item likewise.
   private static let panelBudget = 384 * 1024
+  /// Panels that all blocks read from the first-level cache.
+  private static let lightPanelBudget = 24 * 1024
   /// Nanoseconds for a vector multiply-add, for a byte of weights from cache or memory, for a byte of panel, and for an
   /// element of a wide block's sums turned round for the store.
   static let vectorTime = 0.125
@@ -153,10 +155,15 @@ struct CostEstimate {
   func mostColumns(splits: Int) -> Int {
     let own = (blocks + splits - 1) / splits
     let chunk = chunking.most
-    let sums = max(1, Self.partialBudget / (own * blockRows * chunk * elementSize)) * chunk
-    let panel = Self.panelBudget / (elementSize * min(channels, 64) * grid.phaseCount * (grid.span[0] + 1))
-    return max(chunk, min(sums, panel))
+    var sums = max(1, Self.partialBudget / (own * blockRows * chunk * elementSize)) * chunk
+    let column = elementSize * min(channels, 64) * grid.phaseCount * (grid.span[0] + 1)
+    // There are no partial sums then, and long rows are written faster.
+    if Self.isLight(steps: channels * taps) { sums = max(sums, Self.lightPanelBudget / column) }
+    return max(chunk, min(sums, Self.panelBudget / column))
   }
+
+  /// Whether a kernel call has so few channels and taps that writing its outputs takes longer than the products.
+  static func isLight(steps: Int) -> Bool { steps < Int(TZ_LIGHT_STEPS) }
 
   /// Nanoseconds of all kernel calls for one tile and one pass over its channels and taps, and their number.
   private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
@@ -223,11 +230,10 @@ struct CostEstimate {
       + borders(tiles: tiles)
   }
 
-  /// Nanoseconds that threads take lines from each other at the borders of tiles, where there is little else to do: in
-  /// depthwise convolutions.
+  /// Nanoseconds that threads take lines from each other at the borders of tiles, where there is little else to do.
   private func borders(tiles: Int) -> Double {
-    guard threads > 1, channels == 1, blocks * blockRows == 1 else { return 0 }
-    return Double(pairs * (tiles - 1)) * Self.borderBytes * Self.remoteTime
+    guard threads > 1, Self.isLight(steps: channels * taps) else { return 0 }
+    return Double(pairs * blocks * blockRows * (tiles - 1)) * Self.borderBytes * Self.remoteTime
   }
 
   /// Nanoseconds for getting values from other threads' caches.

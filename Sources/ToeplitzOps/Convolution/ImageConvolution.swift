@@ -1,12 +1,15 @@
 import CToeplitzKernels
 import ToeplitzTensor
 
-/// A depthwise convolution of images with a square kernel, or of sequences, computed from the input where it lies.
+/// A depthwise convolution of images with a square kernel, or one of sequences to one channel in each group, computed from
+/// the input where it lies.
 struct ImageConvolution {
   private let kernel: tz_conv_image_kernel
   private let image: tz_conv_image
   /// Of sequences: how many taps there are, and how far they lie apart.
   private let taps: (count: Int, spacing: Int)
+  /// How many channels each sum has, and how far they lie apart.
+  private let channels: (count: Int, distance: Int)
   /// How far channels lie apart.
   private let distances: tz_conv_planes
   private let weights: UnsafeRawPointer
@@ -15,13 +18,13 @@ struct ImageConvolution {
   /// Elements between samples.
   private let batch: Int
   /// How many rows of the input an output reads, and how far on the next one reads.
-  private let rows: (count: Int, step: Int)
+  private let reach: (count: Int, step: Int)
 
   /// Nil where there is no kernel for it.
   init?(_ engine: ConvolutionEngine, _ group: RowGroup, _ layout: PackedLayout, groupIndex: Int) {
     let (d, h, w) = (group.axes[0].offsets, group.axes[1].offsets, group.axes[2].offsets)
     let (stencil, view) = (engine.packed.stencil, engine.input)
-    guard stencil.channels == 1, stencil.outputs == 1, stencil.outStep == [1, 1, 1], engine.mode == .zeros,
+    guard stencil.outputs == 1, stencil.outStep == [1, 1, 1], engine.mode == .zeros,
       engine.fusion.inputSlope == 1, layout.kind == .narrow, view.spatial[2] == 1, d == [0], view.size[0] == 1,
       engine.output.size[0] == 1, let top = h.first, let left = w.first
     else { return nil }
@@ -29,7 +32,8 @@ struct ImageConvolution {
     let isSequence = view.size[1] == 1 && engine.output.size[1] == 1 && h == [0] && stencil.step[2] == 1
     if isSequence, w.enumerated().allSatisfy({ $1 == left + $0 * spacing }) {
       kernel = tz_conv_line_kernel(engine.table)
-    } else if stencil.step[1] == stencil.step[2], h.count == w.count, h.elementsEqual(top..<(top + h.count)),
+    } else if stencil.channels == 1, stencil.step[1] == stencil.step[2], h.count == w.count,
+      h.elementsEqual(top..<(top + h.count)),
       w.elementsEqual(left..<(left + w.count)),
       let square = tz_conv_image_kernel_for(engine.table, h.count, stencil.step[1])
     {
@@ -38,19 +42,20 @@ struct ImageConvolution {
       return nil
     }
     taps = (w.count, spacing)
+    channels = (stencil.channels, view.channel)
     image = tz_conv_image(size: (view.size[1], view.size[2]), stride: view.spatial[1], lowest: (top, left))
     // Sections of the convolution groups are alike.
     let first = layout.sections[0][groupIndex]
     let next = layout.sections[min(1, stencil.groups - 1)][groupIndex]
     distances = tz_conv_planes(
-      count: 1, input: view.channel, weights: next.weightOffset - first.weightOffset,
+      count: 1, input: stencil.channels * view.channel, weights: next.weightOffset - first.weightOffset,
       start: next.startOffset - first.startOffset, output: engine.output.channel, element: engine.elementSize,
       stored: engine.storedSize)
     weights = layout.weightPointer(first)
     starts = layout.startPointer(first)
     input = view.base
     batch = view.batch
-    rows = (h.count, stencil.step[1])
+    reach = (h.count, stencil.step[1])
   }
 
   /// The rows of the input that an area is computed from.
@@ -58,12 +63,12 @@ struct ImageConvolution {
 
   /// The rows of the input that `count` rows of the output are computed from.
   func inputRows(from first: Int, count: Int) -> Range<Int> {
-    let top = first * rows.step + image.lowest.0
+    let top = first * reach.step + image.lowest.0
     let low = min(max(0, top), image.size.0)
-    return low..<max(low, min(image.size.0, top + (count - 1) * rows.step + rows.count))
+    return low..<max(low, min(image.size.0, top + (count - 1) * reach.step + reach.count))
   }
 
-  /// Computes an area of some channels of a sample.
+  /// Computes an area of some channels of a sample's output.
   ///
   /// - Parameters:
   ///   - output: points at the first of the channels.
@@ -71,16 +76,18 @@ struct ImageConvolution {
   ///   - source: where row 0 of the first of the channels would lie, and elements between channels, if the input is not
   ///     that of the engine.
   func run(
-    _ channels: Range<Int>, sample: Int, _ area: tz_conv_area, _ output: inout tz_conv_output, distance: Int? = nil,
+    _ rows: Range<Int>, sample: Int, _ area: tz_conv_area, _ output: inout tz_conv_output, distance: Int? = nil,
     source: (base: UnsafeRawPointer, channel: Int)? = nil
   ) {
     var planes = distances
-    planes.count = channels.count
+    planes.count = rows.count
     if let distance { planes.output = distance }
     var tile = tz_conv_tile()
     tile.taps = Int32(taps.count)
     tile.spacing = taps.spacing
-    let first = channels.lowerBound
+    tile.channels = Int32(channels.count)
+    tile.xs = channels.distance
+    let first = rows.lowerBound
     if let source {
       tile.x = source.base
       planes.input = source.channel

@@ -256,7 +256,7 @@ final class TileTask {
   /// Blocks whose weights stay in the second-level cache together; single ones where a block has so little arithmetic
   /// that each output row should be written from end to end.
   private func blockRanges(_ blocks: Range<Int>, passBytes: Int) -> [Range<Int>] {
-    let isLight = channelBlocks == 1 && stencil.channels * tapCount < 96
+    let isLight = channelBlocks == 1 && CostEstimate.isLight(steps: stencil.channels * tapCount)
     let most = isLight ? 1 : max(1, 128 * 1024 / max(1, passBytes))
     let count = (blocks.count + most - 1) / most
     return (0..<count).map { index in
