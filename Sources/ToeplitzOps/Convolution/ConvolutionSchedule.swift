@@ -233,7 +233,7 @@ struct CostEstimate {
   /// Nanoseconds that threads take lines from each other at the borders of tiles, where there is little else to do.
   private func borders(tiles: Int) -> Double {
     guard threads > 1, Self.isLight(steps: channels * taps) else { return 0 }
-    return Double(pairs * blocks * blockRows * (tiles - 1)) * Self.borderBytes * Self.remoteTime
+    return Double(blocks * blockRows * (tiles - 1)) * Self.borderBytes * Self.remoteTime
   }
 
   /// Nanoseconds for getting values from other threads' caches.
