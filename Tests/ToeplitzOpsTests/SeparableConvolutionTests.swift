@@ -33,7 +33,8 @@ import ToeplitzTestSupport
         let activations: [Activation?] = [nil, .clamp(low: 0, high: 6), .silu]
         var (value, shape) = (x, x.shape)
         var stages: [SeparableConvolution.Stage] = []
-        var parts: [ConvolutionEngine.Part] = []
+        var parts: [SeparablePart] = []
+        var added: [Tensor] = []
         var operands = [x]
         for (place, geometry) in geometries.enumerated() {
           let isLast = place + 1 == geometries.count
@@ -47,17 +48,23 @@ import ToeplitzTestSupport
           value = try applyAll(operation, [value] + own)[0]
           operands += own
           stages.append(SeparableConvolution.Stage(operation, hasBias: bias != nil))
+          let kept = try operation.pack(geometry, weight, bias)
           parts.append(
-            ConvolutionEngine.Part(
-              geometry: geometry, packed: try PackedWeights(geometry, weight: weight, bias: bias),
-              fusion: operation.fusion))
+            SeparablePart(geometry: geometry, packed: kept.packed, runs: kept.runs, fusion: operation.fusion))
+          added = residuals
         }
         let got = try applyAll(SeparableConvolution(stages), operands)[0]
         #expect(try got.sameBits(as: value), "\(isa) \(inputs) \(channels) \(outputs) \(kernel) \(stride) \(x.shape)")
         let place = try Tensor.zeros(shape)
-        if try ConvolutionEngine.runSeparable(parts, input: x, output: place) {
+        if let run = try SeparableRun.make(parts, input: x, output: place) {
           together[isExpanded ? 1 : 0] += 1
+          try run(input: x, output: place, residuals: added)
           #expect(try place.sameBits(as: value), "\(isa) \(inputs) \(channels) \(outputs) \(kernel) \(x.shape)")
+          // Again, where everything lies elsewhere.
+          let (copy, other) = (try x.copied(), try Tensor.zeros(shape))
+          #expect(run.fits(input: copy, output: other))
+          try run(input: copy, output: other, residuals: added.map { try $0.copied() })
+          #expect(try other.sameBits(as: value))
         }
       }
       // Otherwise only the ordinary ways have been compared with themselves. Some images are too small to be worth it.

@@ -65,9 +65,7 @@ struct SeparableNode: GraphOperation {
       let operands = [x] + weights.compactMap { $0 }
       let result = try applyAll(together, operands)[0]
       if form == nil {
-        var plain = together
-        plain.stages[stages.count - 1].operation.fusion.residuals = []
-        let prepared = try plain.prepared(operands, result: shape)
+        let prepared = try together.prepared(operands, result: shape)
         kept.withLock { $0 = Form(x.shape, shape, weights, prepared) }
       }
       return [result]

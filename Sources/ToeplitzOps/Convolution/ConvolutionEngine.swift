@@ -1,5 +1,4 @@
 import CToeplitzKernels
-import Synchronization
 import ToeplitzTensor
 
 /// What is computed together with a convolution while its data is in registers.
@@ -38,6 +37,13 @@ package struct ConvolutionFusion: Sendable {
 }
 
 extension ConvolutionFusion {
+  /// The same but for the tensors.
+  var withoutResiduals: ConvolutionFusion {
+    var copy = self
+    (copy.residuals, copy.overwritten) = ([], nil)
+    return copy
+  }
+
   /// What is left to do with the sums where a kernel has not done it.
   package func finish(_ sums: Tensor) throws -> Tensor {
     var result = try residuals.reduce(sums) { try $0 + $1 }
@@ -49,7 +55,7 @@ extension ConvolutionFusion {
 
 /// A tensor `[N, C, spatial…]` seen with three spatial axes.
 struct SpatialView {
-  let base: UnsafeMutableRawPointer
+  var base: UnsafeMutableRawPointer
   let batch: Int
   let channel: Int
   /// Elements between neighbours on d, h, w.
@@ -124,9 +130,9 @@ struct SpatialView {
 final class ConvolutionEngine {
   let packed: PackedWeights
   let table: UnsafePointer<tz_conv_table>
-  let input: SpatialView
-  let output: SpatialView
-  let residuals: (UnsafeRawPointer?, UnsafeRawPointer?)
+  private(set) var input: SpatialView
+  private(set) var output: SpatialView
+  private(set) var residuals: (UnsafeRawPointer?, UnsafeRawPointer?) = (nil, nil)
   let fusion: ConvolutionFusion
   let mode: PaddingMode
   let batch: Int
@@ -136,19 +142,16 @@ final class ConvolutionEngine {
   let storedSize: Int
   let ending: ConvolutionEnding
 
-  /// - Parameter residuals: at most two, with the output's strides; the caller keeps them alive.
+  /// - Parameter fusion: residuals come with ``bind(input:output:residuals:)``.
   init(
     packed: PackedWeights, table: UnsafePointer<tz_conv_table>, input: SpatialView, output: SpatialView,
-    residuals: [Tensor], fusion: ConvolutionFusion, mode: PaddingMode, batch: Int,
-    storedSize: Int
+    fusion: ConvolutionFusion, mode: PaddingMode, batch: Int, storedSize: Int
   ) {
     self.packed = packed
     self.table = table
     self.input = input
     self.output = output
-    let addresses = residuals.map { UnsafeRawPointer($0.elements) }
-    self.residuals = (addresses.first, addresses.count > 1 ? addresses[1] : nil)
-    self.fusion = fusion
+    self.fusion = fusion.withoutResiduals
     self.mode = mode
     self.batch = batch
     self.storedSize = storedSize
@@ -156,105 +159,42 @@ final class ConvolutionEngine {
     ending = ConvolutionEnding(fusion)
   }
 
+  /// Goes on with other tensors, which lie like those that it was made for; the caller keeps them alive.
+  ///
+  /// - Parameter residuals: at most two, with the output's strides.
+  func bind(input: Tensor? = nil, output: Tensor? = nil, residuals: [Tensor] = []) {
+    if let input { self.input.base = input.elements }
+    if let output { self.output.base = output.elements }
+    self.residuals.0 = residuals.first.map { UnsafeRawPointer($0.elements) }
+    self.residuals.1 = residuals.count > 1 ? UnsafeRawPointer(residuals[1].elements) : nil
+  }
+
   /// Computes into `output`, which nobody else has seen yet.
   ///
   /// All tensors have batch and channels first (by strides if not in memory), the geometry's legal sizes and one type, that
   /// of the weights before they were packed or the one they are computed in.
+  ///
+  /// - Parameter runs: where it is kept how that is done, if the weight will be used again.
   static func run(
-    _ geometry: ConvolutionGeometry, packed: PackedWeights, input: Tensor, output: Tensor,
-    fusion: ConvolutionFusion
+    _ geometry: ConvolutionGeometry, packed: PackedWeights, runs: IdleObjects<ConvolutionRun>? = nil, input: Tensor,
+    output: Tensor, fusion: ConvolutionFusion
   ) throws {
     guard output.count > 0 else { return }
     if packed.hasNonFinite, TapwiseTranspose.mayReadOutside(geometry) {
       let tapwise = TapwiseTranspose(geometry: geometry, weight: try packed.weight, bias: packed.bias)
       return try tapwise.run(input: input, output: output, fusion: fusion)
     }
-    guard let table = tz_conv_kernels(InstructionSet.current.code, input.dtype.kernelType) else {
-      throw ToeplitzError(
-        .device, geometry.name, expected: "kernels for this processor",
-        got: "none for \(InstructionSet.current.rawValue)")
-    }
-    // The store walks residuals and output with one set of offsets.
-    let residuals = try fusion.residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
-    // Where each output reads one input, the shape of the positions means nothing.
-    let isFlat =
-      packed.stencil.isPointwise && SpatialView.isContiguous(input) && SpatialView.isContiguous(output)
-    let engine = ConvolutionEngine(
-      packed: packed, table: table, input: SpatialView(input, isFlat: isFlat),
-      output: SpatialView(output, isFlat: isFlat),
-      residuals: residuals, fusion: fusion,
-      mode: geometry.paddingMode, batch: input.shape[0], storedSize: input.dtype.byteSize)
-    for index in packed.stencil.rowGroups.indices {
-      try engine.run(rowGroup: index, name: geometry.name)
-    }
-    withExtendedLifetime((input, output, residuals, packed)) {}
+    let form = try ConvolutionRun.Form(input, output, fusion, name: geometry.name)
+    let run =
+      runs?.take { $0.form == form }
+      ?? ConvolutionRun(form, geometry, packed, input: input, output: output, fusion: fusion)
+    try run(input: input, output: output, residuals: fusion.residuals)
+    runs?.give(run)
   }
 
   /// Whether kernels can read the input and write the output themselves; what is stored in half precision goes through
   /// the pack and the store.
   var isComputedAsStored: Bool { storedSize == elementSize }
-
-  /// Computes the outputs of one row group.
-  private func run(rowGroup index: Int, name: String) throws {
-    let stencil = packed.stencil
-    let group = stencil.rowGroups[index]
-    let pairs = batch * stencil.groups
-    // Read once: scratch memory is sized for it.
-    let threads = ThreadPool.shared.threadCount
-    let allowsInPlace = isComputedAsStored && input.hasSlack && input.spatial[2] == 1 && fusion.inputSlope == 1
-    let plan = try packed.plan(
-      rowGroup: index, inputSize: input.size, outputSize: output.size, batch: batch, threads: threads, table: table,
-      allowsInPlace: allowsInPlace, name: name
-    ) { allowsInPlace && readsInPlace(group, $0) }
-    let schedule = plan.schedule
-    let tiling = schedule.tiling
-    guard tiling.tiles > 0 else { return }
-    if let toomCook = plan.toomCook, toomCook.cost < schedule.cost || ToomCookPlan.always,
-      try run(toomCook, rowGroup: index, threads: threads, name: name)
-    {
-      return
-    }
-    let layout = try packed.layout(schedule.kind)
-    let task = TileTask(
-      engine: self, layout: layout, group: group, groupIndex: index, tiling: tiling, splits: schedule.splits,
-      readsInPlace: schedule.readsInPlace
-        && (schedule.kind == .wide || input.channelsFitCache(tiling.channelBlock, elementSize: elementSize)))
-    let rows = layout.sections[0][index].rows
-    let work = Double(tiling.count.reduce(1, *)) * Double(rows * stencil.channels * group.tapCount) * Double(pairs)
-    try Self.share(
-      pairs * tiling.tiles * schedule.splits, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
-    ) { task.run($0, $1) }
-  }
-
-  /// Whether kernels can read the input where it is, since it is as a panel would be: single taps, no padding.
-  private func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
-    group.tapCount == 1 && packed.stencil.step == [1, 1, 1] && positions.lowest == [0, 0, 0]
-      && positions.first.allSatisfy { $0 >= 0 }
-      && (0..<3).allSatisfy { positions.first[$0] + positions.count[$0] <= input.size[$0] }
-      && positions.count[0] == 1 && positions.count[1] == 1
-  }
-
-  /// Computes a row group with fewer multiplications where that gives finite results.
-  ///
-  /// - Returns: whether the outputs have been computed.
-  private func run(_ schedule: ToomCookSchedule, rowGroup index: Int, threads: Int, name: String) throws -> Bool {
-    let stencil = packed.stencil
-    let group = stencil.rowGroups[index]
-    let pairs = batch * stencil.groups
-    guard let transforms = tz_toom_kernels(InstructionSet.current.code),
-      let weights = try packed.transformed(schedule.plan, schedule.kind, rowGroup: index)
-    else { return false }
-    let task = ToomCookTask(engine: self, schedule: schedule, weights: weights, group: group, transforms: transforms)
-    // Where an input is not finite, or the transforms overflow, no result can be relied on.
-    let isFinite = Finiteness()
-    try Self.share(
-      pairs * schedule.units * schedule.splits, work: .infinity, threads: threads, scratchBytes: task.scratchBytes,
-      name: name
-    ) { units, memory in
-      if isFinite.holds, !task.run(units, memory) { isFinite.holds = false }
-    }
-    return isFinite.holds
-  }
 
   private static let smallestScratch = 1 << 20
 
@@ -268,20 +208,24 @@ final class ConvolutionEngine {
     let threads = items == 1 ? 1 : most
     // Few different sizes, so that a new length finds the block of another.
     var bytes = Self.smallestScratch
-    while bytes < scratchBytes { bytes *= 2 }
+    while bytes < scratchBytes + scratchHead { bytes *= 2 }
     let scratch = try Storage(byteCount: threads * bytes, isScratch: true, operation: name)
+    for thread in 0..<threads { _ = exchangeHeld(scratch.base + thread * bytes + scratchHead, -1) }
     ThreadPool.shared.run(items, threads: threads) { item, thread in
-      body((item * units / items)..<((item + 1) * units / items), scratch.base + thread * bytes)
+      body((item * units / items)..<((item + 1) * units / items), scratch.base + thread * bytes + scratchHead)
     }
   }
-}
 
-/// Whether all threads have seen only finite results.
-private final class Finiteness: Sendable {
-  private let seen = Atomic<Bool>(true)
-  var holds: Bool {
-    get { seen.load(ordering: .relaxed) }
-    set { seen.store(newValue, ordering: .relaxed) }
+  /// Bytes before the memory that units get.
+  private static let scratchHead = 64
+
+  /// Notes what a thread's scratch memory holds from now on, nothing at first.
+  ///
+  /// - Returns: whether it has held that.
+  static func exchangeHeld(_ memory: UnsafeMutableRawPointer, _ number: Int) -> Bool {
+    let held = (memory - scratchHead).assumingMemoryBound(to: Int.self)
+    defer { held.pointee = number }
+    return held.pointee == number
   }
 }
 

@@ -185,6 +185,11 @@ struct CostEstimate {
     Double(vectors * blockRows) + Double(calls) * stepVectors
   }
 
+  /// The same for blocks of eight rows of which whole calls are not to cost more than their products.
+  static func steps(narrow vectors: Int, calls: Int, mostVectors: Int) -> Double {
+    Double(vectors * 8) + (Double(calls) - Double(vectors) / Double(mostVectors)) * stepVectors
+  }
+
   /// The same for a wide block: fewer than five columns leave the multipliers waiting for each other.
   static func steps(wide columns: Int, blockRows: Int, calls: Int, lanes: Int) -> Double {
     let busy = max(columns, 5 * calls)

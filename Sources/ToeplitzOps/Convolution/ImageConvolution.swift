@@ -14,7 +14,6 @@ struct ImageConvolution {
   private let distances: tz_conv_planes
   private let weights: UnsafeRawPointer
   private let starts: UnsafeRawPointer
-  private let input: UnsafeMutableRawPointer
   /// Elements between samples.
   private let batch: Int
   /// How many rows of the input an output reads, and how far on the next one reads.
@@ -53,7 +52,6 @@ struct ImageConvolution {
       stored: engine.storedSize)
     weights = layout.weightPointer(first)
     starts = layout.startPointer(first)
-    input = view.base
     batch = view.batch
     reach = (h.count, stencil.step[1])
   }
@@ -68,32 +66,34 @@ struct ImageConvolution {
     return low..<max(low, min(image.size.0, top + (count - 1) * reach.step + reach.count))
   }
 
+  /// Where row 0 of a channel lies, and elements between channels.
+  typealias Source = (base: UnsafeRawPointer, channel: Int)
+
+  /// Where a channel of a sample lies in the engine's input.
+  func source(_ channel: Int, sample: Int, in input: UnsafeMutableRawPointer) -> Source {
+    (UnsafeRawPointer(input + (sample * batch + channel * distances.input) * distances.stored), distances.input)
+  }
+
   /// Computes an area of some channels of a sample's output.
   ///
   /// - Parameters:
+  ///   - source: the first of the channels.
   ///   - output: points at the first of the channels.
   ///   - distance: elements between channels of the output, if not those of the engine's.
-  ///   - source: where row 0 of the first of the channels would lie, and elements between channels, if the input is not
-  ///     that of the engine.
   func run(
-    _ rows: Range<Int>, sample: Int, _ area: tz_conv_area, _ output: inout tz_conv_output, distance: Int? = nil,
-    source: (base: UnsafeRawPointer, channel: Int)? = nil
+    _ rows: Range<Int>, from source: Source, _ area: tz_conv_area, _ output: inout tz_conv_output, distance: Int? = nil
   ) {
     var planes = distances
     planes.count = rows.count
+    planes.input = source.channel
     if let distance { planes.output = distance }
     var tile = tz_conv_tile()
     tile.taps = Int32(taps.count)
     tile.spacing = taps.spacing
     tile.channels = Int32(channels.count)
     tile.xs = channels.distance
+    tile.x = source.base
     let first = rows.lowerBound
-    if let source {
-      tile.x = source.base
-      planes.input = source.channel
-    } else {
-      tile.x = UnsafeRawPointer(input + (sample * batch + first * planes.input) * planes.stored)
-    }
     tile.w = weights + first * planes.weights * planes.element
     tile.start = starts + first * planes.start * planes.element
     withUnsafePointer(to: image) { image in

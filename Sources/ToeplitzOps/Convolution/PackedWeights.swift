@@ -138,7 +138,12 @@ package final class PackedWeights: Sendable {
 
 /// Keeps the prepared weight of a layer for as long as the layer's weight and bias stay the same values.
 package final class PackedWeightsCache: Sendable {
-  private let state = Lock((kept: PackedWeights?.none, storage: WeightStorage.full))
+  /// A prepared weight and how convolutions with it are computed, for the sizes seen last.
+  struct Kept: Sendable {
+    var packed: PackedWeights
+    var runs = IdleObjects<ConvolutionRun>(limit: 8)
+  }
+  private let state = Lock((kept: Kept?.none, storage: WeightStorage.full))
 
   /// An empty cache.
   package init() {}
@@ -150,19 +155,20 @@ package final class PackedWeightsCache: Sendable {
   }
 
   /// Bytes held beside the tensors.
-  package var byteCount: Int { state.withLock { $0.kept?.byteCount ?? 0 } }
+  package var byteCount: Int { state.withLock { $0.kept?.packed.byteCount ?? 0 } }
 
   /// The prepared weight, prepared now if these values have not been before.
   ///
   /// - Parameter factors: what the weights of each output channel are multiplied by; the same in every call.
   func packed(
     _ geometry: ConvolutionGeometry, weight: Tensor, factors: Tensor? = nil, bias: Tensor?
-  ) throws -> PackedWeights {
+  ) throws -> Kept {
     try state.withLock { state in
-      if let kept = state.kept, kept.matches(weight: weight, bias: bias) { return kept }
-      let packed = try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: state.storage)
-      state.kept = packed
-      return packed
+      if let kept = state.kept, kept.packed.matches(weight: weight, bias: bias) { return kept }
+      let kept = Kept(
+        packed: try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: state.storage))
+      state.kept = kept
+      return kept
     }
   }
 }

@@ -5,9 +5,17 @@ import ToeplitzTensor
 /// a pointwise one before that.
 struct PanelSource {
   let images: ImageConvolution
-  /// The output of the depthwise convolution, but for where that is.
-  let output: tz_conv_output
-  let expansion: Expansion?
+  /// The depthwise convolution, and its output but for where that is.
+  private let engine: ConvolutionEngine
+  private let output: tz_conv_output
+  private let expansion: Expansion?
+
+  init(_ images: ImageConvolution, _ engine: ConvolutionEngine, _ expansion: Expansion?) {
+    self.images = images
+    self.engine = engine
+    self.expansion = expansion
+    output = engine.outputDescription(phases: nil, count: 1, wide: 1)
+  }
 
   /// Scratch memory that ``fill(_:_:sample:_:distance:scratch:)`` needs.
   var scratchBytes: Int { expansion?.byteCount ?? 0 }
@@ -22,7 +30,9 @@ struct PanelSource {
     output.stride = (0, area.pitch, 1)
     output.shift = area.first
     guard let expansion else {
-      images.run(channels, sample: sample, area, &output, distance: distance)
+      images.run(
+        channels, from: images.source(channels.lowerBound, sample: sample, in: engine.input.base), area, &output,
+        distance: distance)
       return
     }
     let rows = images.inputRows(area)
@@ -32,8 +42,7 @@ struct PanelSource {
       let end = min(channels.upperBound, (block + 1) * Expansion.blockRows)
       expansion.compute(block, sample: sample, rows: rows, into: scratch)
       images.run(
-        next..<end, sample: sample, area, &output, distance: distance,
-        source: expansion.source(next, in: scratch, rows: rows))
+        next..<end, from: expansion.source(next, in: scratch, rows: rows), area, &output, distance: distance)
       output.y += (end - next) * distance * Expansion.elementSize
       next = end
     }
@@ -61,7 +70,7 @@ struct Expansion {
   init?(_ engine: ConvolutionEngine, rows: Int) throws {
     let stencil = engine.packed.stencil
     guard stencil.isPointwise, stencil.groups == 1, stencil.outputs >= Self.blockRows, engine.input.hasSlack,
-      engine.fusion.inputSlope == 1, engine.fusion.residuals.isEmpty, engine.isComputedAsStored
+      engine.fusion.inputSlope == 1, engine.isComputedAsStored
     else { return nil }
     self.engine = engine
     layout = try engine.packed.layout(.narrow)
@@ -108,9 +117,7 @@ struct Expansion {
   }
 
   /// Where row 0 of a channel would lie beside those that have been computed, and elements between channels.
-  func source(
-    _ channel: Int, in buffer: UnsafeMutableRawPointer, rows: Range<Int>
-  ) -> (base: UnsafeRawPointer, channel: Int) {
+  func source(_ channel: Int, in buffer: UnsafeMutableRawPointer, rows: Range<Int>) -> ImageConvolution.Source {
     let elements = channel % Self.blockRows * pitch - rows.lowerBound * width
     return (UnsafeRawPointer(buffer + elements * Self.elementSize), pitch)
   }

@@ -5,17 +5,15 @@ extension TileTask {
   /// How far single rows lie apart.
   private var distances: tz_conv_planes {
     // Sections of the convolution groups are alike.
-    let first = layout.sections[0][groupIndex]
     let next = layout.sections[min(1, stencil.groups - 1)][groupIndex]
     return tz_conv_planes(
-      count: 1, input: stencil.channels * engine.input.channel, weights: next.weightOffset - first.weightOffset,
-      start: next.startOffset - first.startOffset, output: engine.output.channel, element: engine.elementSize,
+      count: 1, input: stencil.channels * engine.input.channel, weights: next.weightOffset - section.weightOffset,
+      start: next.startOffset - section.startOffset, output: engine.output.channel, element: engine.elementSize,
       stored: engine.storedSize)
   }
 
   /// Points `tile` at the weights of a convolution group.
   private func aim(_ tile: inout tz_conv_tile, _ group: Int, _ distances: tz_conv_planes) {
-    let section = layout.sections[0][groupIndex]
     tile.w = layout.weightPointer(section) + group * distances.weights * distances.element
     tile.start = layout.startPointer(section) + group * distances.start * distances.element
   }
@@ -67,7 +65,9 @@ extension TileTask {
       let (sample, index) = band.quotientAndRemainder(dividingBy: tiling.tiles)
       engine.move(&output, sample: sample, channel: group)
       let count = min(units.upperBound - unit, stencil.groups - group)
-      images.run(group..<(group + count), sample: sample, area(index, inImage: true), &output)
+      images.run(
+        group..<(group + count), from: images.source(group, sample: sample, in: engine.input.base),
+        area(index, inImage: true), &output)
       unit += count
     }
   }

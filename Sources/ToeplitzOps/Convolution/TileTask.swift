@@ -10,8 +10,11 @@ final class TileTask {
   let group: RowGroup
   let groupIndex: Int
   let tiling: ConvolutionTiling
-  /// Into how many parts the row blocks are cut.
+  /// The blocks of a convolution group; those of all are alike.
+  let section: PackedLayout.Section
+  /// Into how many parts the row blocks are cut, and how many units that makes.
   let splits: Int
+  let units: Int
   /// Whether panels are the input itself.
   private let readsInPlace: Bool
   // Copied out of the packed weights, an object, whose properties would be retained and released on each access.
@@ -24,6 +27,8 @@ final class TileTask {
   private let tapRows: Int
   private let partialBytes: Int
   private let panelBytes: Int
+  /// Bytes from the panel of one part of the channels to the next one's, if all are kept; 0 if they take turns.
+  private let partPitch: Int
   private let mostPartials: Int
   private let sumsPitch: Int
   private let sumsBytes: Int
@@ -48,9 +53,12 @@ final class TileTask {
   /// What computes panels, where they are not packed.
   private let source: PanelSource?
 
+  /// - Parameters:
+  ///   - splits: into how many parts the row blocks are cut at least.
+  ///   - threads: how many threads share the units, which are cut smaller for them where that costs nothing.
   init(
     engine: ConvolutionEngine, layout: PackedLayout, group: RowGroup, groupIndex: Int, tiling: ConvolutionTiling,
-    splits: Int, readsInPlace: Bool, source: PanelSource? = nil
+    splits: Int, threads: Int, readsInPlace: Bool, source: PanelSource? = nil
   ) {
     self.source = source
     self.readsInPlace = readsInPlace
@@ -59,10 +67,9 @@ final class TileTask {
     self.group = group
     self.groupIndex = groupIndex
     self.tiling = tiling
-    self.splits = splits
     stencil = engine.packed.stencil
     tapCount = group.tapCount
-    let section = layout.sections[0][groupIndex]
+    section = layout.sections[0][groupIndex]
     channelBlocks = (stencil.channels + tiling.channelBlock - 1) / tiling.channelBlock
     blocks = section.blocks
     blockRows = section.blockRows
@@ -71,7 +78,21 @@ final class TileTask {
     partialBytes = blockRows * chunk * engine.elementSize
     // Kernels read whole vectors, up to one past the last column.
     let elements = (stencil.channels + channelBlocks - 1) / channelBlocks * tiling.panelChannel + 2 * chunk
-    panelBytes = (elements * engine.elementSize + 63) / 64 * 64
+    let partBytes = (elements * engine.elementSize + 63) / 64 * 64
+    // A thread that goes on with a tile has its panels, so that smaller parts of the rows cost nothing. Not for wide blocks,
+    // which one after the other read a panel from the first-level cache.
+    let keeps =
+      layout.kind == .narrow && (readsInPlace || source == nil && channelBlocks * partBytes <= Self.keptPanels)
+    let places = engine.batch * stencil.groups * tiling.tiles
+    var splits = splits
+    if keeps, threads > 1 {
+      let passes = Self.passes(blocks, bytes: stencil.channels * tapRows * layout.weightSize / channelBlocks)
+      splits = max(splits, min(passes, (Self.unitsForEachThread * threads + places - 1) / places))
+    }
+    self.splits = splits
+    units = places * splits
+    partPitch = keeps && splits > 1 && !readsInPlace ? partBytes : 0
+    panelBytes = partPitch > 0 ? channelBlocks * partBytes : partBytes
     let chunks = tiling.chunking.count(
       height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch, cutsRows: tiling.cutsRows)
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
@@ -90,6 +111,11 @@ final class TileTask {
     rowPhases = (0..<group.phaseCount).map { group.phase($0) }
     images = source == nil ? ImageConvolution(engine, group, layout, groupIndex: groupIndex) : nil
   }
+
+  /// Panels of a tile that a thread keeps should fit the second-level cache beside the weights.
+  private static let keptPanels = 768 * 1024
+  /// So many let a slow thread fall behind without stopping the others.
+  private static let unitsForEachThread = 8
 
   /// How many steps of a kernel, of 24 to 28 vector multiply-adds each, an input takes to come from another core.
   private static let farSteps = 16
@@ -136,6 +162,7 @@ final class TileTask {
   }
 
   private func run(_ unit: Int, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
+    let isPacked = partPitch > 0 && ConvolutionEngine.exchangeHeld(memory, unit / splits)
     let (place, convolutionGroup) = (unit / splits).quotientAndRemainder(dividingBy: stencil.groups)
     let (sample, tile) = place.quotientAndRemainder(dividingBy: tiling.tiles)
     engine.move(&output, sample: sample, channel: convolutionGroup * stencil.outputs)
@@ -146,18 +173,20 @@ final class TileTask {
     for part in 0..<channelBlocks {
       let channels =
         (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
-      var panel = memory
+      var panel = memory + part * partPitch
       if readsInPlace {
         let (input, first) = (engine.input, task.area.first)
         let channel = convolutionGroup * stencil.channels + channels.lowerBound
         let position = first.0 * input.spatial[0] + first.1 * input.spatial[1] + first.2
         panel = input.base + (sample * input.batch + channel * input.channel + position) * engine.elementSize
+      } else if isPacked {
+        // By this thread, for the unit before.
       } else if let source {
         source.fill(
           memory, channels, sample: sample, area(tile, inImage: true), distance: tiling.panelChannel,
           scratch: memory + ownBytes)
       } else {
-        withPackRequest(task, channels, into: memory) { tz_conv_pack(engine.table, &$0) }
+        withPackRequest(task, channels, into: panel) { tz_conv_pack(engine.table, &$0) }
       }
       compute(task, &output, channels, panel: panel, partials: memory + panelBytes + sumsBytes)
     }
@@ -257,11 +286,16 @@ final class TileTask {
   /// that each output row should be written from end to end.
   private func blockRanges(_ blocks: Range<Int>, passBytes: Int) -> [Range<Int>] {
     let isLight = channelBlocks == 1 && CostEstimate.isLight(steps: stencil.channels * tapCount)
-    let most = isLight ? 1 : max(1, 128 * 1024 / max(1, passBytes))
-    let count = (blocks.count + most - 1) / most
+    let count = isLight ? blocks.count : Self.passes(blocks.count, bytes: passBytes)
     return (0..<count).map { index in
       (blocks.lowerBound + index * blocks.count / count)..<(blocks.lowerBound + (index + 1) * blocks.count / count)
     }
+  }
+
+  /// How often a tile's columns are gone through for blocks of so many bytes of weights each.
+  private static func passes(_ blocks: Int, bytes: Int) -> Int {
+    let most = max(1, 128 * 1024 / max(1, bytes))
+    return (blocks + most - 1) / most
   }
 
   /// What does not change over the blocks and chunks of one tile and channel range.

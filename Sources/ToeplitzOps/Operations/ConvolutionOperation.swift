@@ -84,11 +84,12 @@ public struct ConvolutionOperation: Operation {
     if geometry.isTransposed, geometry.paddingMode == .circular {
       let circular = try CircularTranspose(geometry)
       try circular.run(
-        input: input, packed: pack(circular.whole, inputs[1], nil), bias: bias,
+        input: input, packed: pack(circular.whole, inputs[1], nil).packed, bias: bias,
         output: canonical(result), fusion: fusion)
     } else {
+      let kept = try pack(geometry, inputs[1], bias)
       try ConvolutionEngine.run(
-        geometry, packed: pack(geometry, inputs[1], bias), input: input, output: canonical(result), fusion: fusion)
+        geometry, packed: kept.packed, runs: kept.runs, input: input, output: canonical(result), fusion: fusion)
     }
     return [try (activation.map { try $0(result) } ?? result).cast(to: inputs[0].dtype)]
   }
@@ -139,9 +140,10 @@ public struct ConvolutionOperation: Operation {
   private static let smallImage = 4096
 
   /// The prepared weight.
-  func pack(_ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?) throws -> PackedWeights {
-    try cache?.packed(geometry, weight: weight, factors: weightFactors, bias: bias)
-      ?? PackedWeights(geometry, weight: weight, factors: weightFactors, bias: bias)
+  func pack(
+    _ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?
+  ) throws -> PackedWeightsCache.Kept {
+    try (cache ?? PackedWeightsCache()).packed(geometry, weight: weight, factors: weightFactors, bias: bias)
   }
 
   /// A view with batch and channels first.

@@ -103,7 +103,7 @@ public struct ResidualUnit: Operation {
     guard ResidualUnitEngine.supports(first, second, x.dtype) else { return nil }
     let (one, two) = operands(inputs)
     func packed(_ operation: ConvolutionOperation, _ operands: ArraySlice<Tensor>) throws -> PackedWeights {
-      try operation.pack(operation.geometry, operands[operands.startIndex], operands.dropFirst().first)
+      try operation.pack(operation.geometry, operands[operands.startIndex], operands.dropFirst().first).packed
     }
     func batched(_ tensor: Tensor) -> Tensor {
       guard tensor.rank == 2 else { return tensor }

@@ -66,7 +66,8 @@ package struct SeparableConvolution: Operation {
 
   /// Computes the convolutions.
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    if let result = try prepared(inputs, result: outputs[0].shape)?(inputs[0]) { return [result] }
+    let residuals = stages[stages.count - 1].operation.fusion.residuals
+    if let result = try prepared(inputs, result: outputs[0].shape)?(inputs[0], residuals: residuals) { return [result] }
     let first = stages[0]
     let operands = Array(inputs.prefix(1 + first.operandCount))
     let middle = try first.operation.evaluate(operands, first.operation.infer(operands.map(\.spec)))
@@ -75,23 +76,28 @@ package struct SeparableConvolution: Operation {
   }
 
   /// The convolutions with their weights in the order of the kernels.
-  package struct Prepared: Sendable {
-    private let parts: [ConvolutionEngine.Part]
+  package final class Prepared: Sendable {
+    private let parts: [SeparablePart]
     private let last: ConvolutionOperation
     private let result: Shape
+    private let idle = IdleObjects<SeparableRun>(limit: 8)
 
-    fileprivate init(_ parts: [ConvolutionEngine.Part], _ last: ConvolutionOperation, _ result: Shape) {
+    fileprivate init(_ parts: [SeparablePart], _ last: ConvolutionOperation, _ result: Shape) {
       self.parts = parts
       self.last = last
       self.result = result
     }
 
-    /// The result for an input and residuals like those that it was prepared for; nil where no kernels compute all at once.
+    /// The result for an input and residuals of the shapes that it was prepared for; nil where no kernels compute all at once.
     package func callAsFunction(_ x: Tensor, residuals: [Tensor] = []) throws -> Tensor? {
-      var parts = parts
-      if !residuals.isEmpty { parts[parts.count - 1].fusion.residuals = residuals }
       let y = try last.memory(result, .float32)
-      return try ConvolutionEngine.runSeparable(parts, input: x, output: y) ? y : nil
+      guard
+        let run = try idle.take({ $0.fits(input: x, output: y) })
+          ?? SeparableRun.make(parts, input: x, output: y)
+      else { return nil }
+      try run(input: x, output: y, residuals: residuals)
+      idle.give(run)
+      return y
     }
   }
 
@@ -99,19 +105,20 @@ package struct SeparableConvolution: Operation {
   /// at once.
   package func prepared(_ inputs: [Tensor], result: Shape) throws -> Prepared? {
     guard inputs[0].dtype == .float32, inputs[0].rank == 4,
+      stages.dropLast().allSatisfy({ $0.operation.fusion.residuals.isEmpty }),
       stages.allSatisfy({ $0.operation.layout == .channelsFirst }), Self.supports(stages.map(\.operation.geometry))
     else { return nil }
-    return Prepared(try parts(inputs), stages[stages.count - 1].operation, result)
-  }
-
-  private func parts(_ inputs: [Tensor]) throws -> [ConvolutionEngine.Part] {
     var next = 1
-    return try stages.map { stage in
+    let parts = try stages.map { stage in
       defer { next += stage.operandCount }
       let operation = stage.operation
-      let packed = try operation.pack(operation.geometry, inputs[next], stage.hasBias ? inputs[next + 1] : nil)
-      return ConvolutionEngine.Part(geometry: operation.geometry, packed: packed, fusion: operation.fusion)
+      let kept = try operation.pack(operation.geometry, inputs[next], stage.hasBias ? inputs[next + 1] : nil)
+      return SeparablePart(
+        geometry: operation.geometry, packed: kept.packed, runs: kept.runs, fusion: operation.fusion.withoutResiduals)
     }
+    var last = stages[stages.count - 1].operation
+    last.fusion = last.fusion.withoutResiduals
+    return Prepared(parts, last, result)
   }
 }
 

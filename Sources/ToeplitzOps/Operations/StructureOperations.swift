@@ -30,7 +30,7 @@ struct Concatenate: Operation {
     for input in inputs where input.shape[axis] > 0 {
       let target = result.view(
         shape: input.shape, strides: result.strides, offset: start * result.strides[axis])
-      target.fillOnce(from: input)
+      target.fillOnceTogether(from: input)
       start += input.shape[axis]
     }
     return [result]

@@ -1,0 +1,160 @@
+import CToeplitzKernels
+import Synchronization
+import ToeplitzTensor
+
+/// A convolution of certain sizes ready to be computed, wherever its tensors lie: to find out how takes as long as a small
+/// convolution. One caller at a time may use it.
+final class ConvolutionRun {
+  /// What it has been made for.
+  struct Form: Equatable {
+    private var sizes: [Shape]
+    private var strides: [[Int]]
+    private var hasSlack: Bool
+    private var dtype: DType
+    private var factors: SIMD3<Double>
+    private var activation: Activation?
+    private var numerics: Numerics
+    fileprivate var threads: Int
+    fileprivate var table: UnsafePointer<tz_conv_table>
+
+    /// - Throws: ``ToeplitzError`` of kind `device` if there are no kernels.
+    init(_ input: Tensor, _ output: Tensor, _ fusion: ConvolutionFusion, name: String) throws {
+      guard let table = tz_conv_kernels(InstructionSet.current.code, input.dtype.kernelType) else {
+        throw ToeplitzError(
+          .device, name, expected: "kernels for this processor", got: "none for \(InstructionSet.current.rawValue)")
+      }
+      sizes = [input.shape, output.shape]
+      strides = [input.strides, output.strides]
+      hasSlack = !input.isBorrowed
+      dtype = input.dtype
+      factors = [fusion.inputSlope, fusion.outputScale, fusion.outputSlope]
+      activation = fusion.activation
+      numerics = Numerics.current
+      // Read once: scratch memory is sized for it.
+      threads = ThreadPool.shared.threadCount
+      self.table = table
+    }
+  }
+
+  let form: Form
+  private let engine: ConvolutionEngine
+  private let name: String
+  private var ways: [Way]
+
+  /// How one row group is computed.
+  private struct Way {
+    var plan: ConvolutionPlan?
+    /// With fewer multiplications, and directly, once that has been wanted.
+    var transformed: ToomCookTask?
+    var direct: TileTask?
+  }
+
+  init(
+    _ form: Form, _ geometry: ConvolutionGeometry, _ packed: PackedWeights, input: Tensor, output: Tensor,
+    fusion: ConvolutionFusion
+  ) {
+    self.form = form
+    name = geometry.name
+    // Where each output reads one input, the shape of the positions means nothing.
+    let isFlat = packed.stencil.isPointwise && SpatialView.isContiguous(input) && SpatialView.isContiguous(output)
+    engine = ConvolutionEngine(
+      packed: packed, table: form.table, input: SpatialView(input, isFlat: isFlat),
+      output: SpatialView(output, isFlat: isFlat), fusion: fusion, mode: geometry.paddingMode, batch: input.shape[0],
+      storedSize: input.dtype.byteSize)
+    ways = packed.stencil.rowGroups.map { _ in Way() }
+  }
+
+  /// Computes into `output`, which nobody else has seen yet.
+  ///
+  /// - Parameter residuals: at most two, of the output's shape.
+  func callAsFunction(input: Tensor, output: Tensor, residuals: [Tensor]) throws {
+    // The store walks residuals and output with one set of offsets.
+    let residuals = try residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
+    engine.bind(input: input, output: output, residuals: residuals)
+    for index in ways.indices { try run(rowGroup: index) }
+    withExtendedLifetime((input, output, residuals)) {}
+  }
+
+  /// Computes the outputs of one row group.
+  private func run(rowGroup index: Int) throws {
+    let plan = try ways[index].plan ?? plan(rowGroup: index)
+    ways[index].plan = plan
+    guard plan.schedule.tiling.tiles > 0 else { return }
+    if let toomCook = plan.toomCook, toomCook.cost < plan.schedule.cost || ToomCookPlan.always,
+      let task = try ways[index].transformed ?? transformed(toomCook, rowGroup: index)
+    {
+      ways[index].transformed = task
+      if try run(task) { return }
+    }
+    let task = try ways[index].direct ?? direct(plan.schedule, rowGroup: index)
+    ways[index].direct = task
+    let steps = task.section.rows * engine.packed.stencil.channels * task.tapCount * engine.packed.stencil.groups
+    let work = Double(task.tiling.count.reduce(engine.batch, *)) * Double(steps)
+    try ConvolutionEngine.share(
+      task.units, work: work, threads: form.threads, scratchBytes: task.scratchBytes, name: name
+    ) { task.run($0, $1) }
+  }
+
+  private func plan(rowGroup index: Int) throws -> ConvolutionPlan {
+    let allowsInPlace =
+      engine.isComputedAsStored && engine.input.hasSlack && engine.input.spatial[2] == 1
+      && engine.fusion.inputSlope == 1
+    let group = engine.packed.stencil.rowGroups[index]
+    return try engine.packed.plan(
+      rowGroup: index, inputSize: engine.input.size, outputSize: engine.output.size, batch: engine.batch,
+      threads: form.threads, table: form.table, allowsInPlace: allowsInPlace, name: name
+    ) { allowsInPlace && readsInPlace(group, $0) }
+  }
+
+  private func direct(_ schedule: ConvolutionSchedule, rowGroup index: Int) throws -> TileTask {
+    TileTask(
+      engine: engine, layout: try engine.packed.layout(schedule.kind), group: engine.packed.stencil.rowGroups[index],
+      groupIndex: index, tiling: schedule.tiling, splits: schedule.splits, threads: form.threads,
+      readsInPlace: schedule.readsInPlace
+        && (schedule.kind == .wide
+          || engine.input.channelsFitCache(schedule.tiling.channelBlock, elementSize: engine.elementSize))
+    )
+  }
+
+  /// Nil where the transformed weights are not finite.
+  private func transformed(_ schedule: ToomCookSchedule, rowGroup index: Int) throws -> ToomCookTask? {
+    guard let transforms = tz_toom_kernels(InstructionSet.current.code),
+      let weights = try engine.packed.transformed(schedule.plan, schedule.kind, rowGroup: index)
+    else { return nil }
+    return ToomCookTask(
+      engine: engine, schedule: schedule, weights: weights, group: engine.packed.stencil.rowGroups[index],
+      transforms: transforms)
+  }
+
+  /// Computes a row group with fewer multiplications where that gives finite results.
+  ///
+  /// - Returns: whether the outputs have been computed.
+  private func run(_ task: ToomCookTask) throws -> Bool {
+    // Where an input is not finite, or the transforms overflow, no result can be relied on.
+    let isFinite = Finiteness()
+    try ConvolutionEngine.share(
+      engine.batch * engine.packed.stencil.groups * task.schedule.units * task.schedule.splits, work: .infinity,
+      threads: form.threads, scratchBytes: task.scratchBytes, name: name
+    ) { units, memory in
+      if isFinite.holds, !task.run(units, memory) { isFinite.holds = false }
+    }
+    return isFinite.holds
+  }
+
+  /// Whether kernels can read the input where it is, since it is as a panel would be: single taps, no padding.
+  private func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
+    group.tapCount == 1 && engine.packed.stencil.step == [1, 1, 1] && positions.lowest == [0, 0, 0]
+      && positions.first.allSatisfy { $0 >= 0 }
+      && (0..<3).allSatisfy { positions.first[$0] + positions.count[$0] <= engine.input.size[$0] }
+      && positions.count[0] == 1 && positions.count[1] == 1
+  }
+}
+
+/// Whether all threads have seen only finite results.
+private final class Finiteness: Sendable {
+  private let seen = Atomic<Bool>(true)
+  var holds: Bool {
+    get { seen.load(ordering: .relaxed) }
+    set { seen.store(newValue, ordering: .relaxed) }
+  }
+}
