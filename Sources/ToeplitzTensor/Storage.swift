@@ -122,7 +122,9 @@ package final class BlockCache: Sendable {
   /// Were they kept with those of tensors, small tensors would take the large ones, and the next operation a new one.
   static let scratch = BlockCache()
   /// Blocks smaller than this go straight to the allocator, which recycles them well by itself.
-  private static let smallestKept = 1 << 16
+  ///
+  /// Of larger ones it returns some to the system whenever they are freed, which stops all threads of the process.
+  private static let smallestKept = 1 << 12
   /// At most this many bytes are kept unused.
   private static let limit = min(Platform.physicalMemory / 16, 1 << 28)
   /// Tensors together hold at most this many bytes of blocks that are far too large for them: small results that are

@@ -54,12 +54,12 @@ struct SeparableNode: GraphOperation {
     func operand(_ index: Int) -> Tensor? { index < inputs.count ? inputs[index] : nil }
     let x = try operand(0).required(name, 0)
     let residuals = inputs.dropFirst(1 + 2 * stages.count).compactMap { $0 }
-    defer { for index in stages.indices { operand(1 + 2 * index).map { stages[index].forgetPages($0) } } }
     let form = kept.withLock { $0 }.flatMap { $0.fits(inputs, x) ? $0 : nil }
     if let form, let prepared = form.prepared, !OperationTrace.isRunning {
       if let result = try prepared(x, residuals: residuals) { return [result] }
       kept.withLock { $0 = Form(form.x, form.result, form.weights, nil) }
     }
+    defer { for index in stages.indices { operand(1 + 2 * index).map { stages[index].forgetPages($0) } } }
     if let (together, shape) = try together(inputs, x, residuals) {
       let weights = Array(inputs[1...(2 * stages.count)])
       let operands = [x] + weights.compactMap { $0 }
