@@ -57,7 +57,7 @@ import ToeplitzTestSupport
   }
 
   private func compute(_ c: Case, together: Bool?) throws -> Tensor {
-    try ResidualUnitEngine.$isForced.withValue(together) { try applyAll(c.unit, c.inputs)[0] }
+    try ResidualUnitRun.$isForced.withValue(together) { try applyAll(c.unit, c.inputs)[0] }
   }
 
   @Test(arguments: InstructionSet.available)

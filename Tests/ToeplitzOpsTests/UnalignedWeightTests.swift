@@ -88,7 +88,7 @@ import ToeplitzTestSupport
       try Tensor.randomUniform(geometry.weightShape, from: -1, to: 1, using: &random)
     }
     for together in [true, false] {
-      try ResidualUnitEngine.$isForced.withValue(together) {
+      try ResidualUnitRun.$isForced.withValue(together) {
         let odd = try applyAll(unit, [x] + weights.map { try $0.shifted(by: shift) })[0]
         #expect(try bits(odd) == bits(applyAll(unit, [x] + weights)[0]))
       }

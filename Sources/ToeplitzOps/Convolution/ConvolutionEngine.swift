@@ -165,8 +165,7 @@ final class ConvolutionEngine {
   func bind(input: Tensor? = nil, output: Tensor? = nil, residuals: [Tensor] = []) {
     if let input { self.input.base = input.elements }
     if let output { self.output.base = output.elements }
-    self.residuals.0 = residuals.first.map { UnsafeRawPointer($0.elements) }
-    self.residuals.1 = residuals.count > 1 ? UnsafeRawPointer(residuals[1].elements) : nil
+    self.residuals = residuals.addresses
   }
 
   /// Computes into `output`, which nobody else has seen yet.
@@ -237,5 +236,13 @@ extension Tensor {
     let result = memory.view(shape: shape, strides: other.strides, offset: 0)
     result.fillOnce(from: self)
     return result
+  }
+}
+
+extension [Tensor] {
+  /// Where the elements of residuals lie, of which there are at most two.
+  var addresses: (UnsafeRawPointer?, UnsafeRawPointer?) {
+    func address(_ index: Int) -> UnsafeRawPointer? { index < count ? UnsafeRawPointer(self[index].elements) : nil }
+    return (address(0), address(1))
   }
 }

@@ -2,8 +2,9 @@ import CToeplitzKernels
 import Synchronization
 import ToeplitzTensor
 
-/// A convolution of certain sizes ready to be computed, wherever its tensors lie: to find out how takes as long as a small
-/// convolution. One caller at a time may use it.
+/// A convolution of certain sizes ready to be computed, wherever its tensors lie.
+///
+/// To find out how takes as long as a small convolution. One caller at a time may use it.
 final class ConvolutionRun {
   /// What it has been made for.
   struct Form: Equatable {
@@ -14,8 +15,8 @@ final class ConvolutionRun {
     private var factors: SIMD3<Double>
     private var activation: Activation?
     private var numerics: Numerics
-    fileprivate var threads: Int
-    fileprivate var table: UnsafePointer<tz_conv_table>
+    let threads: Int
+    let table: UnsafePointer<tz_conv_table>
 
     /// - Throws: ``ToeplitzError`` of kind `device` if there are no kernels.
     init(_ input: Tensor, _ output: Tensor, _ fusion: ConvolutionFusion, name: String) throws {
@@ -123,7 +124,7 @@ final class ConvolutionRun {
     else { return nil }
     return ToomCookTask(
       engine: engine, schedule: schedule, weights: weights, group: engine.packed.stencil.rowGroups[index],
-      transforms: transforms)
+      transforms: transforms, threads: form.threads)
   }
 
   /// Computes a row group with fewer multiplications where that gives finite results.
@@ -133,8 +134,7 @@ final class ConvolutionRun {
     // Where an input is not finite, or the transforms overflow, no result can be relied on.
     let isFinite = Finiteness()
     try ConvolutionEngine.share(
-      engine.batch * engine.packed.stencil.groups * task.schedule.units * task.schedule.splits, work: .infinity,
-      threads: form.threads, scratchBytes: task.scratchBytes, name: name
+      task.units, work: .infinity, threads: form.threads, scratchBytes: task.scratchBytes, name: name
     ) { units, memory in
       if isFinite.holds, !task.run(units, memory) { isFinite.holds = false }
     }

@@ -140,8 +140,10 @@ package final class PackedWeights: Sendable {
 package final class PackedWeightsCache: Sendable {
   /// A prepared weight and how convolutions with it are computed, for the sizes seen last.
   struct Kept: Sendable {
-    var packed: PackedWeights
-    var runs = IdleObjects<ConvolutionRun>(limit: 8)
+    let packed: PackedWeights
+    let runs = IdleObjects<ConvolutionRun>(limit: 8)
+    /// Residual units that begin with it.
+    let units = IdleObjects<ResidualUnitRun>(limit: 8)
   }
   private let state = Lock((kept: Kept?.none, storage: WeightStorage.full))
 

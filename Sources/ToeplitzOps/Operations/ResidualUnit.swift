@@ -100,10 +100,12 @@ public struct ResidualUnit: Operation {
   /// The result in one pass, or nil where there is no such way or it would be slower.
   private func evaluateTogether(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> Tensor? {
     let x = inputs[0]
-    guard ResidualUnitEngine.supports(first, second, x.dtype) else { return nil }
+    guard ResidualUnitRun.supports(first, second, x.dtype) else { return nil }
     let (one, two) = operands(inputs)
-    func packed(_ operation: ConvolutionOperation, _ operands: ArraySlice<Tensor>) throws -> PackedWeights {
-      try operation.pack(operation.geometry, operands[operands.startIndex], operands.dropFirst().first).packed
+    func packed(
+      _ operation: ConvolutionOperation, _ operands: ArraySlice<Tensor>
+    ) throws -> PackedWeightsCache.Kept {
+      try operation.pack(operation.geometry, operands[operands.startIndex], operands.dropFirst().first)
     }
     func batched(_ tensor: Tensor) -> Tensor {
       guard tensor.rank == 2 else { return tensor }
@@ -111,17 +113,15 @@ public struct ResidualUnit: Operation {
         shape: Shape([1] + tensor.shape.dimensions), strides: [tensor.count] + tensor.strides, offset: tensor.offset)
     }
     let input = batched(x)
-    let engine = ResidualUnitEngine(
-      first: try packed(firstConvolution, one.dropFirst()),
-      second: try packed(secondConvolution(adding: []), two[...]),
-      middleSlope: middleSlope)
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
     let fusion = ConvolutionFusion(
       inputSlope: inputSlope, residuals: [input] + (extra.map { [batched($0)] } ?? []), outputScale: outputScale,
       outputSlope: outputSlope, activation: activation)
     let middle = try first.outputSize([input.shape[2]])[0]
-    return try engine.run(input: input, output: batched(result), middleLength: middle, fusion: fusion, name: name)
-      ? result : nil
+    let isDone = try ResidualUnitRun.run(
+      packed(firstConvolution, one.dropFirst()), packed(secondConvolution(adding: []), two[...]).packed, input: input,
+      output: batched(result), middleLength: middle, middleSlope: middleSlope, fusion: fusion, name: name)
+    return isDone ? result : nil
   }
 }
 

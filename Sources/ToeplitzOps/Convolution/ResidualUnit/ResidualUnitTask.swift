@@ -8,9 +8,9 @@ import ToeplitzTensor
 /// is computed twice, always by the same chain of multiply-adds.
 struct ResidualUnitTask {
   let table: UnsafePointer<tz_conv_table>
-  let input: SpatialView
-  let output: SpatialView
-  let residuals: (UnsafeRawPointer?, UnsafeRawPointer?)
+  private(set) var input: SpatialView
+  private(set) var output: SpatialView
+  private(set) var residuals: (UnsafeRawPointer?, UnsafeRawPointer?) = (nil, nil)
   let inputSlope: Double
   /// Values between the convolutions below zero are multiplied by this.
   let middleSlope: Double
@@ -34,13 +34,11 @@ struct ResidualUnitTask {
 
   init(
     _ schedule: ResidualUnitSchedule, first: ResidualStage, second: ResidualStage, fusion: ConvolutionFusion,
-    middleSlope: Double, input: SpatialView, output: SpatialView,
-    residuals: (UnsafeRawPointer?, UnsafeRawPointer?), middleSize: Int, table: UnsafePointer<tz_conv_table>
+    middleSlope: Double, input: SpatialView, output: SpatialView, middleSize: Int, table: UnsafePointer<tz_conv_table>
   ) {
     self.table = table
     self.input = input
     self.output = output
-    self.residuals = residuals
     self.first = first
     self.second = second
     self.middleSlope = middleSlope
@@ -62,6 +60,15 @@ struct ResidualUnitTask {
     let partials = max(
       first.partialBytes(columns: middleColumns), second.partialBytes(columns: second.roundedUp(width)))
     partialBytes = (partials + 63) / 64 * 64
+  }
+
+  /// Goes on with other tensors, which lie like those that it was made for; the caller keeps them alive.
+  ///
+  /// - Parameter residuals: at most two, with the output's strides.
+  mutating func bind(input: Tensor, output: Tensor, residuals: [Tensor]) {
+    self.input.base = input.elements
+    self.output.base = output.elements
+    self.residuals = residuals.addresses
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.

@@ -14,6 +14,9 @@ struct ToomCookTask {
   /// How inputs and outputs of a unit lie in scratch memory.
   let input: InputPlan
   let output: OutputPlan
+  /// Into how many parts the row blocks are cut, and how many units that makes.
+  private let splits: Int
+  let units: Int
   /// Elements from one channel of the transformed inputs to the next, and from one point to the next.
   let channelPitch: Int
   let pointPitch: Int
@@ -26,9 +29,10 @@ struct ToomCookTask {
   /// sums.
   private let parts: [Int]
 
+  /// - Parameter threads: how many threads share the units.
   init(
     engine: ConvolutionEngine, schedule: ToomCookSchedule, weights: ToomCookWeights, group: RowGroup,
-    transforms: UnsafePointer<tz_toom_table>
+    transforms: UnsafePointer<tz_toom_table>, threads: Int
   ) {
     self.engine = engine
     self.schedule = schedule
@@ -46,13 +50,23 @@ struct ToomCookTask {
     pointPitch = stencil.channels * channelPitch + 16
     pieceOffsets = (0..<plan.pieces).map { Int32($0) }
     zeros = Array(repeating: 0, count: weights.blockRows * weights.blocks)
-    let own = (weights.blocks + schedule.splits - 1) / schedule.splits
+    // A thread that goes on with the same inputs has transformed them.
+    let places = engine.batch * stencil.groups * schedule.units
+    let wanted = threads > 1 ? (Self.unitsForEachThread * threads + places - 1) / places : 1
+    splits = max(schedule.splits, min(weights.blocks * weights.blockRows / Self.fewestRows, wanted))
+    units = places * splits
+    let own = (weights.blocks + splits - 1) / splits
     productPitch = own * weights.blockRows * columns + 16
     parts = [
       input.packedCount + Self.slack, input.betweenCount, plan.points * pointPitch + Self.slack,
       plan.points * productPitch, output.count + Self.slack,
     ].map { ($0 + 15) / 16 * 16 }
   }
+
+  /// So many let a slow thread fall behind without stopping the others.
+  private static let unitsForEachThread = 4
+  /// Rows of a part at least.
+  private static let fewestRows = 32
 
   /// Elements past the end that whole vectors may touch.
   private static let slack = 64
@@ -74,7 +88,9 @@ struct ToomCookTask {
     var isFinite = true
     for unit in units {
       let place = place(unit)
-      if plan.isSquare {
+      if ConvolutionEngine.exchangeHeld(memory, unit / splits) {
+        // Transformed by this thread for the unit before.
+      } else if plan.isSquare {
         transformImage(place, packed, between, transformed)
       } else {
         transformInput(place, packed, transformed)
@@ -101,7 +117,7 @@ struct ToomCookTask {
   }
 
   private func place(_ unit: Int) -> Place {
-    let (whole, split) = unit.quotientAndRemainder(dividingBy: schedule.splits)
+    let (whole, split) = unit.quotientAndRemainder(dividingBy: splits)
     let (pair, index) = whole.quotientAndRemainder(dividingBy: schedule.units)
     let (sample, group) = pair.quotientAndRemainder(dividingBy: stencil.groups)
     let w = index % schedule.unitsWide
@@ -110,7 +126,7 @@ struct ToomCookTask {
     return Place(
       sample: sample, convolutionGroup: group, d: index / schedule.unitsWide / schedule.unitsHigh,
       h: h * schedule.tilesHigh, w: w * schedule.tilesWide,
-      blocks: (split * blocks / schedule.splits)..<((split + 1) * blocks / schedule.splits))
+      blocks: (split * blocks / splits)..<((split + 1) * blocks / splits))
   }
 
   /// The products of narrow kernels: `[point][chunk][block][row][column]`.
