@@ -50,9 +50,11 @@ struct ToomCookTask {
     pointPitch = stencil.channels * channelPitch + 16
     pieceOffsets = (0..<plan.pieces).map { Int32($0) }
     zeros = Array(repeating: 0, count: weights.blockRows * weights.blocks)
-    // A thread that goes on with the same inputs has transformed them.
+    // A thread that goes on with the same inputs has transformed them. Wide kernels go on with the next block of weights, which
+    // comes near meanwhile.
     let places = engine.batch * stencil.groups * schedule.units
-    let wanted = threads > 1 ? (Self.unitsForEachThread * threads + places - 1) / places : 1
+    let isFiner = threads > 1 && schedule.kind == .narrow
+    let wanted = isFiner ? (Self.unitsForEachThread * threads + places - 1) / places : 1
     splits = max(schedule.splits, min(weights.blocks * weights.blockRows / Self.fewestRows, wanted))
     units = places * splits
     let own = (weights.blocks + splits - 1) / splits

@@ -2,6 +2,30 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 extension TileTask {
+  /// Calls `body` with the description of the panel that a tile needs for some of the channels.
+  func withPackRequest(
+    _ task: UnitTask, _ channels: Range<Int>, into panel: UnsafeMutableRawPointer, _ body: (inout tz_pack) -> Void
+  ) {
+    var request = engine.packRequest(
+      sample: task.sample, channel: task.convolutionGroup * stencil.channels + channels.lowerBound,
+      count: channels.count, panel: panel)
+    request.panel_channel = tiling.panelChannel
+    request.panel_row = tiling.pitch
+    tiling.phases[0].withUnsafeBufferPointer { d in
+      tiling.phases[1].withUnsafeBufferPointer { h in
+        tiling.phases[2].withUnsafeBufferPointer { w in
+          func axis(_ index: Int, _ first: Int, _ phases: UnsafeBufferPointer<Int>) -> tz_pack_axis {
+            engine.packAxis(
+              index, first: first + tiling.lowest[index], count: tiling.panelCount[index], step: stencil.step[index],
+              phases: phases)
+          }
+          request.axis = (axis(0, task.area.first.0, d), axis(1, task.area.first.1, h), axis(2, task.area.first.2, w))
+          body(&request)
+        }
+      }
+    }
+  }
+
   /// How far single rows lie apart.
   private var distances: tz_conv_planes {
     // Sections of the convolution groups are alike.
