@@ -38,12 +38,27 @@ TZ_INLINE T NAME(leaky_one_)(T v, T slope) {
 // can wait at a time that writing alone would take twice as long.
 TZ_INLINE void NAME(near_output_)(const void *y) { __builtin_prefetch((const char *)y + 512, 1, 3); }
 
+// Whether a slope and a ceiling together keep values between two numbers, and these. NaN passes through.
+TZ_INLINE bool NAME(clamps_)(T slope) { return (T)0.5 != (T)0 && (slope == (T)0 || slope == (T)1); }
+TZ_INLINE T NAME(lowest_)(T slope) { return slope == (T)0 ? (T)0 : (T)-__builtin_huge_val(); }
+TZ_INLINE T NAME(highest_)(bool bounded, double ceiling) { return bounded ? (T)ceiling : (T)__builtin_huge_val(); }
+TZ_INLINE VEC NAME(clamp_)(VEC v, VEC lowest, VEC highest) {
+  v = v < lowest ? lowest : v;
+  return v > highest ? highest : v;
+}
+
+// What is done with sums: nothing, a clamp, a residual and a clamp, or all that there is.
+enum { NAME(plain_), NAME(clamped_), NAME(added_), NAME(shaped_) };
+
 // Finishes whole vectors of sums and writes them; acc is [rows][8]. With `leads`, what follows in each row comes nearer.
 TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const int row0, const int rows, const int nv,
-                                 const bool adds, const bool shapes, const bool leads) {
+                                 const int way, const bool leads) {
   const T slope = (T)t->slope, scale = (T)t->scale;
   const bool bounded = t->bounded;
   const T ceiling = bounded ? (T)t->ceiling : (T)0;
+  const bool clamps = way == NAME(clamped_) || way == NAME(added_);
+  const VEC lowest = (VEC)(clamps ? NAME(lowest_)(slope) : (T)0);
+  const VEC highest = (VEC)(clamps ? NAME(highest_)(bounded, t->ceiling) : (T)0);
   const T *res0 = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : NULL;
   const T *res1 = t->residual[1] ? (const T *)t->residual[1] + row0 * t->ys : NULL;
   TZ_UNROLL for (int r = 0; r < rows; r++) {
@@ -52,12 +67,12 @@ TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const in
         const ptrdiff_t at = r * t->ys + v * LANES;
         if (leads) NAME(near_output_)(y + at);
         VEC value = acc[r * 8 + v];
-        if (adds) {
+        if (way == NAME(added_)) value += *(const VECU *)(res0 + at);
+        if (clamps) value = NAME(clamp_)(value, lowest, highest);
+        if (way == NAME(shaped_)) {
           if (res0) value += *(const VECU *)(res0 + at);
           if (res1) value += *(const VECU *)(res1 + at);
           if (scale != (T)1) value *= scale;
-        }
-        if (shapes) {
           if (slope != (T)1) value = NAME(leaky_)(value, slope);
           if (bounded) value = value > ceiling ? (VEC)(ceiling) : value;
         }
@@ -189,12 +204,13 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
     return;
   }
   T *y = (T *)t->y + row0 * t->ys;
-  const bool adds = t->residual[0] || t->residual[1] || t->scale != 1, shapes = t->slope != 1 || t->bounded;
-  // Most convolutions of a network are one of the first two.
-  if (t->channels * t->taps < TZ_LIGHT_STEPS) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, adds, true, true);
-  else if (!adds && !shapes) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, false, false, false);
-  else if (!adds) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, false, true, false);
-  else NAME(tile_store_)(t, acc[0], y, row0, rows, nv, true, true, false);
+  const bool is_light = t->channels * t->taps < TZ_LIGHT_STEPS;
+  if (!NAME(clamps_)((T)t->slope) || t->residual[1] || t->scale != 1)
+    NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(shaped_), is_light);
+  else if (t->residual[0]) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(added_), is_light);
+  else if (is_light) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(clamped_), true);
+  else if (t->slope != 1 || t->bounded) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(clamped_), false);
+  else NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(plain_), false);
 }
 
 #define TZ_ROWS8(V)                                          \

@@ -11,6 +11,16 @@ TZ_INLINE ptrdiff_t tz_ceil_div(ptrdiff_t a, ptrdiff_t b) {
   return a > 0 ? (a - 1) / b + 1 : -((-a) / b);
 }
 
+TZ_INLINE const void *tz_forward(const void *p, ptrdiff_t bytes) { return p ? (const char *)p + bytes : p; }
+
+// Goes to the next of rows that are computed one by one.
+TZ_INLINE void tz_conv_advance(tz_conv_tile *tile, tz_conv_output *out, const tz_conv_planes *p) {
+  tile->w = tz_forward(tile->w, p->weights * p->element);
+  tile->start = tz_forward(tile->start, p->start * p->element);
+  out->y = (void *)tz_forward(out->y, p->output * p->stored);
+  for (int r = 0; r < 2; r++) out->residual[r] = tz_forward(out->residual[r], p->output * p->stored);
+}
+
 // Input index of panel position j. Positions past the last output of a huge stride wrap around: their values are
 // never read into a result.
 TZ_INLINE ptrdiff_t tz_pack_index(const tz_pack_axis *a, ptrdiff_t j, ptrdiff_t phase) {

@@ -1,16 +1,14 @@
 // Kernel calls one after another: what is left between them is a few additions.
-#include "CToeplitzKernels.h"
-
-static const void *forward(const void *p, ptrdiff_t bytes) { return p ? (const char *)p + bytes : p; }
+#include "conv_common.h"
 
 // Moves to another block, numbered from the one `tile` is at. Moving back instead of keeping what was there: members read
 // together as one vector wait for the stores that have just written them one by one.
 static inline void move(tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t blocks) {
   const ptrdiff_t outputs = blocks * s->block_rows * tile->ys * s->element;
-  tile->w = forward(tile->w, blocks * s->block_weights);
-  tile->start = forward(tile->start, blocks * s->block_rows * s->element);
-  tile->y = (void *)forward(tile->y, outputs);
-  for (int r = 0; r < 2; r++) tile->residual[r] = forward(tile->residual[r], outputs);
+  tile->w = tz_forward(tile->w, blocks * s->block_weights);
+  tile->start = tz_forward(tile->start, blocks * s->block_rows * s->element);
+  tile->y = (void *)tz_forward(tile->y, outputs);
+  for (int r = 0; r < 2; r++) tile->residual[r] = tz_forward(tile->residual[r], outputs);
 }
 
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s) {
@@ -46,17 +44,9 @@ void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, tz_co
     s->vectors = (int32_t)count;
     s->count = count * table->lanes;
     tz_conv_run(table, tile, s);
-    tile->x = forward(tile->x, s->count * s->element);
-    tile->y = (void *)forward(tile->y, s->count * s->element);
+    tile->x = tz_forward(tile->x, s->count * s->element);
+    tile->y = (void *)tz_forward(tile->y, s->count * s->element);
   }
-}
-
-// Goes to the next row.
-static void advance(tz_conv_tile *tile, tz_conv_output *out, const tz_conv_planes *p) {
-  tile->w = forward(tile->w, p->weights * p->element);
-  tile->start = forward(tile->start, p->start * p->element);
-  out->y = (void *)forward(out->y, p->output * p->stored);
-  for (int r = 0; r < 2; r++) out->residual[r] = forward(out->residual[r], p->output * p->stored);
 }
 
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, const tz_conv_tile *first_tile,
@@ -67,18 +57,7 @@ void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, c
   for (ptrdiff_t i = 0; i < p->count; i++) {
     table->pack(&pack);
     table->plane(&tile, &out, area);
-    pack.x = forward(pack.x, p->input * p->stored);
-    advance(&tile, &out, p);
-  }
-}
-
-void tz_conv_run_images(tz_conv_image_kernel kernel, const tz_conv_image *image, const tz_conv_tile *first_tile,
-                        const tz_conv_output *first_out, const tz_conv_area *area, const tz_conv_planes *p) {
-  tz_conv_tile tile = *first_tile;
-  tz_conv_output out = *first_out;
-  for (ptrdiff_t i = 0; i < p->count; i++) {
-    kernel(&tile, &out, area, image);
-    tile.x = forward(tile.x, p->input * p->stored);
-    advance(&tile, &out, p);
+    pack.x = tz_forward(pack.x, p->input * p->stored);
+    tz_conv_advance(&tile, &out, p);
   }
 }

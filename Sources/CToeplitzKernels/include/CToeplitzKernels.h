@@ -178,9 +178,18 @@ typedef struct {
   ptrdiff_t lowest[2];  ///< the offset of the first tap on h and w
 } tz_conv_image;
 
-/// The same for a square kernel over one channel of an image, `tile->x`.
+/// The same area of `count` single rows one after another, and how far apart they lie, in elements.
+typedef struct {
+  ptrdiff_t count;
+  ptrdiff_t input, weights, start, output;
+  ptrdiff_t element;  ///< bytes of a weight and a start value
+  ptrdiff_t stored;   ///< bytes of an element of input and output
+} tz_conv_planes;
+
+/// Computes such rows from an image or a sequence where it lies; `tile` is set up for the first, x at its channel, and so is
+/// `out`.
 typedef void (*tz_conv_image_kernel)(const tz_conv_tile *tile, const tz_conv_output *out, const tz_conv_area *area,
-                                     const tz_conv_image *image);
+                                     const tz_conv_image *image, const tz_conv_planes *planes);
 
 /// The convolution kernels of one element type on one instruction set.
 ///
@@ -261,14 +270,6 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
 /// Sweeps over `vectors` vectors of neighbouring positions, cut into about equal parts; kernels write to `y`.
 void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, tz_conv_sweep *sweep, ptrdiff_t vectors);
 
-/// The same area of `count` single rows one after another, and how far apart they lie, in elements.
-typedef struct {
-  ptrdiff_t count;
-  ptrdiff_t input, weights, start, output;
-  ptrdiff_t element;  ///< bytes of a weight and a start value
-  ptrdiff_t stored;   ///< bytes of an element of input and output
-} tz_conv_planes;
-
 /// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *pack, const tz_conv_tile *tile,
                         const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes);
@@ -281,9 +282,11 @@ static inline tz_conv_image_kernel tz_conv_image_kernel_for(const tz_conv_table 
   return taps % 2 == 1 && taps >= 3 && taps <= 7 && step >= 1 && step <= 2 ? table->image[taps / 2 - 1][step - 1] : NULL;
 }
 
-/// Computes them by such a kernel; `tile` is set up for the first, x at its channel of the image.
-void tz_conv_run_images(tz_conv_image_kernel kernel, const tz_conv_image *image, const tz_conv_tile *tile,
-                        const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes);
+/// Calls such a kernel.
+static inline void tz_conv_run_images(tz_conv_image_kernel kernel, const tz_conv_image *image, const tz_conv_tile *tile,
+                                      const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes) {
+  kernel(tile, out, area, image, planes);
+}
 
 // ---- Fewer multiplications --------------------------------------------------------------------------------
 
