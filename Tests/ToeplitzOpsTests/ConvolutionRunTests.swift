@@ -1,0 +1,162 @@
+import Testing
+import ToeplitzTestSupport
+
+@testable import ToeplitzOps
+@testable import ToeplitzTensor
+
+/// What layers keep ready between calls.
+@Suite struct ConvolutionRunTests {
+  /// A convolution with what it is given, and inputs of several sizes and ways to lie in memory.
+  private struct Case {
+    var operation: ConvolutionOperation
+    var operands: [Tensor]
+    var calls: [(x: Tensor, fusion: ConvolutionFusion)]
+  }
+
+  private func cases(seed: UInt64) throws -> [Case] {
+    var random = RandomSource(seed: seed)
+    func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
+    func tensor(_ shape: Shape) throws -> Tensor { try Tensor.randomUniform(shape, from: -1, to: 1, using: &random) }
+    return try (0..<24).map { index in
+      let rank = pick(1...2)
+      let groups = [1, 1, 2, 8][pick(0...3)]
+      let geometry = try ConvolutionGeometry(
+        rank: rank, isTransposed: index % 4 == 3, inChannels: groups * pick(1...12), outChannels: groups * pick(1...24),
+        kernelSize: PerAxis([1, 3, 4, 7][pick(0...3)]), stride: PerAxis(pick(1...2)), padding: .uniform(pick(0...1)),
+        groups: groups)
+      var operation = ConvolutionOperation(geometry)
+      operation.cache = PackedWeightsCache()
+      let operands = [try tensor(geometry.weightShape), try tensor([geometry.outChannels])]
+      let sizes = (0..<3).map { _ in (0..<rank).map { _ in pick(7...(rank == 1 ? 400 : 40)) } }
+      let calls = try (0..<8).map { _ in
+        let size = sizes[pick(0...2)]
+        var x = try tensor(Shape([pick(1...2), geometry.inChannels] + size))
+        // The same sizes, but the channels are neighbours in memory.
+        if pick(0...2) == 0 { x = try x.transposed(1, rank + 1).copied().transposed(1, rank + 1) }
+        let output = try Shape([x.shape[0], geometry.outChannels] + geometry.outputSize(Array(x.shape.dropFirst(2))))
+        let activations: [Activation?] = [nil, .clamp(low: 0, high: 1), .leakyReLU(slope: 0.1), .silu]
+        let fusion = ConvolutionFusion(
+          inputSlope: [1, 0.1][pick(0...1)], residuals: try (0..<pick(0...2)).map { _ in try tensor(output) },
+          outputScale: [1, 0.5][pick(0...1)], activation: activations[pick(0...3)])
+        return (x, fusion)
+      }
+      return Case(operation: operation, operands: operands, calls: calls)
+    }
+  }
+
+  /// The result with nothing kept.
+  private func fresh(_ c: Case, _ call: (x: Tensor, fusion: ConvolutionFusion)) throws -> Tensor {
+    var operation = c.operation
+    operation.cache = nil
+    operation.fusion = call.fusion
+    return try applyAll(operation, [call.x] + c.operands)[0]
+  }
+
+  private func kept(_ c: Case, _ call: (x: Tensor, fusion: ConvolutionFusion)) throws -> Tensor {
+    var operation = c.operation
+    operation.fusion = call.fusion
+    return try applyAll(operation, [call.x] + c.operands)[0]
+  }
+
+  @Test(arguments: [Numerics.invariant, .fast])
+  func callsOfOtherSizesAndEndingsDoNotDisturbEachOther(numerics: Numerics) throws {
+    try Numerics.$current.withValue(numerics) {
+      for (index, c) in try cases(seed: 107).enumerated() {
+        let expected = try c.calls.map { try fresh(c, $0) }
+        for round in 0..<2 {
+          for (call, value) in zip(c.calls, expected) {
+            #expect(try kept(c, call).sameBits(as: value), "\(index), round \(round): \(call.x.shape)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test func callsAtOneTimeDoNotDisturbEachOther() async throws {
+    let all = try cases(seed: 109)
+    let expected = try all.map { c in try c.calls.map { try fresh(c, $0) } }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for task in 0..<4 {
+        group.addTask {
+          for (c, values) in zip(all, expected) {
+            for turn in c.calls.indices {
+              let at = (turn + task) % c.calls.count
+              let isSame = try self.kept(c, c.calls[at]).sameBits(as: values[at])
+              #expect(isSame)
+            }
+          }
+        }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  @Test func anotherWeightIsSeen() throws {
+    var random = RandomSource(seed: 113)
+    let geometry = try ConvolutionGeometry(rank: 1, inChannels: 8, outChannels: 8, kernelSize: 3, padding: 1)
+    let x = try Tensor.randomUniform([1, 8, 300], from: -1, to: 1, using: &random)
+    var operation = ConvolutionOperation(geometry)
+    operation.cache = PackedWeightsCache()
+    for _ in 0..<3 {
+      let weight = try Tensor.randomUniform(geometry.weightShape, from: -1, to: 1, using: &random)
+      for _ in 0..<2 {
+        let value = try applyAll(operation, [x, weight])[0]
+        #expect(try value.sameBits(as: applyAll(ConvolutionOperation(geometry), [x, weight])[0]))
+      }
+    }
+  }
+
+  @Test func threadsShareTheRowsOfATile() throws {
+    let pool = ThreadPool.shared
+    let threads = pool.threadCount
+    defer { pool.threadCount = threads }
+    var random = RandomSource(seed: 127)
+    // Few tiles of many rows, whose panels are kept, and which threads take from both ends.
+    for numerics in [Numerics.invariant, .fast] {
+      for (channels, kernel, length) in [(64, 7, 400), (96, 3, 900), (128, 1, 300), (40, 11, 130)] {
+        let geometry = try ConvolutionGeometry(
+          rank: 1, inChannels: channels, outChannels: 256, kernelSize: PerAxis(kernel),
+          padding: .uniform(kernel / 2))
+        let x = try Tensor.randomUniform([2, channels, length], from: -1, to: 1, using: &random)
+        let weight = try Tensor.randomUniform(geometry.weightShape, from: -1, to: 1, using: &random)
+        func result(_ count: Int) throws -> Tensor {
+          pool.threadCount = count
+          return try Numerics.$current.withValue(numerics) {
+            try ToomCookPlan.$always.withValue(numerics == .fast) {
+              try applyAll(ConvolutionOperation(geometry), [x, weight])[0]
+            }
+          }
+        }
+        let alone = try result(1)
+        for count in [2, 3, 5] { #expect(try result(count).sameBits(as: alone), "\(numerics) \(channels) \(count)") }
+      }
+    }
+  }
+
+  @Test func idleObjectsAreTakenOnce() {
+    final class Thing { let number: Int; init(_ number: Int) { self.number = number } }
+    let idle = IdleObjects<Thing>(limit: 2)
+    #expect(idle.take { _ in true } == nil)
+    for number in 0..<3 { idle.give(Thing(number)) }
+    #expect(idle.take { $0.number == 0 } == nil, "the oldest has gone")
+    #expect(idle.take { $0.number == 1 }?.number == 1)
+    #expect(idle.take { $0.number == 1 } == nil)
+    #expect(idle.take { _ in true }?.number == 2)
+  }
+
+  @Test func largeTensorsAreJoinedAsSmallOnes() throws {
+    var random = RandomSource(seed: 131)
+    for axis in 0..<3 {
+      let shapes = [5, 0, 300].map { Shape([4, 130, 170]).replacing(axis, by: $0) }
+      var parts = try shapes.map { try Tensor.randomUniform($0, from: -1, to: 1, using: &random) }
+      parts.append(try Tensor.randomUniform([170, 130, 4], from: -1, to: 1, using: &random).transposed(0, 2))
+      let whole = try Tensor.concatenated(parts, axis: axis)
+      var start = 0
+      for part in parts {
+        let piece = try whole.slice(axis: axis, start..<(start + part.shape[axis]))
+        #expect(try piece.copied().sameBits(as: part.copied()), "axis \(axis)")
+        start += part.shape[axis]
+      }
+    }
+  }
+}
