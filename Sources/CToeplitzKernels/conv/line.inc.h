@@ -65,14 +65,19 @@ TZ_INLINE void END(line_all_)(const tz_conv_tile *t, const tz_conv_output *out, 
   END(activate_written_)(out, (S *)out->y + first + shift, area->width);
 }
 
+// Not inlined: registers are scarce in its loops.
+static __attribute__((noinline)) void END(line_one_)(const tz_conv_tile *t, const tz_conv_output *out,
+                                                     const tz_conv_area *area, const tz_conv_image *in) {
+  if (END(is_plain_)(out)) END(line_all_)(t, out, area, in, true);
+  else END(line_all_)(t, out, area, in, false);
+}
+
 static void END(line_)(const tz_conv_tile *first_tile, const tz_conv_output *first_out, const tz_conv_area *area,
                         const tz_conv_image *in, const tz_conv_planes *p) {
   tz_conv_tile tile = *first_tile;
   tz_conv_output out = *first_out;
-  const bool plain = END(is_plain_)(&out);
   for (ptrdiff_t i = 0; i < p->count; i++) {
-    if (plain) END(line_all_)(&tile, &out, area, in, true);
-    else END(line_all_)(&tile, &out, area, in, false);
+    END(line_one_)(&tile, &out, area, in);
     tile.x = tz_forward(tile.x, p->input * p->stored);
     tz_conv_advance(&tile, &out, p);
   }

@@ -183,10 +183,10 @@ final class ConvolutionEngine {
       let tapwise = TapwiseTranspose(geometry: geometry, weight: try packed.weight, bias: packed.bias)
       return try tapwise.run(input: input, output: output, fusion: fusion)
     }
-    let form = try ConvolutionRun.Form(input, output, fusion, name: geometry.name)
+    let form = try ConvolutionRun.Form(input, output, fusion, mode: geometry.paddingMode, name: geometry.name)
     let run =
       runs?.take { $0.form == form }
-      ?? ConvolutionRun(form, geometry, packed, input: input, output: output, fusion: fusion)
+      ?? ConvolutionRun(form, packed, input: input, output: output, fusion: fusion, name: geometry.name)
     try run(input: input, output: output, residuals: fusion.residuals)
     runs?.give(run)
   }

@@ -14,12 +14,15 @@ final class ConvolutionRun {
     private var dtype: DType
     private var factors: SIMD3<Double>
     private var activation: Activation?
+    fileprivate var mode: PaddingMode
     private var numerics: Numerics
     let threads: Int
     let table: UnsafePointer<tz_conv_table>
 
     /// - Throws: ``ToeplitzError`` of kind `device` if there are no kernels.
-    init(_ input: Tensor, _ output: Tensor, _ fusion: ConvolutionFusion, name: String) throws {
+    init(
+      _ input: Tensor, _ output: Tensor, _ fusion: ConvolutionFusion, mode: PaddingMode = .zeros, name: String
+    ) throws {
       guard let table = tz_conv_kernels(InstructionSet.current.code, input.dtype.kernelType) else {
         throw ToeplitzError(
           .device, name, expected: "kernels for this processor", got: "none for \(InstructionSet.current.rawValue)")
@@ -30,6 +33,7 @@ final class ConvolutionRun {
       dtype = input.dtype
       factors = [fusion.inputSlope, fusion.outputScale, fusion.outputSlope]
       activation = fusion.activation
+      self.mode = mode
       numerics = Numerics.current
       // Read once: scratch memory is sized for it.
       threads = ThreadPool.shared.threadCount
@@ -51,16 +55,15 @@ final class ConvolutionRun {
   }
 
   init(
-    _ form: Form, _ geometry: ConvolutionGeometry, _ packed: PackedWeights, input: Tensor, output: Tensor,
-    fusion: ConvolutionFusion
+    _ form: Form, _ packed: PackedWeights, input: Tensor, output: Tensor, fusion: ConvolutionFusion, name: String
   ) {
     self.form = form
-    name = geometry.name
+    self.name = name
     // Where each output reads one input, the shape of the positions means nothing.
     let isFlat = packed.stencil.isPointwise && SpatialView.isContiguous(input) && SpatialView.isContiguous(output)
     engine = ConvolutionEngine(
       packed: packed, table: form.table, input: SpatialView(input, isFlat: isFlat),
-      output: SpatialView(output, isFlat: isFlat), fusion: fusion, mode: geometry.paddingMode, batch: input.shape[0],
+      output: SpatialView(output, isFlat: isFlat), fusion: fusion, mode: form.mode, batch: input.shape[0],
       storedSize: input.dtype.byteSize)
     ways = packed.stencil.rowGroups.map { _ in Way() }
   }

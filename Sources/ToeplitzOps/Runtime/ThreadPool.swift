@@ -91,12 +91,16 @@ public final class ThreadPool: Sendable {
   }
 
   /// Takes items of the given region until none is left.
+  ///
+  /// Threads fight for what all of them write: each counts its items by itself, and retains the job once.
   private func work(generation: UInt64, thread: Int) {
     let fromFront = thread % 2 == 0
+    var body: ((Int, Int) -> Void)?
+    var done = 0
     var seen = ticket.load(ordering: .acquiring)
     while seen >> 32 == generation {
       let (first, end) = (seen & 0xFFFF, (seen >> 16) & 0xFFFF)
-      guard first < end else { return }
+      guard first < end else { break }
       let next = fromFront ? first : end - 1
       let (exchanged, original) = ticket.weakCompareExchange(
         expected: seen, desired: fromFront ? seen + 1 : seen - 1 << 16, ordering: .acquiringAndReleasing)
@@ -104,11 +108,13 @@ public final class ThreadPool: Sendable {
         seen = original
         continue
       }
-      // This item is unfinished, so the region cannot end and its job cannot change before the next line.
-      job.pointee.body?(Int(next), thread)
-      unfinished.subtract(1, ordering: .releasing)
+      // This item is unfinished, so the region cannot end and its job cannot change before the count below.
+      if body == nil { body = job.pointee.body }
+      body?(Int(next), thread)
+      done += 1
       seen = ticket.load(ordering: .acquiring)
     }
+    if done > 0 { unfinished.subtract(done, ordering: .releasing) }
   }
 
   private func startWorkers(_ count: Int) {
