@@ -11,6 +11,15 @@ static inline void move(tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t bl
   for (int r = 0; r < 2; r++) tile->residual[r] = tz_forward(tile->residual[r], outputs);
 }
 
+// The activation of the first `count` of each row of whole vectors that a kernel has written.
+static inline void activate(const tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t count) {
+  if (!s->out || !s->out->activation || !tile->y) return;
+  for (int32_t r = 0; r < tile->rows; r++) {
+    float *y = (float *)tile->y + r * tile->ys;
+    s->out->activation(y, y, count, s->out->a, s->out->b);
+  }
+}
+
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s) {
   const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, s->vectors);
   const ptrdiff_t far = tile->far;
@@ -21,11 +30,7 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
     kernel(tile);
     // The other blocks find the inputs near.
     tile->far = 0;
-    if (s->out && s->out->activation && tile->y)
-      for (int32_t r = 0; r < tile->rows; r++) {
-        float *y = (float *)tile->y + r * tile->ys;
-        s->out->activation(y, y, s->count, s->out->a, s->out->b);
-      }
+    activate(tile, s, s->count);
     if (s->out && !tile->y)
       table->store(s->out, s->area, tile->acc, (ptrdiff_t)s->vectors * table->lanes, s->column, s->count, first_row, tile->rows);
     move(tile, s, 1);
@@ -36,16 +41,17 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
   tile->acc = (char *)tile->acc - (s->end_block - s->first_block) * s->block_sums;
 }
 
-void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, tz_conv_sweep *s, ptrdiff_t vectors) {
+void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t vectors) {
   const ptrdiff_t most = s->block_rows == 8 ? table->max_vectors8 : s->block_rows == 4 ? table->max_vectors4 : table->max_vectors1;
   const ptrdiff_t parts = (vectors + most - 1) / most;
-  for (ptrdiff_t part = 0; part < parts; part++) {
-    const ptrdiff_t first = part * vectors / parts, count = (part + 1) * vectors / parts - first;
-    s->vectors = (int32_t)count;
-    s->count = count * table->lanes;
-    tz_conv_run(table, tile, s);
-    tile->x = tz_forward(tile->x, s->count * s->element);
-    tile->y = (void *)tz_forward(tile->y, s->count * s->element);
+  tile->rows = s->rows < s->block_rows ? s->rows : s->block_rows;
+  for (ptrdiff_t part = 0, first = 0; part < parts; part++) {
+    const ptrdiff_t end = (part + 1) * vectors / parts, count = (end - first) * table->lanes;
+    tz_conv_kernel_for(table, s->block_rows, (int32_t)(end - first))(tile);
+    activate(tile, s, count);
+    tile->x = tz_forward(tile->x, count * s->element);
+    tile->y = (void *)tz_forward(tile->y, count * s->element);
+    first = end;
   }
 }
 

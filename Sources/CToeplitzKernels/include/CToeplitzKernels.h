@@ -267,8 +267,9 @@ typedef struct {
 /// Runs a sweep. `tile` moves along meanwhile and is left as it came: a copy would take as long as a small kernel call.
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *sweep);
 
-/// Sweeps over `vectors` vectors of neighbouring positions, cut into about equal parts; kernels write to `y`.
-void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, tz_conv_sweep *sweep, ptrdiff_t vectors);
+/// Runs block 0 over `vectors` vectors of neighbouring positions, cut into about equal parts; kernels write to `y`, and nothing
+/// is added.
+void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *sweep, ptrdiff_t vectors);
 
 /// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *pack, const tz_conv_tile *tile,
