@@ -157,23 +157,9 @@ extension Tensor {
   ///
   /// Looking at bits is fast without optimisation too.
   package func hasNonFinite() throws -> Bool {
-    switch dtype {
-    case .float32: try hasElement(0x7F80_0000 as UInt32)
-    case .float64: try hasElement(0x7FF0_0000_0000_0000 as UInt64)
-    case .float16: try hasElement(0x7C00 as UInt16)
-    case .bfloat16: try hasElement(0x7F80 as UInt16)
-    default: false
-    }
-  }
-
-  /// Whether an element, which may lie anywhere, has all these bits.
-  private func hasElement<Bits: FixedWidthInteger & BitwiseCopyable>(_ bits: Bits) throws -> Bool {
     let flat = try contiguous()
     return withExtendedLifetime(flat) {
-      let bytes = UnsafeRawBufferPointer(start: flat.elements, count: flat.count * MemoryLayout<Bits>.size)
-      for at in stride(from: 0, to: bytes.count, by: MemoryLayout<Bits>.size)
-      where bytes.loadUnaligned(fromByteOffset: at, as: Bits.self) & bits == bits { return true }
-      return false
+      UnsafeRawBufferPointer(start: flat.elements, count: flat.count * dtype.byteSize).hasNonFinite(dtype)
     }
   }
 
@@ -186,5 +172,25 @@ extension Tensor {
     }
     if !isContiguous || !ownsStorage() { self = try copied() }
     return try body(UnsafeMutableBufferPointer(start: pointer(T.self), count: count))
+  }
+}
+
+extension UnsafeRawBufferPointer {
+  /// Whether some of the numbers here, which may lie anywhere, are infinite or NaN.
+  package func hasNonFinite(_ type: DType) -> Bool {
+    switch type {
+    case .float32: hasElement(0x7F80_0000 as UInt32)
+    case .float64: hasElement(0x7FF0_0000_0000_0000 as UInt64)
+    case .float16: hasElement(0x7C00 as UInt16)
+    case .bfloat16: hasElement(0x7F80 as UInt16)
+    default: false
+    }
+  }
+
+  /// Whether an element has all these bits.
+  private func hasElement<Bits: FixedWidthInteger & BitwiseCopyable>(_ bits: Bits) -> Bool {
+    for at in stride(from: 0, to: count, by: MemoryLayout<Bits>.size)
+    where loadUnaligned(fromByteOffset: at, as: Bits.self) & bits == bits { return true }
+    return false
   }
 }

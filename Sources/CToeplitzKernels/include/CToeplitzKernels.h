@@ -63,6 +63,13 @@ typedef void (*tz_unary_function)(const float *x, float *y, ptrdiff_t n, float a
 
 // ---- Convolution -----------------------------------------------------------------------------------------
 
+/// A tap of a kernel call that does not compute what lies in the padding.
+typedef struct {
+  int32_t x;     ///< where its column 0 lies in a channel of the panel
+  int32_t w;     ///< where its weights lie among those of a channel
+  int32_t edge;  ///< whether it reads padding at the first column (1), at the last (2) or at neither (0): that is left out
+} tz_conv_tap;
+
 /// A tile of a convolution as a small matrix product over taps:
 ///
 ///     y[r][v] = start[r] + sum over c, k of w[c][k][r] * x[c * xs + toff[k] + v]
@@ -97,6 +104,8 @@ typedef struct {
   ptrdiff_t ahead_step; ///< for each channel and tap
   ptrdiff_t far;        ///< not for single rows: bytes to inputs of later channels that come nearer meanwhile
   const float *scales;  ///< wide blocks of int8 weights: what those of each row are multiplied by
+  const tz_conv_tap *inside;  ///< wide blocks: if set, the `taps` taps to compute, in order, instead of `toff`
+  ptrdiff_t ws;         ///< with `inside`: elements between the weights of two channels
 } tz_conv_tile;
 
 /// With fewer channels times taps, writing the outputs takes longer than the products.

@@ -20,6 +20,8 @@ final class ConvolutionPlan: Sendable {
     var allowsInPlace: Bool
     /// Into how many tiles along h an image is cut at most, where panels are not packed but computed.
     var mostBands: Int?
+    /// Whether taps in the padding may be left out.
+    var skipsPadding: Bool
   }
 
   /// The direct way.
@@ -68,23 +70,25 @@ extension PackedWeights {
   ///   - allowsInPlace: whether the input's memory and the fusion let kernels read it without packing.
   ///   - mostBands: where panels are not packed but computed, into how many tiles along h an image is cut at most, if it
   ///     fits the cache then.
+  ///   - skipsPadding: whether kernels may leave out taps that lie in the padding.
   ///   - readsInPlace: whether they do, for positions cut in one way.
   func plan(
     rowGroup index: Int, inputSize: SIMD3<Int>, outputSize: SIMD3<Int>, batch: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, mostBands: Int? = nil, name: String,
-    readsInPlace: (PositionGrid) -> Bool
+    table: UnsafePointer<tz_conv_table>, allowsInPlace: Bool, mostBands: Int? = nil, skipsPadding: Bool = false,
+    name: String, readsInPlace: (PositionGrid) -> Bool
   ) throws -> ConvolutionPlan {
     let isFast = Numerics.current == .fast && type == .float32
     let pairs = batch * stencil.groups
     let key = ConvolutionPlan.Key(
       rowGroup: index, inputSize: inputSize, outputSize: outputSize, pairs: pairs, threads: threads, table: table,
-      isFast: isFast, allowsInPlace: allowsInPlace, mostBands: mostBands)
+      isFast: isFast, allowsInPlace: allowsInPlace, mostBands: mostBands,
+      skipsPadding: skipsPadding)
     return try plans.plan(key) {
       let group = stencil.rowGroups[index]
       let schedule = try ConvolutionSchedule(
         stencil: stencil, group: group, outputSize: outputSize, samples: batch, threads: threads, table: table,
         elementSize: elementSize, wideWeightSize: storage.byteSize(of: elementSize),
-        mostBands: mostBands, name: name,
+        mostBands: mostBands, skipped: skipsPadding ? inputSize : nil, name: name,
         readsInPlace: readsInPlace)
       let toomCook =
         isFast

@@ -106,7 +106,8 @@ final class ConvolutionRun {
     let group = engine.packed.stencil.rowGroups[index]
     return try engine.packed.plan(
       rowGroup: index, inputSize: engine.input.size, outputSize: engine.output.size, batch: engine.batch,
-      threads: form.threads, table: form.table, allowsInPlace: allowsInPlace, name: name
+      threads: form.threads, table: form.table, allowsInPlace: allowsInPlace,
+      skipsPadding: form.mode == .zeros && engine.packed.storage == .full, name: name
     ) { allowsInPlace && readsInPlace(group, $0) }
   }
 

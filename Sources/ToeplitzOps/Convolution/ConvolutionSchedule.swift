@@ -30,13 +30,13 @@ final class ConvolutionSchedule: Sendable {
   init(
     stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, samples: Int, threads: Int,
     table: UnsafePointer<tz_conv_table>, elementSize: Int, wideWeightSize: Int,
-    mostBands: Int? = nil, name: String,
+    mostBands: Int? = nil, skipped inputSize: SIMD3<Int>? = nil, name: String,
     readsInPlace: (PositionGrid) -> Bool
   ) throws {
     let rows = stencil.outputs * group.phaseCount
-    var best: (cost: Double, kind: BlockKind, grid: PositionGrid, columns: Int, splits: Int)?
-    for isSpread in [false, true] {
-      let grid = PositionGrid(stencil: stencil, group: group, outputSize: outputSize, isSpread: isSpread)
+    var best: (cost: Double, kind: BlockKind, layout: RowLayout, grid: PositionGrid, columns: Int, splits: Int)?
+    for layout in RowLayout.allCases {
+      let grid = PositionGrid(stencil: stencil, group: group, outputSize: outputSize, isSpread: layout == .spread)
       // Also bounds the products below.
       let window = grid.span.reduce(Double(grid.phaseCount)) { $0 * (Double($1) + 1) }
       guard window < Self.widestWindow else {
@@ -45,14 +45,20 @@ final class ConvolutionSchedule: Sendable {
           got: "a window of \(window) positions")
       }
       // Only rows of images have neighbours, and only in small ones the columns between them are many.
-      if isSpread, grid.count[1] == 1 || grid.count[2] > Self.widestSpread || group.axes[2].offsets.count == 1 { break }
+      if layout == .spread,
+        grid.count[1] == 1 || grid.count[2] > Self.widestSpread || group.axes[2].offsets.count == 1
+      {
+        continue
+      }
+      let inside = inputSize.map { grid.inside(stencil, group, inputSize: $0) }
+      if layout == .single, grid.count[1] == 1 || inside.map({ $0.rows == 1 && $0.columns == 0 }) ?? true { continue }
       let packs = !readsInPlace(grid)
-      for kind in BlockKind.allCases where kind == .narrow || rows >= 24 {
+      for kind in BlockKind.allCases where kind == .narrow ? layout != .single : rows >= 24 {
         let estimate = CostEstimate(
           grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, samples: samples,
           pairs: samples * stencil.groups,
           threads: threads, elementSize: elementSize, weightSize: kind == .wide ? wideWeightSize : elementSize,
-          table: table, packs: packs)
+          table: table, packs: packs, inside: layout == .single ? inside : nil)
         var splits = 1
         // What is computed for a tile should not be computed for several parts of the rows.
         let mostSplits = mostBands == nil ? estimate.blocks : 1
@@ -65,8 +71,14 @@ final class ConvolutionSchedule: Sendable {
             let wanted = max(tiles, least <= 1 ? 1 : (least + threads - 1) / threads * threads)
             let count = mostBands.map { least <= $0 ? min(wanted, $0) : wanted } ?? wanted
             let columns = max(estimate.chunking.most, (grid.columns + count - 1) / count)
-            let cost = estimate.cost(columns: columns, splits: splits)
-            if best.map({ cost < $0.cost * 0.999 }) ?? true { best = (cost, kind, grid, columns, splits) }
+            // Taps of parts of rows would differ from tile to tile.
+            if layout == .single, grid.tileSize(columns: columns, chunking: estimate.chunking).width < grid.count[2] {
+              continue
+            }
+            let cost = estimate.cost(columns: columns, splits: splits) * (layout == RowLayout.preferred ? 1e-9 : 1)
+            if best.map({ cost < $0.cost * 0.999 }) ?? true {
+              best = (cost, kind, layout, grid, columns, splits)
+            }
           }
           splits *= 2
         }
@@ -80,8 +92,17 @@ final class ConvolutionSchedule: Sendable {
     let chunking = ColumnChunking(kind, blockRows: kind.blockRows(rows), table: table)
     tiling = try ConvolutionTiling(
       stencil: stencil, group: group, positions: best.grid, chunking: chunking, columns: best.columns,
-      elementSize: elementSize, name: name)
+      elementSize: elementSize, skipped: best.layout == .single ? inputSize : nil, name: name)
   }
+}
+
+/// How the rows of a tile are computed: together with the columns between them; together, without such columns, since each
+/// tap has a copy of the rows; or one after the other, without the taps that lie in the padding.
+enum RowLayout: CaseIterable, Sendable {
+  case joined, spread, single
+
+  /// The one to use wherever it can be, whatever the estimate says (for tests).
+  @TaskLocal static var preferred: RowLayout?
 }
 
 /// The estimated time of one way to cut the work.
@@ -102,6 +123,8 @@ struct CostEstimate {
   let weightSize: Int
   /// Whether panels are packed, not the input itself.
   let packs: Bool
+  /// Where rows are computed one after the other, what is left of the arithmetic without the padding.
+  let inside: (rows: Double, columns: Double)?
 
   /// Partial sums of one item should fit the second-level cache beside weights and panel.
   private static let partialBudget = 256 * 1024
@@ -133,9 +156,11 @@ struct CostEstimate {
 
   init(
     grid: PositionGrid, kind: BlockKind, rows: Int, channels: Int, taps: Int, samples: Int, pairs: Int, threads: Int,
-    elementSize: Int, weightSize: Int, table: UnsafePointer<tz_conv_table>, packs: Bool
+    elementSize: Int, weightSize: Int, table: UnsafePointer<tz_conv_table>, packs: Bool,
+    inside: (rows: Double, columns: Double)? = nil
   ) {
     self.grid = grid
+    self.inside = inside
     self.packs = packs
     self.kind = kind
     blockRows = kind.blockRows(rows)
@@ -167,7 +192,8 @@ struct CostEstimate {
 
   /// Nanoseconds of all kernel calls for one tile and one pass over its channels and taps, and their number.
   private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
-    let cutsRows = chunking.cutsRows(height: height, width: width, pitch: pitch, steps: channels * taps)
+    let cutsRows =
+      inside != nil || chunking.cutsRows(height: height, width: width, pitch: pitch, steps: channels * taps)
     let calls = chunking.count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
     switch kind {
     case .narrow:
@@ -175,8 +201,10 @@ struct CostEstimate {
         cutsRows ? height * ((width + lanes - 1) / lanes) : ((height - 1) * pitch + width + lanes - 1) / lanes
       return (calls, Self.steps(narrow: vectors, blockRows: blockRows, calls: calls))
     case .wide:
-      let columns = cutsRows ? height * width : (height - 1) * pitch + width
-      return (calls, Self.steps(wide: columns, blockRows: blockRows, calls: calls, lanes: lanes))
+      var columns = Double(cutsRows ? height * width : (height - 1) * pitch + width)
+      if let inside { columns -= Double(height) * inside.columns }
+      let steps = Self.steps(wide: columns, blockRows: blockRows, calls: calls, lanes: lanes)
+      return (calls, steps * (inside?.rows ?? 1))
     }
   }
 
@@ -191,9 +219,9 @@ struct CostEstimate {
   }
 
   /// The same for a wide block: fewer than five columns leave the multipliers waiting for each other.
-  static func steps(wide columns: Int, blockRows: Int, calls: Int, lanes: Int) -> Double {
-    let busy = max(columns, 5 * calls)
-    return Double(busy * blockRows / lanes) * (lanes < 16 ? shortVectorPenalty : 1) + Double(calls) * stepVectors
+  static func steps(wide columns: Double, blockRows: Int, calls: Int, lanes: Int) -> Double {
+    let busy = max(columns, Double(5 * calls))
+    return busy * Double(blockRows / lanes) * (lanes < 16 ? shortVectorPenalty : 1) + Double(calls) * stepVectors
   }
 
   /// Estimated nanoseconds for all of the work on all threads.
@@ -226,7 +254,7 @@ struct CostEstimate {
     let part = Double(blocks) / Double(splits)
     let longest = Double(rounds - 1) * part + part.rounded(.up)
     // A few items more than threads lets a slow thread fall behind without stopping the others.
-    var uneven = longest * Double(threads) / (part * Double(items)) * (items < 3 * threads ? 1.05 : 1)
+    var uneven = longest * Double(threads) / (part * Double(items)) * (threads > 1 && items < 3 * threads ? 1.05 : 1)
     // The whole tiles take longest; where there are few nothing makes up for that.
     if tilesWide <= 2 * threads {
       uneven *= Double(tilesWide) * inner.vectors / max(1, vectors / rows / Double(blocks))

@@ -32,6 +32,8 @@ final class ConvolutionTiling: Sendable {
   /// How kernel calls cut a tile's columns, and whether row by row.
   let chunking: ColumnChunking
   let cutsRows: Bool
+  /// Which taps each call computes, where some lie in the padding and are left out.
+  let padded: PaddedTaps?
   /// Tiles along h and w, and all of them.
   let tilesHigh: Int
   let tilesWide: Int
@@ -40,10 +42,11 @@ final class ConvolutionTiling: Sendable {
   /// - Parameters:
   ///   - positions: what the row group's outputs are.
   ///   - columns: about how many columns a tile should have.
+  ///   - skipped: if set, the size of the input, whose padding wide kernels leave out.
   /// - Throws: ``ToeplitzError`` of kind `memory` if the taps lie too far apart for a panel.
   init(
     stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, chunking: ColumnChunking, columns: Int,
-    elementSize: Int, name: String
+    elementSize: Int, skipped inputSize: SIMD3<Int>? = nil, name: String
   ) throws {
     self.chunking = chunking
     first = positions.first
@@ -67,8 +70,18 @@ final class ConvolutionTiling: Sendable {
     }
     tapOffsets = Self.tapOffsets(positions, panelCount)
     tapSpacing = Self.spacing(tapOffsets)
-    cutsRows = chunking.cutsRows(
-      height: tileHeight, width: tileWidth, pitch: pitch, steps: stencil.channels * group.tapCount)
+    cutsRows =
+      inputSize != nil
+      || chunking.cutsRows(height: tileHeight, width: tileWidth, pitch: pitch, steps: stencil.channels * group.tapCount)
+    padded = inputSize.flatMap { [tileWidth, pitch, tapOffsets] inputSize in
+      let pieces = chunking.count(height: 1, width: tileWidth, pitch: pitch, cutsRows: true)
+      return PaddedTaps(
+        stencil: stencil, group: group, positions: positions, inputSize: inputSize, offsets: tapOffsets,
+        rows: chunking.kind.blockRows(stencil.outputs * group.phaseCount),
+        pieces: (0..<pieces).map {
+          chunking.columns($0, of: pieces, height: 1, width: tileWidth, pitch: pitch, cutsRows: true)
+        })
+    }
     let calls = chunking.count(height: tileHeight, width: tileWidth, pitch: pitch, cutsRows: cutsRows)
     channelBlock =
       chunking.kind == .wide

@@ -52,6 +52,8 @@ final class TileTask {
   private let images: ImageConvolution?
   /// What computes panels, where they are not packed.
   private let source: PanelSource?
+  /// The taps of each kernel call, where those in the padding are left out.
+  private let padded: PaddedTaps.Lists?
 
   /// - Parameters:
   ///   - splits: into how many parts the row blocks are cut at least.
@@ -61,6 +63,7 @@ final class TileTask {
     splits: Int, threads: Int, readsInPlace: Bool, source: PanelSource? = nil
   ) {
     self.source = source
+    padded = tiling.padded.flatMap { layout.isFinite(engine.packed.type) ? $0.lists : nil }
     self.readsInPlace = readsInPlace
     self.engine = engine
     self.layout = layout
@@ -79,19 +82,18 @@ final class TileTask {
     // Kernels read whole vectors, up to one past the last column.
     let elements = (stencil.channels + channelBlocks - 1) / channelBlocks * tiling.panelChannel + 2 * chunk
     let partBytes = (elements * engine.elementSize + 63) / 64 * 64
-    // A thread that goes on with a tile has its panels, so that smaller parts of the rows cost nothing. Not for wide blocks,
-    // which one after the other read a panel from the first-level cache.
-    let keeps =
-      layout.kind == .narrow && (readsInPlace || source == nil && channelBlocks * partBytes <= Self.keptPanels)
+    let keeps = readsInPlace || source == nil && channelBlocks * partBytes <= Self.keptPanels
     let places = engine.batch * stencil.groups * tiling.tiles
     var splits = splits
-    if keeps, threads > 1 {
+    // A thread that goes on with a tile has its panels, so that smaller parts of the rows cost nothing. Not for wide blocks,
+    // which one after the other read a panel from the first-level cache.
+    if keeps, layout.kind == .narrow, threads > 1 {
       let passes = Self.passes(blocks, bytes: stencil.channels * tapRows * layout.weightSize / channelBlocks)
       splits = max(splits, min(passes, (Self.unitsForEachThread * threads + places - 1) / places))
     }
     self.splits = splits
     units = places * splits
-    partPitch = keeps && splits > 1 && !readsInPlace ? partBytes : 0
+    partPitch = keeps && units > threads && splits > 1 && !readsInPlace ? partBytes : 0
     panelBytes = partPitch > 0 ? channelBlocks * partBytes : partBytes
     let chunks = tiling.chunking.count(
       height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch, cutsRows: tiling.cutsRows)
@@ -103,7 +105,7 @@ final class TileTask {
     isPlain = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
     storesDirectly = isPlain && engine.isComputedAsStored
     rowsFollow =
-      isPlain && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
+      isPlain && tiling.padded == nil && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
       && engine.output.spatial[1] == engine.output.size[2]
     outputSteps = (engine.output.spatial[0], engine.output.spatial[1])
     outputOrigin =
@@ -238,6 +240,7 @@ final class TileTask {
       tile.sums_pitch = sumsPitch
       if layout.kind == .wide {
         tile.far = tile.xs * engine.elementSize * max(1, Self.farSteps / max(1, tapCount))
+        tile.ws = tapRows
         // All chunks but the first find a block's weights in the cache.
         for block in task.blocks {
           for chunk in 0..<chunks { wideStep(pass, task.blocks, &tile, area, block, chunk) }
@@ -348,9 +351,16 @@ final class TileTask {
     tile.start += block * blockRows * engine.elementSize
     tile.acc = pass.partials + partialOffset(all, block, chunk)
     tile.sums = pass.partials - sumsBytes + column * engine.elementSize
+    if let padded {
+      let (row, piece) = chunk.quotientAndRemainder(dividingBy: pass.chunks / area.pointee.height)
+      let taps = padded.taps(
+        plane: area.pointee.first.0 - tiling.first[0], row: area.pointee.first.1 - tiling.first[1] + row, piece: piece)
+      tile.inside = taps.baseAddress
+      tile.taps = Int32(taps.count)
+    }
     // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
     // looks ahead in its own.
-    let steps = max(1, Int(tile.channels) * tapCount)
+    let steps = max(1, Int(tile.channels * tile.taps))
     if pass.chunks > 1 {
       tile.ahead = pass.weights + (block + 1) * pass.blockBytes + chunk * pass.passBytes / pass.chunks
       tile.ahead_step = pass.passBytes / pass.chunks / steps

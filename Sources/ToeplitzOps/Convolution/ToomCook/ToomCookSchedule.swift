@@ -114,7 +114,7 @@ struct ToomCookSchedule {
     let calls = divide(columns, chunking.most)
     let steps =
       kind == .wide
-      ? CostEstimate.steps(wide: columns, blockRows: blockRows, calls: calls, lanes: chunking.lanes)
+      ? CostEstimate.steps(wide: Double(columns), blockRows: blockRows, calls: calls, lanes: chunking.lanes)
       : CostEstimate.steps(
         narrow: columns / chunking.unit, blockRows: blockRows, calls: plan.isSquare ? calls : 0)
     let products = points * Double(blocks) * taps * steps * CostEstimate.vectorTime
@@ -132,6 +132,8 @@ struct ToomCookSchedule {
     // seem to cost nothing.
     let multiplying = kind == .wide && units == 1 ? max(products, reading) : products + reading
     let one = multiplying + input + output + calling + spill
-    cost = bytes > Self.mostBytes ? .infinity : one * units * uneven * (items < Double(3 * threads) ? 1.05 : 1)
+    cost =
+      bytes > Self.mostBytes
+      ? .infinity : one * units * uneven * (threads > 1 && items < Double(3 * threads) ? 1.05 : 1)
   }
 }
