@@ -7,6 +7,7 @@
 #include <sched.h>
 #endif
 #if defined(__x86_64__)
+#include <cpuid.h>
 #include <immintrin.h>
 #endif
 
@@ -20,6 +21,23 @@ tz_isa tz_best_isa(void) {
     return TZ_ISA_AVX2;
 #endif
   return TZ_ISA_BASELINE;
+}
+
+bool tz_has_one_wide_multiplier(void) {
+#if defined(__x86_64__)
+  unsigned a, b, c, d;
+  if (!__get_cpuid(0, &a, &b, &c, &d)) return false;
+  const bool is_amd = b == signature_AMD_ebx && d == signature_AMD_edx && c == signature_AMD_ecx;
+  const bool is_intel = b == signature_INTEL_ebx && d == signature_INTEL_edx && c == signature_INTEL_ecx;
+  __get_cpuid(1, &a, &b, &c, &d);
+  const unsigned family = ((a >> 8) & 15) + ((a >> 20) & 255), model = ((a >> 4) & 15) | ((a >> 12) & 0xF0);
+  // Zen 4 computes halves of such vectors; of Intel's these are Ice Lake, Tiger Lake and Rocket Lake for clients.
+  if (is_amd) return family == 0x19;
+  if (!is_intel || family != 6) return false;
+  return model == 0x7D || model == 0x7E || model == 0x8C || model == 0x8D || model == 0xA7;
+#else
+  return false;
+#endif
 }
 
 int tz_processor_count(void) {

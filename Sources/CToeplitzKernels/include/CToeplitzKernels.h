@@ -19,6 +19,8 @@ typedef enum {
 
 /// The best instruction set of this processor.
 tz_isa tz_best_isa(void);
+/// Whether this processor begins one multiply-add of 64-byte vectors in a cycle, not two.
+bool tz_has_one_wide_multiplier(void);
 /// Processors this process may use (on Linux: this thread, which has the process's unless it was given others).
 int tz_processor_count(void);
 /// Ties this thread to one of the processors that it may use, numbered from 0, again and again; false where that cannot be.

@@ -118,6 +118,7 @@ struct CostEstimate {
   let samples: Int
   let pairs: Int
   let threads: Int
+  private let stepTime = StepTime()
   let elementSize: Int
   /// Bytes of a weight.
   let weightSize: Int
@@ -132,17 +133,12 @@ struct CostEstimate {
   private static let panelBudget = 384 * 1024
   /// Panels that all blocks read from the first-level cache.
   private static let lightPanelBudget = 24 * 1024
-  /// Nanoseconds for a vector multiply-add, for a byte of weights from cache or memory, for a byte of panel, and for an
-  /// element of a wide block's sums turned round for the store.
-  static let vectorTime = 0.125
+  /// Nanoseconds for a byte of weights from cache or memory, for a byte of panel, and for an element of a wide block's sums
+  /// turned round for the store.
   private static let cachedWeightTime = 0.03
   private static let memoryWeightTime = 0.09
   private static let panelTime = 0.06
   private static let turnTime = 0.3
-  /// Wide blocks of vectors of less than 64 bytes read their weights several times in each call.
-  private static let shortVectorPenalty = 1.2
-  /// What a kernel call does at each channel and tap beside multiplying, in vector multiply-adds that fit the time.
-  private static let stepVectors = 3.0
   /// Nanoseconds for a kernel call besides its arithmetic.
   static let callTime = 12.0
   private static let cacheSize = 8 << 20
@@ -190,8 +186,8 @@ struct CostEstimate {
   /// Whether a kernel call has so few channels and taps that writing its outputs takes longer than the products.
   static func isLight(steps: Int) -> Bool { steps < Int(TZ_LIGHT_STEPS) }
 
-  /// Nanoseconds of all kernel calls for one tile and one pass over its channels and taps, and their number.
-  private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, vectors: Double) {
+  /// How many kernel calls one tile takes in one pass over its channels, and their nanoseconds for each channel and tap.
+  private func tileTime(height: Int, width: Int, pitch: Int) -> (calls: Int, step: Double) {
     let cutsRows =
       inside != nil || chunking.cutsRows(height: height, width: width, pitch: pitch, steps: channels * taps)
     let calls = chunking.count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
@@ -199,29 +195,13 @@ struct CostEstimate {
     case .narrow:
       let vectors =
         cutsRows ? height * ((width + lanes - 1) / lanes) : ((height - 1) * pitch + width + lanes - 1) / lanes
-      return (calls, Self.steps(narrow: vectors, blockRows: blockRows, calls: calls))
+      return (calls, stepTime.narrow(vectors: vectors, blockRows: blockRows, calls: calls))
     case .wide:
       var columns = Double(cutsRows ? height * width : (height - 1) * pitch + width)
       if let inside { columns -= Double(height) * inside.columns }
-      let steps = Self.steps(wide: columns, blockRows: blockRows, calls: calls, lanes: lanes)
-      return (calls, steps * (inside?.rows ?? 1))
+      let step = stepTime.wide(columns: columns, blockRows: blockRows, calls: calls, lanes: lanes)
+      return (calls, step * (inside?.rows ?? 1))
     }
-  }
-
-  /// What kernel calls of a block do at each channel and tap, in vector multiply-adds that fit the time.
-  static func steps(narrow vectors: Int, blockRows: Int, calls: Int) -> Double {
-    Double(vectors * blockRows) + Double(calls) * stepVectors
-  }
-
-  /// The same for blocks of eight rows of which whole calls are not to cost more than their products.
-  static func steps(narrow vectors: Int, calls: Int, mostVectors: Int) -> Double {
-    Double(vectors * 8) + (Double(calls) - Double(vectors) / Double(mostVectors)) * stepVectors
-  }
-
-  /// The same for a wide block: fewer than five columns leave the multipliers waiting for each other.
-  static func steps(wide columns: Double, blockRows: Int, calls: Int, lanes: Int) -> Double {
-    let busy = max(columns, Double(5 * calls))
-    return busy * Double(blockRows / lanes) * (lanes < 16 ? shortVectorPenalty : 1) + Double(calls) * stepVectors
   }
 
   /// Estimated nanoseconds for all of the work on all threads.
@@ -239,9 +219,9 @@ struct CostEstimate {
     func sum(_ inner: Double, _ edge: Double) -> Double {
       rows * (Double(tilesWide - 1) * inner + edge) * Double(blocks)
     }
-    let vectors = sum(inner.vectors, edge.vectors)
+    let step = sum(inner.step, edge.step)
     let calls = sum(Double(inner.calls), Double(edge.calls))
-    let arithmetic = vectors * Double(channels * taps) * Self.vectorTime
+    let arithmetic = step * Double(channels * taps)
     let turning = kind == .wide ? Double(grid.total * blocks * blockRows) * Self.turnTime : 0
     let weights = Double(blocks * blockRows) * Double(channels * taps * weightSize)
     let streaming = weights * Double(tiles) * Self.weightTime(bytes: weights)
@@ -257,7 +237,7 @@ struct CostEstimate {
     var uneven = longest * Double(threads) / (part * Double(items)) * (threads > 1 && items < 3 * threads ? 1.05 : 1)
     // The whole tiles take longest; where there are few nothing makes up for that.
     if tilesWide <= 2 * threads {
-      uneven *= Double(tilesWide) * inner.vectors / max(1, vectors / rows / Double(blocks))
+      uneven *= Double(tilesWide) * inner.step * rows * Double(blocks) / max(step, .leastNormalMagnitude)
     }
     return (arithmetic + turning + streaming + packing + calls * Self.callTime) * uneven + distance(tiles: tiles)
       + borders(tiles: tiles)

@@ -39,6 +39,7 @@ struct ResidualUnitSchedule {
   ) {
     var best: (width: Int, tiles: Int, cost: Double) = (length, 1, .infinity)
     let chunk = lanes * vectors
+    let stepTime = StepTime()
     for chunks in [2, 4, 6, 8, 10, 14, 20, 28, 40] {
       let tiles = max(1, (length + chunks * chunk - 1) / (chunks * chunk))
       let each = (length + tiles - 1) / tiles
@@ -50,9 +51,9 @@ struct ResidualUnitSchedule {
         func arithmetic(_ stage: Stage, _ columns: Int) -> Double {
           let blocks = Double((stage.outputs + 7) / 8)
           let calls = (columns + chunk - 1) / chunk
-          let steps = CostEstimate.steps(narrow: columns / lanes, calls: calls, mostVectors: vectors)
+          let step = stepTime.narrow(vectors: columns / lanes, calls: calls, mostVectors: vectors)
           return blocks
-            * (Double(stage.channels * stage.taps) * steps * CostEstimate.vectorTime + Double(calls)
+            * (Double(stage.channels * stage.taps) * step + Double(calls)
               * CostEstimate.callTime)
         }
         func weights(_ stage: Stage) -> Double {

@@ -112,12 +112,13 @@ struct ToomCookSchedule {
     let rows = Double(blocks * blockRows)
     let taps = Double(channels * plan.pieces)
     let calls = divide(columns, chunking.most)
-    let steps =
+    let stepTime = StepTime()
+    let step =
       kind == .wide
-      ? CostEstimate.steps(wide: Double(columns), blockRows: blockRows, calls: calls, lanes: chunking.lanes)
-      : CostEstimate.steps(
-        narrow: columns / chunking.unit, blockRows: blockRows, calls: plan.isSquare ? calls : 0)
-    let products = points * Double(blocks) * taps * steps * CostEstimate.vectorTime
+      ? stepTime.wide(columns: Double(columns), blockRows: blockRows, calls: calls, lanes: chunking.lanes)
+      : stepTime.narrow(
+        vectors: columns / chunking.unit, blockRows: blockRows, calls: plan.isSquare ? calls : 0)
+    let products = points * Double(blocks) * taps * step
     let weightBytes = points * rows * taps * 4
     let reading = weightBytes * CostEstimate.weightTime(bytes: weightBytes)
     let ends = plan.isSquare ? (Self.squareInputTime, Self.squareOutputTime) : (Self.inputTime, Self.outputTime)
