@@ -278,12 +278,15 @@ TZ_INLINE void NAME(turn_)(VEC (*acc)[2], T *out, const ptrdiff_t pitch, const i
   }
 }
 
-// The products of one channel and tap for columns [from, to).
-TZ_INLINE void NAME(wide_step_)(VEC (*acc)[2], const T *x, const T *w, const int from, const int to, const char *ahead,
-                                const ptrdiff_t far) {
+// The products of one channel and tap for columns [from, to). With `nears`, later weights and inputs come nearer: the first
+// piece of a call asks for all.
+TZ_INLINE void NAME(wide_step_)(VEC (*acc)[2], const T *x, const T *w, const int from, const int to, const bool nears,
+                                const char *ahead, const ptrdiff_t far) {
   const VEC w0 = *(const VECU *)w, w1 = *(const VECU *)(w + LANES);
-  __builtin_prefetch(ahead, 0, 2);
-  __builtin_prefetch((const char *)x + far, 0, 3);
+  if (nears) {
+    __builtin_prefetch(ahead, 0, 2);
+    __builtin_prefetch((const char *)x + far, 0, 3);
+  }
   TZ_UNROLL for (int r = from; r < to; r++) {
     VEC s = (VEC)(x[r]);
     acc[r][0] += s * w0;
@@ -293,23 +296,23 @@ TZ_INLINE void NAME(wide_step_)(VEC (*acc)[2], const T *x, const T *w, const int
 
 // The products of all channels and the taps of `inside`, for `count` of `columns` columns from column0 on.
 TZ_INLINE void NAME(wide_inside_)(const tz_conv_tile *t, VEC (*acc)[2], const T *x, const T *w, const int count,
-                                  const int column0, const int columns) {
+                                  const int column0, const int columns, const bool nears) {
   const char *ahead = (const char *)t->ahead;
   const ptrdiff_t hop = t->ahead_step, far = t->far, xs = t->xs, ws = t->ws;
   const tz_conv_tap *const taps = t->inside, *const end = taps + t->taps;
   const int edges = (column0 == 0 ? 1 : 0) | (column0 + count == columns ? 2 : 0);
   for (int c = 0; c < t->channels; c++, x += xs, w += ws)
     for (const tz_conv_tap *tap = taps; tap < end; tap++, ahead += hop) switch (tap->edge & edges) {
-        case 0: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count, ahead, far); break;
-        case 1: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 1, count, ahead, far); break;
-        default: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count - 1, ahead, far); break;
+        case 0: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count, nears, ahead, far); break;
+        case 1: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 1, count, nears, ahead, far); break;
+        default: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count - 1, nears, ahead, far); break;
       }
 }
 
 // `count` columns of `columns` by 2 vectors of rows from row0 on. acc is [14 columns][32 rows] where sums are kept for the next
 // channels, and [32 rows][columns] at the end, as the store wants them; columns past `count` are written too.
 TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const int column0, const int columns,
-                                const int row0) {
+                                const int row0, const bool nears) {
   VEC acc[TZ_WIDE_COLUMNS][2];
   T *accp = (T *)t->acc + column0 * TZ_WIDE_ROWS + row0;
   if (t->continues) {
@@ -327,24 +330,24 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
   const int taps = t->taps, channels = t->channels;
   const ptrdiff_t xs = t->xs;
   if (t->inside) {
-    NAME(wide_inside_)(t, acc, x, w, count, column0, columns);
+    NAME(wide_inside_)(t, acc, x, w, count, column0, columns, nears);
   } else if (taps == 1) {
     int c = 0;
     x += toff[0];
     for (; c + 2 <= channels; c += 2, x += 2 * xs, w += 2 * TZ_WIDE_ROWS, ahead += 2 * hop) {
-      NAME(wide_step_)(acc, x, w, 0, count, ahead, far);
-      NAME(wide_step_)(acc, x + xs, w + TZ_WIDE_ROWS, 0, count, ahead + hop, far);
+      NAME(wide_step_)(acc, x, w, 0, count, nears, ahead, far);
+      NAME(wide_step_)(acc, x + xs, w + TZ_WIDE_ROWS, 0, count, nears, ahead + hop, far);
     }
-    if (c < channels) NAME(wide_step_)(acc, x, w, 0, count, ahead, far);
+    if (c < channels) NAME(wide_step_)(acc, x, w, 0, count, nears, ahead, far);
   } else {
     for (int c = 0; c < channels; c++, x += xs) {
       int k = 0;
       for (; k + 2 <= taps; k += 2, w += 2 * TZ_WIDE_ROWS, ahead += 2 * hop) {
-        NAME(wide_step_)(acc, x + toff[k], w, 0, count, ahead, far);
-        NAME(wide_step_)(acc, x + toff[k + 1], w + TZ_WIDE_ROWS, 0, count, ahead + hop, far);
+        NAME(wide_step_)(acc, x + toff[k], w, 0, count, nears, ahead, far);
+        NAME(wide_step_)(acc, x + toff[k + 1], w + TZ_WIDE_ROWS, 0, count, nears, ahead + hop, far);
       }
       if (k < taps) {
-        NAME(wide_step_)(acc, x + toff[k], w, 0, count, ahead, far);
+        NAME(wide_step_)(acc, x + toff[k], w, 0, count, nears, ahead, far);
         w += TZ_WIDE_ROWS, ahead += hop;
       }
     }
@@ -362,14 +365,16 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
 // As few pieces of columns as the registers allow, all about equally many.
 #define TZ_PIECES(COUNT) (((COUNT) + TZ_WIDE_AT_ONCE - 1) / TZ_WIDE_AT_ONCE)
 #define TZ_PIECE(COUNT) (((COUNT) + TZ_PIECES(COUNT) - 1) / TZ_PIECES(COUNT))
-#define TZ_WIDE(COUNT)                                                                            \
-  static void NAME(wide_##COUNT##_)(const tz_conv_tile *t) {                                      \
-    enum { pieces = TZ_PIECES(COUNT), most = TZ_PIECE(COUNT), full = (COUNT) - pieces * (most - 1) }; \
-    for (int row0 = 0; row0 < TZ_WIDE_ROWS; row0 += 2 * LANES) {                                  \
-      for (int piece = 0; piece < full; piece++) NAME(wide_tile_)(t, most, piece * most, COUNT, row0); \
-      for (int piece = full; piece < pieces; piece++)                                             \
-        NAME(wide_tile_)(t, most > 1 ? most - 1 : 1, full * most + (piece - full) * (most - 1), COUNT, row0); \
-    }                                                                                             \
+#define TZ_WIDE(COUNT)                                                                                   \
+  static void NAME(wide_##COUNT##_)(const tz_conv_tile *t) {                                             \
+    enum { pieces = TZ_PIECES(COUNT), most = TZ_PIECE(COUNT), full = (COUNT) - pieces * (most - 1) };    \
+    NAME(wide_tile_)(t, most, 0, COUNT, 0, true);                                                        \
+    for (int row0 = 0; row0 < TZ_WIDE_ROWS; row0 += 2 * LANES) {                                         \
+      for (int piece = row0 == 0; piece < full; piece++)                                                 \
+        NAME(wide_tile_)(t, most, piece * most, COUNT, row0, false);                                     \
+      for (int piece = full; piece < pieces; piece++)                                                    \
+        NAME(wide_tile_)(t, most > 1 ? most - 1 : 1, full * most + (piece - full) * (most - 1), COUNT, row0, false); \
+    }                                                                                                    \
   }
 TZ_WIDE(1) TZ_WIDE(2) TZ_WIDE(3) TZ_WIDE(4) TZ_WIDE(5) TZ_WIDE(6) TZ_WIDE(7)
 TZ_WIDE(8) TZ_WIDE(9) TZ_WIDE(10) TZ_WIDE(11) TZ_WIDE(12) TZ_WIDE(13) TZ_WIDE(14)

@@ -10,8 +10,8 @@ struct StepTime: Sendable {
   private let beside: (narrow: Double, wide: Double)
   /// Fewer columns of a wide block leave the multipliers waiting for each other.
   private let fewestColumns: Double
-  /// Wide blocks of vectors of less than 64 bytes read their weights several times in each call.
-  private let shortVectorPenalty: Double
+  /// How many columns of a wide block the registers hold; for more of them its weights are read again.
+  private let columnsAtOnce: Double
 
   /// The times of an instruction set.
   init(_ isa: InstructionSet = .current) {
@@ -20,7 +20,11 @@ struct StepTime: Sendable {
     product = isSlow ? 0.27 : 0.125
     beside = isSlow ? (1.2, 0.5) : (3, 3)
     fewestColumns = isSlow ? 3 : 5
-    shortVectorPenalty = isa == .avx512 ? 1 : 1.2
+    #if arch(arm64)
+      columnsAtOnce = 14
+    #else
+      columnsAtOnce = isa == .avx512 ? 14 : 6
+    #endif
   }
 
   private static let hasOneWideMultiplier = tz_has_one_wide_multiplier()
@@ -37,7 +41,10 @@ struct StepTime: Sendable {
 
   /// Calls of wide blocks for so many columns altogether.
   func wide(columns: Double, blockRows: Int, calls: Int, lanes: Int) -> Double {
-    let busy = max(columns, fewestColumns * Double(calls))
-    return (busy * Double(blockRows / lanes) * shortVectorPenalty + Double(calls) * beside.wide) * product
+    let calls = Double(calls)
+    let pieces = calls * (columns / max(1, calls) / columnsAtOnce).rounded(.up)
+    // Two vectors of rows at a time.
+    let passes = Double(blockRows / lanes) / 2
+    return (2 * max(columns, fewestColumns * pieces) + pieces * beside.wide) * passes * product
   }
 }
