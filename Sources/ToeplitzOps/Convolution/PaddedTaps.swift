@@ -16,7 +16,6 @@ final class PaddedTaps: Sendable {
     /// For each position on d and on h, which of the lists are its own.
     fileprivate let planes: UnsafeMutableBufferPointer<Int>
     fileprivate let rows: UnsafeMutableBufferPointer<Int>
-    fileprivate let pieces: Int
 
     /// The taps of a call.
     ///
@@ -31,8 +30,10 @@ final class PaddedTaps: Sendable {
   }
   let lists: Lists
 
-  /// More would need memory that matters.
-  private static let mostTaps = 1 << 14
+  /// With more taps, rows or lists there is either little padding or much to compare and keep.
+  private static let mostTaps = 128
+  private static let mostPositions = 1 << 11
+  private static let mostListed = 1 << 14
 
   /// - Parameters:
   ///   - offsets: for each tap where its column 0 lies in the panel.
@@ -42,32 +43,27 @@ final class PaddedTaps: Sendable {
     stencil: ConvolutionStencil, group: RowGroup, positions: PositionGrid, inputSize: SIMD3<Int>, offsets: [Int32],
     rows: Int, pieces: [(first: Int, count: Int)]
   ) {
+    guard offsets.count <= Self.mostTaps, positions.count[0] + positions.count[1] <= Self.mostPositions else {
+      return nil
+    }
+    let inside = (0..<3).map { axis in
+      group.axes[axis].offsets.map { positions.inside(stencil, axis, offset: $0, inputSize: inputSize) }
+    }
     let used = (0..<2).map { axis in
-      (0..<positions.count[axis]).map { position in
-        group.axes[axis].offsets.map {
-          (0..<inputSize[axis]).contains((positions.first[axis] + position) * stencil.step[axis] + $0)
-        }
-      }
+      (0..<positions.count[axis]).map { position in inside[axis].map { $0.contains(position) } }
     }
     let kinds = used.map { Self.different($0) }
-    guard kinds[0].count * kinds[1].count * pieces.count * offsets.count <= Self.mostTaps else { return nil }
-    let columns = pieces.map { piece in
-      group.axes[2].offsets.map { offset in
-        let inside = (0..<piece.count).filter {
-          (0..<inputSize[2]).contains((positions.first[2] + piece.first + $0) * stencil.step[2] + offset)
-        }
-        return inside.first.map { (from: $0, to: (inside.last ?? $0) + 1) }
-      }
-    }
+    guard kinds[0].count * kinds[1].count * pieces.count * offsets.count <= Self.mostListed else { return nil }
     var taps: [tz_conv_tap] = []
     var starts = [0]
     for d in kinds[0] {
       for h in kinds[1] {
-        for (piece, columns) in zip(pieces, columns) {
+        for piece in pieces {
+          let columns = inside[2].map { $0.clamped(to: piece.first..<(piece.first + piece.count)) }
           for (index, offset) in offsets.enumerated() {
             let (rest, w) = index.quotientAndRemainder(dividingBy: columns.count)
-            guard d[rest / h.count], h[rest % h.count], let inside = columns[w] else { continue }
-            let edge: Int32 = inside.from > 0 ? 1 : inside.to < piece.count ? 2 : 0
+            guard d[rest / h.count], h[rest % h.count], !columns[w].isEmpty else { continue }
+            let edge: Int32 = columns[w].lowerBound > piece.first ? 1 : columns[w].count < piece.count ? 2 : 0
             taps.append(tz_conv_tap(x: offset, w: Int32(index * rows), edge: edge))
           }
           starts.append(taps.count)
@@ -84,7 +80,7 @@ final class PaddedTaps: Sendable {
     }
     lists = Lists(
       taps: kept(taps), starts: kept(starts), planes: kept(numbers(0, times: kinds[1].count * pieces.count)),
-      rows: kept(numbers(1, times: pieces.count)), pieces: pieces.count)
+      rows: kept(numbers(1, times: pieces.count)))
   }
 
   deinit {
@@ -100,25 +96,29 @@ final class PaddedTaps: Sendable {
 }
 
 extension PositionGrid {
+  /// The positions of an axis, counted from the first on, at which a tap reads the input and not the padding.
+  fileprivate func inside(
+    _ stencil: ConvolutionStencil, _ axis: Int, offset: Int, inputSize: SIMD3<Int>
+  ) -> Range<Int> {
+    let from = ceilDivide(-offset, stencil.step[axis]) - first[axis]
+    let to = ceilDivide(inputSize[axis] - offset, stencil.step[axis]) - first[axis]
+    let low = min(max(0, from), count[axis])
+    return low..<max(low, min(to, count[axis]))
+  }
+
   /// How much of the arithmetic is left where taps in padding are left out.
   ///
   /// - Returns: the share of the taps of whole rows, and of the columns of a row how many each tap leaves out.
   func inside(_ stencil: ConvolutionStencil, _ group: RowGroup, inputSize: SIMD3<Int>) -> (
     rows: Double, columns: Double
   ) {
-    func isInside(_ axis: Int, _ position: Int, _ offset: Int) -> Bool {
-      (0..<inputSize[axis]).contains((first[axis] + position) * stencil.step[axis] + offset)
+    let ranges = (0..<3).map { axis in
+      group.axes[axis].offsets.map { inside(stencil, axis, offset: $0, inputSize: inputSize) }
     }
     func share(_ axis: Int) -> Double {
-      let offsets = group.axes[axis].offsets
-      let all = max(1, count[axis] * offsets.count)
-      let used = (0..<count[axis]).reduce(0) { sum, position in
-        sum + offsets.count { isInside(axis, position, $0) }
-      }
-      return Double(used) / Double(all)
+      Double(ranges[axis].reduce(0) { $0 + $1.count }) / Double(max(1, count[axis] * ranges[axis].count))
     }
-    let offsets = group.axes[2].offsets
-    let atEnds = offsets.count { !isInside(2, 0, $0) } + offsets.count { !isInside(2, count[2] - 1, $0) }
-    return (share(0) * share(1), Double(atEnds) / Double(max(1, offsets.count)))
+    let atEnds = ranges[2].reduce(0) { $0 + ($1.lowerBound > 0 ? 1 : 0) + ($1.upperBound < count[2] ? 1 : 0) }
+    return (share(0) * share(1), Double(atEnds) / Double(max(1, ranges[2].count)))
   }
 }
