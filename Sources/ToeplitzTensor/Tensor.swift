@@ -157,6 +157,7 @@ extension Tensor {
   ///
   /// Looking at bits is fast without optimisation too.
   package func hasNonFinite() throws -> Bool {
+    guard dtype.isFloatingPoint else { return false }
     let flat = try contiguous()
     return withExtendedLifetime(flat) {
       UnsafeRawBufferPointer(start: flat.elements, count: flat.count * dtype.byteSize).hasNonFinite(dtype)

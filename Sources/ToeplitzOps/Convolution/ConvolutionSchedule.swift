@@ -35,7 +35,10 @@ final class ConvolutionSchedule: Sendable {
   ) throws {
     let rows = stencil.outputs * group.phaseCount
     var best: (cost: Double, kind: BlockKind, layout: RowLayout, grid: PositionGrid, columns: Int, splits: Int)?
-    for layout in RowLayout.allCases {
+    let preferred = RowLayout.preferred
+    // Only rows of images have neighbours and others above them.
+    var isImage = true
+    for layout in RowLayout.allCases where layout == .joined || isImage {
       let grid = PositionGrid(stencil: stencil, group: group, outputSize: outputSize, isSpread: layout == .spread)
       // Also bounds the products below.
       let window = grid.span.reduce(Double(grid.phaseCount)) { $0 * (Double($1) + 1) }
@@ -44,21 +47,18 @@ final class ConvolutionSchedule: Sendable {
           .memory, name, expected: "taps that lie within \(Int(Self.widestWindow)) positions of each other",
           got: "a window of \(window) positions")
       }
-      // Only rows of images have neighbours, and only in small ones the columns between them are many.
-      if layout == .spread,
-        grid.count[1] == 1 || grid.count[2] > Self.widestSpread || group.axes[2].offsets.count == 1
-      {
-        continue
-      }
-      let inside = inputSize.map { grid.inside(stencil, group, inputSize: $0) }
-      if layout == .single, grid.count[1] == 1 || inside.map({ $0.rows == 1 && $0.columns == 0 }) ?? true { continue }
+      isImage = grid.count[1] > 1
+      // Only in small ones the columns between them are many.
+      if layout == .spread, grid.count[2] > Self.widestSpread || group.axes[2].offsets.count == 1 { continue }
+      let inside = layout == .single ? inputSize.map { grid.inside(stencil, group, inputSize: $0) } : nil
+      if layout == .single, inside.map({ $0.rows == 1 && $0.columns == 0 }) ?? true { continue }
       let packs = !readsInPlace(grid)
       for kind in BlockKind.allCases where kind == .narrow ? layout != .single : rows >= 24 {
         let estimate = CostEstimate(
           grid: grid, kind: kind, rows: rows, channels: stencil.channels, taps: group.tapCount, samples: samples,
           pairs: samples * stencil.groups,
           threads: threads, elementSize: elementSize, weightSize: kind == .wide ? wideWeightSize : elementSize,
-          table: table, packs: packs, inside: layout == .single ? inside : nil)
+          table: table, packs: packs, inside: inside)
         var splits = 1
         // What is computed for a tile should not be computed for several parts of the rows.
         let mostSplits = mostBands == nil ? estimate.blocks : 1
@@ -75,7 +75,7 @@ final class ConvolutionSchedule: Sendable {
             if layout == .single, grid.tileSize(columns: columns, chunking: estimate.chunking).width < grid.count[2] {
               continue
             }
-            let cost = estimate.cost(columns: columns, splits: splits) * (layout == RowLayout.preferred ? 1e-9 : 1)
+            let cost = estimate.cost(columns: columns, splits: splits) * (layout == preferred ? 1e-9 : 1)
             if best.map({ cost < $0.cost * 0.999 }) ?? true {
               best = (cost, kind, layout, grid, columns, splits)
             }

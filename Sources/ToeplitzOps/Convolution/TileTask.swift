@@ -360,7 +360,7 @@ final class TileTask {
     }
     // While the chunks of a block run, the next block's weights come nearer, a part with each chunk; a single chunk
     // looks ahead in its own.
-    let steps = max(1, Int(tile.channels * tile.taps))
+    let steps = max(1, Int(tile.channels) * Int(tile.taps))
     if pass.chunks > 1 {
       tile.ahead = pass.weights + (block + 1) * pass.blockBytes + chunk * pass.passBytes / pass.chunks
       tile.ahead_step = pass.passBytes / pass.chunks / steps
