@@ -5,6 +5,16 @@ import Synchronization
 /// This file, ``Platform`` and ``MappedFile`` are the places that own memory. A block is written only by
 /// who holds the sole reference to it (`Tensor` checks), so sharing one between threads is safe.
 package final class Storage: Sendable {
+  /// What a block is wanted for, which decides the kept ones it may take.
+  package enum Use {
+    /// The elements of a tensor.
+    case tensor
+    /// Memory that one operation works in; such blocks are kept for their like.
+    case scratch
+    /// What a layer holds for as long as it lives: a block that is too large for it would be lost to all others.
+    case weights
+  }
+
   /// Bytes past the end of a block that kernels may read (never use): whole vectors.
   private static let slack = 64
 
@@ -24,19 +34,18 @@ package final class Storage: Sendable {
 
   /// A block with unspecified contents.
   ///
-  /// - Parameter isScratch: whether it is wanted for one operation only: such blocks are kept for their like.
   /// - Throws: ``ToeplitzError`` of kind `memory` if all tensors together would take more than ``Platform/memoryLimit``.
-  package init(byteCount: Int, isScratch: Bool = false, operation: String) throws {
+  package init(byteCount: Int, for use: Use = .tensor, operation: String) throws {
     let limit = Platform.memoryLimit
     guard byteCount <= limit else { throw Self.refusal(byteCount, limit, operation) }
-    cache = isScratch ? .scratch : .tensors
+    cache = use == .scratch ? .scratch : .tensors
     let taken = Self.taken.wrappingAdd(byteCount, ordering: .relaxed).newValue
     func makeRoom() {
       // Scratch memory grows: what was too small for this operation will be for its next call.
-      if isScratch { BlockCache.scratch.trim(to: 0) }
+      if use == .scratch { BlockCache.scratch.trim(to: 0) }
       BlockCache.trimAll(to: limit - taken)
     }
-    guard taken <= limit, let block = cache.take(byteCount + Self.slack, makeRoom: makeRoom) else {
+    guard taken <= limit, let block = cache.take(byteCount + Self.slack, for: use, makeRoom: makeRoom) else {
       Self.taken.wrappingSubtract(byteCount, ordering: .relaxed)
       throw Self.refusal(byteCount, limit, operation)
     }
@@ -147,9 +156,9 @@ package final class BlockCache: Sendable {
   /// A block of at least `byteCount` bytes; nil if the system has none.
   ///
   /// - Parameter makeRoom: called before the system is asked for a large one.
-  func take(_ byteCount: Int, makeRoom: () -> Void = {}) -> Block? {
+  func take(_ byteCount: Int, for use: Storage.Use = .tensor, makeRoom: () -> Void = {}) -> Block? {
     if byteCount >= Self.smallestKept {
-      if let kept = state.withLock({ $0.take(byteCount) }) { return kept }
+      if let kept = state.withLock({ $0.take(byteCount, for: use) }) { return kept }
       makeRoom()
     }
     return Platform.allocate(byteCount: byteCount).map { Block(base: $0, capacity: max(byteCount, 64)) }
@@ -196,7 +205,7 @@ package final class BlockCache: Sendable {
 
 extension BlockCache.State {
   /// The smallest block of at least `byteCount` bytes, if there is one that may be used for so few.
-  fileprivate mutating func take(_ byteCount: Int) -> BlockCache.Block? {
+  fileprivate mutating func take(_ byteCount: Int, for use: Storage.Use) -> BlockCache.Block? {
     var best: Int?
     // Of equally large ones the one given last: it may still be in a cache.
     for (index, block) in blocks.enumerated() where block.capacity >= byteCount {
@@ -208,7 +217,7 @@ extension BlockCache.State {
     }
     let spare = blocks[index].capacity - byteCount
     let excess = spare > byteCount / 2 ? spare : 0
-    guard self.excess + excess <= BlockCache.excessLimit else {
+    guard use == .weights ? spare <= byteCount / 8 : self.excess + excess <= BlockCache.excessLimit else {
       fresh += 1
       return nil
     }

@@ -44,6 +44,19 @@ import Testing
     #expect(again.excess > 0)
   }
 
+  @Test func `weights take only blocks that fit them`() throws {
+    let cache = BlockCache()
+    let blocks = try [4, 2].map { try #require(cache.take($0 * mebibyte)) }
+    for block in blocks { cache.give(block) }
+    let small = try #require(cache.take(3 * mebibyte / 2, for: .weights))
+    #expect(small.capacity == 3 * mebibyte / 2 && cache.freshBlockCount == 3)
+    let fitting = try #require(cache.take(2 * mebibyte - 1000, for: .weights))
+    #expect(fitting.base == blocks[1].base && fitting.excess == 0)
+    // A tensor may hold a larger one: it gives it back soon.
+    #expect(try #require(cache.take(3 * mebibyte / 2)).base == blocks[0].base)
+    #expect(cache.freshBlockCount == 3)
+  }
+
   @Test func `small blocks are left to the allocator`() throws {
     let cache = BlockCache()
     let block = try #require(cache.take(1000))

@@ -208,7 +208,7 @@ final class ConvolutionEngine {
     // Few different sizes, so that a new length finds the block of another.
     var bytes = Self.smallestScratch
     while bytes < scratchBytes + scratchHead { bytes *= 2 }
-    let scratch = try Storage(byteCount: threads * bytes, isScratch: true, operation: name)
+    let scratch = try Storage(byteCount: threads * bytes, for: .scratch, operation: name)
     for thread in 0..<threads { _ = exchangeHeld(scratch.base + thread * bytes + scratchHead, -1) }
     ThreadPool.shared.run(items, threads: threads) { item, thread in
       body((item * units / items)..<((item + 1) * units / items), scratch.base + thread * bytes + scratchHead)

@@ -60,8 +60,8 @@ final class PackedLayout: Sendable {
     (storage, scales) = (.full, nil)
     weightBytes = weightCount * elementSize
     // The kernels prefetch a little past the end.
-    weights = try Storage(byteCount: weightCount * elementSize + 4096, operation: geometry.name)
-    starts = try Storage(byteCount: startCount * elementSize, operation: geometry.name)
+    weights = try Storage(byteCount: weightCount * elementSize + 4096, for: .weights, operation: geometry.name)
+    starts = try Storage(byteCount: startCount * elementSize, for: .weights, operation: geometry.name)
     if elementSize == 4 {
       pack(UInt32.self, geometry, weight, bias)
     } else {

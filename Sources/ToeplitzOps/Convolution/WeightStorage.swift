@@ -76,13 +76,13 @@ extension PackedLayout {
     }
     let size = storage.byteSize(of: full.elementSize)
     // The kernels prefetch a little past the end.
-    let weights = try Storage(byteCount: count * size + 4096, operation: name)
+    let weights = try Storage(byteCount: count * size + 4096, for: .weights, operation: name)
     guard storage == .int8 else {
       full.writeBFloat16(count, to: weights.base.assumingMemoryBound(to: UInt32.self))
       self.init(full, weights: weights, weightSize: size, storage: storage, scales: nil)
       return
     }
-    let rows = try Storage(byteCount: full.starts.byteCount, operation: name)
+    let rows = try Storage(byteCount: full.starts.byteCount, for: .weights, operation: name)
     let factors = rows.base.assumingMemoryBound(to: Float.self)
     full.writeInt8(scales, to: weights.base.assumingMemoryBound(to: Int8.self), factors: factors)
     self.init(full, weights: weights, weightSize: size, storage: storage, scales: rows)

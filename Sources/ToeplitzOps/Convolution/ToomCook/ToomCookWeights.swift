@@ -42,8 +42,8 @@ final class ToomCookWeights: Sendable {
     blockCount = stencil.channels * plan.pieces * blockRows
     let total = stencil.groups * plan.points * blocks * blockCount
     // The kernels prefetch a little past the end.
-    weights = try Storage(byteCount: total * 4 + 4096, operation: geometry.name)
-    starts = try Storage(byteCount: stencil.groups * blocks * blockRows * 4, operation: geometry.name)
+    weights = try Storage(byteCount: total * 4 + 4096, for: .weights, operation: geometry.name)
+    starts = try Storage(byteCount: stencil.groups * blocks * blockRows * 4, for: .weights, operation: geometry.name)
     let target = weights.base.assumingMemoryBound(to: Float.self)
     let start = starts.base.assumingMemoryBound(to: Float.self)
     target.update(repeating: 0, count: total)
