@@ -4,18 +4,24 @@
 //   TZ_MAX4   most vectors of a 4-row block        TZ_WIDE_AT_ONCE  columns of a wide block computed at once
 
 #define LANES ((int)(TZ_BYTES / sizeof(T)))
-// The elements of even number, and of odd number, of two vectors after each other.
+// F(k, l) for all lanes l: the elements that a shuffle takes.
 #if TZ_LANES == 16
-#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
-#define TZ_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3), F(k, 4), F(k, 5), F(k, 6), F(k, 7), F(k, 8), F(k, 9), \
+  F(k, 10), F(k, 11), F(k, 12), F(k, 13), F(k, 14), F(k, 15)
 #elif TZ_LANES == 8
-#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
-#define TZ_ODD(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3), F(k, 4), F(k, 5), F(k, 6), F(k, 7)
 #elif TZ_LANES == 4
-#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
+#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3)
 #else
-#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define TZ_EACH(F, k) F(k, 0), F(k, 1)
 #endif
+// The elements of even number, and of odd number, of two vectors after each other.
+#define TZ_HOP2(k, l) (2 * (l) + (k))
+#define TZ_EVEN(a, b) __builtin_shufflevector(a, b, TZ_EACH(TZ_HOP2, 0))
+#define TZ_ODD(a, b) __builtin_shufflevector(a, b, TZ_EACH(TZ_HOP2, 1))
+// Of their lower halves, or their higher ones, elements that take turns.
+#define TZ_PAIR(k, l) ((k) * TZ_LANES / 2 + (l) / 2 + (l) % 2 * TZ_LANES)
+#define TZ_ZIP(a, b, high) __builtin_shufflevector(a, b, TZ_EACH(TZ_PAIR, high))
 #define NAME(base) TZ_JOIN(base, SUFFIX)
 #define VEC NAME(vec_)
 #define VECU NAME(vecu_)
@@ -233,22 +239,6 @@ TZ_ROWS1(1) TZ_ROWS1(2) TZ_ROWS1(3) TZ_ROWS1(4) TZ_ROWS1(5) TZ_ROWS1(6) TZ_ROWS1
 
 // Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
 // log2(count) rounds the rows hold y[i * count + r] = acc[r][i] in order.
-#define TZ_ZIP16(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 16, base + 1, base + 17, base + 2, base + 18, \
-  base + 3, base + 19, base + 4, base + 20, base + 5, base + 21, base + 6, base + 22, base + 7, base + 23)
-#define TZ_ZIP8(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 8, base + 1, base + 9, base + 2, base + 10, base + 3, base + 11)
-#define TZ_ZIP4(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 4, base + 1, base + 5)
-#define TZ_ZIP2(a, b, base) __builtin_shufflevector(a, b, base + 0, base + 2)
-
-#if TZ_LANES == 16
-#define TZ_ZIP(a, b, high) TZ_ZIP16(a, b, (high) * 8)
-#elif TZ_LANES == 8
-#define TZ_ZIP(a, b, high) TZ_ZIP8(a, b, (high) * 4)
-#elif TZ_LANES == 4
-#define TZ_ZIP(a, b, high) TZ_ZIP4(a, b, (high) * 2)
-#else
-#define TZ_ZIP(a, b, high) TZ_ZIP2(a, b, high)
-#endif
-
 TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
   VEC b[LANES > 8 ? LANES : 8];
   TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
@@ -262,6 +252,51 @@ TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
 
 // LANES vectors become the columns of the square that they are the rows of.
 TZ_INLINE void NAME(transpose_)(VEC *a) { NAME(zip_)(a, LANES); }
+
+#if TZ_LANES >= 4
+// Vectors as quads of four elements: element i of quad q of a[j] becomes element j of quad q of a[i].
+#define TZ_QUAD_ZIP(k, l) ((l) / 4 * 4 + 2 * (k) + (l) % 4 / 2 + (l) % 2 * TZ_LANES)
+#define TZ_QUAD_JOIN(k, l) ((l) / 4 * 4 + 2 * (k) + (l) % 2 + (l) % 4 / 2 * TZ_LANES)
+TZ_INLINE void NAME(turn_quads_)(VEC *a) {
+  VEC b[4];
+  TZ_UNROLL for (int i = 0; i < 2; i++) {
+    b[2 * i] = __builtin_shufflevector(a[2 * i], a[2 * i + 1], TZ_EACH(TZ_QUAD_ZIP, 0));
+    b[2 * i + 1] = __builtin_shufflevector(a[2 * i], a[2 * i + 1], TZ_EACH(TZ_QUAD_ZIP, 1));
+  }
+  TZ_UNROLL for (int i = 0; i < 2; i++) {
+    a[2 * i] = __builtin_shufflevector(b[i], b[i + 2], TZ_EACH(TZ_QUAD_JOIN, 0));
+    a[2 * i + 1] = __builtin_shufflevector(b[i], b[i + 2], TZ_EACH(TZ_QUAD_JOIN, 1));
+  }
+}
+#undef TZ_QUAD_ZIP
+#undef TZ_QUAD_JOIN
+#endif
+
+// line[i * count + r] = rows[r * pitch + i] for a vector of columns and at least 3 rows. Four elements may be written past the
+// end.
+#define TZ_MOST_TOGETHER 64
+TZ_INLINE void NAME(weave_rows_)(const T *rows, ptrdiff_t pitch, T *line, int count) {
+#if TZ_LANES >= 4
+  typedef T quad_ __attribute__((ext_vector_type(4), aligned(sizeof(T))));
+  const int last = count > 4 ? count - 4 : 0;
+  for (int q = 0; q < count; q += 4) {
+    const int at = q < last ? q : last;
+    VEC a[4];
+    TZ_UNROLL for (int i = 0; i < 4; i++) a[i] = *(const VECU *)(rows + (at + i < count ? at + i : count - 1) * pitch);
+    NAME(turn_quads_)(a);
+    // In order of columns: of three rows a fourth is written, over which the next column's first comes.
+#define TZ_QUADS(k)                                                                  \
+  if (4 * (k) < LANES) TZ_UNROLL for (int i = 0; i < 4; i++)                         \
+    *(quad_ *)(line + (4 * (k) + i) * count + at) = __builtin_shufflevector(         \
+      a[i], a[i], 4 * (k) % TZ_LANES, 4 * (k) % TZ_LANES + 1, 4 * (k) % TZ_LANES + 2, 4 * (k) % TZ_LANES + 3);
+    TZ_QUADS(0) TZ_QUADS(1) TZ_QUADS(2) TZ_QUADS(3)
+#undef TZ_QUADS
+  }
+#else
+  for (int r = 0; r < count; r++)
+    for (int i = 0; i < LANES; i++) line[i * count + r] = rows[r * pitch + i];
+#endif
+}
 
 // ---- Wide blocks: columns are broadcast, 32 rows are vectors -----------------------------------------------
 
@@ -455,6 +490,9 @@ TZ_INLINE void NAME(clear_)(T *to, ptrdiff_t n) {
 #undef TZ_ROWS8
 #undef TZ_ROWS4
 #undef TZ_ROWS1
+#undef TZ_EACH
+#undef TZ_HOP2
+#undef TZ_PAIR
 #undef TZ_ZIP
 #undef TZ_EVEN
 #undef TZ_ODD

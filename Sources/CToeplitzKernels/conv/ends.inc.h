@@ -83,9 +83,39 @@ TZ_INLINE VEC END(get_range_)(const S *x, ptrdiff_t from, ptrdiff_t to) {
 }
 #endif
 
+// Values below zero times `slope`, which mostly is 1.
+TZ_INLINE VEC END(rectify_)(VEC value, T slope) { return slope == (T)1 ? value : NAME(leaky_)(value, slope); }
+
+#if TZ_LANES >= 4
+// Four elements in memory, and vectors of those at x, x + hop, ....
+typedef S END(quad_) __attribute__((ext_vector_type(4), aligned(sizeof(S))));
+#define TZ_QUAD(i) (*(const END(quad_) *)(x + (i) * hop))
+#define TZ_EIGHT(i) __builtin_shufflevector(TZ_QUAD(i), TZ_QUAD((i) + 1), 0, 1, 2, 3, 4, 5, 6, 7)
+TZ_INLINE VEC END(get_quads_)(const S *x, ptrdiff_t hop) {
+#if TZ_LANES == 16
+  const __typeof__(TZ_EIGHT(0)) low = TZ_EIGHT(0), high = TZ_EIGHT(2);
+  typedef S all_ __attribute__((ext_vector_type(16)));
+  const all_ value = __builtin_shufflevector(low, high, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+#elif TZ_LANES == 8
+  typedef S all_ __attribute__((ext_vector_type(8)));
+  const all_ value = TZ_EIGHT(0);
+#else
+  typedef S all_ __attribute__((ext_vector_type(4)));
+  const all_ value = TZ_QUAD(0);
+#endif
+#if defined(TZ_HALF)
+  return TZ_WIDEN(value);
+#else
+  return value;
+#endif
+}
+#undef TZ_QUAD
+#undef TZ_EIGHT
+#endif
+
 // Every `hop`th (2 or 4) of the elements from `from` on, n of them. Reads no further than the last of them, writes whole
 // vectors; what lies `far` elements ahead comes nearer.
-TZ_INLINE void END(unzip_)(T *to, const S *from, ptrdiff_t n, const int hop, ptrdiff_t far) {
+TZ_INLINE void END(unzip_)(T *to, const S *from, ptrdiff_t n, const int hop, T slope, ptrdiff_t far) {
   for (ptrdiff_t j = 0; j < n; j += LANES) {
     const ptrdiff_t left = (n - j - 1) * hop + 1;
     VEC a[4];
@@ -99,7 +129,7 @@ TZ_INLINE void END(unzip_)(T *to, const S *from, ptrdiff_t n, const int hop, ptr
       a[0] = TZ_EVEN(a[0], a[1]);
       a[1] = TZ_EVEN(a[2], a[3]);
     }
-    *(VECU *)(to + j) = TZ_EVEN(a[0], a[1]);
+    *(VECU *)(to + j) = END(rectify_)(TZ_EVEN(a[0], a[1]), slope);
   }
 }
 
@@ -233,20 +263,23 @@ TZ_INLINE void END(store_zipped_)(const tz_conv_output *out, const T *acc, ptrdi
 
 static void END(store_interleaved_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
                                      int count) {
-  S *y = (S *)out->y + at;
-  if (count == 2) END(store_zipped_)(out, acc, pitch, n, at, 2);
-  else if (count == 4) END(store_zipped_)(out, acc, pitch, n, at, 4);
-  else if (count == 8) END(store_zipped_)(out, acc, pitch, n, at, 8);
-  else
-#if defined(TZ_HALF)
+  if (count == 2 || count == 4 || count == 8) {
+    if (count == 2) END(store_zipped_)(out, acc, pitch, n, at, 2);
+    else if (count == 4) END(store_zipped_)(out, acc, pitch, n, at, 4);
+    else END(store_zipped_)(out, acc, pitch, n, at, 8);
+    END(activate_written_)(out, (S *)out->y + at, n * count);
+    return;
+  }
+  // In pieces that lie in the nearest cache.
+  T line[LANES * TZ_MOST_TOGETHER + 4];
+  if (count > TZ_MOST_TOGETHER) {
     for (int r = 0; r < count; r++) END(store_row_)(out, acc + r * pitch, n, at + r, count);
-#else
-    // Columns outside, so that the output is written in order.
-    for (ptrdiff_t i = 0; i < n; i++)
-      for (int r = 0; r < count; r++)
-        y[i * count + r] = END(finish_)(out, acc[r * pitch + i], at + i * count + r);
-#endif
-  END(activate_written_)(out, y, n * count);
+    return;
+  }
+  for (ptrdiff_t i = 0; i < n; i += LANES) {
+    NAME(weave_rows_)(acc + i, pitch, line, count);
+    END(store_line_)(out, line, (n - i < LANES ? n - i : LANES) * count, at + i * count);
+  }
 }
 
 // A run of n neighbouring positions from (d, h, w) on, all rows.
@@ -402,11 +435,11 @@ TZ_INLINE void END(pack_row_)(const S *x, T *out, const tz_pack_axis *a, ptrdiff
       for (; done < m; done += LANES) {
         __builtin_prefetch(from + done + far, 0, 3);
         VEC value = m - done >= LANES ? END(get_)(from + done) : END(get_part_)(from + done, m - done);
-        *(VECU *)(to + done) = slope == (T)1 ? value : NAME(leaky_)(value, slope);
+        *(VECU *)(to + done) = END(rectify_)(value, slope);
       }
-    } else if ((hop == 2 || hop == 4) && slope == (T)1) {
-      if (hop == 2) END(unzip_)(to, from, m, 2, far);
-      else END(unzip_)(to, from, m, 4, far);
+    } else if (hop == 2 || hop == 4) {
+      if (hop == 2) END(unzip_)(to, from, m, 2, slope, far);
+      else END(unzip_)(to, from, m, 4, slope, far);
       done = m;
     } else {
       for (; done < m; done++) to[done] = NAME(leaky_one_)(END(get_one_)(from + hop * done), slope);
@@ -435,9 +468,53 @@ TZ_INLINE void END(pack_rows_)(const S *x, ptrdiff_t x_row, T *out, ptrdiff_t ro
       VEC value = low <= 0 && high >= LANES ? END(get_)(x + v * LANES)
                                             : END(get_range_)(x + v * LANES, low < 0 ? 0 : low < LANES ? low : LANES,
                                                                high > LANES ? LANES : high > 0 ? high : 0);
-      *(VECU *)(out + v * LANES) = slope == (T)1 ? value : NAME(leaky_)(value, slope);
+      *(VECU *)(out + v * LANES) = END(rectify_)(value, slope);
     }
 }
+
+#if TZ_LANES >= 4
+// Whether pack_turned_ can take the phases of an axis: they follow one another.
+TZ_INLINE bool END(turns_)(const tz_pack_axis *w, int mode) {
+  if (mode != TZ_PAD_ZEROS || w->stride != 1 || w->step == 1 || w->phase_count < 3 || w->count < LANES) return false;
+  for (int q = 1; q < w->phase_count; q++)
+    if (w->phases[q] != w->phases[0] + q) return false;
+  return true;
+}
+
+// The rows of all phases of an axis, `plane` elements apart, from the input's row x. What lies side by side in memory are
+// phases of a position, so squares of four phases and four positions are turned round in registers.
+static void END(pack_turned_)(const S *x, T *out, ptrdiff_t plane, const tz_pack_axis *w, T slope, ptrdiff_t far) {
+  const int phases = w->phase_count, last = phases > 4 ? phases - 4 : 0;
+  const ptrdiff_t first = w->phases[0], step = w->step;
+  // Where all of them, and what is read beside three, lie inside.
+  ptrdiff_t low = tz_pack_range(w, first).from, high = tz_pack_range(w, first + last + 3).to;
+  if (high - low < LANES) low = high = w->count;
+  for (ptrdiff_t j = low; j < high; j += LANES) {
+    if (j > high - LANES) j = high - LANES;
+    const S *from = x + tz_pack_index(w, j, first);
+    for (int q = 0; q < phases; q += 4) {
+      const int at = q < last ? q : last;
+      VEC a[4];
+      TZ_UNROLL for (int i = 0; i < 4; i++) {
+        __builtin_prefetch(from + (q + i) * LANES + far, 0, 3);
+        a[i] = END(get_quads_)(from + at + i * step, 4 * step);
+      }
+      NAME(turn_quads_)(a);
+      TZ_UNROLL for (int i = 0; i < 4; i++)
+        if (i < 3 || phases > 3) *(VECU *)(out + (at + i) * plane + j) = END(rectify_)(a[i], slope);
+    }
+  }
+  for (int q = 0; q < phases; q++, out += plane) {
+    const tz_range range = tz_pack_range(w, first + q);
+    for (ptrdiff_t j = 0; j < w->count; j++) {
+      if (j == low) j = high;
+      if (j >= w->count) break;
+      const bool inside = j >= range.from && j < range.to;
+      out[j] = inside ? NAME(leaky_one_)(END(get_one_)(x + tz_pack_index(w, j, first + q)), slope) : (T)0;
+    }
+  }
+}
+#endif
 
 static void END(pack_)(const tz_pack *p) {
   const tz_pack_axis *d = &p->axis[0], *h = &p->axis[1], *w = &p->axis[2];
@@ -464,6 +541,9 @@ static void END(pack_)(const tz_pack *p) {
   const bool known = w->phase_count <= 16;
   const bool simple = p->mode == TZ_PAD_ZEROS && w->step * w->stride == 1;
   for (int pw = 0; known && pw < w->phase_count; pw++) ranges[pw] = tz_pack_range(w, w->phases[pw]);
+#if TZ_LANES >= 4
+  const bool turns = END(turns_)(w, p->mode);
+#endif
   // Rows of a channel are short and channels lie far apart, so nothing but this brings the next ones nearer.
   const ptrdiff_t far = 2 * p->x_channel;
   for (int c = 0; c < p->channels; c++) {
@@ -472,7 +552,21 @@ static void END(pack_)(const tz_pack *p) {
     for (int pd = 0; pd < d->phase_count; pd++)
       for (ptrdiff_t jd = 0; jd < d->count; jd++) {
         const ptrdiff_t id = tz_pad_index(tz_pack_index(d, jd, d->phases[pd]), d->size, p->mode);
-        for (int ph = 0; ph < h->phase_count; ph++)
+        for (int ph = 0; ph < h->phase_count; ph++) {
+#if TZ_LANES >= 4
+          if (id >= 0 && turns) {
+            for (ptrdiff_t jh = 0; jh < h->count; jh++) {
+              const ptrdiff_t ih = tz_pad_index(tz_pack_index(h, jh, h->phases[ph]), h->size, p->mode);
+              T *to = out + jh * row;
+              if (ih >= 0) END(pack_turned_)(x + id * d->stride + ih * h->stride, to, h->count * row, w, slope, far);
+              else
+                for (int pw = 0; pw < w->phase_count; pw++, to += h->count * row)
+                  for (ptrdiff_t j = 0; j < w->count; j++) to[j] = (T)0;
+            }
+            out += w->phase_count * h->count * row;
+            continue;
+          }
+#endif
           for (int pw = 0; pw < w->phase_count; pw++) {
             const tz_range range = known ? ranges[pw] : tz_pack_range(w, w->phases[pw]);
             const S *plane = x + id * d->stride;
@@ -493,6 +587,7 @@ static void END(pack_)(const tz_pack *p) {
               else END(pack_row_)(plane + ih * h->stride, out, w, w->phases[pw], range, p->mode, slope, far);
             }
           }
+        }
       }
   }
 }

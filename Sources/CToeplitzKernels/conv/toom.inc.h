@@ -33,7 +33,8 @@ TZ_INLINE VEC NAME(combine_)(const float *row, const VEC *d, const int n) {
   static bool NAME(toom_output_##R##_)(const tz_toom_output *t) {                                            \
     VEC strange = (VEC)(0.0f);                                                                               \
     for (int r = 0; r < t->rows; r++)                                                                        \
-      for (int v = 0; v < t->vectors; v++) {                                                                 \
+      /* From the end on: columns past the last one lie where the next outputs of the first ones go. */       \
+      for (int v = t->vectors - 1; v >= 0; v--) {                                                            \
         const float *from = t->y + (r * t->vectors + v) * LANES;                                             \
         VEC y[N], o[4];                                                                                      \
         TZ_UNROLL for (int p = 0; p < N; p++) y[p] = *(const VECU *)(from + p * t->point);                   \
@@ -41,9 +42,10 @@ TZ_INLINE VEC NAME(combine_)(const float *row, const VEC *d, const int n) {
           o[i] = NAME(combine_)(tz_toom_a##R[i], y, N) + (VEC)(t->start[r]);                                 \
           strange += o[i] - o[i];                                                                            \
         }                                                                                                    \
-        NAME(zip_)(o, 4);                                                                                    \
-        float *to = t->sums + r * t->row + v * 4 * LANES;                                                    \
-        TZ_UNROLL for (int i = 0; i < 4; i++) *(VECU *)(to + i * LANES) = o[i];                              \
+        const bool zips = t->image == 0;                                                                     \
+        if (zips) NAME(zip_)(o, 4);                                                                          \
+        float *to = t->sums + r * t->row + v * (zips ? 4 * LANES : LANES);                                   \
+        TZ_UNROLL for (int i = 0; i < 4; i++) *(VECU *)(to + i * (zips ? LANES : t->image)) = o[i];          \
       }                                                                                                      \
     return NAME(all_zero_)(strange);                                                                         \
   }

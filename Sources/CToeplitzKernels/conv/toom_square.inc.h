@@ -1,23 +1,13 @@
 // Squares of Toom-Cook transforms for images: F(4x4, 3x3), F(2x2, 3x3) and, for two taps on each axis, F(3x3, 2x2).
 // The including file (toom.inc.h) has defined NAME(combine_) and what conv.inc.h defines.
 
-#if TZ_LANES == 16
-#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3), F(k, 4), F(k, 5), F(k, 6), F(k, 7), F(k, 8), F(k, 9), \
-  F(k, 10), F(k, 11), F(k, 12), F(k, 13), F(k, 14), F(k, 15)
-#elif TZ_LANES == 8
-#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3), F(k, 4), F(k, 5), F(k, 6), F(k, 7)
-#else
-#define TZ_EACH(F, k) F(k, 0), F(k, 1), F(k, 2), F(k, 3)
-#endif
 // Every m-th element of several vectors, from the k-th on, in one shuffle of the first two vectors and one that adds the
 // third; and elements k * lanes and on of three vectors that take turns.
-#define TZ_HOP2(k, l) (2 * (l) + (k))
 #define TZ_HOP3(k, l) (3 * (l) + (k) < 2 * TZ_LANES ? 3 * (l) + (k) : 0)
 #define TZ_HOP3_LAST(k, l) (3 * (l) + (k) < 2 * TZ_LANES ? (l) : 3 * (l) + (k) - TZ_LANES)
 #define TZ_TURN(k, l) ((k) * TZ_LANES + (l))
 #define TZ_TURN3(k, l) (TZ_TURN(k, l) % 3 * TZ_LANES % (2 * TZ_LANES) + TZ_TURN(k, l) / 3)
 #define TZ_TURN3_LAST(k, l) (TZ_TURN(k, l) % 3 == 2 ? TZ_LANES + TZ_TURN(k, l) / 3 : (l))
-#define TZ_TAKE2(a, b, k) __builtin_shufflevector(a, b, TZ_EACH(TZ_HOP2, k))
 #define TZ_TAKE3(a, b, c, k) \
   __builtin_shufflevector(__builtin_shufflevector(a, b, TZ_EACH(TZ_HOP3, k)), c, TZ_EACH(TZ_HOP3_LAST, k))
 #define TZ_WEAVE3(a, b, c, k) \
@@ -28,19 +18,19 @@ TZ_INLINE void NAME(split_)(const float *x, VEC *d, const int m, const int count
   VEC a[4];
   TZ_UNROLL for (int i = 0; i < m; i++) a[i] = *(const VECU *)(x + i * LANES);
   if (m == 2) {
-    d[0] = TZ_TAKE2(a[0], a[1], 0);
-    if (count > 1) d[1] = TZ_TAKE2(a[0], a[1], 1);
+    d[0] = TZ_EVEN(a[0], a[1]);
+    if (count > 1) d[1] = TZ_ODD(a[0], a[1]);
   } else if (m == 3) {
     d[0] = TZ_TAKE3(a[0], a[1], a[2], 0);
     if (count > 1) d[1] = TZ_TAKE3(a[0], a[1], a[2], 1);
     if (count > 2) d[2] = TZ_TAKE3(a[0], a[1], a[2], 2);
   } else {
-    const VEC even[2] = {TZ_TAKE2(a[0], a[1], 0), TZ_TAKE2(a[2], a[3], 0)};
-    const VEC odd[2] = {TZ_TAKE2(a[0], a[1], 1), TZ_TAKE2(a[2], a[3], 1)};
-    d[0] = TZ_TAKE2(even[0], even[1], 0);
-    if (count > 1) d[1] = TZ_TAKE2(odd[0], odd[1], 0);
-    if (count > 2) d[2] = TZ_TAKE2(even[0], even[1], 1);
-    if (count > 3) d[3] = TZ_TAKE2(odd[0], odd[1], 1);
+    const VEC even[2] = {TZ_EVEN(a[0], a[1]), TZ_EVEN(a[2], a[3])};
+    const VEC odd[2] = {TZ_ODD(a[0], a[1]), TZ_ODD(a[2], a[3])};
+    d[0] = TZ_EVEN(even[0], even[1]);
+    if (count > 1) d[1] = TZ_EVEN(odd[0], odd[1]);
+    if (count > 2) d[2] = TZ_ODD(even[0], even[1]);
+    if (count > 3) d[3] = TZ_ODD(odd[0], odd[1]);
   }
 }
 
@@ -142,14 +132,11 @@ TZ_SQUARE(4x3, 4, 6, tz_toom_a3, tz_toom_b3)
 TZ_SQUARE(2x3, 2, 4, tz_toom_a2x3, tz_toom_b4p)
 TZ_SQUARE(3x2, 3, 4, tz_toom_a3x2, tz_toom_b4p)
 
-#undef TZ_EACH
-#undef TZ_HOP2
 #undef TZ_HOP3
 #undef TZ_HOP3_LAST
 #undef TZ_TURN
 #undef TZ_TURN3
 #undef TZ_TURN3_LAST
-#undef TZ_TAKE2
 #undef TZ_TAKE3
 #undef TZ_WEAVE3
 #undef TZ_SQUARE

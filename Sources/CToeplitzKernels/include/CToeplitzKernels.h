@@ -345,8 +345,8 @@ typedef struct {
 ///
 /// On one axis and in squares, `y` is what narrow kernels left for point 0 of some vectors of columns, as
 /// [rows][vectors of columns]; in turned squares what wide kernels left, as [columns][32 rows]. The m outputs of
-/// column f on one axis go to sums[r * row + 4 f + j], the m x m outputs of squares to
-/// sums[r / together * group + r % together * row + image * i + m f + j].
+/// column f on one axis go to sums[r * row + 4 f + j] or, if `image` is not 0, to sums[r * row + j * image + f], those of the
+/// first columns last; the m x m outputs of squares go to sums[r / together * group + r % together * row + image * i + m f + j].
 typedef struct {
   const float *y;
   ptrdiff_t point;

@@ -29,8 +29,8 @@ struct ToomCookSchedule {
 
   /// Nanoseconds for a value of a point: to pack and transform inputs, and to transform outputs back and store them;
   /// then the same for squares.
-  private static let inputTime = 0.45
-  private static let outputTime = 0.35
+  private static let inputTime = 0.2
+  private static let outputTime = 0.2
   private static let squareInputTime = 0.2
   private static let squareOutputTime = 0.3
   /// Bytes of transformed values that stay in the second-level cache, and nanoseconds for a byte that does not.

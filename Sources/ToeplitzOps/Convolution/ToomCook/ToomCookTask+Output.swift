@@ -6,8 +6,10 @@ extension ToomCookTask {
   struct OutputPlan {
     /// Rows that are transformed back and stored together: a narrow block, or a vector of a wide one.
     let rows: Int
+    /// Elements of the sums of one column in a row.
+    let column: Int
     /// Elements of the sums of one row, or of one row of its tiles; in squares also between those of two rows that lie
-    /// together, of the next ones, and between the rows of a tile.
+    /// together, of the next ones, and between the rows of a tile (or its outputs, where they do not lie side by side).
     let row: Int
     let group: Int
     let image: Int
@@ -26,6 +28,7 @@ extension ToomCookTask {
       rows = schedule.kind == .wide ? lanes : blockRows
       let wide = rowGroup.axes[2].phases.count
       if plan.isSquare {
+        column = plan.tile
         together = rows % wide == 0 ? wide : 1
         row = plan.tile * ((schedule.columns + lanes - 1) / lanes * lanes)
         image = together * row
@@ -35,14 +38,17 @@ extension ToomCookTask {
         widePhases = together
         return
       }
-      let step = plan.dilation
-      (together, group, image) = (1, 0, 0)
-      row = 4 * max(schedule.columns, step * schedule.residueColumns)
+      let columns = plan.dilation * schedule.residueColumns
+      (together, group) = (1, 0)
+      row = plan.tile * max(schedule.columns, columns)
       count = rows * row
-      if step > 1 {
-        phases = (0..<step).map { (0, 0, Int32($0)) }
-        widePhases = step
+      if plan.dilation > 1 {
+        // A tile's outputs of all residues are as many phases; each lies in a row of its own.
+        (column, image) = (1, columns)
+        phases = (0..<plan.tileColumns).map { (0, 0, Int32($0)) }
+        widePhases = plan.tileColumns
       } else {
+        (column, image) = (plan.tile, 0)
         phases = (0..<rowGroup.phaseCount).map { rowGroup.phase($0) }
         widePhases = wide
       }
@@ -99,7 +105,7 @@ extension ToomCookTask {
           for r in 0..<present {
             tz_conv_store_sums(
               engine.table, &description, &area, sums + r * output.row, area.pitch, 0, count,
-              Int32((row + r) * plan.dilation), Int32(plan.dilation))
+              Int32((row + r) * plan.tileColumns), Int32(plan.tileColumns))
           }
         }
       }
@@ -120,11 +126,11 @@ extension ToomCookTask {
       return tz_toom_run_turned(transforms, plan.kind, &back)
     }
     var isFinite = true
-    for chunk in 0..<chunks {
+    for chunk in (0..<chunks).reversed() {
       let columns = columns(chunk)
       back.y = UnsafePointer(products + (columns.first * blocks + block * columns.count) * weights.blockRows)
       back.vectors = Int32(columns.count / chunking.unit)
-      back.sums = sums + plan.tile * columns.first
+      back.sums = sums + output.column * columns.first
       isFinite = tz_toom_run_output(transforms, plan.kind, &back) && isFinite
     }
     return isFinite
@@ -136,7 +142,7 @@ extension ToomCookTask {
     if plan.isSquare {
       description.step.1 *= plan.tile
     } else if plan.dilation > 1 {
-      description.step.2 = plan.dilation
+      description.step.2 = plan.tileColumns
     }
     return description
   }
@@ -152,11 +158,15 @@ extension ToomCookTask {
         width: min(plan.tile * schedule.tilesWide, positions.count[2] - position), pitch: plan.tile * schedule.tilesWide
       )
     }
-    // Positions are numbered within a residue.
-    let left = (positions.count[2] + plan.dilation - 1) / plan.dilation - position
-    let first = plan.dilation > 1 ? position : positions.first[2] + position
+    let (d, h) = (positions.first[0] + place.d, positions.first[1] + place.h)
+    if plan.dilation > 1 {
+      let left = (positions.count[2] + plan.tileColumns - 1) / plan.tileColumns - place.w
+      return tz_conv_area(
+        first: (d, h, place.w), height: 1, width: min(schedule.tilesWide, left), pitch: schedule.residueColumns)
+    }
     return tz_conv_area(
-      first: (positions.first[0] + place.d, positions.first[1] + place.h, first), height: 1,
-      width: min(plan.tile * schedule.tilesWide, left), pitch: plan.tile * schedule.residueColumns)
+      first: (d, h, positions.first[2] + position), height: 1,
+      width: min(plan.tile * schedule.tilesWide, positions.count[2] - position),
+      pitch: plan.tile * schedule.residueColumns)
   }
 }

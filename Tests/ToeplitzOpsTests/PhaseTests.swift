@@ -1,0 +1,57 @@
+import Testing
+import ToeplitzTestSupport
+
+@testable import ToeplitzOps
+@testable import ToeplitzTensor
+
+/// Strides that are not powers of two: panels take inputs apart by their phases, stores put the phases of outputs together.
+@Suite struct PhaseTests {
+  @Test(arguments: InstructionSet.available)
+  func stridesOfEverySizeMatchTheReference(isa: InstructionSet) throws {
+    try InstructionSet.$override.withValue(isa) {
+      var random = RandomSource(seed: 307)
+      func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
+      // More phases than are put together at a time, too.
+      for stride in Array(1...17) + [20, 31, 64, 65, 70] {
+        for isTransposed in [false, true] {
+          let dtype: DType = [.float32, .float32, .float64, .int32, .float16, .bfloat16][pick(0...5)]
+          let rank = stride < 10 ? pick(1...2) : 1
+          let g = try ConvolutionGeometry(
+            rank: rank, isTransposed: isTransposed, inChannels: pick(1...9), outChannels: pick(1...20),
+            kernelSize: PerAxis(pick(1...(2 * stride + 2))), stride: PerAxis(stride), padding: .uniform(pick(0...1)))
+          let size =
+            [isTransposed ? pick(40...60) : pick(40...60) * stride + 2 * stride] + (rank == 2 ? [pick(9...30)] : [])
+          guard let output = try? g.outputSize(rank == 2 ? size.reversed() : size) else { continue }
+          func tensor(_ shape: Shape) throws -> Tensor {
+            try Tensor.randomUniform(shape, from: -5, to: 5, using: &random).cast(to: dtype)
+          }
+          let x = try tensor(Shape([pick(1...2), g.inChannels] + (rank == 2 ? size.reversed() : size)))
+          let (w, b) = (try tensor(g.weightShape), try tensor([g.outChannels]))
+          let residual = try tensor(Shape([x.shape[0], g.outChannels] + output))
+          var operation = ConvolutionOperation(g)
+          let isWhole = dtype == .int32
+          operation.fusion = ConvolutionFusion(
+            inputSlope: isWhole ? 1 : 0.25, residuals: [residual], activation: isWhole ? nil : .leakyReLU(slope: 0.5))
+          let y = try applyAll(operation, [x, w, b])[0]
+          func leaky(_ values: [Double], _ slope: Double) -> [Double] { values.map { $0 < 0 ? $0 * slope : $0 } }
+          let input = ReferenceConvolution.Array(
+            shape: x.shape.dimensions, values: leaky(try x.doubles(), isWhole ? 1 : 0.25))
+          let plain = try ReferenceConvolution.forward(g, x: input, weight: .init(w), bias: .init(b)).values
+          let expected = leaky(zip(plain, try residual.doubles()).map { $0 + $1 }, isWhole ? 1 : 0.5)
+          let distance = Distance(try y.doubles(), expected)
+          let precision: Double =
+            switch dtype {
+            case .float16: 0x1p-10
+            case .bfloat16: 0x1p-7
+            case .float32: 0x1p-19
+            case .float64: 0x1p-46
+            default: 0
+            }
+          #expect(
+            distance.absolute <= precision * max(1, distance.scale) && distance.sameSpecials,
+            "\(isa) \(dtype) stride \(stride): \(g) \(x.shape) \(distance)")
+        }
+      }
+    }
+  }
+}
