@@ -211,8 +211,11 @@ static void END(store_line_)(const tz_conv_output *out, const T *a, ptrdiff_t n,
     END(activate_written_)(out, y, n);
     return;
   }
+  const ptrdiff_t next = out->channel;
   for (; i + LANES <= n; i += LANES) {
     NAME(near_output_)(y + i);
+    if (out->residual[0]) __builtin_prefetch((const S *)out->residual[0] + at + i + next, 0, 3);
+    if (out->residual[1]) __builtin_prefetch((const S *)out->residual[1] + at + i + next, 0, 3);
     END(put_)(y + i, END(finish_vector_)(out, *(const VECU *)(a + i), at + i));
   }
   if (i < n) END(finish_part_)(out, *(const VECU *)(a + i), n - i, at + i);
