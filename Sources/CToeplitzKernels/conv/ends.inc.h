@@ -289,14 +289,19 @@ static void END(store_interleaved_)(const tz_conv_output *out, const T *acc, ptr
 static void END(store_run_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, int first_row, int rows, ptrdiff_t d,
                              ptrdiff_t h, ptrdiff_t w, ptrdiff_t n) {
   const bool zips = out->wide == out->step[2] && out->wide > 1 && out->stride[2] == 1;
+  // Counted along: dividing would take longer than to store a short row.
+  ptrdiff_t channel = first_row / out->phase_count * out->channel;
+  int phase = first_row % out->phase_count;
+  // Phases on w have ranges of their own; without them all rows have the same.
+  ptrdiff_t first = 0, last = 0;
+  if (out->step[2] == 1) NAME(inside_)(out, w, n, out->phases[0][2], &first, &last);
   for (int r = 0; r < rows;) {
-    const int row = first_row + r, phase = row % out->phase_count;
     const int32_t *f = out->phases[phase];
     const ptrdiff_t od = d * out->step[0] + f[0] - out->shift[0], oh = h * out->step[1] + f[1] - out->shift[1];
     const int together = zips && phase % out->wide == 0 && r + out->wide <= rows ? out->wide : 1;
     if (od >= 0 && od < out->size[0] && oh >= 0 && oh < out->size[1]) {
       const T *a = acc + r * pitch;
-      const ptrdiff_t line = row / out->phase_count * out->channel + od * out->stride[0] + oh * out->stride[1];
+      const ptrdiff_t line = channel + od * out->stride[0] + oh * out->stride[1];
       ptrdiff_t low = 0, high = n, unused;
       if (together > 1) {
         // Where the first phase and the last are inside all are.
@@ -310,8 +315,8 @@ static void END(store_run_)(const tz_conv_output *out, const T *acc, ptrdiff_t p
       }
       for (int q = 0; q < together; q++) {
         const ptrdiff_t phase_w = out->phases[phase + q][2];
-        ptrdiff_t from, to;
-        NAME(inside_)(out, w, n, phase_w, &from, &to);
+        ptrdiff_t from = first, to = last;
+        if (out->step[2] > 1) NAME(inside_)(out, w, n, phase_w, &from, &to);
         // What interleaving left: before `low` and from `high` on, or everything.
         const ptrdiff_t ranges[2][2] = {{from, to < low ? to : low}, {from > high ? from : high, to}};
         for (int k = 0; k < 2; k++) {
@@ -324,6 +329,8 @@ static void END(store_run_)(const tz_conv_output *out, const T *acc, ptrdiff_t p
       }
     }
     r += together;
+    phase += together;
+    if (phase == out->phase_count) phase = 0, channel += out->channel;
   }
 }
 
