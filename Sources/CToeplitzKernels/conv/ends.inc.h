@@ -197,8 +197,10 @@ TZ_INLINE void END(finish_part_)(const tz_conv_output *out, VEC value, ptrdiff_t
   END(put_part_)((S *)out->y + at, END(shape_)(out, value), n);
 }
 
-// n neighbouring outputs from `at` on.
-static void END(store_line_)(const tz_conv_output *out, const T *a, ptrdiff_t n, ptrdiff_t at) {
+// n neighbouring outputs from `at` on. Like the next functions it works with its own copy of what an output is: for all the
+// compiler knows, each store might change the original.
+static void END(store_line_)(const tz_conv_output *output, const T *a, ptrdiff_t n, ptrdiff_t at) {
+  const tz_conv_output own = *output, *const out = &own;
   S *y = (S *)out->y + at;
   ptrdiff_t i = 0;
   // Asked once: a line may be a few vectors long.
@@ -240,8 +242,9 @@ static void END(store_row_)(const tz_conv_output *out, const T *a, ptrdiff_t n, 
 }
 
 // `count` rows of n sums to outputs at + i * count + r.
-TZ_INLINE void END(store_zipped_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
+TZ_INLINE void END(store_zipped_)(const tz_conv_output *output, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
                                    const int count) {
+  const tz_conv_output own = *output, *const out = &own;
   S *y = (S *)out->y + at;
   ptrdiff_t i = 0;
   for (; i + LANES <= n; i += LANES) {
