@@ -316,8 +316,18 @@ typedef enum {
 /// Transforms on one axis, and squares: the numbers of the latter begin where those of the former end.
 enum { TZ_TOOM_LINES = 3, TZ_TOOM_SQUARES = 3 };
 
-/// The matrix [n][r] that transforms taps.
-const double *tz_toom_taps(tz_toom kind);
+/// Transforms the taps of one row and channel, in double precision: point p of piece j goes to to[p * point + j * piece].
+typedef struct {
+  tz_toom kind;
+  ptrdiff_t taps;           ///< r of a transform on one axis
+  ptrdiff_t points;         ///< n on one axis
+  const ptrdiff_t *places;  ///< bytes to each tap, in order; r x r of them for squares
+  ptrdiff_t count;          ///< how many there are: pieces of r, the last maybe shorter
+  ptrdiff_t point, piece;   ///< elements
+} tz_toom_taps;
+
+/// `from` need not be aligned.
+void tz_toom_transform_taps(const tz_toom_taps *t, const void *from, float *to);
 
 /// Transforms one channel on one axis: for each column f the r + 3 inputs at planes[offsets[j] + f] become as many
 /// points x[p * point + f]. Whole vectors are read and written.

@@ -130,13 +130,14 @@ final class PackedLayout: Sendable {
     let tapCount = group.tapCount
     let blockRows = section.blockRows
     let size = MemoryLayout<Bits>.size
-    for block in 0..<section.blocks {
-      let blockStart = target + block * blockRows * stencil.channels * tapCount
+    let blockCount = blockRows * stencil.channels * tapCount
+    func packBlock(_ block: Int) {
+      let blockStart = target + block * blockCount
       if phases == 1, tapCount == 1, outStride < inStride {
         let rows = min(blockRows, section.rows - block * blockRows)
         let from = base + (block * blockRows * outStride + taps[0][0]) * size
         packColumns(rows, of: blockRows, from, outStride, inStride, blockStart)
-        continue
+        return
       }
       for row in 0..<blockRows {
         let index = block * blockRows + row
@@ -156,6 +157,7 @@ final class PackedLayout: Sendable {
         }
       }
     }
+    ThreadPool.shared.runRows(section.blocks, width: blockCount) { $0.forEach(packBlock) }
   }
 
   /// A block of a weight whose rows lie closer together than its channels, such as a matrix seen transposed.

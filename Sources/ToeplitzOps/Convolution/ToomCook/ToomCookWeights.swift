@@ -46,30 +46,46 @@ final class ToomCookWeights: Sendable {
     starts = try Storage(byteCount: stencil.groups * blocks * blockRows * 4, for: .weights, operation: geometry.name)
     let target = weights.base.assumingMemoryBound(to: Float.self)
     let start = starts.base.assumingMemoryBound(to: Float.self)
-    target.update(repeating: 0, count: total)
     start.update(repeating: 0, count: stencil.groups * blocks * blockRows)
     let view = WeightView(weight, geometry, stencil)
     // The weight may lie anywhere, as it does in a file.
     let source = UnsafeRawPointer(weight.elements)
-    var transform = TapTransform(plan, group: group, taps: view.taps(group))
+    // For each phase and tap, in the plan's order, how many bytes its weight lies away.
+    let (h, w) = plan.tapOrder
+    let places = view.taps(group).map { taps in h.flatMap { h in w.map { 4 * taps[h * w.count + $0] } } }
+    let point = blocks * blockCount
     for convolutionGroup in 0..<stencil.groups {
       let base = source + convolutionGroup * view.group * 4
       let first = target + convolutionGroup * plan.points * blocks * blockCount
-      for row in 0..<rows {
-        if let bias {
+      if let bias {
+        for row in 0..<rows {
           let channel = convolutionGroup * stencil.outputs + row / phases
           start[convolutionGroup * blocks * blockRows + row] = bias.pointer(Float.self)[channel * bias.strides[0]]
         }
-        let from = base + row / phases * view.output * 4
-        let to = first + row / blockRows * blockCount + row % blockRows
-        for channel in 0..<stencil.channels {
-          transform.run(
-            from + channel * view.input * 4, phase: row % phases, to + channel * plan.pieces * blockRows,
-            point: blocks * blockCount, piece: blockRows)
+      }
+      ThreadPool.shared.runRows(blocks, width: plan.points * blockCount) { [self] range in
+        var transform = tz_toom_taps()
+        transform.kind = plan.kind
+        (transform.taps, transform.points) = (plan.taps, plan.axisPoints)
+        (transform.point, transform.piece) = (point, blockRows)
+        for block in range {
+          let to = first + block * blockCount
+          for index in 0..<plan.points { (to + index * point).update(repeating: 0, count: blockCount) }
+          for row in (block * blockRows)..<min(rows, (block + 1) * blockRows) {
+            let from = base + row / phases * view.output * 4
+            places[row % phases].withUnsafeBufferPointer { places in
+              (transform.places, transform.count) = (places.baseAddress, places.count)
+              for channel in 0..<stencil.channels {
+                tz_toom_transform_taps(
+                  &transform, from + channel * view.input * 4,
+                  to + row % blockRows + channel * plan.pieces * blockRows)
+              }
+            }
+          }
         }
       }
     }
-    guard transform.isFinite else { return nil }
+    guard !UnsafeRawBufferPointer(start: target, count: total * 4).hasNonFinite(.float32) else { return nil }
   }
 
   /// Bytes held.
@@ -83,65 +99,5 @@ final class ToomCookWeights: Sendable {
   /// The bias of row 0.
   func start(_ convolutionGroup: Int) -> UnsafePointer<Float> {
     UnsafePointer(starts.base.assumingMemoryBound(to: Float.self) + convolutionGroup * blocks * blockRows)
-  }
-}
-
-/// The product of one row's taps with the matrix G of the transform, on one axis or both.
-private struct TapTransform {
-  private let plan: ToomCookPlan
-  /// G, `[points][taps]`.
-  private let matrix: [Double]
-  /// For each phase and tap, in a plan's order, where its weight lies: distances in bytes.
-  private let places: [[Int]]
-  private var between: [Double]
-  private(set) var isFinite = true
-
-  init(_ plan: ToomCookPlan, group: RowGroup, taps: [[Int]]) {
-    self.plan = plan
-    let values = tz_toom_taps(plan.kind)
-    matrix = (0..<(plan.axisPoints * plan.taps)).map { values?[$0] ?? .nan }
-    let (h, w) = plan.tapOrder
-    places = taps.map { taps in h.flatMap { h in w.map { 4 * taps[h * w.count + $0] } } }
-    between = Array(repeating: 0, count: plan.axisPoints * plan.taps)
-  }
-
-  /// Writes point p of piece j to `to[p × point + j × piece]`.
-  mutating func run(
-    _ from: UnsafeRawPointer, phase: Int, _ to: UnsafeMutablePointer<Float>, point: Int, piece: Int
-  ) {
-    let (n, r) = (plan.axisPoints, plan.taps)
-    let places = places[phase]
-    func tap(_ index: Int) -> Double { Double(from.loadUnaligned(fromByteOffset: places[index], as: Float.self)) }
-    if plan.isSquare {
-      // Along w, then along h.
-      for i in 0..<r {
-        for q in 0..<n {
-          var sum = 0.0
-          for k in 0..<r { sum += matrix[q * r + k] * tap(i * r + k) }
-          between[q * r + i] = sum
-        }
-      }
-      for p in 0..<n {
-        for q in 0..<n {
-          var sum = 0.0
-          for i in 0..<r { sum += matrix[p * r + i] * between[q * r + i] }
-          put(sum, to + (p * n + q) * point)
-        }
-      }
-      return
-    }
-    for j in 0..<plan.pieces {
-      for p in 0..<n {
-        var sum = 0.0
-        for k in 0..<min(r, places.count - j * r) { sum += matrix[p * r + k] * tap(j * r + k) }
-        put(sum, to + p * point + j * piece)
-      }
-    }
-  }
-
-  private mutating func put(_ value: Double, _ to: UnsafeMutablePointer<Float>) {
-    let value = Float(value)
-    isFinite = isFinite && value.isFinite
-    to.pointee = value
   }
 }
