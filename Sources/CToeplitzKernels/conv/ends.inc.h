@@ -517,6 +517,8 @@ static void END(pack_turned_)(const S *x, T *out, ptrdiff_t plane, const tz_pack
         if (i < 3 || phases > 3) *(VECU *)(out + (at + i) * plane + j) = END(rectify_)(a[i], slope);
     }
   }
+  // Between the ends of a sequence there is nothing left, and ranges of its phases would take divisions.
+  if (low == 0 && high == w->count) return;
   for (int q = 0; q < phases; q++, out += plane) {
     const tz_range range = tz_pack_range(w, first + q);
     for (ptrdiff_t j = 0; j < w->count; j++) {
