@@ -160,13 +160,17 @@ TZ_INLINE void NAME(tile_channels_)(VEC (*acc)[8], const T *x, const T *w, const
   for (; count > 0; count--, x += xs, w += block) NAME(tile_step_)(acc, x, w, rows, nv);
 }
 
+// What a kernel call brings near with its first channel, if anything: lines that another pack will read.
+TZ_INLINE const char *NAME(near_)(const tz_conv_tile *t) { return t->near.channel ? t->near.x : (const char *)t->x; }
+
 // Adds the products of all channels and taps to the sums.
 TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int block, const int rows, const int row0,
                                  const int nv) {
   const T *x = (const T *)t->x, *w = (const T *)t->w + row0;
   const int32_t *toff = t->toff;
   const int taps = t->taps, channels = t->channels;
-  const ptrdiff_t xs = t->xs, far = t->far, spacing = t->spacing;
+  const ptrdiff_t xs = t->xs, far = t->far, spacing = t->spacing, hop = t->near.channel;
+  const char *near = NAME(near_)(t);
   int c = 0;
   if (t->y && rows > 1 && (taps > 1 || t->residual[0])) {
     // Of what the store reads and writes a line comes nearer with each channel; where there is little to multiply and
@@ -179,12 +183,17 @@ TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int
         __builtin_prefetch(to + line, 1, 3);
         __builtin_prefetch(added + line, 0, 3);
         if (far) NAME(near_inputs_)(x, far, nv);
+        __builtin_prefetch(near, 0, 2);
+        near += hop;
         w = NAME(tile_taps_)(acc, x, w, toff, taps, spacing, block, rows, nv);
       }
     }
   }
   if (taps != 1) {
-    for (; c < channels; c++, x += xs) w = NAME(tile_taps_)(acc, x, w, toff, taps, spacing, block, rows, nv);
+    for (; c < channels; c++, x += xs, near += hop) {
+      __builtin_prefetch(near, 0, 2);
+      w = NAME(tile_taps_)(acc, x, w, toff, taps, spacing, block, rows, nv);
+    }
   } else if (rows > 1 && far) {
     NAME(tile_channels_)(acc, x + toff[0], w, xs, channels - c, block, rows, nv, true, far);
   } else {
@@ -336,12 +345,15 @@ TZ_INLINE void NAME(wide_inside_)(const tz_conv_tile *t, VEC (*acc)[2], const T 
   const ptrdiff_t hop = t->ahead_step, far = t->far, xs = t->xs, ws = t->ws;
   const tz_conv_tap *const taps = t->inside, *const end = taps + t->taps;
   const int edges = (column0 == 0 ? 1 : 0) | (column0 + count == columns ? 2 : 0);
-  for (int c = 0; c < t->channels; c++, x += xs, w += ws)
+  const char *near = NAME(near_)(t);
+  for (int c = 0; c < t->channels; c++, x += xs, w += ws, near += t->near.channel) {
+    if (nears) __builtin_prefetch(near, 0, 2);
     for (const tz_conv_tap *tap = taps; tap < end; tap++, ahead += hop) switch (tap->edge & edges) {
         case 0: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count, nears, ahead, far); break;
         case 1: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 1, count, nears, ahead, far); break;
         default: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count - 1, nears, ahead, far); break;
       }
+  }
 }
 
 // `count` columns of `columns` by 2 vectors of rows from row0 on. acc is [14 columns][32 rows] where sums are kept for the next
@@ -375,7 +387,9 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
     }
     if (c < channels) NAME(wide_step_)(acc, x, w, 0, count, nears, ahead, far);
   } else {
-    for (int c = 0; c < channels; c++, x += xs) {
+    const char *near = NAME(near_)(t);
+    for (int c = 0; c < channels; c++, x += xs, near += t->near.channel) {
+      if (nears) __builtin_prefetch(near, 0, 2);
       int k = 0;
       for (; k + 2 <= taps; k += 2, w += 2 * TZ_WIDE_ROWS, ahead += 2 * hop) {
         NAME(wide_step_)(acc, x + toff[k], w, 0, count, nears, ahead, far);

@@ -28,6 +28,7 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
     const int32_t first_row = block * s->block_rows, left = s->rows - first_row;
     tile->rows = left < s->block_rows ? left : s->block_rows;
     kernel(tile);
+    tz_near_next(&tile->near);
     // The other blocks find the inputs near.
     tile->far = 0;
     activate(tile, s, s->count);
@@ -39,6 +40,36 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
   tile->far = far;
   move(tile, s, -s->end_block);
   tile->acc = (char *)tile->acc - (s->end_block - s->first_block) * s->block_sums;
+}
+
+// The input positions [from, to) that a panel's positions on one axis hold.
+static inline tz_range reach(const tz_pack_axis *a) {
+  const ptrdiff_t first = a->phases[0], last = a->phases[a->phase_count - 1];
+  const tz_range low = tz_pack_range(a, first), high = tz_pack_range(a, last);
+  tz_range range = {0, 0};
+  if (low.from >= a->count || high.to <= 0) return range;
+  range.from = tz_pack_index(a, low.from, first);
+  range.to = tz_pack_index(a, high.to - 1, last) + 1;
+  if (range.to < range.from || range.to > a->size) range.to = range.from;
+  return range;
+}
+
+void tz_near_pack(tz_near *near, const tz_pack *pack, ptrdiff_t element) {
+  enum { line = 64 };
+  const tz_pack_axis *a = pack->axis;
+  const tz_range d = reach(&a[0]), h = reach(&a[1]), w = reach(&a[2]);
+  near->channel = 0;
+  if (d.to == d.from || h.to == h.from || w.to == w.from || a[2].stride != 1) return;
+  const char *x = (const char *)pack->x + (d.from * a[0].stride + h.from * a[1].stride + w.from) * element;
+  near->x = x - (uintptr_t)x % line;
+  near->channel = pack->x_channel * element;
+  near->row_lines = (int32_t)((x + (w.to - w.from) * element - near->x - 1) / line);
+  near->plane_rows = (int32_t)(h.to - h.from - 1);
+  near->row = a[1].stride * element - (ptrdiff_t)near->row_lines * line;
+  near->plane = (a[0].stride - near->plane_rows * a[1].stride) * element - (ptrdiff_t)near->row_lines * line;
+  near->lines = near->row_lines;
+  near->rows = near->plane_rows;
+  near->planes = (int32_t)(d.to - d.from - 1);
 }
 
 void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t vectors) {

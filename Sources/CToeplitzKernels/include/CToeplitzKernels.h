@@ -72,6 +72,16 @@ typedef struct {
   int32_t edge;  ///< whether it reads padding at the first column (1), at the last (2) or at neither (0): that is left out
 } tz_conv_tap;
 
+/// Lines of an input that kernel calls bring near, to the second-level cache, for the pack that comes after them: each call with
+/// several taps a line of every channel.
+typedef struct {
+  const char *x;               ///< the line of the first channel
+  ptrdiff_t channel;           ///< bytes from a channel to the next; 0 for nothing to bring near
+  ptrdiff_t row, plane;        ///< bytes from the last line of a row to the next row, and from that of a plane to the next plane
+  int32_t lines, rows, planes; ///< how many more there are after this line, in its row; after the row; after the plane
+  int32_t row_lines, plane_rows;  ///< lines after the first of a row, rows after the first of a plane
+} tz_near;
+
 /// A tile of a convolution as a small matrix product over taps:
 ///
 ///     y[r][v] = start[r] + sum over c, k of w[c][k][r] * x[c * xs + toff[k] + v]
@@ -108,6 +118,7 @@ typedef struct {
   const float *scales;  ///< wide blocks of int8 weights: what those of each row are multiplied by
   const tz_conv_tap *inside;  ///< wide blocks: if set, the `taps` taps to compute, in order, instead of `toff`
   ptrdiff_t ws;         ///< with `inside`: elements between the weights of two channels
+  tz_near near;
 } tz_conv_tile;
 
 /// With fewer channels times taps, writing the outputs takes longer than the products.
@@ -177,6 +188,22 @@ typedef struct {
 } tz_pack;
 
 typedef void (*tz_pack_function)(const tz_pack *);
+
+/// Goes on with the next line.
+static inline void tz_near_next(tz_near *near) {
+  if (near->lines > 0) {
+    near->lines--, near->x += 64;
+  } else if (near->rows > 0) {
+    near->rows--, near->lines = near->row_lines, near->x += near->row;
+  } else if (near->planes > 0) {
+    near->planes--, near->rows = near->plane_rows, near->lines = near->row_lines, near->x += near->plane;
+  } else {
+    near->channel = 0;
+  }
+}
+
+/// Brings near what the request will read, see tz_near; nothing where neighbours lie apart. Elements take `element` bytes.
+void tz_near_pack(tz_near *near, const tz_pack *pack, ptrdiff_t element);
 
 /// A whole area of a single row (one output channel of one group), panel to output: `tile` gives panel, weights, taps
 /// and start value. Only where positions are outputs and lie next to each other.

@@ -195,12 +195,21 @@ final class ConvolutionEngine {
   /// the pack and the store.
   var isComputedAsStored: Bool { storedSize == elementSize }
 
+  /// What a thread is given of shared work.
+  struct Work {
+    var units: Range<Int>
+    /// The unit that it will go on with, unless another thread comes first.
+    var next: Int?
+    /// Memory of its own.
+    var memory: UnsafeMutableRawPointer
+  }
+
   private static let smallestScratch = 1 << 20
 
   /// Shares units of work, together `work` multiply-adds, among the threads; each has scratch memory.
   static func share(
     _ units: Int, work: Double, threads most: Int, scratchBytes: Int, name: String,
-    _ body: @escaping (Range<Int>, UnsafeMutableRawPointer) -> Void
+    _ body: @escaping (Work) -> Void
   ) throws {
     // Small units are handed out several at a time; work of a few microseconds stays on this thread.
     let items = work < 100_000 ? 1 : min(units, max(8 * most, Int(min(work, 1e15) / 20_000_000)))
@@ -211,7 +220,11 @@ final class ConvolutionEngine {
     let scratch = try Storage(byteCount: threads * bytes, for: .scratch, operation: name)
     for thread in 0..<threads { _ = exchangeHeld(scratch.base + thread * bytes + scratchHead, -1) }
     ThreadPool.shared.run(items, threads: threads) { item, thread in
-      body((item * units / items)..<((item + 1) * units / items), scratch.base + thread * bytes + scratchHead)
+      let next = ThreadPool.itemAfter(item, of: items, thread: thread)
+      body(
+        Work(
+          units: (item * units / items)..<((item + 1) * units / items), next: next.map { $0 * units / items },
+          memory: scratch.base + thread * bytes + scratchHead))
     }
   }
 

@@ -96,7 +96,7 @@ final class ConvolutionRun {
     let work = Double(task.tiling.count.reduce(engine.batch, *)) * Double(steps)
     try ConvolutionEngine.share(
       task.units, work: work, threads: form.threads, scratchBytes: task.scratchBytes, name: name
-    ) { task.run($0, $1) }
+    ) { task.run($0) }
   }
 
   private func plan(rowGroup index: Int) throws -> ConvolutionPlan {
@@ -139,8 +139,8 @@ final class ConvolutionRun {
     let isFinite = Finiteness()
     try ConvolutionEngine.share(
       task.units, work: .infinity, threads: form.threads, scratchBytes: task.scratchBytes, name: name
-    ) { units, memory in
-      if isFinite.holds, !task.run(units, memory) { isFinite.holds = false }
+    ) { work in
+      if isFinite.holds, !task.run(work) { isFinite.holds = false }
     }
     return isFinite.holds
   }

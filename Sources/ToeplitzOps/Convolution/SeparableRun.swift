@@ -160,7 +160,7 @@ private struct SharedBands: SeparableWay {
     let task = task
     try ConvolutionEngine.share(
       task.units, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
-    ) { task.run($0, $1) }
+    ) { task.run($0) }
     withExtendedLifetime((input, output, residuals)) {}
   }
 }
@@ -230,10 +230,10 @@ private struct SharedChannels: SeparableWay {
     let (task, images, depthwise, section) = (task, images, depthwise, section)
     try ConvolutionEngine.share(
       task.units, work: work, threads: threads, scratchBytes: task.scratchBytes, name: name
-    ) { units, memory in
+    ) { work in
       var description = depthwise.outputDescription(phases: nil, count: 1, wide: 1)
-      for unit in units {
-        task.run(unit..<(unit + 1), memory)
+      for unit in work.units {
+        task.run(ConvolutionEngine.Work(units: unit..<(unit + 1), next: nil, memory: work.memory))
         let (sample, split) = unit.quotientAndRemainder(dividingBy: task.splits)
         let blocks = (split * section.blocks / task.splits)..<((split + 1) * section.blocks / task.splits)
         let rows = (blocks.lowerBound * section.blockRows)..<min(channels, blocks.upperBound * section.blockRows)

@@ -26,6 +26,14 @@ extension TileTask {
     }
   }
 
+  /// What packing some channels of a tile will read.
+  func nearPack(_ task: UnitTask, _ channels: Range<Int>) -> tz_near {
+    var near = tz_near()
+    // Packs read it, and do not write to it.
+    withPackRequest(task, channels, into: engine.input.base) { tz_near_pack(&near, &$0, engine.storedSize) }
+    return near
+  }
+
   /// How far single rows lie apart.
   private var distances: tz_conv_planes {
     // Sections of the convolution groups are alike.

@@ -131,15 +131,17 @@ final class TileTask {
 
   /// Computes units of batch × tiles × groups × splits, counted in this order: threads share all operations by position, so
   /// that they find in their caches what they wrote.
-  func run(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer) {
+  func run(_ work: ConvolutionEngine.Work) {
     rowPhases.withUnsafeBytes { phases in
       var output = engine.outputDescription(
         phases: phases.bindMemory(to: (Int32, Int32, Int32).self).baseAddress, count: rowPhases.count,
         wide: group.axes[2].phases.count)
       if isPlain, blockRows == 1, channelBlocks == 1, !readsInPlace, source == nil {
-        if let images { runImages(units, images, &output) } else { runPlanes(units, memory, &output) }
+        if let images { runImages(work.units, images, &output) } else { runPlanes(work.units, work.memory, &output) }
       } else {
-        for unit in units { run(unit, memory, &output) }
+        for unit in work.units {
+          run(unit, next: unit + 1 < work.units.upperBound ? unit + 1 : work.next, work.memory, &output)
+        }
       }
     }
   }
@@ -163,34 +165,52 @@ final class TileTask {
     return area
   }
 
-  private func run(_ unit: Int, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
-    let isPacked = partPitch > 0 && ConvolutionEngine.exchangeHeld(memory, unit / splits)
+  private func task(_ unit: Int) -> (UnitTask, tile: Int) {
     let (place, convolutionGroup) = (unit / splits).quotientAndRemainder(dividingBy: stencil.groups)
     let (sample, tile) = place.quotientAndRemainder(dividingBy: tiling.tiles)
-    engine.move(&output, sample: sample, channel: convolutionGroup * stencil.outputs)
     let split = unit % splits
     let task = UnitTask(
       area: area(tile), sample: sample, convolutionGroup: convolutionGroup,
       blocks: (split * blocks / splits)..<((split + 1) * blocks / splits))
+    return (task, tile)
+  }
+
+  private func channels(_ part: Int) -> Range<Int> {
+    (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
+  }
+
+  private func run(_ unit: Int, next: Int?, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
+    let isPacked = partPitch > 0 && ConvolutionEngine.exchangeHeld(memory, unit / splits)
+    let (task, tile) = task(unit)
+    let packs = source == nil && !readsInPlace
+    let follower = next.map { self.task($0).0 }
+    engine.move(&output, sample: task.sample, channel: task.convolutionGroup * stencil.outputs)
     for part in 0..<channelBlocks {
-      let channels =
-        (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
+      let channels = channels(part)
+      // What will be packed next: the other channels, or those of the next tile.
+      var near = tz_near()
+      let stays = partPitch > 0 && next.map { $0 / splits == unit / splits } ?? true
+      if packs, part + 1 < channelBlocks {
+        if !isPacked { near = nearPack(task, self.channels(part + 1)) }
+      } else if packs, let follower, !stays {
+        near = nearPack(follower, self.channels(0))
+      }
       var panel = memory + part * partPitch
       if readsInPlace {
         let (input, first) = (engine.input, task.area.first)
-        let channel = convolutionGroup * stencil.channels + channels.lowerBound
+        let channel = task.convolutionGroup * stencil.channels + channels.lowerBound
         let position = first.0 * input.spatial[0] + first.1 * input.spatial[1] + first.2
-        panel = input.base + (sample * input.batch + channel * input.channel + position) * engine.elementSize
+        panel = input.base + (task.sample * input.batch + channel * input.channel + position) * engine.elementSize
       } else if isPacked {
         // By this thread, for the unit before.
       } else if let source {
         source.fill(
-          memory, channels, sample: sample, area(tile, inImage: true), distance: tiling.panelChannel,
+          memory, channels, sample: task.sample, area(tile, inImage: true), distance: tiling.panelChannel,
           scratch: memory + ownBytes)
       } else {
         withPackRequest(task, channels, into: panel) { tz_conv_pack(engine.table, &$0) }
       }
-      compute(task, &output, channels, panel: panel, partials: memory + panelBytes + sumsBytes)
+      compute(task, &output, channels, panel: panel, near: near, partials: memory + panelBytes + sumsBytes)
     }
   }
 
@@ -208,7 +228,7 @@ final class TileTask {
   /// that writing the output dominates, each output row is written from end to end.
   private func compute(
     _ task: UnitTask, _ output: inout tz_conv_output, _ channels: Range<Int>, panel: UnsafeMutableRawPointer,
-    partials: UnsafeMutableRawPointer
+    near: tz_near, partials: UnsafeMutableRawPointer
   ) {
     let section = layout.sections[task.convolutionGroup][groupIndex]
     let area = task.area
@@ -238,6 +258,7 @@ final class TileTask {
       tile.ceiling = output.pointee.ceiling
       tile.completes = pass.isLast
       tile.sums_pitch = sumsPitch
+      tile.near = near
       if layout.kind == .wide {
         tile.far = tile.xs * engine.elementSize * max(1, Self.farSteps / max(1, tapCount))
         tile.ws = tapRows
@@ -374,6 +395,7 @@ final class TileTask {
     } else {
       tz_conv_run_wide(engine.table, Int32(count), &tile)
     }
+    tz_near_next(&tile.near)
   }
 
   /// Where row 0's outputs of a kernel call begin, if all of its columns are neighbouring outputs.

@@ -94,7 +94,7 @@ public final class ThreadPool: Sendable {
   ///
   /// Threads fight for what all of them write: each counts its items by itself, and retains the job once.
   private func work(generation: UInt64, thread: Int) {
-    let fromFront = thread % 2 == 0
+    let fromFront = Self.goesForward(thread)
     var body: ((Int, Int) -> Void)?
     var done = 0
     var seen = ticket.load(ordering: .acquiring)
@@ -115,6 +115,14 @@ public final class ThreadPool: Sendable {
       seen = ticket.load(ordering: .acquiring)
     }
     if done > 0 { unfinished.subtract(done, ordering: .releasing) }
+  }
+
+  private static func goesForward(_ thread: Int) -> Bool { thread % 2 == 0 }
+
+  /// What a thread of a region is handed out after an item, unless another thread comes first.
+  static func itemAfter(_ item: Int, of items: Int, thread: Int) -> Int? {
+    let next = goesForward(thread) ? item + 1 : item - 1
+    return (0..<items).contains(next) ? next : nil
   }
 
   private func startWorkers(_ count: Int) {

@@ -118,7 +118,7 @@ final class ResidualUnitRun {
     let bound = task
     try ConvolutionEngine.share(
       output.shape[0] * bound.tiles, work: work, threads: form.threads, scratchBytes: bound.scratchBytes, name: name
-    ) { bound.run($0, $1) }
+    ) { bound.run($0.units, $0.memory) }
     withExtendedLifetime((input, output, residuals)) {}
     return true
   }

@@ -79,7 +79,8 @@ struct ToomCookTask {
   /// Computes units of batch × groups × units × splits.
   ///
   /// - Returns: whether all results are finite.
-  func run(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer) -> Bool {
+  func run(_ work: ConvolutionEngine.Work) -> Bool {
+    let memory = work.memory
     let packed = memory.assumingMemoryBound(to: Float.self)
     let between = packed + parts[0]
     let transformed = between + parts[1]
@@ -88,7 +89,7 @@ struct ToomCookTask {
     // Columns past the last one are computed too, and should not look like an overflow.
     (packed + parts[0] - Self.slack - 16).update(repeating: 0, count: Self.slack + 16 + parts[1])
     var isFinite = true
-    for unit in units {
+    for unit in work.units {
       let place = place(unit)
       if ConvolutionEngine.exchangeHeld(memory, unit / splits) {
         // Transformed by this thread for the unit before.
