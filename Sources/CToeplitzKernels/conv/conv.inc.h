@@ -53,36 +53,55 @@ TZ_INLINE VEC NAME(clamp_)(VEC v, VEC lowest, VEC highest) {
   return v > highest ? highest : v;
 }
 
+// Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
+// log2(count) rounds the rows hold y[i * count + r] = acc[r][i] in order.
+TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
+  VEC b[LANES > 8 ? LANES : 8];
+  TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
+    TZ_UNROLL for (int j = 0; j < count / 2; j++) {
+      b[2 * j] = TZ_ZIP(a[j], a[j + count / 2], 0);
+      b[2 * j + 1] = TZ_ZIP(a[j], a[j + count / 2], 1);
+    }
+    TZ_UNROLL for (int j = 0; j < count; j++) a[j] = b[j];
+  }
+}
+
 // What is done with sums: nothing, a clamp, a residual and a clamp, or all that there is.
 enum { NAME(plain_), NAME(clamped_), NAME(added_), NAME(shaped_) };
 
-// Finishes whole vectors of sums and writes them; acc is [rows][8]. With `leads`, what follows in each row comes nearer.
-TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, VEC *acc, T *y, const int row0, const int rows, const int nv,
-                                 const int way, const bool leads) {
-  const T slope = (T)t->slope, scale = (T)t->scale;
-  const bool bounded = t->bounded;
-  const T ceiling = bounded ? (T)t->ceiling : (T)0;
-  const bool clamps = way == NAME(clamped_) || way == NAME(added_);
-  const VEC lowest = (VEC)(clamps ? NAME(lowest_)(slope) : (T)0);
-  const VEC highest = (VEC)(clamps ? NAME(highest_)(bounded, t->ceiling) : (T)0);
-  const T *res0 = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : NULL;
-  const T *res1 = t->residual[1] ? (const T *)t->residual[1] + row0 * t->ys : NULL;
-  TZ_UNROLL for (int r = 0; r < rows; r++) {
+// Finishes a vector of sums, adds residuals from the same place and writes it.
+TZ_INLINE void NAME(tile_put_)(const tz_conv_tile *t, VEC value, const ptrdiff_t at, const int way, const VEC lowest,
+                               const VEC highest) {
+  const T *res0 = (const T *)t->residual[0], *res1 = (const T *)t->residual[1];
+  if (way == NAME(added_)) value += *(const VECU *)(res0 + at);
+  if (way == NAME(clamped_) || way == NAME(added_)) value = NAME(clamp_)(value, lowest, highest);
+  if (way == NAME(shaped_)) {
+    if (res0) value += *(const VECU *)(res0 + at);
+    if (res1) value += *(const VECU *)(res1 + at);
+    if (t->scale != 1) value *= (T)t->scale;
+    if (t->slope != 1) value = NAME(leaky_)(value, (T)t->slope);
+    if (t->bounded) value = value > (VEC)((T)t->ceiling) ? (VEC)((T)t->ceiling) : value;
+  }
+  *(VECU *)((T *)t->y + at) = value;
+}
+
+// Finishes whole vectors of sums and writes them; acc is [rows][8]. With `zips` those of two rows take turns. With `leads`,
+// what follows in each row comes nearer.
+TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *tile, const VEC *acc, const int row0, const int rows, const int nv,
+                                 const int way, const bool leads, const bool zips) {
+  const tz_conv_tile own = *tile, *const t = &own;
+  const VEC lowest = (VEC)(NAME(lowest_)((T)t->slope)), highest = (VEC)(NAME(highest_)(t->bounded, t->ceiling));
+  const int turns = zips ? 2 : 1;
+  TZ_UNROLL for (int r = 0; r < rows; r += turns) {
     if (row0 + r < t->rows) {
       TZ_UNROLL for (int v = 0; v < nv; v++) {
-        const ptrdiff_t at = r * t->ys + v * LANES;
-        if (leads) NAME(near_output_)(y + at);
-        VEC value = acc[r * 8 + v];
-        if (way == NAME(added_)) value += *(const VECU *)(res0 + at);
-        if (clamps) value = NAME(clamp_)(value, lowest, highest);
-        if (way == NAME(shaped_)) {
-          if (res0) value += *(const VECU *)(res0 + at);
-          if (res1) value += *(const VECU *)(res1 + at);
-          if (scale != (T)1) value *= scale;
-          if (slope != (T)1) value = NAME(leaky_)(value, slope);
-          if (bounded) value = value > ceiling ? (VEC)(ceiling) : value;
+        VEC a[2] = {acc[r * 8 + v], acc[(r + turns - 1) * 8 + v]};
+        if (zips) NAME(zip_)(a, 2);
+        TZ_UNROLL for (int i = 0; i < turns; i++) {
+          const ptrdiff_t at = (row0 + r) / turns * t->ys + (v * turns + i) * LANES;
+          if (leads) NAME(near_output_)((const T *)t->y + at);
+          NAME(tile_put_)(t, a[i], at, way, lowest, highest);
         }
-        *(VECU *)(y + at) = value;
       }
     }
   }
@@ -175,11 +194,12 @@ TZ_INLINE void NAME(tile_steps_)(const tz_conv_tile *t, VEC (*acc)[8], const int
   if (t->y && rows > 1 && (taps > 1 || t->residual[0])) {
     // Of what the store reads and writes a line comes nearer with each channel; where there is little to multiply and
     // nothing to read, that costs more than it saves.
-    const T *to = (const T *)t->y + row0 * t->ys;
-    const T *added = t->residual[0] ? (const T *)t->residual[0] + row0 * t->ys : to;
-    for (int v = 0; v < nv; v++) {
+    const int zips = t->zips;
+    const T *to = (const T *)t->y + (row0 >> zips) * t->ys;
+    const T *added = t->residual[0] ? (const T *)t->residual[0] + (row0 >> zips) * t->ys : to;
+    for (int v = 0; v < nv << zips; v++) {
       ptrdiff_t line = v * LANES;
-      for (int r = 0; r < rows && c < channels; r++, c++, line += t->ys, x += xs) {
+      for (int r = 0; r < rows >> zips && c < channels; r++, c++, line += t->ys, x += xs) {
         __builtin_prefetch(to + line, 1, 3);
         __builtin_prefetch(added + line, 0, 3);
         if (far) NAME(near_inputs_)(x, far, nv);
@@ -218,14 +238,17 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
       TZ_UNROLL for (int v = 0; v < nv; v++) *(VECU *)(accp + (r * nv + v) * LANES) = acc[r][v];
     return;
   }
-  T *y = (T *)t->y + row0 * t->ys;
   const bool is_light = t->channels * t->taps < TZ_LIGHT_STEPS;
-  if (!NAME(clamps_)((T)t->slope) || t->residual[1] || t->scale != 1)
-    NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(shaped_), is_light);
-  else if (t->residual[0]) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(added_), is_light);
-  else if (is_light) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(clamped_), true);
-  else if (t->slope != 1 || t->bounded) NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(clamped_), false);
-  else NAME(tile_store_)(t, acc[0], y, row0, rows, nv, NAME(plain_), false);
+  const bool shapes = !NAME(clamps_)((T)t->slope) || t->residual[1] || t->scale != 1;
+  const bool is_plain = t->slope == 1 && !t->bounded;
+  if (rows > 1 && t->zips) {
+    if (shapes || t->residual[0] || !is_plain) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(shaped_), is_light, true);
+    else NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(plain_), is_light, true);
+  } else if (shapes) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(shaped_), is_light, false);
+  else if (t->residual[0]) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(added_), is_light, false);
+  else if (is_light) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(clamped_), true, false);
+  else if (!is_plain) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(clamped_), false, false);
+  else NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(plain_), false, false);
 }
 
 #define TZ_ROWS8(V)                                          \
@@ -245,19 +268,6 @@ TZ_ROWS4(1) TZ_ROWS4(2) TZ_ROWS4(3)
 TZ_ROWS4(4) TZ_ROWS4(5) TZ_ROWS4(6)
 #endif
 TZ_ROWS1(1) TZ_ROWS1(2) TZ_ROWS1(3) TZ_ROWS1(4) TZ_ROWS1(5) TZ_ROWS1(6) TZ_ROWS1(7) TZ_ROWS1(8)
-
-// Interleaving in registers: each round zips a row of the lower half with its partner in the upper half, so that after
-// log2(count) rounds the rows hold y[i * count + r] = acc[r][i] in order.
-TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
-  VEC b[LANES > 8 ? LANES : 8];
-  TZ_UNROLL for (int half = count / 2; half >= 1; half /= 2) {
-    TZ_UNROLL for (int j = 0; j < count / 2; j++) {
-      b[2 * j] = TZ_ZIP(a[j], a[j + count / 2], 0);
-      b[2 * j + 1] = TZ_ZIP(a[j], a[j + count / 2], 1);
-    }
-    TZ_UNROLL for (int j = 0; j < count; j++) a[j] = b[j];
-  }
-}
 
 // LANES vectors become the columns of the square that they are the rows of.
 TZ_INLINE void NAME(transpose_)(VEC *a) { NAME(zip_)(a, LANES); }

@@ -4,7 +4,7 @@
 // Moves to another block, numbered from the one `tile` is at. Moving back instead of keeping what was there: members read
 // together as one vector wait for the stores that have just written them one by one.
 static inline void move(tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t blocks) {
-  const ptrdiff_t outputs = blocks * s->block_rows * tile->ys * s->element;
+  const ptrdiff_t outputs = blocks * (s->block_rows >> tile->zips) * tile->ys * s->element;
   tile->w = tz_forward(tile->w, blocks * s->block_weights);
   tile->start = tz_forward(tile->start, blocks * s->block_rows * s->element);
   tile->y = (void *)tz_forward(tile->y, outputs);
@@ -14,9 +14,9 @@ static inline void move(tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t bl
 // The activation of the first `count` of each row of whole vectors that a kernel has written.
 static inline void activate(const tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t count) {
   if (!s->out || !s->out->activation || !tile->y) return;
-  for (int32_t r = 0; r < tile->rows; r++) {
+  for (int32_t r = 0; r < tile->rows >> tile->zips; r++) {
     float *y = (float *)tile->y + r * tile->ys;
-    s->out->activation(y, y, count, s->out->a, s->out->b);
+    s->out->activation(y, y, count << tile->zips, s->out->a, s->out->b);
   }
 }
 

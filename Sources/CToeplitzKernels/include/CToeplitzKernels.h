@@ -103,6 +103,7 @@ typedef struct {
   bool continues;       ///< start from acc instead of `start`
   void *y;              ///< if set, whole vectors of results go here, row r at y + r * ys
   ptrdiff_t ys;
+  bool zips;            ///< with y: results of rows 2 r and 2 r + 1 take turns at y + r * ys
   const void *residual[2]; ///< with y: where set, added to the result; same offsets as y
   double scale;         ///< with y: factor of the result after that
   double slope;         ///< with y: values below 0 are multiplied by this after that (1: nothing)

@@ -38,6 +38,8 @@ final class TileTask {
   /// itself.
   private let isPlain: Bool
   private let storesDirectly: Bool
+  /// Whether outputs of two rows take turns, which kernels can store themselves.
+  private let zips: Bool
   /// Whether the rows of a tile follow one another without a gap, in the panel and in the output: they are one row.
   private let rowsFollow: Bool
   /// Elements between planes and rows of the output where a kernel may write to it.
@@ -103,7 +105,10 @@ final class TileTask {
     sumsBytes = layout.kind == .wide ? blockRows * sumsPitch * engine.elementSize : 0
     narrow = layout.storage == .full ? nil : tz_narrow_kernels(InstructionSet.current.code)
     isPlain = stencil.outStep == [1, 1, 1] && engine.output.spatial[2] == 1
-    storesDirectly = isPlain && engine.isComputedAsStored
+    zips =
+      stencil.outStep == [1, 1, 2] && engine.output.spatial[2] == 1 && layout.kind == .narrow && blockRows % 2 == 0
+      && group.phaseCount == 2
+    storesDirectly = (isPlain || zips) && engine.isComputedAsStored
     rowsFollow =
       isPlain && tiling.padded == nil && tiling.pitch == tiling.tileWidth && tiling.tileWidth == engine.output.size[2]
       && engine.output.spatial[1] == engine.output.size[2]
@@ -259,6 +264,7 @@ final class TileTask {
       tile.completes = pass.isLast
       tile.sums_pitch = sumsPitch
       tile.near = near
+      tile.zips = zips
       if layout.kind == .wide {
         tile.far = tile.xs * engine.elementSize * max(1, Self.farSteps / max(1, tapCount))
         tile.ws = tapRows
@@ -404,8 +410,11 @@ final class TileTask {
     let (first, height) = (area.pointee.first, area.pointee.height)
     let (h, w) = height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
     guard w + width <= area.pointee.width else { return nil }
+    let row = first.0 * outputSteps.plane + (first.1 + h) * outputSteps.row - outputOrigin
     // Positions are outputs here, and all positions of a tile lie inside.
-    return first.0 * outputSteps.plane + (first.1 + h) * outputSteps.row + first.2 + w - outputOrigin
+    guard zips else { return row + first.2 + w }
+    let output = 2 * (first.2 + w) - stencil.outShift[2]
+    return output >= 0 && output + 2 * width <= engine.output.size[2] ? row + 2 * (first.2 + w) : nil
   }
 }
 
