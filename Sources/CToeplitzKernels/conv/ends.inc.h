@@ -16,44 +16,41 @@ TZ_INLINE T END(get_one_)(const S *x) { return *x; }
 TZ_INLINE void END(put_one_)(S *y, T value) { *y = value; }
 #endif
 
-// put_part_ and get_part_: the first 0 < n < LANES elements of a vector, to and from memory; reading gives zeros for the
-// rest. get_range_: lanes [from, to) of the vector at x, the others zero and not read. A mask where there is one, else pieces
-// of constant size: a call of memcpy would take longer than what is copied.
+// get_range_ and put_range_: lanes [from, to) of a vector in memory; reading gives zeros for the others. get_part_ and
+// put_part_: its first 0 < n < LANES. A mask where there is one, else pieces of constant size: a call of memcpy would take
+// longer than what is copied.
 #if defined(TZ_MASKS512) && defined(TZ_HALF)
-TZ_INLINE void END(put_part_)(S *y, VEC value, ptrdiff_t n) {
-  _mm256_mask_storeu_epi16(y, (__mmask16)((1u << n) - 1), __builtin_bit_cast(__m256i, TZ_NARROW(value)));
-}
+#define TZ_MASK(from, to) ((__mmask16)(((1u << (to)) - 1) & ~((1u << (from)) - 1)))
 TZ_INLINE VEC END(get_range_)(const S *x, ptrdiff_t from, ptrdiff_t to) {
-  const __mmask16 mask = (__mmask16)(((1u << to) - 1) & ~((1u << from) - 1));
-  return TZ_WIDEN(__builtin_bit_cast(NAME(half_), _mm256_maskz_loadu_epi16(mask, x)));
+  return TZ_WIDEN(__builtin_bit_cast(NAME(half_), _mm256_maskz_loadu_epi16(TZ_MASK(from, to), x)));
 }
-TZ_INLINE VEC END(get_part_)(const S *x, ptrdiff_t n) { return END(get_range_)(x, 0, n); }
+TZ_INLINE void END(put_range_)(S *y, VEC value, ptrdiff_t from, ptrdiff_t to) {
+  _mm256_mask_storeu_epi16(y, TZ_MASK(from, to), __builtin_bit_cast(__m256i, TZ_NARROW(value)));
+}
 #elif defined(TZ_MASKS512)
-#define TZ_MASK(n) ((__mmask16)((1u << ((n) * (sizeof(T) / 4))) - 1))
-TZ_INLINE void END(put_part_)(T *y, VEC value, ptrdiff_t n) {
-  _mm512_mask_storeu_epi32(y, TZ_MASK(n), __builtin_bit_cast(__m512i, value));
-}
-TZ_INLINE VEC END(get_part_)(const T *x, ptrdiff_t n) {
-  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32(TZ_MASK(n), x));
-}
+#define TZ_LOW(n) ((1u << ((n) * (sizeof(T) / 4))) - 1)
+#define TZ_MASK(from, to) ((__mmask16)(TZ_LOW(to) & ~TZ_LOW(from)))
 TZ_INLINE VEC END(get_range_)(const T *x, ptrdiff_t from, ptrdiff_t to) {
-  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32((__mmask16)(TZ_MASK(to) & ~TZ_MASK(from)), x));
+  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32(TZ_MASK(from, to), x));
 }
-#undef TZ_MASK
+TZ_INLINE void END(put_range_)(T *y, VEC value, ptrdiff_t from, ptrdiff_t to) {
+  _mm512_mask_storeu_epi32(y, TZ_MASK(from, to), __builtin_bit_cast(__m512i, value));
+}
+#undef TZ_LOW
 #elif defined(TZ_MASKS256) && !defined(TZ_HALF)
-#define TZ_MASK(n) _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - (n) * (sizeof(T) / 4)))
-TZ_INLINE void END(put_part_)(T *y, VEC value, ptrdiff_t n) {
-  _mm256_maskstore_epi32((int *)y, TZ_MASK(n), __builtin_bit_cast(__m256i, value));
-}
-TZ_INLINE VEC END(get_part_)(const T *x, ptrdiff_t n) {
-  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, TZ_MASK(n)));
-}
+#define TZ_LOW(n) _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - (n) * (ptrdiff_t)(sizeof(T) / 4)))
+#define TZ_MASK(from, to) _mm256_andnot_si256(TZ_LOW(from), TZ_LOW(to))
 TZ_INLINE VEC END(get_range_)(const T *x, ptrdiff_t from, ptrdiff_t to) {
-  const ptrdiff_t words = sizeof(T) / 4;
-  const __m256i end = _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - to * words));
-  const __m256i begin = _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - from * words));
-  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, _mm256_andnot_si256(begin, end)));
+  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, TZ_MASK(from, to)));
 }
+TZ_INLINE void END(put_range_)(T *y, VEC value, ptrdiff_t from, ptrdiff_t to) {
+  _mm256_maskstore_epi32((int *)y, TZ_MASK(from, to), __builtin_bit_cast(__m256i, value));
+}
+#undef TZ_LOW
+#endif
+#if defined(TZ_MASK)
+TZ_INLINE VEC END(get_part_)(const S *x, ptrdiff_t n) { return END(get_range_)(x, 0, n); }
+TZ_INLINE void END(put_part_)(S *y, VEC value, ptrdiff_t n) { END(put_range_)(y, value, 0, n); }
 #undef TZ_MASK
 #else
 TZ_INLINE void END(put_part_)(S *y, VEC value, ptrdiff_t n) {
@@ -80,6 +77,11 @@ TZ_INLINE VEC END(get_range_)(const S *x, ptrdiff_t from, ptrdiff_t to) {
   S part[LANES] = {0};
   for (ptrdiff_t i = from; i < to; i++) part[i] = x[i];
   return END(get_)(part);
+}
+TZ_INLINE void END(put_range_)(S *y, VEC value, ptrdiff_t from, ptrdiff_t to) {
+  S part[LANES];
+  END(put_)(part, value);
+  for (ptrdiff_t i = from; i < to; i++) y[i] = part[i];
 }
 #endif
 
@@ -190,6 +192,13 @@ TZ_INLINE VEC END(finish_vector_)(const tz_conv_output *out, VEC value, ptrdiff_
   return END(shape_)(out, value);
 }
 
+// Finishes and writes lanes [from, to) of a vector of sums, of which lane 0 belongs to `at`.
+TZ_INLINE void END(finish_range_)(const tz_conv_output *out, VEC value, ptrdiff_t from, ptrdiff_t to, ptrdiff_t at) {
+  if (out->residual[0]) value += END(get_range_)((const S *)out->residual[0] + at, from, to);
+  if (out->residual[1]) value += END(get_range_)((const S *)out->residual[1] + at, from, to);
+  END(put_range_)((S *)out->y + at, END(shape_)(out, value), from, to);
+}
+
 // Finishes and writes the first n < LANES of a vector of sums.
 TZ_INLINE void END(finish_part_)(const tz_conv_output *out, VEC value, ptrdiff_t n, ptrdiff_t at) {
   if (out->residual[0]) value += END(get_part_)((const S *)out->residual[0] + at, n);
@@ -241,63 +250,64 @@ static void END(store_row_)(const tz_conv_output *out, const T *a, ptrdiff_t n, 
   }
 }
 
-// `count` rows of n sums to outputs at + i * count + r.
-TZ_INLINE void END(store_zipped_)(const tz_conv_output *output, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
-                                   const int count) {
+// `count` rows of sums to outputs at + i * count + r, those of them that lie inside.
+TZ_INLINE void END(store_zipped_)(const tz_conv_output *output, const T *acc, ptrdiff_t pitch, tz_range inside, ptrdiff_t at,
+                                  const int count) {
   const tz_conv_output own = *output, *const out = &own;
-  S *y = (S *)out->y + at;
-  ptrdiff_t i = 0;
-  for (; i + LANES <= n; i += LANES) {
+  // Whole vectors of sums from the one that holds the first.
+  for (ptrdiff_t i = inside.from / count; i * count < inside.to; i += LANES) {
     VEC a[8];
     TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
     NAME(zip_)(a, count);
     TZ_UNROLL for (int j = 0; j < count; j++) {
-      NAME(near_output_)(y + i * count + j * LANES);
-      END(put_)(y + i * count + j * LANES, END(finish_vector_)(out, a[j], at + i * count + j * LANES));
+      const ptrdiff_t first = i * count + j * LANES, from = inside.from - first, to = inside.to - first;
+      if (from <= 0 && to >= LANES) {
+        NAME(near_output_)((S *)out->y + at + first);
+        END(put_)((S *)out->y + at + first, END(finish_vector_)(out, a[j], at + first));
+      } else if (from < LANES && to > 0) {
+        END(finish_range_)(out, a[j], from > 0 ? from : 0, to < LANES ? to : LANES, at + first);
+      }
     }
-  }
-  if (i == n) return;
-  VEC a[8];
-  TZ_UNROLL for (int r = 0; r < count; r++) a[r] = *(const VECU *)(acc + r * pitch + i);
-  NAME(zip_)(a, count);
-  TZ_UNROLL for (int j = 0; j < count; j++) {
-    const ptrdiff_t left = (n - i) * count - j * LANES, place = at + i * count + j * LANES;
-    if (left >= LANES) END(put_)((S *)out->y + place, END(finish_vector_)(out, a[j], place));
-    else if (left > 0) END(finish_part_)(out, a[j], left, place);
   }
 }
 
-static void END(store_interleaved_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, ptrdiff_t n, ptrdiff_t at,
-                                     int count) {
+// The same for any number of rows up to TZ_MOST_TOGETHER.
+static void END(store_interleaved_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, tz_range inside, ptrdiff_t at,
+                                    int count) {
   if (count == 2 || count == 4 || count == 8) {
-    if (count == 2) END(store_zipped_)(out, acc, pitch, n, at, 2);
-    else if (count == 4) END(store_zipped_)(out, acc, pitch, n, at, 4);
-    else END(store_zipped_)(out, acc, pitch, n, at, 8);
-    END(activate_written_)(out, (S *)out->y + at, n * count);
+    if (count == 2) END(store_zipped_)(out, acc, pitch, inside, at, 2);
+    else if (count == 4) END(store_zipped_)(out, acc, pitch, inside, at, 4);
+    else END(store_zipped_)(out, acc, pitch, inside, at, 8);
+    END(activate_written_)(out, (S *)out->y + at + inside.from, inside.to - inside.from);
     return;
   }
   // In pieces that lie in the nearest cache.
   T line[LANES * TZ_MOST_TOGETHER + 4];
-  if (count > TZ_MOST_TOGETHER) {
-    for (int r = 0; r < count; r++) END(store_row_)(out, acc + r * pitch, n, at + r, count);
-    return;
-  }
-  for (ptrdiff_t i = 0; i < n; i += LANES) {
+  for (ptrdiff_t i = inside.from / count; i * count < inside.to; i += LANES) {
+    const ptrdiff_t first = i * count, from = inside.from > first ? inside.from - first : 0;
+    const ptrdiff_t to = inside.to - first < LANES * count ? inside.to - first : LANES * count;
     NAME(weave_rows_)(acc + i, pitch, line, count);
-    END(store_line_)(out, line, (n - i < LANES ? n - i : LANES) * count, at + i * count);
+    END(store_line_)(out, line + from, to - from, at + first + from);
   }
 }
 
 // A run of n neighbouring positions from (d, h, w) on, all rows.
 static void END(store_run_)(const tz_conv_output *out, const T *acc, ptrdiff_t pitch, int first_row, int rows, ptrdiff_t d,
-                             ptrdiff_t h, ptrdiff_t w, ptrdiff_t n) {
-  const bool zips = out->wide == out->step[2] && out->wide > 1 && out->stride[2] == 1;
+                            ptrdiff_t h, ptrdiff_t w, ptrdiff_t n) {
+  const ptrdiff_t step = out->step[2], start = w * step - out->shift[2];
+  const bool zips = out->wide == step && step > 1 && step <= TZ_MOST_TOGETHER && out->stride[2] == 1;
   // Counted along: dividing would take longer than to store a short row.
   ptrdiff_t channel = first_row / out->phase_count * out->channel;
   int phase = first_row % out->phase_count;
-  // Phases on w have ranges of their own; without them all rows have the same.
+  // Which results lie inside, of all phases together, and of single ones; without steps all rows have the same.
+  tz_range inside = {0, 0};
+  if (zips) {
+    const ptrdiff_t left = out->size[2] - start;
+    inside.from = start < 0 ? -start : 0;
+    inside.to = left < n * step ? left : n * step;
+  }
   ptrdiff_t first = 0, last = 0;
-  if (out->step[2] == 1) NAME(inside_)(out, w, n, out->phases[0][2], &first, &last);
+  if (step == 1) NAME(inside_)(out, w, n, out->phases[0][2], &first, &last);
   for (int r = 0; r < rows;) {
     const int32_t *f = out->phases[phase];
     const ptrdiff_t od = d * out->step[0] + f[0] - out->shift[0], oh = h * out->step[1] + f[1] - out->shift[1];
@@ -305,30 +315,13 @@ static void END(store_run_)(const tz_conv_output *out, const T *acc, ptrdiff_t p
     if (od >= 0 && od < out->size[0] && oh >= 0 && oh < out->size[1]) {
       const T *a = acc + r * pitch;
       const ptrdiff_t line = channel + od * out->stride[0] + oh * out->stride[1];
-      ptrdiff_t low = 0, high = n, unused;
       if (together > 1) {
-        // Where the first phase and the last are inside all are.
-        NAME(inside_)(out, w, n, 0, &low, &unused);
-        NAME(inside_)(out, w, n, together - 1, &unused, &high);
-        if (low < high)
-          END(store_interleaved_)(out, a + low, pitch, high - low, line + (w + low) * out->step[2] - out->shift[2], together);
-        else low = high = n;
+        if (inside.from < inside.to) END(store_interleaved_)(out, a, pitch, inside, line + start, together);
       } else {
-        low = high = n;
-      }
-      for (int q = 0; q < together; q++) {
-        const ptrdiff_t phase_w = out->phases[phase + q][2];
-        ptrdiff_t from = first, to = last;
-        if (out->step[2] > 1) NAME(inside_)(out, w, n, phase_w, &from, &to);
-        // What interleaving left: before `low` and from `high` on, or everything.
-        const ptrdiff_t ranges[2][2] = {{from, to < low ? to : low}, {from > high ? from : high, to}};
-        for (int k = 0; k < 2; k++) {
-          const ptrdiff_t begin = ranges[k][0], count = ranges[k][1] - begin;
-          if (count > 0)
-            END(store_row_)(out, a + q * pitch + begin, count,
-                             line + ((w + begin) * out->step[2] + phase_w - out->shift[2]) * out->stride[2],
-                             out->step[2] * out->stride[2]);
-        }
+        if (step > 1) NAME(inside_)(out, w, n, f[2], &first, &last);
+        if (first < last)
+          END(store_row_)(out, a + first, last - first, line + (start + first * step + f[2]) * out->stride[2],
+                          step * out->stride[2]);
       }
     }
     r += together;
