@@ -41,8 +41,12 @@ TZ_INLINE T NAME(leaky_one_)(T v, T slope) {
 }
 
 // Asks for the memory some distance after an output that is about to be written: a store waits for its line, and so few
-// can wait at a time that writing alone would take twice as long.
-TZ_INLINE void NAME(near_output_)(const void *y) { __builtin_prefetch((const char *)y + 512, 1, 3); }
+// can wait at a time that writing alone would take twice as long. Twice, since few can be on their way to the first-level
+// cache as well.
+TZ_INLINE void NAME(near_output_)(const void *y) {
+  __builtin_prefetch((const char *)y + 1024, 1, 2);
+  __builtin_prefetch((const char *)y + 256, 1, 3);
+}
 
 // Whether a slope and a ceiling together keep values between two numbers, and these. NaN passes through.
 TZ_INLINE bool NAME(clamps_)(T slope) { return (T)0.5 != (T)0 && (slope == (T)0 || slope == (T)1); }
