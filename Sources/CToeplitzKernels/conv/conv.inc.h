@@ -277,6 +277,9 @@ TZ_ROWS1(1) TZ_ROWS1(2) TZ_ROWS1(3) TZ_ROWS1(4) TZ_ROWS1(5) TZ_ROWS1(6) TZ_ROWS1
 TZ_INLINE void NAME(transpose_)(VEC *a) { NAME(zip_)(a, LANES); }
 
 #if TZ_LANES >= 4
+// Four elements in memory.
+typedef T NAME(quad_) __attribute__((ext_vector_type(4), aligned(sizeof(T))));
+
 // Vectors as quads of four elements: element i of quad q of a[j] becomes element j of quad q of a[i].
 #define TZ_QUAD_ZIP(k, l) ((l) / 4 * 4 + 2 * (k) + (l) % 4 / 2 + (l) % 2 * TZ_LANES)
 #define TZ_QUAD_JOIN(k, l) ((l) / 4 * 4 + 2 * (k) + (l) % 2 + (l) % 4 / 2 * TZ_LANES)
@@ -300,7 +303,6 @@ TZ_INLINE void NAME(turn_quads_)(VEC *a) {
 #define TZ_MOST_TOGETHER 64
 TZ_INLINE void NAME(weave_rows_)(const T *rows, ptrdiff_t pitch, T *line, int count) {
 #if TZ_LANES >= 4
-  typedef T quad_ __attribute__((ext_vector_type(4), aligned(sizeof(T))));
   const int last = count > 4 ? count - 4 : 0;
   for (int q = 0; q < count; q += 4) {
     const int at = q < last ? q : last;
@@ -310,7 +312,7 @@ TZ_INLINE void NAME(weave_rows_)(const T *rows, ptrdiff_t pitch, T *line, int co
     // In order of columns: of three rows a fourth is written, over which the next column's first comes.
 #define TZ_QUADS(k)                                                                  \
   if (4 * (k) < LANES) TZ_UNROLL for (int i = 0; i < 4; i++)                         \
-    *(quad_ *)(line + (4 * (k) + i) * count + at) = __builtin_shufflevector(         \
+    *(NAME(quad_) *)(line + (4 * (k) + i) * count + at) = __builtin_shufflevector(         \
       a[i], a[i], 4 * (k) % TZ_LANES, 4 * (k) % TZ_LANES + 1, 4 * (k) % TZ_LANES + 2, 4 * (k) % TZ_LANES + 3);
     TZ_QUADS(0) TZ_QUADS(1) TZ_QUADS(2) TZ_QUADS(3)
 #undef TZ_QUADS

@@ -19,39 +19,50 @@ TZ_INLINE void END(put_one_)(S *y, T value) { *y = value; }
 // get_range_ and put_range_: lanes [from, to) of a vector in memory; reading gives zeros for the others. get_part_ and
 // put_part_: its first 0 < n < LANES. A mask where there is one, else pieces of constant size: a call of memcpy would take
 // longer than what is copied.
-#if defined(TZ_MASKS512) && defined(TZ_HALF)
-#define TZ_MASK(from, to) ((__mmask16)(((1u << (to)) - 1) & ~((1u << (from)) - 1)))
+#if defined(TZ_MASKS512) || (defined(TZ_MASKS256) && !defined(TZ_HALF))
+#if defined(TZ_MASKS512)
+typedef __mmask16 END(mask_);
+TZ_INLINE END(mask_) END(mask_range_)(ptrdiff_t from, ptrdiff_t to) {
+  const ptrdiff_t words = sizeof(S) < 4 ? 1 : sizeof(S) / 4;
+  return (END(mask_))(((1u << to * words) - 1) & ~((1u << from * words) - 1));
+}
+#if defined(TZ_HALF)
+TZ_INLINE VEC END(get_masked_)(END(mask_) mask, const S *x) {
+  return TZ_WIDEN(__builtin_bit_cast(NAME(half_), _mm256_maskz_loadu_epi16(mask, x)));
+}
+TZ_INLINE void END(put_masked_)(END(mask_) mask, S *y, VEC value) {
+  _mm256_mask_storeu_epi16(y, mask, __builtin_bit_cast(__m256i, TZ_NARROW(value)));
+}
+#else
+TZ_INLINE VEC END(get_masked_)(END(mask_) mask, const S *x) {
+  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32(mask, x));
+}
+TZ_INLINE void END(put_masked_)(END(mask_) mask, S *y, VEC value) {
+  _mm512_mask_storeu_epi32(y, mask, __builtin_bit_cast(__m512i, value));
+}
+#endif
+#else
+typedef __m256i END(mask_);
+TZ_INLINE END(mask_) END(mask_range_)(ptrdiff_t from, ptrdiff_t to) {
+  const ptrdiff_t words = sizeof(S) / 4;
+  return _mm256_andnot_si256(_mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - from * words)),
+                             _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - to * words)));
+}
+TZ_INLINE VEC END(get_masked_)(END(mask_) mask, const S *x) {
+  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, mask));
+}
+TZ_INLINE void END(put_masked_)(END(mask_) mask, S *y, VEC value) {
+  _mm256_maskstore_epi32((int *)y, mask, __builtin_bit_cast(__m256i, value));
+}
+#endif
 TZ_INLINE VEC END(get_range_)(const S *x, ptrdiff_t from, ptrdiff_t to) {
-  return TZ_WIDEN(__builtin_bit_cast(NAME(half_), _mm256_maskz_loadu_epi16(TZ_MASK(from, to), x)));
+  return END(get_masked_)(END(mask_range_)(from, to), x);
 }
 TZ_INLINE void END(put_range_)(S *y, VEC value, ptrdiff_t from, ptrdiff_t to) {
-  _mm256_mask_storeu_epi16(y, TZ_MASK(from, to), __builtin_bit_cast(__m256i, TZ_NARROW(value)));
+  END(put_masked_)(END(mask_range_)(from, to), y, value);
 }
-#elif defined(TZ_MASKS512)
-#define TZ_LOW(n) ((1u << ((n) * (sizeof(T) / 4))) - 1)
-#define TZ_MASK(from, to) ((__mmask16)(TZ_LOW(to) & ~TZ_LOW(from)))
-TZ_INLINE VEC END(get_range_)(const T *x, ptrdiff_t from, ptrdiff_t to) {
-  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_epi32(TZ_MASK(from, to), x));
-}
-TZ_INLINE void END(put_range_)(T *y, VEC value, ptrdiff_t from, ptrdiff_t to) {
-  _mm512_mask_storeu_epi32(y, TZ_MASK(from, to), __builtin_bit_cast(__m512i, value));
-}
-#undef TZ_LOW
-#elif defined(TZ_MASKS256) && !defined(TZ_HALF)
-#define TZ_LOW(n) _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - (n) * (ptrdiff_t)(sizeof(T) / 4)))
-#define TZ_MASK(from, to) _mm256_andnot_si256(TZ_LOW(from), TZ_LOW(to))
-TZ_INLINE VEC END(get_range_)(const T *x, ptrdiff_t from, ptrdiff_t to) {
-  return __builtin_bit_cast(VEC, _mm256_maskload_epi32((const int *)x, TZ_MASK(from, to)));
-}
-TZ_INLINE void END(put_range_)(T *y, VEC value, ptrdiff_t from, ptrdiff_t to) {
-  _mm256_maskstore_epi32((int *)y, TZ_MASK(from, to), __builtin_bit_cast(__m256i, value));
-}
-#undef TZ_LOW
-#endif
-#if defined(TZ_MASK)
 TZ_INLINE VEC END(get_part_)(const S *x, ptrdiff_t n) { return END(get_range_)(x, 0, n); }
 TZ_INLINE void END(put_part_)(S *y, VEC value, ptrdiff_t n) { END(put_range_)(y, value, 0, n); }
-#undef TZ_MASK
 #else
 TZ_INLINE void END(put_part_)(S *y, VEC value, ptrdiff_t n) {
   S part[LANES];
@@ -89,8 +100,10 @@ TZ_INLINE void END(put_range_)(S *y, VEC value, ptrdiff_t from, ptrdiff_t to) {
 TZ_INLINE VEC END(rectify_)(VEC value, T slope) { return slope == (T)1 ? value : NAME(leaky_)(value, slope); }
 
 #if TZ_LANES >= 4
-// Four elements in memory, and vectors of those at x, x + hop, ....
+// Vectors of the four elements at x, x + hop, ....
+#if defined(TZ_HALF)
 typedef S END(quad_) __attribute__((ext_vector_type(4), aligned(sizeof(S))));
+#endif
 #define TZ_QUAD(i) (*(const END(quad_) *)(x + (i) * hop))
 #define TZ_EIGHT(i) __builtin_shufflevector(TZ_QUAD(i), TZ_QUAD((i) + 1), 0, 1, 2, 3, 4, 5, 6, 7)
 TZ_INLINE VEC END(get_quads_)(const S *x, ptrdiff_t hop) {

@@ -2,39 +2,6 @@
 // zeros where padding is, so nothing is packed, and what a row holds is loaded once for all outputs that want it. Included
 // by ends.inc.h where there are masks.
 
-#if defined(TZ_MASKS512)
-typedef __mmask16 END(mask_);
-TZ_INLINE END(mask_) END(mask_range_)(ptrdiff_t from, ptrdiff_t to) {
-  return (END(mask_))(((1u << to) - 1) & ~((1u << from) - 1));
-}
-TZ_INLINE VEC END(get_masked_)(END(mask_) mask, const S *x) {
-#if defined(TZ_HALF)
-  return TZ_WIDEN(__builtin_bit_cast(NAME(half_), _mm256_maskz_loadu_epi16(mask, x)));
-#else
-  return __builtin_bit_cast(VEC, _mm512_maskz_loadu_ps(mask, x));
-#endif
-}
-TZ_INLINE void END(put_masked_)(END(mask_) mask, S *y, VEC value) {
-#if defined(TZ_HALF)
-  _mm256_mask_storeu_epi16(y, mask, __builtin_bit_cast(__m256i, TZ_NARROW(value)));
-#else
-  _mm512_mask_storeu_ps(y, mask, __builtin_bit_cast(__m512, value));
-#endif
-}
-#else
-typedef __m256i END(mask_);
-TZ_INLINE END(mask_) END(mask_range_)(ptrdiff_t from, ptrdiff_t to) {
-  return _mm256_andnot_si256(_mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - from)),
-                             _mm256_loadu_si256((const __m256i *)(tz_mask_words + 8 - to)));
-}
-TZ_INLINE VEC END(get_masked_)(END(mask_) mask, const S *x) {
-  return __builtin_bit_cast(VEC, _mm256_maskload_ps(x, mask));
-}
-TZ_INLINE void END(put_masked_)(END(mask_) mask, S *y, VEC value) {
-  _mm256_maskstore_ps(y, mask, __builtin_bit_cast(__m256, value));
-}
-#endif
-
 // What a row outside the image is.
 static const S END(zero_row_)[2 * 2 * LANES + LANES + 8];
 

@@ -322,12 +322,6 @@ static inline tz_conv_image_kernel tz_conv_image_kernel_for(const tz_conv_table 
   return taps % 2 == 1 && taps >= 3 && taps <= 7 && step >= 1 && step <= 2 ? table->image[taps / 2 - 1][step - 1] : NULL;
 }
 
-/// Calls such a kernel.
-static inline void tz_conv_run_images(tz_conv_image_kernel kernel, const tz_conv_image *image, const tz_conv_tile *tile,
-                                      const tz_conv_output *out, const tz_conv_area *area, const tz_conv_planes *planes) {
-  kernel(tile, out, area, image, planes);
-}
-
 // ---- Fewer multiplications --------------------------------------------------------------------------------
 
 /// Transforms on one axis, which give four outputs of r taps from r + 3 products, and squares of transforms, which give

@@ -243,7 +243,8 @@ final class ConvolutionEngine {
 
 extension Tensor {
   /// The same values in memory with the strides of `other`, an output of this shape, which has elements and memory of its own.
-  func laidOut(like other: Tensor) throws -> Tensor {
+  fileprivate func laidOut(like other: Tensor) throws -> Tensor {
+    if strides == other.strides { return self }
     let last = zip(shape.dimensions, other.strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 }
     let memory = try Tensor(uninitialized: [last + 1], dtype: dtype, operation: "layout")
     let result = memory.view(shape: shape, strides: other.strides, offset: 0)
@@ -253,6 +254,9 @@ extension Tensor {
 }
 
 extension [Tensor] {
+  /// Residuals with the strides of the output that they are added to, since one set of offsets serves all.
+  func laidOut(like output: Tensor) throws -> [Tensor] { try map { try $0.laidOut(like: output) } }
+
   /// Where the elements of residuals lie, of which there are at most two.
   var addresses: (UnsafeRawPointer?, UnsafeRawPointer?) {
     func address(_ index: Int) -> UnsafeRawPointer? { index < count ? UnsafeRawPointer(self[index].elements) : nil }

@@ -72,8 +72,7 @@ final class ConvolutionRun {
   ///
   /// - Parameter residuals: at most two, of the output's shape.
   func callAsFunction(input: Tensor, output: Tensor, residuals: [Tensor]) throws {
-    // The store walks residuals and output with one set of offsets.
-    let residuals = try residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
+    let residuals = try residuals.laidOut(like: output)
     engine.bind(input: input, output: output, residuals: residuals)
     for index in ways.indices { try run(rowGroup: index) }
     withExtendedLifetime((input, output, residuals)) {}

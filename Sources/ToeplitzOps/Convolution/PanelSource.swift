@@ -4,13 +4,13 @@ import ToeplitzTensor
 /// What computes the panels of a pointwise convolution, instead of packing them: a depthwise convolution before it, and maybe
 /// a pointwise one before that.
 struct PanelSource {
-  let images: ImageConvolution
+  let images: UnpackedConvolution
   /// The depthwise convolution, and its output but for where that is.
   private let engine: ConvolutionEngine
   private let output: tz_conv_output
   private let expansion: Expansion?
 
-  init(_ images: ImageConvolution, _ engine: ConvolutionEngine, _ expansion: Expansion?) {
+  init(_ images: UnpackedConvolution, _ engine: ConvolutionEngine, _ expansion: Expansion?) {
     self.images = images
     self.engine = engine
     self.expansion = expansion
@@ -117,7 +117,7 @@ struct Expansion {
   }
 
   /// Where row 0 of a channel would lie beside those that have been computed, and elements between channels.
-  func source(_ channel: Int, in buffer: UnsafeMutableRawPointer, rows: Range<Int>) -> ImageConvolution.Source {
+  func source(_ channel: Int, in buffer: UnsafeMutableRawPointer, rows: Range<Int>) -> UnpackedConvolution.Source {
     let elements = channel % Self.blockRows * pitch - rows.lowerBound * width
     return (UnsafeRawPointer(buffer + elements * Self.elementSize), pitch)
   }

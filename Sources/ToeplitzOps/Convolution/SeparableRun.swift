@@ -25,25 +25,8 @@ struct SeparablePart {
 /// tensors lie has been found out: a call may take a tenth of a millisecond. One caller at a time may use it.
 final class SeparableRun {
   /// What it has been made for.
-  private let form: Form
+  private let form: ConvolutionRun.Form
   private let way: any SeparableWay
-
-  fileprivate struct Form: Equatable {
-    var input: [Int]
-    var output: [Int]
-    var hasSlack: Bool
-    var threads: Int
-    var table: UnsafePointer<tz_conv_table>
-
-    init?(_ input: Tensor, _ output: Tensor) {
-      guard let table = tz_conv_kernels(InstructionSet.current.code, TZ_F32) else { return nil }
-      self.input = input.strides
-      self.output = output.strides
-      hasSlack = !input.isBorrowed
-      threads = ThreadPool.shared.threadCount
-      self.table = table
-    }
-  }
 
   /// Nil where there are no kernels for that, or it would be too much work.
   ///
@@ -52,10 +35,11 @@ final class SeparableRun {
   ///   - input: one like those that each run will get; so is `output`.
   static func make(_ parts: [SeparablePart], input: Tensor, output: Tensor) throws -> SeparableRun? {
     let (first, second) = (parts[parts.count - 2], parts[parts.count - 1])
-    guard let form = Form(input, output), output.count > 0, first.packed.stencil.rowGroups.count == 1,
+    guard output.count > 0, first.packed.stencil.rowGroups.count == 1,
       second.packed.stencil.isPointwise, second.packed.stencil.groups == 1, first.geometry.rank == 2,
       second.fusion.inputSlope == 1, input.dtype == .float32, second.packed.type == .float32
     else { return nil }
+    let form = try Self.form(input, output)
     if parts.count > 2 {
       guard SpatialView.isContiguous(input) else { return nil }
       let size = try parts[1].geometry.outputSize([input.shape[2], input.shape[3]])
@@ -67,13 +51,17 @@ final class SeparableRun {
     return try SharedBands(parts, input: input, output: output, form).map { SeparableRun(form, $0) }
   }
 
-  private init(_ form: Form, _ way: any SeparableWay) {
+  private init(_ form: ConvolutionRun.Form, _ way: any SeparableWay) {
     self.form = form
     self.way = way
   }
 
   /// Whether it may be run with these tensors, which have the sizes of those that it was made for.
-  func fits(input: Tensor, output: Tensor) -> Bool { Form(input, output) == form }
+  func fits(input: Tensor, output: Tensor) throws -> Bool { try Self.form(input, output) == form }
+
+  private static func form(_ input: Tensor, _ output: Tensor) throws -> ConvolutionRun.Form {
+    try ConvolutionRun.Form(input, output, ConvolutionFusion(), name: "separable_conv")
+  }
 
   /// Computes into `output`, which nobody else has seen yet.
   ///
@@ -99,7 +87,7 @@ private struct SharedBands: SeparableWay {
   private let work: Double
   private let name: String
 
-  init?(_ parts: [SeparablePart], input: Tensor, output: Tensor, _ form: SeparableRun.Form) throws {
+  init?(_ parts: [SeparablePart], input: Tensor, output: Tensor, _ form: ConvolutionRun.Form) throws {
     let (first, second) = (parts[parts.count - 2], parts[parts.count - 1])
     let (one, two) = (first.packed.stencil, second.packed.stencil)
     let inner = [input.shape[2], input.shape[3]]
@@ -111,7 +99,7 @@ private struct SharedBands: SeparableWay {
     let depthwise = first.engine(
       table, isExpanded ? expanded : SpatialView(input, isFlat: false), middle, batch: batch)
     guard
-      let images = ImageConvolution(depthwise, one.rowGroups[0], try first.packed.layout(.narrow), groupIndex: 0)
+      let images = UnpackedConvolution(depthwise, one.rowGroups[0], try first.packed.layout(.narrow), groupIndex: 0)
     else { return nil }
     writer = second.engine(table, middle, SpatialView(output, isFlat: false), batch: batch)
     name = second.geometry.name
@@ -154,7 +142,7 @@ private struct SharedBands: SeparableWay {
   }
 
   func run(input: Tensor, output: Tensor, residuals: [Tensor], threads: Int) throws {
-    let residuals = try residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
+    let residuals = try residuals.laidOut(like: output)
     reader.bind(input: input)
     writer.bind(output: output, residuals: residuals)
     let task = task
@@ -171,7 +159,7 @@ private struct SharedBands: SeparableWay {
 private struct SharedChannels: SeparableWay {
   private let expand: ConvolutionEngine
   private let depthwise: ConvolutionEngine
-  private let images: ImageConvolution
+  private let images: UnpackedConvolution
   private let project: SeparablePart
   private let task: TileTask
   private let section: PackedLayout.Section
@@ -183,7 +171,7 @@ private struct SharedChannels: SeparableWay {
   /// Parts of the channels for each thread: a slow one falls behind without stopping the others.
   private static let partsForEachThread = 4
 
-  init?(_ parts: [SeparablePart], input: Tensor, output: Tensor, _ form: SeparableRun.Form) throws {
+  init?(_ parts: [SeparablePart], input: Tensor, output: Tensor, _ form: ConvolutionRun.Form) throws {
     let (first, second) = (parts[0], parts[1])
     project = parts[2]
     let (batch, table) = (input.shape[0], form.table)
@@ -207,7 +195,7 @@ private struct SharedChannels: SeparableWay {
     depthwise = second.engine(
       table, SpatialView(expanded, isFlat: false), SpatialView(middle, isFlat: false), batch: batch)
     let group = second.packed.stencil.rowGroups[0]
-    guard let images = ImageConvolution(depthwise, group, try second.packed.layout(.narrow), groupIndex: 0)
+    guard let images = UnpackedConvolution(depthwise, group, try second.packed.layout(.narrow), groupIndex: 0)
     else { return nil }
     self.images = images
     let layout = try first.packed.layout(schedule.kind)

@@ -26,8 +26,9 @@ extension TileTask {
     }
   }
 
-  /// What packing some channels of a tile will read.
-  func nearPack(_ task: UnitTask, _ channels: Range<Int>) -> tz_near {
+  /// What packing some channels of a tile will read; nil if there are other panels.
+  func nearPack(_ task: UnitTask, _ channels: Range<Int>) -> tz_near? {
+    guard source == nil, !readsInPlace else { return nil }
     var near = tz_near()
     // Packs read it, and do not write to it.
     withPackRequest(task, channels, into: engine.input.base) { tz_near_pack(&near, &$0, engine.storedSize) }
@@ -53,7 +54,7 @@ extension TileTask {
   /// Units of a single row each, as in depthwise convolutions: so little work that what they share is set up once.
   func runPlanes(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
     let tiles = tiling.tiles
-    let everything = UnitTask(area: area(0), sample: 0, convolutionGroup: 0, blocks: 0..<1)
+    let everything = UnitTask(area: area(0), tile: 0, sample: 0, convolutionGroup: 0, blocks: 0..<1)
     tiling.tapOffsets.withUnsafeBufferPointer { offsets in
       var tile = tz_conv_tile()
       tile.x = UnsafeRawPointer(memory)
@@ -90,7 +91,7 @@ extension TileTask {
   /// Units of an image of one channel each.
   ///
   /// A tile is a band of the image.
-  func runImages(_ units: Range<Int>, _ images: ImageConvolution, _ output: inout tz_conv_output) {
+  func runImages(_ units: Range<Int>, _ images: UnpackedConvolution, _ output: inout tz_conv_output) {
     var unit = units.lowerBound
     while unit < units.upperBound {
       let (band, group) = unit.quotientAndRemainder(dividingBy: stencil.groups)

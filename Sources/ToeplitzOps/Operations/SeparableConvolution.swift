@@ -92,7 +92,7 @@ package struct SeparableConvolution: Operation {
     package func callAsFunction(_ x: Tensor, residuals: [Tensor] = []) throws -> Tensor? {
       let y = try last.memory(result, .float32)
       guard
-        let run = try idle.take({ $0.fits(input: x, output: y) })
+        let run = try idle.take({ try $0.fits(input: x, output: y) })
           ?? SeparableRun.make(parts, input: x, output: y)
       else { return nil }
       try run(input: x, output: y, residuals: residuals)

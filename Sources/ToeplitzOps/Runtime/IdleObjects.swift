@@ -15,8 +15,8 @@ final class IdleObjects<Object: AnyObject>: Sendable {
   init(limit: Int) { self.limit = limit }
 
   /// The one given last of those that fit, which now is the caller's.
-  func take(_ fits: (Object) -> Bool) -> Object? {
-    idle.withLock { idle in idle.lastIndex { fits($0.object) }.map { idle.remove(at: $0).object } }
+  func take(_ fits: (Object) throws -> Bool) rethrows -> Object? {
+    try idle.withLock { idle in try idle.lastIndex { try fits($0.object) }.map { idle.remove(at: $0).object } }
   }
 
   /// Keeps an object of which the caller lets go.

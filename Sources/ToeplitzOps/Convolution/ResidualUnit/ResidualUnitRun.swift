@@ -113,7 +113,7 @@ final class ResidualUnitRun {
   /// Computes the unit, unless two passes are estimated to be faster.
   private func callAsFunction(input: Tensor, output: Tensor, residuals: [Tensor]) throws -> Bool {
     guard var task else { return false }
-    let residuals = try residuals.map { try $0.strides == output.strides ? $0 : $0.laidOut(like: output) }
+    let residuals = try residuals.laidOut(like: output)
     task.bind(input: input, output: output, residuals: residuals)
     let bound = task
     try ConvolutionEngine.share(

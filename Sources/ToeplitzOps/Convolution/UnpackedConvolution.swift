@@ -3,7 +3,7 @@ import ToeplitzTensor
 
 /// A depthwise convolution of images with a square kernel, or one of sequences to one channel in each group, computed from
 /// the input where it lies.
-struct ImageConvolution {
+struct UnpackedConvolution {
   private let kernel: tz_conv_image_kernel
   private let image: tz_conv_image
   /// Of sequences: how many taps there are, and how far they lie apart.
@@ -98,7 +98,7 @@ struct ImageConvolution {
     tile.start = starts + first * planes.start * planes.element
     withUnsafePointer(to: image) { image in
       withUnsafePointer(to: area) { area in
-        withUnsafePointer(to: planes) { tz_conv_run_images(kernel, image, &tile, &output, area, $0) }
+        withUnsafePointer(to: planes) { kernel(&tile, &output, area, image, $0) }
       }
     }
   }
