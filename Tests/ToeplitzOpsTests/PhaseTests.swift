@@ -54,4 +54,38 @@ import ToeplitzTestSupport
       }
     }
   }
+
+  /// Sequences long enough for kernels to store both phases of a stride of 2 themselves.
+  @Test(arguments: InstructionSet.available)
+  func phasesThatKernelsStoreMatchTheReference(isa: InstructionSet) throws {
+    try InstructionSet.$override.withValue(isa) {
+      var random = RandomSource(seed: 61)
+      func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
+      let endings: [Activation?] = [nil, nil, .clamp(low: 0, high: 2), .leakyReLU(slope: 0.25), .silu, .tanh]
+      for index in 0..<40 {
+        let dtype: DType = index % 5 == 4 ? .float64 : .float32
+        let g = try ConvolutionGeometry(
+          rank: 1, isTransposed: true, inChannels: 2 * pick(1...12), outChannels: 2 * pick(1...12),
+          kernelSize: PerAxis(pick(2...6)), stride: 2, padding: .uniform(pick(0...3)),
+          outputPadding: PerAxis(pick(0...1)), groups: pick(1...2))
+        let x = try Tensor.randomUniform([pick(1...2), g.inChannels, pick(100...400)], from: -1, to: 1, using: &random)
+          .cast(to: dtype)
+        let output = Shape([x.shape[0], g.outChannels] + (try g.outputSize([x.shape[2]])))
+        func tensor(_ shape: Shape) throws -> Tensor {
+          try Tensor.randomUniform(shape, from: -1, to: 1, using: &random).cast(to: dtype)
+        }
+        let (w, b) = (try tensor(g.weightShape), try tensor([g.outChannels]))
+        var operation = ConvolutionOperation(g)
+        operation.fusion = ConvolutionFusion(
+          residuals: try (0..<pick(0...2)).map { _ in try tensor(output) }, outputScale: [1, 0.5][pick(0...1)],
+          outputSlope: [1, 1, 0.125][pick(0...2)], activation: endings[pick(0...4)])
+        let y = try applyAll(operation, [x, w, b])[0]
+        let sums = try ReferenceConvolution.forward(g, x: .init(x), weight: .init(w), bias: .init(b)).values
+        let finished = try operation.fusion.finish(Tensor(sums, shape: output).cast(to: dtype))
+        let distance = Distance(try y.doubles(), try finished.doubles())
+        #expect(
+          distance.absolute <= (dtype == .float32 ? 0x1p-19 : 0x1p-46) * max(1, distance.scale), "\(g) \(distance)")
+      }
+    }
+  }
 }

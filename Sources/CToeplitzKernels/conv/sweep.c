@@ -42,15 +42,13 @@ void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_s
   tile->acc = (char *)tile->acc - (s->end_block - s->first_block) * s->block_sums;
 }
 
-// The input positions [from, to) that a panel's positions on one axis hold.
+// The input positions [from, to) between those that a panel holds on one axis.
 static inline tz_range reach(const tz_pack_axis *a) {
-  const ptrdiff_t first = a->phases[0], last = a->phases[a->phase_count - 1];
-  const tz_range low = tz_pack_range(a, first), high = tz_pack_range(a, last);
-  tz_range range = {0, 0};
-  if (low.from >= a->count || high.to <= 0) return range;
-  range.from = tz_pack_index(a, low.from, first);
-  range.to = tz_pack_index(a, high.to - 1, last) + 1;
-  if (range.to < range.from || range.to > a->size) range.to = range.from;
+  const ptrdiff_t from = tz_pack_index(a, 0, a->phases[0]);
+  const ptrdiff_t to = tz_pack_index(a, a->count - 1, a->phases[a->phase_count - 1]) + 1;
+  tz_range range;
+  range.from = from < 0 ? 0 : from;
+  range.to = to > a->size ? a->size : to;
   return range;
 }
 
@@ -59,7 +57,7 @@ void tz_near_pack(tz_near *near, const tz_pack *pack, ptrdiff_t element) {
   const tz_pack_axis *a = pack->axis;
   const tz_range d = reach(&a[0]), h = reach(&a[1]), w = reach(&a[2]);
   near->channel = 0;
-  if (d.to == d.from || h.to == h.from || w.to == w.from || a[2].stride != 1) return;
+  if (d.to <= d.from || h.to <= h.from || w.to <= w.from || a[2].stride != 1) return;
   const char *x = (const char *)pack->x + (d.from * a[0].stride + h.from * a[1].stride + w.from) * element;
   near->x = x - (uintptr_t)x % line;
   near->channel = pack->x_channel * element;
