@@ -105,6 +105,36 @@ import ToeplitzTestSupport
     }
   }
 
+  /// Images of 4 × 4 tiles are transformed in registers, from where they lie.
+  @Test(arguments: InstructionSet.available)
+  func smallImagesMatchTheDirectWay(isa: InstructionSet) throws {
+    try InstructionSet.$override.withValue(isa) {
+      var random = RandomSource(seed: 78)
+      func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
+      for _ in 0..<60 {
+        let groups = pick(1...2)
+        let padding = (0..<2).map { _ in (pick(0...2), pick(0...2)) }
+        let g = try ConvolutionGeometry(
+          rank: 2, inChannels: groups * pick(4...20), outChannels: groups * pick(8...70), kernelSize: 3,
+          padding: .asymmetric([padding[0], padding[1]]), groups: groups)
+        // Seven or eight outputs on each axis.
+        let size = padding.map { pick(7...8) + 2 - $0.0 - $0.1 }
+        // Rows and images that do not follow one another.
+        let whole = try tensor([pick(1...3), g.inChannels + 1, size[0] + 1, size[1] + 3], &random)
+        let x = try whole.slice(axis: 1, 1..<(1 + g.inChannels)).slice(axis: 2, 1..<(1 + size[0]))
+          .slice(axis: 3, 2..<(2 + size[1]))
+        let (w, b) = (try tensor(g.weightShape, &random), try tensor([g.outChannels], &random))
+        var operation = ConvolutionOperation(g)
+        operation.fusion = ConvolutionFusion(inputSlope: [1, 0, 0.25][pick(0...2)], activation: .leakyReLU(slope: 0))
+        let direct = try applyAll(operation, [x, w, b])[0]
+        #expect(direct.shape.dimensions[2...].allSatisfy { $0 == 7 || $0 == 8 })
+        let y = try fast(squareTile: 2) { try applyAll(operation, [x, w, b])[0] }
+        let distance = Distance(try y.doubles(), try direct.doubles())
+        #expect(distance.absolute <= 0x1p-18 * max(1, distance.scale) && distance.sameSpecials, "\(g) \(distance)")
+      }
+    }
+  }
+
   @Test func errorsStayWithinTwiceAndTenTimesThoseOfTheDirectWay() throws {
     // Root mean squares over many outputs, for the sizes of real layers; docs/performance.md states the bounds.
     var random = RandomSource(seed: 72)

@@ -67,8 +67,10 @@ static const tz_toom_table NAME(toom_) = {
   .input = {NAME(toom_input_2_), NAME(toom_input_3_), NAME(toom_input_4_)},
   .output = {NAME(toom_output_2_), NAME(toom_output_3_), NAME(toom_output_4_)},
   .image = {NAME(toom_image_4x3_), NAME(toom_image_2x3_), NAME(toom_image_3x2_)},
+  .small = TZ_SMALL,
   .square = {NAME(toom_square_4x3_), NAME(toom_square_2x3_), NAME(toom_square_3x2_)},
   .turned = {NAME(toom_turned_4x3_), NAME(toom_turned_2x3_), NAME(toom_turned_3x2_)},
 };
 const tz_toom_table *TZ_JOIN(tz_toom_table_, TZ_ISA)(void) { return &NAME(toom_); }
 #undef TZ_TOOM
+#undef TZ_SMALL

@@ -132,6 +132,47 @@ TZ_SQUARE(4x3, 4, 6, tz_toom_a3, tz_toom_b3)
 TZ_SQUARE(2x3, 2, 4, tz_toom_a2x3, tz_toom_b4p)
 TZ_SQUARE(3x2, 3, 4, tz_toom_a3x2, tz_toom_b4p)
 
+// Small images, whose tiles fill one vector: nothing is written in between.
+#if defined(TZ_MASKS512)
+#define TZ_SMALL NAME(toom_small_)
+// Of rows i and i + 1 of tiles: every second element of four tiles from k on, and from k + 2 on in the upper half.
+#define TZ_TILES(a, b, k)                                                                                               \
+  __builtin_shufflevector(a, b, (k), (k) + 2, (k) + 4, (k) + 6, (k) + 16, (k) + 18, (k) + 20, (k) + 22, (k) + 2, (k) + 4, \
+                          (k) + 6, (k) + 8, (k) + 18, (k) + 20, (k) + 22, (k) + 24)
+#define TZ_HALVES(a, b, k)                                                                                              \
+  __builtin_shufflevector(a, b, (k), (k) + 1, (k) + 2, (k) + 3, (k) + 4, (k) + 5, (k) + 6, (k) + 7, (k) + 16, (k) + 17, \
+                          (k) + 18, (k) + 19, (k) + 20, (k) + 21, (k) + 22, (k) + 23)
+static void NAME(toom_small_)(const tz_toom_small *t) {
+  enum { rows = 10, n = 4 };
+  const tz_toom_small own = *t;
+  const ptrdiff_t before = own.first[1] < 0 ? -own.first[1] : 0, after = own.size[1] - own.first[1];
+  const ptrdiff_t to = after < rows ? after : rows, from = before < to ? before : to;
+  const float *image = own.image + own.first[0] * own.row + own.first[1];
+  float *x = own.x;
+  for (ptrdiff_t c = 0; c < own.channels; c++, image += own.image_channel, x += own.channel) {
+    VEC d[rows];
+    TZ_UNROLL for (int r = 0; r < rows; r++) {
+      const bool inside = own.first[0] + r >= 0 && own.first[0] + r < own.size[0];
+      const VEC value = inside ? NAME(get_range_)(image + r * own.row, from, to) : (VEC)(0.0f);
+      d[r] = NAME(rectify_)(value, own.slope);
+    }
+    TZ_UNROLL for (int p = 0; p < n; p++) {
+      VEC v[n], o[n];
+      TZ_UNROLL for (int i = 0; i < n; i++) v[i] = NAME(combine_)(tz_toom_b4p[p], d + 2 * i, n);
+      const VEC even0 = TZ_TILES(v[0], v[1], 0), even1 = TZ_TILES(v[2], v[3], 0);
+      const VEC odd0 = TZ_TILES(v[0], v[1], 1), odd1 = TZ_TILES(v[2], v[3], 1);
+      o[0] = TZ_HALVES(even0, even1, 0), o[2] = TZ_HALVES(even0, even1, 8);
+      o[1] = TZ_HALVES(odd0, odd1, 0), o[3] = TZ_HALVES(odd0, odd1, 8);
+      TZ_UNROLL for (int q = 0; q < n; q++) *(VECU *)(x + (p * n + q) * own.point) = NAME(combine_)(tz_toom_b4p[q], o, n);
+    }
+  }
+}
+#undef TZ_TILES
+#undef TZ_HALVES
+#else
+#define TZ_SMALL NULL
+#endif
+
 #undef TZ_HOP3
 #undef TZ_HOP3_LAST
 #undef TZ_TURN

@@ -373,6 +373,21 @@ typedef struct {
   ptrdiff_t point;
 } tz_toom_image;
 
+/// Transforms channels of an image of at most 8 x 8 outputs of 3 x 3 taps, which are 4 x 4 tiles of TZ_TOOM_2X3, from where they
+/// lie: point p of channel c goes to x[c * channel + p * point + 4 i + j].
+typedef struct {
+  const float *image;       ///< element 0 of the first channel, whose neighbours on w lie side by side
+  ptrdiff_t image_channel;  ///< elements
+  ptrdiff_t row;
+  ptrdiff_t size[2];        ///< h, w; around them are zeros
+  ptrdiff_t first[2];       ///< the first input of the first tile
+  float slope;              ///< values below zero are multiplied by this first
+  ptrdiff_t channels;
+  float *x;
+  ptrdiff_t channel;
+  ptrdiff_t point;
+} tz_toom_small;
+
 /// Transforms the products of some rows back.
 ///
 /// On one axis and in squares, `y` is what narrow kernels left for point 0 of some vectors of columns, as
@@ -398,6 +413,7 @@ typedef struct {
   void (*input[TZ_TOOM_LINES])(const tz_toom_input *);
   bool (*output[TZ_TOOM_LINES])(const tz_toom_output *);
   void (*image[TZ_TOOM_SQUARES])(const tz_toom_image *);
+  void (*small)(const tz_toom_small *);  ///< NULL where vectors do not hold a row
   bool (*square[TZ_TOOM_SQUARES])(const tz_toom_output *);
   bool (*turned[TZ_TOOM_SQUARES])(const tz_toom_output *);
 } tz_toom_table;
@@ -411,6 +427,8 @@ static inline void tz_toom_run_input(const tz_toom_table *table, tz_toom kind, c
 static inline void tz_toom_run_image(const tz_toom_table *table, tz_toom kind, const tz_toom_image *image) {
   table->image[kind - TZ_TOOM_LINES](image);
 }
+static inline bool tz_toom_has_small(const tz_toom_table *table) { return table->small != NULL; }
+static inline void tz_toom_run_small(const tz_toom_table *table, const tz_toom_small *small) { table->small(small); }
 static inline bool tz_toom_run_output(const tz_toom_table *table, tz_toom kind, const tz_toom_output *output) {
   return kind < TZ_TOOM_LINES ? table->output[kind](output) : table->square[kind - TZ_TOOM_LINES](output);
 }

@@ -59,6 +59,7 @@ extension ToomCookTask {
     _ place: Place, _ packed: UnsafeMutablePointer<Float>, _ between: UnsafeMutablePointer<Float>,
     _ transformed: UnsafeMutablePointer<Float>
   ) {
+    if readsWholeImages { return transformSmallImage(place, transformed) }
     var request = tz_toom_image(
       image: packed, row: input.count.w, high: schedule.tilesHigh, wide: schedule.tilesWide, between: between,
       half: input.half, x: transformed, point: pointPitch)
@@ -66,6 +67,21 @@ extension ToomCookTask {
       tz_toom_run_image(transforms, plan.kind, &request)
       request.x += channelPitch
     }
+  }
+
+  /// The same for all channels of an image of 4 × 4 tiles, from where they lie.
+  private func transformSmallImage(_ place: Place, _ transformed: UnsafeMutablePointer<Float>) {
+    let (view, positions) = (engine.input, schedule.positions)
+    let origin = (0..<3).map { positions.first[$0] + positions.lowest[$0] }
+    let first =
+      place.sample * view.batch + place.convolutionGroup * stencil.channels * view.channel
+      + (origin[0] + place.d) * view.spatial[0]
+    var request = tz_toom_small(
+      image: UnsafePointer(view.base.assumingMemoryBound(to: Float.self) + first), image_channel: view.channel,
+      row: view.spatial[1], size: (view.size[1], view.size[2]), first: (origin[1], origin[2]),
+      slope: Float(engine.fusion.inputSlope), channels: stencil.channels, x: transformed, channel: channelPitch,
+      point: pointPitch)
+    tz_toom_run_small(transforms, &request)
   }
 
   /// Calls `body` after having packed each channel.

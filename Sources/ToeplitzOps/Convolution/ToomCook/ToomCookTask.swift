@@ -14,6 +14,8 @@ struct ToomCookTask {
   /// How inputs and outputs of a unit lie in scratch memory.
   let input: InputPlan
   let output: OutputPlan
+  /// Whether images are so small that they are transformed without a copy.
+  let readsWholeImages: Bool
   /// Into how many parts the row blocks are cut, and how many units that makes.
   private let splits: Int
   let units: Int
@@ -45,6 +47,10 @@ struct ToomCookTask {
     chunks = chunking.count(height: 1, width: columns, pitch: columns, cutsRows: false)
     input = InputPlan(schedule)
     output = OutputPlan(schedule, stencil: stencil, group: group, blockRows: weights.blockRows, lanes: chunking.lanes)
+    readsWholeImages =
+      plan.kind == TZ_TOOM_2X3 && schedule.tilesHigh == 4 && schedule.tilesWide == 4 && schedule.unitsHigh == 1
+      && schedule.unitsWide == 1 && engine.input.size[0] == 1 && engine.input.spatial[2] == 1 && engine.mode == .zeros
+      && engine.isComputedAsStored && tz_toom_has_small(transforms)
     channelPitch = spreadPitch(columns + plan.pieces - 1, elementSize: 4)
     // Channels often are a power of two: points would share a few sets of the cache.
     pointPitch = stencil.channels * channelPitch + 16
