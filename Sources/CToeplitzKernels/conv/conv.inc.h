@@ -73,38 +73,40 @@ TZ_INLINE void NAME(zip_)(VEC *a, const int count) {
 // What is done with sums: nothing, a clamp, a residual and a clamp, or all that there is.
 enum { NAME(plain_), NAME(clamped_), NAME(added_), NAME(shaped_) };
 
-// Finishes a vector of sums, adds residuals from the same place and writes it.
-TZ_INLINE void NAME(tile_put_)(const tz_conv_tile *t, VEC value, const ptrdiff_t at, const int way, const VEC lowest,
-                               const VEC highest) {
-  const T *res0 = (const T *)t->residual[0], *res1 = (const T *)t->residual[1];
-  if (way == NAME(added_)) value += *(const VECU *)(res0 + at);
-  if (way == NAME(clamped_) || way == NAME(added_)) value = NAME(clamp_)(value, lowest, highest);
-  if (way == NAME(shaped_)) {
-    if (res0) value += *(const VECU *)(res0 + at);
-    if (res1) value += *(const VECU *)(res1 + at);
-    if (t->scale != 1) value *= (T)t->scale;
-    if (t->slope != 1) value = NAME(leaky_)(value, (T)t->slope);
-    if (t->bounded) value = value > (VEC)((T)t->ceiling) ? (VEC)((T)t->ceiling) : value;
-  }
-  *(VECU *)((T *)t->y + at) = value;
-}
-
 // Finishes whole vectors of sums and writes them; acc is [rows][8]. With `zips` those of two rows take turns. With `leads`,
 // what follows in each row comes nearer.
-TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *tile, const VEC *acc, const int row0, const int rows, const int nv,
+TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, const VEC *acc, const int row0, const int rows, const int nv,
                                  const int way, const bool leads, const bool zips) {
-  const tz_conv_tile own = *tile, *const t = &own;
-  const VEC lowest = (VEC)(NAME(lowest_)((T)t->slope)), highest = (VEC)(NAME(highest_)(t->bounded, t->ceiling));
   const int turns = zips ? 2 : 1;
+  const T slope = (T)t->slope, scale = (T)t->scale;
+  const bool bounded = t->bounded;
+  const T ceiling = bounded ? (T)t->ceiling : (T)0;
+  const bool clamps = way == NAME(clamped_) || way == NAME(added_);
+  const VEC lowest = (VEC)(clamps ? NAME(lowest_)(slope) : (T)0);
+  const VEC highest = (VEC)(clamps ? NAME(highest_)(bounded, t->ceiling) : (T)0);
+  const ptrdiff_t first = row0 / turns * t->ys;
+  T *y = (T *)t->y + first;
+  const T *res0 = t->residual[0] ? (const T *)t->residual[0] + first : NULL;
+  const T *res1 = t->residual[1] ? (const T *)t->residual[1] + first : NULL;
   TZ_UNROLL for (int r = 0; r < rows; r += turns) {
     if (row0 + r < t->rows) {
       TZ_UNROLL for (int v = 0; v < nv; v++) {
         VEC a[2] = {acc[r * 8 + v], acc[(r + turns - 1) * 8 + v]};
         if (zips) NAME(zip_)(a, 2);
         TZ_UNROLL for (int i = 0; i < turns; i++) {
-          const ptrdiff_t at = (row0 + r) / turns * t->ys + (v * turns + i) * LANES;
-          if (leads) NAME(near_output_)((const T *)t->y + at);
-          NAME(tile_put_)(t, a[i], at, way, lowest, highest);
+          const ptrdiff_t at = r / turns * t->ys + (v * turns + i) * LANES;
+          if (leads) NAME(near_output_)(y + at);
+          VEC value = a[i];
+          if (way == NAME(added_)) value += *(const VECU *)(res0 + at);
+          if (clamps) value = NAME(clamp_)(value, lowest, highest);
+          if (way == NAME(shaped_)) {
+            if (res0) value += *(const VECU *)(res0 + at);
+            if (res1) value += *(const VECU *)(res1 + at);
+            if (scale != (T)1) value *= scale;
+            if (slope != (T)1) value = NAME(leaky_)(value, slope);
+            if (bounded) value = value > ceiling ? (VEC)(ceiling) : value;
+          }
+          *(VECU *)(y + at) = value;
         }
       }
     }
