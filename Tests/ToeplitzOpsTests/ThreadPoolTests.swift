@@ -70,6 +70,22 @@ private final class Tally: Sendable {
 
   // Which threads an inner region gets depends on what runs beside: if the outer one found the pool taken, an inner
   // one may be the first to get it.
+  @Test(arguments: [1, 2, 3, 8])
+  func threadsThatTakeTurnsGetTheItemsThatAreForetold(threads: Int) {
+    let items = 50
+    var (first, end, turn) = (0, items, 0)
+    var foretold: [Int: Int] = [:]
+    while first < end {
+      let thread = turn % threads
+      let item = thread % 2 == 0 ? first : end - 1
+      if thread % 2 == 0 { first += 1 } else { end -= 1 }
+      if turn >= threads { #expect(foretold[thread] == item) }
+      foretold[thread] = ThreadPool.itemAfter(item, of: items, thread: thread, threads: threads)
+      turn += 1
+    }
+    #expect(ThreadPool.itemAfter(items - 1, of: items, thread: 0, threads: threads) == nil)
+  }
+
   @Test func nestedRegionsComputeEveryItemOnce() {
     withThreads(4) {
       for _ in 0..<50 {

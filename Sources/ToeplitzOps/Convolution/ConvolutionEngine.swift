@@ -198,7 +198,7 @@ final class ConvolutionEngine {
   /// What a thread is given of shared work.
   struct Work {
     var units: Range<Int>
-    /// The unit that it will go on with, unless another thread comes first.
+    /// The unit that it will go on with, if threads take turns.
     var next: Int?
     /// Memory of its own.
     var memory: UnsafeMutableRawPointer
@@ -220,7 +220,7 @@ final class ConvolutionEngine {
     let scratch = try Storage(byteCount: threads * bytes, for: .scratch, operation: name)
     for thread in 0..<threads { _ = exchangeHeld(scratch.base + thread * bytes + scratchHead, -1) }
     ThreadPool.shared.run(items, threads: threads) { item, thread in
-      let next = ThreadPool.itemAfter(item, of: items, thread: thread)
+      let next = ThreadPool.itemAfter(item, of: items, thread: thread, threads: threads)
       body(
         Work(
           units: (item * units / items)..<((item + 1) * units / items), next: next.map { $0 * units / items },

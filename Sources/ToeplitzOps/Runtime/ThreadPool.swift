@@ -119,9 +119,11 @@ public final class ThreadPool: Sendable {
 
   private static func goesForward(_ thread: Int) -> Bool { thread % 2 == 0 }
 
-  /// What a thread of a region is handed out after an item, unless another thread comes first.
-  static func itemAfter(_ item: Int, of items: Int, thread: Int) -> Int? {
-    let next = goesForward(thread) ? item + 1 : item - 1
+  /// What a thread of a region is handed out after an item, if threads take turns.
+  ///
+  /// - Parameter threads: how many there are; half of them go on from the front, the others from the back.
+  static func itemAfter(_ item: Int, of items: Int, thread: Int, threads: Int) -> Int? {
+    let next = goesForward(thread) ? item + (threads + 1) / 2 : item - threads / 2
     return (0..<items).contains(next) ? next : nil
   }
 
