@@ -135,6 +135,22 @@ import ToeplitzTestSupport
     }
   }
 
+  /// A volume of one plane, whose neighbours lie in the padding: those results are the bias.
+  @Test(arguments: InstructionSet.available)
+  func planesInThePaddingMatchTheDirectWay(isa: InstructionSet) throws {
+    try InstructionSet.$override.withValue(isa) {
+      var random = RandomSource(seed: 79)
+      let g = try ConvolutionGeometry(
+        rank: 3, inChannels: 16, outChannels: 32, kernelSize: [1, 3, 3], padding: .uniform(1))
+      let x = try tensor([2, 16, 1, 7, 7], &random)
+      let (w, b) = (try tensor(g.weightShape, &random), try tensor([32], &random))
+      let direct = try applyAll(ConvolutionOperation(g), [x, w, b])[0]
+      let y = try fast(squareTile: 2) { try applyAll(ConvolutionOperation(g), [x, w, b])[0] }
+      let distance = Distance(try y.doubles(), try direct.doubles())
+      #expect(distance.absolute <= 0x1p-18 * max(1, distance.scale) && distance.sameSpecials, "\(distance)")
+    }
+  }
+
   @Test func errorsStayWithinTwiceAndTenTimesThoseOfTheDirectWay() throws {
     // Root mean squares over many outputs, for the sizes of real layers; docs/performance.md states the bounds.
     var random = RandomSource(seed: 72)

@@ -242,6 +242,8 @@ struct PositionGrid {
   /// For each axis and tap, its phase (an index into `phases`) and how many whole steps above the lowest it lies.
   let places: [[(phase: Int, whole: Int)]]
 
+  /// For each axis, the input position that the lowest tap of the first position reads, in whole steps.
+  var origin: [Int] { zip(first, lowest).map { $0 + $1 } }
   /// Input phases of all axes together.
   var phaseCount: Int { phases.reduce(1) { $0 * $1.count } }
   /// All positions.

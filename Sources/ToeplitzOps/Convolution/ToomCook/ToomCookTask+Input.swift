@@ -71,16 +71,14 @@ extension ToomCookTask {
 
   /// The same for all channels of an image of 4 × 4 tiles, from where they lie.
   private func transformSmallImage(_ place: Place, _ transformed: UnsafeMutablePointer<Float>) {
-    let (view, positions) = (engine.input, schedule.positions)
-    let origin = (0..<3).map { positions.first[$0] + positions.lowest[$0] }
-    let first =
-      place.sample * view.batch + place.convolutionGroup * stencil.channels * view.channel
-      + (origin[0] + place.d) * view.spatial[0]
+    let (view, origin) = (engine.input, schedule.positions.origin)
+    let input = engine.packRequest(
+      sample: place.sample, channel: place.convolutionGroup * stencil.channels, count: stencil.channels,
+      panel: transformed)
     var request = tz_toom_small(
-      image: UnsafePointer(view.base.assumingMemoryBound(to: Float.self) + first), image_channel: view.channel,
-      row: view.spatial[1], size: (view.size[1], view.size[2]), first: (origin[1], origin[2]),
-      slope: Float(engine.fusion.inputSlope), channels: stencil.channels, x: transformed, channel: channelPitch,
-      point: pointPitch)
+      image: input.x.assumingMemoryBound(to: Float.self), image_channel: input.x_channel, row: view.spatial[1],
+      size: (view.size[1], view.size[2]), first: (origin[1], origin[2]), slope: Float(input.slope),
+      channels: stencil.channels, x: transformed, channel: channelPitch, point: pointPitch)
     tz_toom_run_small(transforms, &request)
   }
 
@@ -89,12 +87,11 @@ extension ToomCookTask {
     _ place: Place, _ packed: UnsafeMutablePointer<Float>, first: (h: Int, w: Int), step: (h: Int, w: Int),
     _ body: () -> Void
   ) {
-    let positions = schedule.positions
+    let origin = schedule.positions.origin
     let channel = place.convolutionGroup * stencil.channels
     var request = engine.packRequest(sample: place.sample, channel: channel, count: 1, panel: packed)
     request.panel_channel = input.packedCount
     request.panel_row = input.count.w
-    let origin = (0..<3).map { positions.first[$0] + positions.lowest[$0] }
     let h = input.phases.h.map { $0 + origin[1] }
     let w = input.phases.w.map { $0 + origin[2] }
     withUnsafePointers([0], h, w) { zero, h, w in

@@ -49,7 +49,8 @@ struct ToomCookTask {
     output = OutputPlan(schedule, stencil: stencil, group: group, blockRows: weights.blockRows, lanes: chunking.lanes)
     readsWholeImages =
       plan.kind == TZ_TOOM_2X3 && schedule.tilesHigh == 4 && schedule.tilesWide == 4 && schedule.unitsHigh == 1
-      && schedule.unitsWide == 1 && engine.input.size[0] == 1 && engine.input.spatial[2] == 1 && engine.mode == .zeros
+      && schedule.unitsWide == 1 && engine.input.size[0] == 1 && schedule.positions.count[0] == 1
+      && schedule.positions.origin[0] == 0 && engine.input.spatial[2] == 1 && engine.mode == .zeros
       && engine.isComputedAsStored && tz_toom_has_small(transforms)
     channelPitch = spreadPitch(columns + plan.pieces - 1, elementSize: 4)
     // Channels often are a power of two: points would share a few sets of the cache.
