@@ -55,7 +55,7 @@ import ToeplitzTestSupport
     }
   }
 
-  /// Sequences long enough for kernels to store both phases of a stride of 2 themselves.
+  /// Rows long enough for kernels to store both phases of a stride of 2 themselves, also those of images.
   @Test(arguments: InstructionSet.available)
   func phasesThatKernelsStoreMatchTheReference(isa: InstructionSet) throws {
     try InstructionSet.$override.withValue(isa) {
@@ -64,13 +64,17 @@ import ToeplitzTestSupport
       let endings: [Activation?] = [nil, nil, .clamp(low: 0, high: 2), .leakyReLU(slope: 0.25), .silu, .tanh]
       for index in 0..<40 {
         let dtype: DType = index % 5 == 4 ? .float64 : .float32
+        let rank = index % 3 == 2 ? 2 : 1
+        func axes(_ w: Int, _ h: Int) -> PerAxis { rank == 1 ? PerAxis(w) : [h, w] }
         let g = try ConvolutionGeometry(
-          rank: 1, isTransposed: true, inChannels: 2 * pick(1...12), outChannels: 2 * pick(1...12),
-          kernelSize: PerAxis(pick(2...6)), stride: 2, padding: .uniform(pick(0...3)),
-          outputPadding: PerAxis(pick(0...1)), groups: pick(1...2))
-        let x = try Tensor.randomUniform([pick(1...2), g.inChannels, pick(100...400)], from: -1, to: 1, using: &random)
+          rank: rank, isTransposed: true, inChannels: 2 * pick(1...12), outChannels: 2 * pick(1...12),
+          kernelSize: axes(pick(2...6), pick(1...3)), stride: axes(2, 1),
+          padding: .uniform(pick(0...(rank == 1 ? 3 : 0))),
+          outputPadding: axes(pick(0...1), 0), groups: pick(1...2))
+        let size = (rank == 1 ? [] : [pick(1...5)]) + [pick(100...400)]
+        let x = try Tensor.randomUniform(Shape([pick(1...2), g.inChannels] + size), from: -1, to: 1, using: &random)
           .cast(to: dtype)
-        let output = Shape([x.shape[0], g.outChannels] + (try g.outputSize([x.shape[2]])))
+        let output = Shape([x.shape[0], g.outChannels] + (try g.outputSize(size)))
         func tensor(_ shape: Shape) throws -> Tensor {
           try Tensor.randomUniform(shape, from: -1, to: 1, using: &random).cast(to: dtype)
         }
