@@ -84,17 +84,19 @@ TZ_INLINE void NAME(tile_store_)(const tz_conv_tile *t, const VEC *acc, const in
   const bool clamps = way == NAME(clamped_) || way == NAME(added_);
   const VEC lowest = (VEC)(clamps ? NAME(lowest_)(slope) : (T)0);
   const VEC highest = (VEC)(clamps ? NAME(highest_)(bounded, t->ceiling) : (T)0);
-  const ptrdiff_t first = row0 / turns * t->ys;
-  T *y = (T *)t->y + first;
-  const T *res0 = t->residual[0] ? (const T *)t->residual[0] + first : NULL;
-  const T *res1 = t->residual[1] ? (const T *)t->residual[1] + first : NULL;
-  TZ_UNROLL for (int r = 0; r < rows; r += turns) {
-    if (row0 + r < t->rows) {
+  // Locals, since what is stored might be the tile for all that the compiler knows.
+  const ptrdiff_t ys = t->ys;
+  const int left = t->rows - row0;
+  ptrdiff_t row = row0 / turns * ys;
+  T *y = (T *)t->y;
+  const T *res0 = (const T *)t->residual[0], *res1 = (const T *)t->residual[1];
+  TZ_UNROLL for (int r = 0; r < rows; r += turns, row += ys) {
+    if (r < left) {
       TZ_UNROLL for (int v = 0; v < nv; v++) {
         VEC a[2] = {acc[r * 8 + v], acc[(r + turns - 1) * 8 + v]};
         if (zips) NAME(zip_)(a, 2);
         TZ_UNROLL for (int i = 0; i < turns; i++) {
-          const ptrdiff_t at = r / turns * t->ys + (v * turns + i) * LANES;
+          const ptrdiff_t at = row + (v * turns + i) * LANES;
           if (leads) NAME(near_output_)(y + at);
           VEC value = a[i];
           if (way == NAME(added_)) value += *(const VECU *)(res0 + at);
@@ -252,6 +254,7 @@ TZ_INLINE void NAME(tile_)(const tz_conv_tile *t, const int block, const int row
     else NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(plain_), is_light, true);
   } else if (shapes) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(shaped_), is_light, false);
   else if (t->residual[0]) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(added_), is_light, false);
+  else if (is_light && is_plain) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(plain_), true, false);
   else if (is_light) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(clamped_), true, false);
   else if (!is_plain) NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(clamped_), false, false);
   else NAME(tile_store_)(t, acc[0], row0, rows, nv, NAME(plain_), false, false);

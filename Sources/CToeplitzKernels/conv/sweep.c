@@ -1,45 +1,47 @@
-// Kernel calls one after another: what is left between them is a few additions.
+// Kernel calls one after another.
 #include "conv_common.h"
 
-// Moves to another block, numbered from the one `tile` is at. Moving back instead of keeping what was there: members read
-// together as one vector wait for the stores that have just written them one by one.
-static inline void move(tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t blocks) {
-  const ptrdiff_t outputs = blocks * (s->block_rows >> tile->zips) * tile->ys * s->element;
-  tile->w = tz_forward(tile->w, blocks * s->block_weights);
-  tile->start = tz_forward(tile->start, blocks * s->block_rows * s->element);
-  tile->y = (void *)tz_forward(tile->y, outputs);
-  for (int r = 0; r < 2; r++) tile->residual[r] = tz_forward(tile->residual[r], outputs);
-}
-
 // The activation of the first `count` of each row of whole vectors that a kernel has written.
-static inline void activate(const tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t count) {
-  if (!s->out || !s->out->activation || !tile->y) return;
+static void activate(const tz_conv_tile *tile, const tz_conv_output *out, ptrdiff_t count) {
   for (int32_t r = 0; r < tile->rows >> tile->zips; r++) {
     float *y = (float *)tile->y + r * tile->ys;
-    s->out->activation(y, y, count << tile->zips, s->out->a, s->out->b);
+    out->activation(y, y, count << tile->zips, out->a, out->b);
   }
 }
 
+// Not a copy of the tile, which would take as long as a small kernel call.
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s) {
-  const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, s->vectors);
-  const ptrdiff_t far = tile->far;
-  move(tile, s, s->first_block);
-  for (int32_t block = s->first_block; block < s->end_block; block++) {
-    const int32_t first_row = block * s->block_rows, left = s->rows - first_row;
-    tile->rows = left < s->block_rows ? left : s->block_rows;
-    kernel(tile);
-    tz_near_next(&tile->near);
-    // The other blocks find the inputs near.
-    tile->far = 0;
-    activate(tile, s, s->count);
-    if (s->out && !tile->y)
-      table->store(s->out, s->area, tile->acc, (ptrdiff_t)s->vectors * table->lanes, s->column, s->count, first_row, tile->rows);
-    move(tile, s, 1);
-    tile->acc = (char *)tile->acc + s->block_sums;
+  const char *const x = tile->x, *const w = tile->w, *const start = tile->start, *const acc = tile->acc, *const y = tile->y;
+  const void *const residual[2] = {tile->residual[0], tile->residual[1]};
+  const ptrdiff_t far = tile->far, channels = (s->block_rows >> tile->zips) * tile->ys;
+  for (const tz_conv_piece *piece = s->pieces; piece < s->pieces + s->piece_count; piece++) {
+    const tz_conv_kernel kernel = tz_conv_kernel_for(table, s->block_rows, piece->vectors);
+    const bool is_direct = piece->output >= 0;
+    tile->x = x + piece->column * s->element;
+    for (int32_t block = s->first_block; block < s->end_block; block++) {
+      const int32_t first_row = block * s->block_rows, left = s->rows - first_row;
+      const ptrdiff_t output = (piece->output + block * channels) * s->element;
+      tile->rows = left < s->block_rows ? left : s->block_rows;
+      tile->w = w + block * s->block_weights;
+      tile->start = start + first_row * s->element;
+      tile->acc = (void *)(acc + piece->sums + block * piece->block_sums);
+      tile->y = is_direct ? (void *)(y + output) : NULL;
+      for (int r = 0; r < 2; r++) tile->residual[r] = tz_forward(residual[r], output);
+      kernel(tile);
+      tz_near_next(&tile->near);
+      // The other blocks find the inputs near.
+      tile->far = 0;
+      if (!s->out) continue;
+      if (!is_direct)
+        table->store(s->out, s->area, tile->acc, (ptrdiff_t)piece->vectors * table->lanes, piece->column, piece->count, first_row,
+                     tile->rows);
+      else if (s->out->activation)
+        activate(tile, s->out, piece->count);
+    }
+    tile->far = far;
   }
-  tile->far = far;
-  move(tile, s, -s->end_block);
-  tile->acc = (char *)tile->acc - (s->end_block - s->first_block) * s->block_sums;
+  tile->x = x, tile->w = w, tile->start = start, tile->acc = (void *)acc, tile->y = (void *)y;
+  for (int r = 0; r < 2; r++) tile->residual[r] = residual[r];
 }
 
 // The input positions [from, to) between those that a panel holds on one axis.
@@ -68,20 +70,6 @@ void tz_near_pack(tz_near *near, const tz_pack *pack, ptrdiff_t element) {
   near->lines = near->row_lines;
   near->rows = near->plane_rows;
   near->planes = (int32_t)(d.to - d.from - 1);
-}
-
-void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *s, ptrdiff_t vectors) {
-  const ptrdiff_t most = s->block_rows == 8 ? table->max_vectors8 : s->block_rows == 4 ? table->max_vectors4 : table->max_vectors1;
-  const ptrdiff_t parts = (vectors + most - 1) / most;
-  tile->rows = s->rows < s->block_rows ? s->rows : s->block_rows;
-  for (ptrdiff_t part = 0, first = 0; part < parts; part++) {
-    const ptrdiff_t end = (part + 1) * vectors / parts, count = (end - first) * table->lanes;
-    tz_conv_kernel_for(table, s->block_rows, (int32_t)(end - first))(tile);
-    activate(tile, s, count);
-    tile->x = tz_forward(tile->x, count * s->element);
-    tile->y = (void *)tz_forward(tile->y, count * s->element);
-    first = end;
-  }
 }
 
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *first_pack, const tz_conv_tile *first_tile,

@@ -288,27 +288,31 @@ static inline tz_conv_kernel tz_conv_kernel_for(const tz_conv_table *table, int 
   return (rows == 8 ? table->rows8 : rows == 4 ? table->rows4 : table->rows1)[vectors - 1];
 }
 
-/// Kernel calls for some blocks of rows over the same columns. `tile` is set up for block 0, with `y` and `residual` at
-/// the first output of its first row if the kernel itself may store there.
+/// The columns of a kernel call.
+typedef struct {
+  ptrdiff_t column, count;  ///< the first, and how many are stored: all but those past a row's end, if it is cut by rows
+  int32_t vectors;          ///< how many are computed
+  ptrdiff_t output;         ///< elements to row 0's outputs, where the kernel itself may store there; below 0 where not
+  ptrdiff_t sums;           ///< bytes to the partial sums of block 0, if it were computed
+  ptrdiff_t block_sums;     ///< bytes from one block's partial sums to the next's
+} tz_conv_piece;
+
+/// Kernel calls for some blocks of rows and all pieces of the columns, the blocks inside.
 typedef struct {
   int32_t block_rows;
-  int32_t vectors;
   int32_t first_block, end_block;
   int32_t rows;             ///< rows that exist in all blocks together
   ptrdiff_t element;        ///< bytes of an element
   ptrdiff_t block_weights;  ///< bytes from one block's weights to the next's
-  ptrdiff_t block_sums;     ///< bytes from one block's partial sums to the next's
+  const tz_conv_piece *pieces;
+  ptrdiff_t piece_count;
   const tz_conv_output *out;  ///< if set, sums are complete and are stored unless the kernel did
   const tz_conv_area *area;
-  ptrdiff_t column, count;  ///< columns of the area that are stored: all but those past a row's end, if it is cut by rows
 } tz_conv_sweep;
 
-/// Runs a sweep. `tile` moves along meanwhile and is left as it came: a copy would take as long as a small kernel call.
+/// Runs a sweep. `tile` is set up for column 0 and block 0, with `acc` where pieces count their sums from, `y` and `residual`
+/// where they count their outputs from; it moves along meanwhile and is left as it came.
 void tz_conv_run(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *sweep);
-
-/// Runs block 0 over `vectors` vectors of neighbouring positions, cut into about equal parts; kernels write to `y`, and nothing
-/// is added.
-void tz_conv_run_positions(const tz_conv_table *table, tz_conv_tile *tile, const tz_conv_sweep *sweep, ptrdiff_t vectors);
 
 /// Packs and computes them; `pack`, `tile` and `out` are set up for the first.
 void tz_conv_run_planes(const tz_conv_table *table, const tz_pack *pack, const tz_conv_tile *tile,

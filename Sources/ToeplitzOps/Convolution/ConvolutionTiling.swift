@@ -227,6 +227,30 @@ struct ColumnChunking: Sendable {
     let first = index * units / count
     return (first * unit, ((index + 1) * units / count - first) * unit)
   }
+
+  /// Calls `body` with the pieces that narrow kernels compute of some columns.
+  ///
+  /// - Parameter complete: fills in where outputs and sums of piece `index` go.
+  func withPieces(
+    height: Int = 1, width: Int, pitch: Int = 0, cutsRows: Bool = false,
+    complete: (_ piece: inout tz_conv_piece, _ index: Int) -> Void,
+    _ body: (_ pieces: UnsafeBufferPointer<tz_conv_piece>) -> Void
+  ) {
+    let count = count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
+    withUnsafeTemporaryAllocation(of: tz_conv_piece.self, capacity: count) { pieces in
+      for index in 0..<count {
+        let (column, columns) = columns(
+          index, of: count, height: height, width: width, pitch: pitch, cutsRows: cutsRows)
+        var piece = tz_conv_piece()
+        piece.column = column
+        piece.count = columns
+        piece.vectors = Int32(columns / unit)
+        complete(&piece, index)
+        pieces.initializeElement(at: index, to: piece)
+      }
+      body(UnsafeBufferPointer(pieces))
+    }
+  }
 }
 
 /// The output positions of a row group and the reach of its taps, before they are cut into tiles.

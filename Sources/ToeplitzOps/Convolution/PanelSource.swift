@@ -59,6 +59,7 @@ struct Expansion {
   private let engine: ConvolutionEngine
   private let layout: PackedLayout
   private let section: PackedLayout.Section
+  private let chunking: ColumnChunking
   /// Elements of a row of the image.
   private let width: Int
   /// Elements between channels.
@@ -75,6 +76,7 @@ struct Expansion {
     self.engine = engine
     layout = try engine.packed.layout(.narrow)
     section = layout.sections[0][0]
+    chunking = ColumnChunking(.narrow, blockRows: Self.blockRows, table: engine.table)
     width = engine.output.size[2]
     pitch = spreadPitch(rows * width, elementSize: Self.elementSize)
   }
@@ -84,7 +86,7 @@ struct Expansion {
 
   /// Computes some rows of the channels of a block.
   func compute(_ block: Int, sample: Int, rows: Range<Int>, into buffer: UnsafeMutableRawPointer) {
-    let (stencil, lanes) = (engine.packed.stencil, Int(engine.table.pointee.lanes))
+    let stencil = engine.packed.stencil
     let taps = stencil.channels * Self.blockRows
     var output = engine.outputDescription(phases: nil, count: 1, wide: 1)
     var tile = tz_conv_tile()
@@ -111,7 +113,13 @@ struct Expansion {
         sweep.rows = Int32(min(Self.blockRows, stencil.outputs - block * Self.blockRows))
         sweep.element = Self.elementSize
         sweep.out = output
-        tz_conv_run_positions(engine.table, &tile, &sweep, (rows.count * width + lanes - 1) / lanes)
+        chunking.withPieces(width: rows.count * width) { piece, _ in
+          piece.output = piece.column
+        } _: { pieces in
+          sweep.pieces = pieces.baseAddress
+          sweep.piece_count = pieces.count
+          tz_conv_run(engine.table, &tile, &sweep)
+        }
       }
     }
   }

@@ -60,8 +60,42 @@ extension TileTask {
         return
       }
       if readsInPlace { tile.far = tile.xs * engine.elementSize * Self.farSteps }
-      for range in blockRanges(task.blocks, passBytes: pass.passBytes) {
-        for chunk in 0..<chunks { step(pass, task.blocks, &tile, output, area, range, chunk) }
+      runNarrow(pass, task.blocks, &tile, output, area)
+    }
+  }
+
+  /// The calls of narrow kernels, and the store of what they computed if the sums are complete.
+  private func runNarrow(
+    _ pass: KernelPass, _ blocks: Range<Int>, _ tile: inout tz_conv_tile, _ output: UnsafePointer<tz_conv_output>,
+    _ area: UnsafePointer<tz_conv_area>
+  ) {
+    let (height, width) = (area.pointee.height, area.pointee.width)
+    let sumBytes = channelBlocks == 1 ? 0 : partialBytes
+    tile.x = UnsafeRawPointer(pass.panel)
+    tile.w = pass.weights
+    tile.start = pass.starts
+    tile.acc = pass.partials
+    tile.y = output.pointee.y
+    tile.residual = output.pointee.residual
+    tiling.chunking.withPieces(height: height, width: width, pitch: tiling.pitch, cutsRows: pass.cutsRows) {
+      piece, index in
+      piece.output = pass.isLast && storesDirectly ? directOffset(area, piece.column, piece.count) : -1
+      // What whole vectors compute past the end of a row is another call's: each output is stored once.
+      if pass.cutsRows {
+        let rowEnd = piece.column / area.pointee.pitch * area.pointee.pitch + width
+        piece.count = min(piece.count, rowEnd - piece.column)
+      }
+      piece.block_sums = sumBytes
+      piece.sums = (index * blocks.count - blocks.lowerBound) * sumBytes
+    } _: { pieces in
+      var sweep = tz_conv_sweep(
+        block_rows: Int32(blockRows), first_block: 0, end_block: 0, rows: Int32(pass.rows),
+        element: engine.elementSize, block_weights: pass.blockBytes, pieces: pieces.baseAddress,
+        piece_count: pieces.count, out: pass.isLast ? output : nil, area: area)
+      for range in blockRanges(blocks, passBytes: pass.passBytes) {
+        sweep.first_block = Int32(range.lowerBound)
+        sweep.end_block = Int32(range.upperBound)
+        tz_conv_run(engine.table, &tile, &sweep)
       }
     }
   }
@@ -98,63 +132,20 @@ extension TileTask {
     var cutsRows: Bool
   }
 
-  /// Points kernel calls at their columns and block 0's weights, and gives the columns.
-  @inline(__always)
-  private func aim(
-    _ tile: inout tz_conv_tile, _ pass: KernelPass, _ area: UnsafePointer<tz_conv_area>, _ chunk: Int
-  ) -> (first: Int, count: Int) {
-    let size = engine.elementSize
-    let columns = tiling.chunking.columns(
-      chunk, of: pass.chunks, height: area.pointee.height, width: area.pointee.width, pitch: tiling.pitch,
-      cutsRows: pass.cutsRows)
-    tile.x = UnsafeRawPointer(pass.panel + columns.first * size)
-    tile.w = pass.weights
-    tile.start = pass.starts
-    return columns
-  }
-
-  /// Kernel calls for some blocks, and the store of what they computed if the sums are complete.
-  @inline(__always)
-  private func step(
-    _ pass: KernelPass, _ all: Range<Int>, _ tile: inout tz_conv_tile, _ output: UnsafePointer<tz_conv_output>,
-    _ area: UnsafePointer<tz_conv_area>, _ blocks: Range<Int>, _ chunk: Int
-  ) {
-    let size = engine.elementSize
-    let (column, width) = aim(&tile, pass, area, chunk)
-    tile.acc = pass.partials + partialOffset(all, blocks.lowerBound, chunk)
-    tile.y = nil
-    if pass.isLast, storesDirectly, let offset = directOffset(area, column, width) {
-      tile.y = output.pointee.y + offset * size
-      tile.residual.0 = output.pointee.residual.0.map { $0 + offset * size }
-      tile.residual.1 = output.pointee.residual.1.map { $0 + offset * size }
-    }
-    // What whole vectors compute past the end of a row is another call's: each output is stored once.
-    let rowEnd = column / area.pointee.pitch * area.pointee.pitch + area.pointee.width
-    var sweep = tz_conv_sweep(
-      block_rows: Int32(blockRows), vectors: Int32(width / tiling.chunking.unit),
-      first_block: Int32(blocks.lowerBound), end_block: Int32(blocks.upperBound), rows: Int32(pass.rows), element: size,
-      block_weights: pass.blockBytes, block_sums: channelBlocks == 1 ? 0 : partialBytes,
-      out: pass.isLast ? output : nil, area: area, column: column,
-      count: pass.cutsRows ? min(width, rowEnd - column) : width)
-    tz_conv_run(engine.table, &tile, &sweep)
-  }
-
-  /// Bytes before the partial sums of a block and chunk.
-  @inline(__always)
-  private func partialOffset(_ blocks: Range<Int>, _ block: Int, _ chunk: Int) -> Int {
-    channelBlocks == 1 ? 0 : (chunk * blocks.count + block - blocks.lowerBound) * partialBytes
-  }
-
   /// One call of a wide kernel.
   @inline(__always)
   private func wideStep(
     _ pass: KernelPass, _ all: Range<Int>, _ tile: inout tz_conv_tile, _ area: UnsafePointer<tz_conv_area>,
     _ block: Int, _ chunk: Int
   ) {
-    let (column, count) = aim(&tile, pass, area, chunk)
-    tile.w += block * pass.blockBytes
-    tile.start += block * blockRows * engine.elementSize
-    tile.acc = pass.partials + partialOffset(all, block, chunk)
+    let (column, count) = tiling.chunking.columns(
+      chunk, of: pass.chunks, height: area.pointee.height, width: area.pointee.width, pitch: tiling.pitch,
+      cutsRows: pass.cutsRows)
+    tile.x = UnsafeRawPointer(pass.panel + column * engine.elementSize)
+    tile.w = pass.weights + block * pass.blockBytes
+    tile.start = pass.starts + block * blockRows * engine.elementSize
+    tile.acc = pass.partials
+    if channelBlocks > 1 { tile.acc += (chunk * all.count + block - all.lowerBound) * partialBytes }
     tile.sums = pass.partials - sumsBytes + column * engine.elementSize
     if let padded {
       let (row, piece) = chunk.quotientAndRemainder(dividingBy: pass.chunks / area.pointee.height)
@@ -182,17 +173,16 @@ extension TileTask {
     tz_near_next(&tile.near)
   }
 
-  /// Where row 0's outputs of a kernel call begin, if all of its columns are neighbouring outputs.
-  @inline(__always)
-  private func directOffset(_ area: UnsafePointer<tz_conv_area>, _ column: Int, _ width: Int) -> Int? {
+  /// Where row 0's outputs of a kernel call begin, if all of its columns are neighbouring outputs; below 0 if not.
+  private func directOffset(_ area: UnsafePointer<tz_conv_area>, _ column: Int, _ width: Int) -> Int {
     let (first, height) = (area.pointee.first, area.pointee.height)
     let (h, w) = height == 1 ? (0, column) : column.quotientAndRemainder(dividingBy: tiling.pitch)
-    guard w + width <= area.pointee.width else { return nil }
+    guard w + width <= area.pointee.width else { return -1 }
     let row = first.0 * outputSteps.plane + (first.1 + h) * outputSteps.row - outputOrigin
     // Positions are outputs here, and all positions of a tile lie inside.
     guard zips else { return row + first.2 + w }
     let output = 2 * (first.2 + w) - stencil.outShift[2]
-    return output >= 0 && output + 2 * width <= engine.output.size[2] ? row + 2 * (first.2 + w) : nil
+    return output >= 0 && output + 2 * width <= engine.output.size[2] ? row + 2 * (first.2 + w) : -1
   }
 }
 

@@ -83,7 +83,6 @@ struct ResidualStage {
     let range = channelRange(part)
     let isLast = part == channelBlocks - 1
     let tapBytes = taps * section.blockRows * elementSize
-    let chunks = chunking.count(height: 1, width: columns, pitch: columns, cutsRows: false)
     tapOffsets.withUnsafeBufferPointer { offsets in
       var tile = tz_conv_tile()
       tile.xs = pitch
@@ -99,37 +98,30 @@ struct ResidualStage {
       tile.slope = target.slope
       tile.bounded = target.ceiling != nil
       tile.ceiling = target.ceiling ?? 0
-      var sweep = tz_conv_sweep()
-      sweep.block_rows = Int32(section.blockRows)
-      sweep.rows = Int32(section.rows)
-      sweep.element = elementSize
-      sweep.block_weights = channels * tapBytes
-      sweep.out = isLast ? store?.output : nil
-      sweep.area = store?.area
-      let group = max(1, Self.weightBudget / (range.count * tapBytes))
-      for first in stride(from: 0, to: section.blocks, by: group) {
-        sweep.first_block = Int32(first)
-        sweep.end_block = Int32(min(first + group, section.blocks))
-        for chunk in 0..<chunks {
-          let place = chunking.columns(
-            chunk, of: chunks, height: 1, width: columns, pitch: columns, cutsRows: false)
-          tile.x = panel + place.first * elementSize
-          sweep.vectors = Int32(place.count / chunking.unit)
-          sweep.column = place.first
-          sweep.count = place.count
-          tile.acc = partials
-          if channelBlocks > 1 {
-            // Sums of a chunk: [block][row][column].
-            sweep.block_sums = section.blockRows * place.count * elementSize
-            tile.acc = partials + (place.first * section.blocks + first * place.count) * section.blockRows * elementSize
-          }
-          tile.y = nil
-          if isLast, place.first + place.count <= target.wholeColumns {
-            let distance = place.first * elementSize
-            tile.y = target.y + distance
-            tile.residual.0 = target.residual.0.map { $0 + distance }
-            tile.residual.1 = target.residual.1.map { $0 + distance }
-          }
+      tile.x = UnsafeRawPointer(panel)
+      tile.acc = partials
+      tile.y = target.y
+      tile.residual = target.residual
+      let blockSums = channelBlocks > 1 ? section.blockRows * elementSize : 0
+      chunking.withPieces(width: columns) { piece, _ in
+        piece.output = isLast && piece.column + piece.count <= target.wholeColumns ? piece.column : -1
+        // Sums of a piece: [block][row][column].
+        piece.sums = piece.column * section.blocks * blockSums
+        piece.block_sums = piece.count * blockSums
+      } _: { pieces in
+        var sweep = tz_conv_sweep()
+        sweep.block_rows = Int32(section.blockRows)
+        sweep.rows = Int32(section.rows)
+        sweep.element = elementSize
+        sweep.block_weights = channels * tapBytes
+        sweep.pieces = pieces.baseAddress
+        sweep.piece_count = pieces.count
+        sweep.out = isLast ? store?.output : nil
+        sweep.area = store?.area
+        let group = max(1, Self.weightBudget / (range.count * tapBytes))
+        for first in stride(from: 0, to: section.blocks, by: group) {
+          sweep.first_block = Int32(first)
+          sweep.end_block = Int32(min(first + group, section.blocks))
           tz_conv_run(table, &tile, &sweep)
         }
       }

@@ -144,24 +144,25 @@ struct ToomCookTask {
     _ place: Place, _ transformed: UnsafeMutablePointer<Float>, _ products: UnsafeMutablePointer<Float>
   ) {
     let rows = weights.blockRows
-    withTile { tile in
-      for point in 0..<plan.points {
-        let x = transformed + point * pointPitch
-        tile.w = weights.pointer(place.convolutionGroup, point: point)
-        for chunk in 0..<chunks {
-          let columns = columns(chunk)
-          tile.x = UnsafeRawPointer(x + columns.first)
-          tile.acc = UnsafeMutableRawPointer(
-            products + point * productPitch + columns.first * place.blocks.count * rows)
-          var sweep = tz_conv_sweep()
-          sweep.block_rows = Int32(rows)
-          sweep.vectors = Int32(columns.count / chunking.unit)
-          sweep.first_block = Int32(place.blocks.lowerBound)
-          sweep.end_block = Int32(place.blocks.upperBound)
-          sweep.rows = Int32(weights.rows)
-          sweep.element = 4
-          sweep.block_weights = weights.blockCount * 4
-          sweep.block_sums = rows * columns.count * 4
+    chunking.withPieces(width: schedule.columns) { piece, _ in
+      piece.output = -1
+      piece.block_sums = rows * piece.count * 4
+      piece.sums = piece.column * place.blocks.count * rows * 4 - place.blocks.lowerBound * piece.block_sums
+    } _: { pieces in
+      withTile { tile in
+        var sweep = tz_conv_sweep()
+        sweep.block_rows = Int32(rows)
+        sweep.first_block = Int32(place.blocks.lowerBound)
+        sweep.end_block = Int32(place.blocks.upperBound)
+        sweep.rows = Int32(weights.rows)
+        sweep.element = 4
+        sweep.block_weights = weights.blockCount * 4
+        sweep.pieces = pieces.baseAddress
+        sweep.piece_count = pieces.count
+        for point in 0..<plan.points {
+          tile.x = UnsafeRawPointer(transformed + point * pointPitch)
+          tile.w = weights.pointer(place.convolutionGroup, point: point)
+          tile.acc = UnsafeMutableRawPointer(products + point * productPitch)
           tz_conv_run(engine.table, &tile, &sweep)
         }
       }
