@@ -1,6 +1,40 @@
 // Convolutions of sequences to one channel (in each group: depthwise ones), computed from the input where it lies: only
 // vectors at the ends, where taps lie in the padding, are read in part. Included by ends.inc.h.
 
+#if defined(TZ_MASKS512)
+// The products of one channel and taps that lie next to each other, each after the one before it (`back`: in front of it).
+// A vector across two lines of the cache takes twice as long to load, and most of those that taps read are: so they are
+// taken from two vectors in registers, but for some, since shuffles and multiply-adds take turns. `beyond` are the lanes
+// that taps read of the vector past the outputs.
+TZ_INLINE void END(line_slide_)(VEC *acc, const S *x, const T *w, const int taps, const END(mask_) beyond, const int nv,
+                                const bool back) {
+  VEC near[9];
+  TZ_UNROLL for (int v = 0; v < nv; v++) near[v + back] = END(get_)(x + v * LANES);
+  near[back ? 0 : nv] = END(get_masked_)(beyond, x + (back ? -LANES : nv * LANES));
+#define TZ_AFTER(k, l) ((k) + (l))
+#define TZ_BEFORE(k, l) (TZ_LANES - (k) + (l))
+#define TZ_TAP(k)                                                                                           \
+  if ((k) == taps) return;                                                                                  \
+  TZ_UNROLL for (int v = 0; v < nv; v++)                                                                    \
+    acc[v] += (VEC)(w[k]) * (TZ_LOADS(k) ? END(get_)(x + (back ? -(k) : (k)) + v * LANES)                   \
+                             : back ? __builtin_shufflevector(near[v], near[v + 1], TZ_EACH(TZ_BEFORE, k))  \
+                                    : __builtin_shufflevector(near[v], near[v + 1], TZ_EACH(TZ_AFTER, k)));
+#if defined(TZ_HALF)
+#define TZ_LOADS(k) 0
+#else
+#define TZ_LOADS(k) ((k) % 3 == 2)
+#endif
+  TZ_TAP(0) TZ_TAP(1) TZ_TAP(2) TZ_TAP(3) TZ_TAP(4) TZ_TAP(5) TZ_TAP(6) TZ_TAP(7)
+#if TZ_LANES == 16
+  TZ_TAP(8) TZ_TAP(9) TZ_TAP(10) TZ_TAP(11) TZ_TAP(12) TZ_TAP(13) TZ_TAP(14) TZ_TAP(15)
+#endif
+#undef TZ_AFTER
+#undef TZ_BEFORE
+#undef TZ_TAP
+#undef TZ_LOADS
+}
+#endif
+
 // nv vectors of outputs, from `at` on, all of whose taps lie inside; x is at the first tap of the first.
 TZ_INLINE void END(line_run_)(const tz_conv_tile *t, const tz_conv_output *out, const S *x, ptrdiff_t at, const int nv,
                                const bool plain) {
@@ -11,12 +45,22 @@ TZ_INLINE void END(line_run_)(const tz_conv_tile *t, const tz_conv_output *out, 
     acc[v] = (VEC)(*(const T *)t->start);
   }
   const T *w = (const T *)t->w;
-  // What the next runs read; of many channels not so much that it drives out what is there.
-  const ptrdiff_t far = t->channels == 1 ? 2048 : 8 * LANES * sizeof(S);
-  for (int c = 0; c < t->channels; c++, x += t->xs, w += t->taps) {
-    TZ_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch((const char *)(x + v * LANES) + far, 0, 3);
+  const int taps = t->taps;
+  for (int c = 0; c < t->channels; c++, x += t->xs, w += taps) {
+    // What later runs read, to the second level: channels may lie so far apart that they drive each other out of the first.
+    TZ_UNROLL for (int v = 0; v < nv; v++) __builtin_prefetch((const char *)(x + v * LANES) + 2048, 0, 2);
+#if defined(TZ_MASKS512)
+    if (t->spacing == 1 && taps <= LANES) {
+      END(line_slide_)(acc, x, w, taps, END(mask_range_)(0, taps - 1), nv, false);
+      continue;
+    }
+    if (t->spacing == -1 && taps <= LANES) {
+      END(line_slide_)(acc, x, w, taps, END(mask_range_)(LANES + 1 - taps, LANES), nv, true);
+      continue;
+    }
+#endif
     const S *tap = x;
-    for (int k = 0; k < t->taps; k++, tap += t->spacing) {
+    for (int k = 0; k < taps; k++, tap += t->spacing) {
       const VEC s = (VEC)(w[k]);
       TZ_UNROLL for (int v = 0; v < nv; v++) acc[v] += s * END(get_)(tap + v * LANES);
     }

@@ -212,7 +212,9 @@ final class ConvolutionEngine {
     _ body: @escaping (Work) -> Void
   ) throws {
     // Small units are handed out several at a time; work of a few microseconds stays on this thread.
-    let items = work < 100_000 ? 1 : min(units, max(8 * most, Int(min(work, 1e15) / 20_000_000)))
+    let amount = Int(min(work, 1e15))
+    let items =
+      work < 100_000 ? 1 : min(units, max(8 * most, min(16 * most, amount / 2_000_000), amount / 20_000_000))
     let threads = items == 1 ? 1 : most
     // Few different sizes, so that a new length finds the block of another.
     var bytes = Self.smallestScratch

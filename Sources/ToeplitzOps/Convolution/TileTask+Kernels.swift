@@ -11,7 +11,7 @@ extension TileTask {
   /// that writing the output dominates, each output row is written from end to end.
   func compute(
     _ task: UnitTask, _ output: inout tz_conv_output, _ channels: Range<Int>, panel: UnsafeMutableRawPointer,
-    near: tz_near, partials: UnsafeMutableRawPointer
+    near: tz_near, next: UnsafeRawPointer?, partials: UnsafeMutableRawPointer
   ) {
     let section = layout.sections[task.convolutionGroup][groupIndex]
     let area = task.area
@@ -24,7 +24,7 @@ extension TileTask {
       blockBytes: stencil.channels * tapRows * layout.weightSize,
       passBytes: channels.count * tapRows * layout.weightSize, scales: layout.scalePointer(section),
       starts: layout.startPointer(section), isLast: channels.upperBound == stencil.channels, rows: section.rows,
-      panel: panel, partials: partials, chunks: chunks, cutsRows: cutsRows)
+      next: next, panel: panel, partials: partials, chunks: chunks, cutsRows: cutsRows)
     withUnsafePointers(&output, area, tiling.tapOffsets) { output, area, offsets in
       var tile = tz_conv_tile()
       tile.xs = readsInPlace ? engine.input.channel : tiling.panelChannel
@@ -126,6 +126,8 @@ extension TileTask {
     var starts: UnsafeRawPointer
     var isLast: Bool
     var rows: Int
+    /// The weights after those of the last block.
+    var next: UnsafeRawPointer?
     var panel: UnsafeMutableRawPointer
     var partials: UnsafeMutableRawPointer
     var chunks: Int
@@ -158,7 +160,8 @@ extension TileTask {
     // looks ahead in its own.
     let steps = max(1, Int(tile.channels) * Int(tile.taps))
     if pass.chunks > 1 {
-      tile.ahead = pass.weights + (block + 1) * pass.blockBytes + chunk * pass.passBytes / pass.chunks
+      let next = block + 1 == all.upperBound ? pass.next : pass.weights + (block + 1) * pass.blockBytes
+      tile.ahead = (next ?? tile.w) + chunk * pass.passBytes / pass.chunks
       tile.ahead_step = pass.passBytes / pass.chunks / steps
     } else {
       tile.ahead = tile.w + 8192

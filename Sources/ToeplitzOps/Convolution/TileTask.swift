@@ -87,11 +87,12 @@ final class TileTask {
     let keeps = readsInPlace || source == nil && channelBlocks * partBytes <= Self.keptPanels
     let places = engine.batch * stencil.groups * tiling.tiles
     var splits = splits
-    // A thread that goes on with a tile has its panels, so that smaller parts of the rows cost nothing. Not for wide blocks,
-    // which one after the other read a panel from the first-level cache.
-    if keeps, layout.kind == .narrow, threads > 1 {
-      let passes = Self.passes(blocks, bytes: stencil.channels * tapRows * layout.weightSize / channelBlocks)
-      splits = max(splits, min(passes, (Self.unitsForEachThread * threads + places - 1) / places))
+    // A thread that goes on with a tile has its panels, so that smaller parts of the rows cost nothing.
+    if keeps, threads > 1 {
+      let parts =
+        layout.kind == .wide
+        ? blocks : Self.passes(blocks, bytes: stencil.channels * tapRows * layout.weightSize / channelBlocks)
+      splits = max(splits, min(parts, (Self.unitsForEachThread * threads + places - 1) / places))
     }
     self.splits = splits
     units = places * splits
@@ -122,7 +123,7 @@ final class TileTask {
   /// Panels of a tile that a thread keeps should fit the second-level cache beside the weights.
   private static let keptPanels = 768 * 1024
   /// So many let a slow thread fall behind without stopping the others.
-  private static let unitsForEachThread = 8
+  private static let unitsForEachThread = 16
 
   /// Columns that a wide kernel writes at most.
   private static let sumsSlack = 16
@@ -181,18 +182,25 @@ final class TileTask {
     (part * stencil.channels / channelBlocks)..<((part + 1) * stencil.channels / channelBlocks)
   }
 
+  /// Those of the first block of a unit, for some of the channels.
+  private func weights(_ task: UnitTask, _ channels: Range<Int>) -> UnsafeRawPointer {
+    let first = task.blocks.lowerBound * stencil.channels + channels.lowerBound
+    return layout.weightPointer(layout.sections[task.convolutionGroup][groupIndex]) + first * tapRows * layout.weightSize
+  }
+
   /// - Parameter next: the unit that the thread will probably go on with.
   private func run(_ unit: Int, next: Int?, _ memory: UnsafeMutableRawPointer, _ output: inout tz_conv_output) {
     let isPacked = partPitch > 0 && ConvolutionEngine.exchangeHeld(memory, unit / splits)
     let task = task(unit)
-    let follower = next.flatMap { partPitch > 0 && $0 / splits == unit / splits ? nil : self.task($0) }
+    let follower = next.map { self.task($0) }
+    let keepsPanels = partPitch > 0 && next.map { $0 / splits } == unit / splits
     engine.move(&output, sample: task.sample, channel: task.convolutionGroup * stencil.outputs)
     for part in 0..<channelBlocks {
       let channels = channels(part)
       // What will be packed after this: the other channels, or those of another tile.
       var near: tz_near?
       if part + 1 == channelBlocks {
-        near = follower.flatMap { nearPack($0, self.channels(0)) }
+        near = keepsPanels ? nil : follower.flatMap { nearPack($0, self.channels(0)) }
       } else if !isPacked {
         near = nearPack(task, self.channels(part + 1))
       }
@@ -211,7 +219,10 @@ final class TileTask {
       } else {
         withPackRequest(task, channels, into: panel) { tz_conv_pack(engine.table, &$0) }
       }
-      compute(task, &output, channels, panel: panel, near: near ?? tz_near(), partials: memory + panelBytes + sumsBytes)
+      compute(
+        task, &output, channels, panel: panel, near: near ?? tz_near(),
+        next: part + 1 < channelBlocks ? weights(task, self.channels(part + 1)) : follower.map { weights($0, self.channels(0)) },
+        partials: memory + panelBytes + sumsBytes)
     }
   }
 
