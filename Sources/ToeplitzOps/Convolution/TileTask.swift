@@ -185,7 +185,8 @@ final class TileTask {
   /// Those of the first block of a unit, for some of the channels.
   private func weights(_ task: UnitTask, _ channels: Range<Int>) -> UnsafeRawPointer {
     let first = task.blocks.lowerBound * stencil.channels + channels.lowerBound
-    return layout.weightPointer(layout.sections[task.convolutionGroup][groupIndex]) + first * tapRows * layout.weightSize
+    return layout.weightPointer(layout.sections[task.convolutionGroup][groupIndex]) + first * tapRows
+      * layout.weightSize
   }
 
   /// - Parameter next: the unit that the thread will probably go on with.
@@ -221,7 +222,8 @@ final class TileTask {
       }
       compute(
         task, &output, channels, panel: panel, near: near ?? tz_near(),
-        next: part + 1 < channelBlocks ? weights(task, self.channels(part + 1)) : follower.map { weights($0, self.channels(0)) },
+        next: part + 1 < channelBlocks
+          ? weights(task, self.channels(part + 1)) : follower.map { weights($0, self.channels(0)) },
         partials: memory + panelBytes + sumsBytes)
     }
   }

@@ -106,7 +106,8 @@ struct ToomCookTask {
         transformInput(place, packed, transformed)
       }
       if schedule.kind == .wide {
-        multiplyWide(place, transformed, products)
+        let next = unit + 1 < work.units.upperBound ? unit + 1 : work.next
+        multiplyWide(place, next: next.map { self.place($0) }, transformed, products)
       } else {
         multiply(place, transformed, products)
       }
@@ -170,16 +171,24 @@ struct ToomCookTask {
   }
 
   /// The products of wide kernels: `[point][block][column][row]`.
+  ///
+  /// - Parameter next: what the thread will probably go on with.
   private func multiplyWide(
-    _ place: Place, _ transformed: UnsafeMutablePointer<Float>, _ products: UnsafeMutablePointer<Float>
+    _ place: Place, next: Place?, _ transformed: UnsafeMutablePointer<Float>, _ products: UnsafeMutablePointer<Float>
   ) {
     let blockBytes = weights.blockCount * 4
+    func firstWeights(_ place: Place, point: Int) -> UnsafeRawPointer {
+      weights.pointer(place.convolutionGroup, point: point) + place.blocks.lowerBound * blockBytes
+    }
     withTile { tile in
       for point in 0..<plan.points {
         let x = transformed + point * pointPitch
-        let first = weights.pointer(place.convolutionGroup, point: point)
+        var weight = firstWeights(place, point: point)
+        let after =
+          point + 1 < plan.points ? firstWeights(place, point: point + 1) : next.map { firstWeights($0, point: 0) }
         for block in place.blocks {
-          tile.w = first + block * blockBytes
+          tile.w = weight
+          let following = block + 1 < place.blocks.upperBound ? weight + blockBytes : after ?? weight
           let to =
             products + point * productPitch
             + (block - place.blocks.lowerBound) * weights.blockRows * schedule.columns
@@ -188,10 +197,11 @@ struct ToomCookTask {
             tile.x = UnsafeRawPointer(x + columns.first)
             tile.acc = UnsafeMutableRawPointer(to + columns.first * weights.blockRows)
             // While the chunks of a block run, the next block's weights come nearer.
-            tile.ahead = tile.w + blockBytes + chunk * blockBytes / chunks
+            tile.ahead = following + chunk * blockBytes / chunks
             tile.ahead_step = blockBytes / chunks / stencil.channels
             tz_conv_run_wide(engine.table, Int32(columns.count), &tile)
           }
+          weight += blockBytes
         }
       }
     }
