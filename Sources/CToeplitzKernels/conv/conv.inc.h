@@ -346,10 +346,12 @@ TZ_INLINE void NAME(turn_)(VEC (*acc)[2], T *out, const ptrdiff_t pitch, const i
 // The products of one channel and tap for columns [from, to). With `nears`, later weights and inputs come nearer: the first
 // piece of a call asks for all.
 TZ_INLINE void NAME(wide_step_)(VEC (*acc)[2], const T *x, const T *w, const int from, const int to, const bool nears,
-                                const char *ahead, const ptrdiff_t far) {
+                                const char *ahead, const ptrdiff_t hop, const ptrdiff_t far) {
   const VEC w0 = *(const VECU *)w, w1 = *(const VECU *)(w + LANES);
   if (nears) {
+    // A step may be two lines.
     __builtin_prefetch(ahead, 0, 2);
+    __builtin_prefetch(ahead + hop / 2, 0, 2);
     __builtin_prefetch((const char *)x + far, 0, 3);
   }
   TZ_UNROLL for (int r = from; r < to; r++) {
@@ -370,9 +372,9 @@ TZ_INLINE void NAME(wide_inside_)(const tz_conv_tile *t, VEC (*acc)[2], const T 
   for (int c = 0; c < t->channels; c++, x += xs, w += ws, near += t->near.channel) {
     if (nears) __builtin_prefetch(near, 0, 2);
     for (const tz_conv_tap *tap = taps; tap < end; tap++, ahead += hop) switch (tap->edge & edges) {
-        case 0: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count, nears, ahead, far); break;
-        case 1: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 1, count, nears, ahead, far); break;
-        default: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count - 1, nears, ahead, far); break;
+        case 0: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count, nears, ahead, hop, far); break;
+        case 1: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 1, count, nears, ahead, hop, far); break;
+        default: NAME(wide_step_)(acc, x + tap->x, w + tap->w, 0, count - 1, nears, ahead, hop, far); break;
       }
   }
 }
@@ -403,21 +405,21 @@ TZ_INLINE void NAME(wide_tile_)(const tz_conv_tile *t, const int count, const in
     int c = 0;
     x += toff[0];
     for (; c + 2 <= channels; c += 2, x += 2 * xs, w += 2 * TZ_WIDE_ROWS, ahead += 2 * hop) {
-      NAME(wide_step_)(acc, x, w, 0, count, nears, ahead, far);
-      NAME(wide_step_)(acc, x + xs, w + TZ_WIDE_ROWS, 0, count, nears, ahead + hop, far);
+      NAME(wide_step_)(acc, x, w, 0, count, nears, ahead, hop, far);
+      NAME(wide_step_)(acc, x + xs, w + TZ_WIDE_ROWS, 0, count, nears, ahead + hop, hop, far);
     }
-    if (c < channels) NAME(wide_step_)(acc, x, w, 0, count, nears, ahead, far);
+    if (c < channels) NAME(wide_step_)(acc, x, w, 0, count, nears, ahead, hop, far);
   } else {
     const char *near = NAME(near_)(t);
     for (int c = 0; c < channels; c++, x += xs, near += t->near.channel) {
       if (nears) __builtin_prefetch(near, 0, 2);
       int k = 0;
       for (; k + 2 <= taps; k += 2, w += 2 * TZ_WIDE_ROWS, ahead += 2 * hop) {
-        NAME(wide_step_)(acc, x + toff[k], w, 0, count, nears, ahead, far);
-        NAME(wide_step_)(acc, x + toff[k + 1], w + TZ_WIDE_ROWS, 0, count, nears, ahead + hop, far);
+        NAME(wide_step_)(acc, x + toff[k], w, 0, count, nears, ahead, hop, far);
+        NAME(wide_step_)(acc, x + toff[k + 1], w + TZ_WIDE_ROWS, 0, count, nears, ahead + hop, hop, far);
       }
       if (k < taps) {
-        NAME(wide_step_)(acc, x + toff[k], w, 0, count, nears, ahead, far);
+        NAME(wide_step_)(acc, x + toff[k], w, 0, count, nears, ahead, hop, far);
         w += TZ_WIDE_ROWS, ahead += hop;
       }
     }

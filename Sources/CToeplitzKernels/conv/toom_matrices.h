@@ -29,4 +29,7 @@ static const float tz_toom_b4p[4][4] = {{1, 0, -1, 0}, {0, 1, 1, 0}, {0, -1, 1, 
 static const float tz_toom_a2x3[2][4] = {{1, 1, 1, 0}, {0, 1, -1, 1}};
 static const float tz_toom_a3x2[3][4] = {{1, 1, 1, 0}, {0, 1, -1, 0}, {0, 1, 1, 1}};
 
+// The columns of 4 x 4 sorted tiles.
+static const unsigned char tz_toom_sorted[16] = {3, 4, 5, 12, 6, 7, 8, 13, 9, 10, 11, 14, 0, 1, 2, 15};
+
 #endif

@@ -108,7 +108,7 @@ TZ_INLINE void NAME(weave_)(VEC *o, const int m) {
       for (int c = 0; c < LANES; c++) {                                                                       \
         VEC o[M][M];                                                                                          \
         /* Columns past the last one repeat it. */                                                            \
-        const int column = first + (c < count ? c : count - 1);                                               \
+        const int tile = first + (c < count ? c : count - 1), column = t->is_sorted ? tz_toom_sorted[tile] : tile; \
         NAME(toom_tile_##KIND##_)(t->y + column * TZ_WIDE_ROWS, t->point, start, o);                          \
         TZ_UNROLL for (int i = 0; i < M; i++)                                                                 \
           TZ_UNROLL for (int j = 0; j < M; j++) {                                                             \
@@ -142,7 +142,11 @@ TZ_SQUARE(3x2, 3, 4, tz_toom_a3x2, tz_toom_b4p)
 #define TZ_HALVES(a, b, k)                                                                                              \
   __builtin_shufflevector(a, b, (k), (k) + 1, (k) + 2, (k) + 3, (k) + 4, (k) + 5, (k) + 6, (k) + 7, (k) + 16, (k) + 17, \
                           (k) + 18, (k) + 19, (k) + 20, (k) + 21, (k) + 22, (k) + 23)
-static void NAME(toom_small_)(const tz_toom_small *t) {
+// The same, sorted.
+#define TZ_SORTED(a, b, k)                                                                                              \
+  __builtin_shufflevector(a, b, (k) + 20, (k) + 21, (k) + 22, (k), (k) + 1, (k) + 2, (k) + 4, (k) + 5, (k) + 6,         \
+                          (k) + 16, (k) + 17, (k) + 18, (k) + 3, (k) + 7, (k) + 19, (k) + 23)
+TZ_INLINE void NAME(toom_tiles_)(const tz_toom_small *t, const bool sorts) {
   enum { rows = 10, n = 4 };
   const tz_toom_small own = *t;
   const ptrdiff_t before = own.first[1] < 0 ? -own.first[1] : 0, after = own.size[1] - own.first[1];
@@ -161,14 +165,21 @@ static void NAME(toom_small_)(const tz_toom_small *t) {
       TZ_UNROLL for (int i = 0; i < n; i++) v[i] = NAME(combine_)(tz_toom_b4p[p], d + 2 * i, n);
       const VEC even0 = TZ_TILES(v[0], v[1], 0), even1 = TZ_TILES(v[2], v[3], 0);
       const VEC odd0 = TZ_TILES(v[0], v[1], 1), odd1 = TZ_TILES(v[2], v[3], 1);
-      o[0] = TZ_HALVES(even0, even1, 0), o[2] = TZ_HALVES(even0, even1, 8);
-      o[1] = TZ_HALVES(odd0, odd1, 0), o[3] = TZ_HALVES(odd0, odd1, 8);
+      o[0] = sorts ? TZ_SORTED(even0, even1, 0) : TZ_HALVES(even0, even1, 0);
+      o[1] = sorts ? TZ_SORTED(odd0, odd1, 0) : TZ_HALVES(odd0, odd1, 0);
+      o[2] = sorts ? TZ_SORTED(even0, even1, 8) : TZ_HALVES(even0, even1, 8);
+      o[3] = sorts ? TZ_SORTED(odd0, odd1, 8) : TZ_HALVES(odd0, odd1, 8);
       TZ_UNROLL for (int q = 0; q < n; q++) *(VECU *)(x + (p * n + q) * own.point) = NAME(combine_)(tz_toom_b4p[q], o, n);
     }
   }
 }
+static void NAME(toom_small_)(const tz_toom_small *t) {
+  if (t->is_sorted) NAME(toom_tiles_)(t, true);
+  else NAME(toom_tiles_)(t, false);
+}
 #undef TZ_TILES
 #undef TZ_HALVES
+#undef TZ_SORTED
 #else
 #define TZ_SMALL NULL
 #endif

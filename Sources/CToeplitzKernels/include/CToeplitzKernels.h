@@ -378,7 +378,9 @@ typedef struct {
 } tz_toom_image;
 
 /// Transforms channels of an image of at most 8 x 8 outputs of 3 x 3 taps, which are 4 x 4 tiles of TZ_TOOM_2X3, from where they
-/// lie: point p of channel c goes to x[c * channel + p * point + 4 i + j].
+/// lie: point p of tile (i, j) of channel c goes to x[c * channel + p * point + 4 i + j], or if they are sorted to another
+/// column there: those of tiles not in the last column are [0, 12) then, those of tiles not in the last row [3, 15). Where the
+/// last tiles have one row or column of outputs, some of their products are not needed, and those that are stay neighbours.
 typedef struct {
   const float *image;       ///< element 0 of the first channel, whose neighbours on w lie side by side
   ptrdiff_t image_channel;  ///< elements
@@ -386,6 +388,7 @@ typedef struct {
   ptrdiff_t size[2];        ///< h, w; around them are zeros
   ptrdiff_t first[2];       ///< the first input of the first tile
   float slope;              ///< values below zero are multiplied by this first
+  bool is_sorted;
   ptrdiff_t channels;
   float *x;
   ptrdiff_t channel;
@@ -410,6 +413,7 @@ typedef struct {
   int32_t rows;     ///< turned: at most a vector of them
   int32_t vectors;
   int32_t columns;  ///< turned: how many there are; whole vectors of them are written
+  bool is_sorted;   ///< turned: columns are those of sorted tiles, see tz_toom_small
 } tz_toom_output;
 
 /// Functions that transform back say whether all outputs are finite.

@@ -78,7 +78,7 @@ extension ToomCookTask {
     var request = tz_toom_small(
       image: input.x.assumingMemoryBound(to: Float.self), image_channel: input.x_channel, row: view.spatial[1],
       size: (view.size[1], view.size[2]), first: (origin[1], origin[2]), slope: Float(input.slope),
-      channels: stencil.channels, x: transformed, channel: channelPitch, point: pointPitch)
+      is_sorted: sortsTiles, channels: stencil.channels, x: transformed, channel: channelPitch, point: pointPitch)
     tz_toom_run_small(transforms, &request)
   }
 

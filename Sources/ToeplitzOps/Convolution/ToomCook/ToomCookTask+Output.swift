@@ -89,6 +89,7 @@ extension ToomCookTask {
       back.group = output.group
       back.image = output.image
       back.together = Int32(output.together)
+      back.is_sorted = sortsTiles
       let first = place.blocks.lowerBound * weights.blockRows
       let end = min(place.blocks.upperBound * weights.blockRows, weights.rows)
       for row in stride(from: first, to: end, by: output.rows) {

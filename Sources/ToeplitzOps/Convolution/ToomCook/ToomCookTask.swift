@@ -16,6 +16,9 @@ struct ToomCookTask {
   let output: OutputPlan
   /// Whether images are so small that they are transformed without a copy.
   let readsWholeImages: Bool
+  /// Whether the last tiles of such images have one output only on h, and on w, so that some of their products are not needed.
+  let endsInSingle: (row: Bool, column: Bool)
+  var sortsTiles: Bool { endsInSingle.row || endsInSingle.column }
   /// Into how many parts the row blocks are cut, and how many units that makes.
   private let splits: Int
   let units: Int
@@ -52,6 +55,10 @@ struct ToomCookTask {
       && schedule.unitsWide == 1 && engine.input.size[0] == 1 && schedule.positions.count[0] == 1
       && schedule.positions.origin[0] == 0 && engine.input.spatial[2] == 1 && engine.mode == .zeros
       && engine.isComputedAsStored && tz_toom_has_small(transforms)
+    let canSkip = readsWholeImages && schedule.kind == .wide
+    endsInSingle = (
+      canSkip && schedule.positions.count[1] % 2 == 1, canSkip && schedule.positions.count[2] % 2 == 1
+    )
     channelPitch = spreadPitch(columns + plan.pieces - 1, elementSize: 4)
     // Channels often are a power of two: points would share a few sets of the cache.
     pointPitch = stencil.channels * channelPitch + 16
@@ -183,6 +190,8 @@ struct ToomCookTask {
     withTile { tile in
       for point in 0..<plan.points {
         let x = transformed + point * pointPitch
+        let needed = neededColumns(point)
+        let chunks = chunking.count(height: 1, width: needed.count, pitch: needed.count, cutsRows: false)
         var weight = firstWeights(place, point: point)
         let after =
           point + 1 < plan.points ? firstWeights(place, point: point + 1) : next.map { firstWeights($0, point: 0) }
@@ -192,10 +201,16 @@ struct ToomCookTask {
           let to =
             products + point * productPitch
             + (block - place.blocks.lowerBound) * weights.blockRows * schedule.columns
+          // What is made of the others is dropped, but should not look like an overflow.
+          for column in 0..<schedule.columns where !needed.contains(column) {
+            (to + column * weights.blockRows).update(repeating: 0, count: weights.blockRows)
+          }
           for chunk in 0..<chunks {
-            let columns = columns(chunk)
-            tile.x = UnsafeRawPointer(x + columns.first)
-            tile.acc = UnsafeMutableRawPointer(to + columns.first * weights.blockRows)
+            let columns = chunking.columns(
+              chunk, of: chunks, height: 1, width: needed.count, pitch: needed.count, cutsRows: false)
+            let first = needed.lowerBound + columns.first
+            tile.x = UnsafeRawPointer(x + first)
+            tile.acc = UnsafeMutableRawPointer(to + first * weights.blockRows)
             // While the chunks of a block run, the next block's weights come nearer.
             tile.ahead = following + chunk * blockBytes / chunks
             tile.ahead_step = blockBytes / chunks / stencil.channels
@@ -205,6 +220,13 @@ struct ToomCookTask {
         }
       }
     }
+  }
+
+  /// The columns whose products of a point are needed, those of sorted tiles if some are not.
+  private func neededColumns(_ point: Int) -> Range<Int> {
+    let (p, q) = point.quotientAndRemainder(dividingBy: 4)
+    let (skipsRow, skipsColumn) = (endsInSingle.row && p == 3, endsInSingle.column && q == 3)
+    return (skipsRow ? 3 : 0)..<(skipsColumn ? 12 : skipsRow ? 15 : schedule.columns)
   }
 
   /// Calls `body` with what all kernel calls have in common.
