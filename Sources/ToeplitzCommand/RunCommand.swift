@@ -111,7 +111,7 @@ struct RunCommand: ToolCommand {
           .dtype, "run", expected: "outputs of types that .npy files have", got: "\(tensor.dtype) ('\(port.name)')")
       }
       for (name, tensor) in zip(names, results) { try NumPy.check(tensor, for: "\(outputDir)/\(name).npy") }
-      try FileManager.default.createDirectory(atPath: outputDir, withIntermediateDirectories: true)
+      try Folder.make(outputDir)
       for (name, tensor) in zip(names, results) { try NumPy.write(tensor, to: "\(outputDir)/\(name).npy") }
     }
     for (port, tensor) in zip(executable.outputs, results) {

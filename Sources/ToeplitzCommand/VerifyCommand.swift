@@ -32,9 +32,14 @@ struct VerifyCommand: ToolCommand {
   func execute() throws {
     let manager = FileManager.default
     let isSingle = manager.fileExists(atPath: folder + "/model.onnx")
-    let tests = isSingle ? [folder] : try manager.contentsOfDirectory(atPath: folder).sorted().map { "\(folder)/\($0)" }
+    let tests = (isSingle ? [folder] : try Folder.names(in: folder).map { "\(folder)/\($0)" })
+      .filter { manager.fileExists(atPath: $0 + "/model.onnx") }
+    guard !tests.isEmpty else {
+      throw ToeplitzError(
+        .file, folder, expected: "model.onnx, or folders that hold one", got: "neither")
+    }
     var counts = ["passed": 0, "failed": 0, "unsupported": 0]
-    for test in tests where manager.fileExists(atPath: test + "/model.onnx") {
+    for test in tests {
       let name = (test as NSString).lastPathComponent
       var (result, reason) = ("passed", "")
       do {
@@ -55,8 +60,11 @@ struct VerifyCommand: ToolCommand {
   /// Runs one test on all its data.
   private func check(_ test: String) throws {
     let executable = try Executable(contentsOf: test + "/model.onnx", optimizes: !plain)
-    let sets = try FileManager.default.contentsOfDirectory(atPath: test).filter { $0.hasPrefix("test_data_set") }
-    for set in sets.sorted() {
+    let sets = try Folder.names(in: test).filter { $0.hasPrefix("test_data_set") }
+    guard !sets.isEmpty else {
+      throw ToeplitzError(.file, test, expected: "folders test_data_set_…", got: "none")
+    }
+    for set in sets {
       let inputs = try tensors("\(test)/\(set)", "input", count: executable.inputs.count)
       let wanted = try tensors("\(test)/\(set)", "output", count: executable.outputs.count)
       let named = Dictionary(zip(executable.inputs.map(\.name), inputs)) { $1 }

@@ -31,6 +31,30 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test func foldersThatAreNoneAreNamed() throws {
+    try withFolder { folder in
+      _ = try input(in: folder)
+      try FileManager.default.createDirectory(at: folder.appending(path: "empty"), withIntermediateDirectories: true)
+      let test = folder.appending(path: "tests/one")
+      try FileManager.default.createDirectory(at: test, withIntermediateDirectories: true)
+      try FileManager.default.copyItem(atPath: model, toPath: test.appending(path: "model.onnx").path)
+      for (arguments, message) in [
+        (["verify", "x.npy"], "error: x.npy: expected a folder that can be read, got a file\n"),
+        (["verify", "missing"], "error: missing: expected a folder that can be read, got nothing there\n"),
+        (["verify", "empty"], "error: empty: expected model.onnx, or folders that hold one, got neither\n"),
+        (
+          ["run", model, "--input", "x=x.npy", "--output-dir", "x.npy"],
+          "error: x.npy: expected a folder, or a place where one can be made, got a file\n"
+        ),
+      ] {
+        let result = try runTool(arguments, in: folder)
+        #expect(result.status == 1 && result.errors == message, "\(arguments): \(result.errors)")
+      }
+      let result = try runTool(["verify", "tests"], in: folder)
+      #expect(result.status == 1 && result.output.hasPrefix("failed one: tests/one: expected folders test_data_set_"))
+    }
+  }
+
   @Test func profileListsOperationsInOrder() throws {
     try withFolder { folder in
       _ = try input(in: folder)
