@@ -82,14 +82,13 @@ final class ConvolutionRun {
   private func run(rowGroup index: Int) throws {
     let plan = try ways[index].plan ?? plan(rowGroup: index)
     ways[index].plan = plan
-    guard plan.schedule.tiling.tiles > 0 else { return }
-    if let toomCook = plan.toomCook, toomCook.cost < plan.schedule.cost || ToomCookPlan.always,
-      let task = try ways[index].transformed ?? transformed(toomCook, rowGroup: index)
+    if case .transformed(let schedule) = plan,
+      let task = try ways[index].transformed ?? transformed(schedule, rowGroup: index)
     {
       ways[index].transformed = task
       if try run(task) { return }
     }
-    let task = try ways[index].direct ?? direct(plan.schedule, rowGroup: index)
+    guard let task = try ways[index].direct ?? direct(plan, rowGroup: index) else { return }
     ways[index].direct = task
     let steps = task.section.rows * engine.packed.stencil.channels * task.tapCount * engine.packed.stencil.groups
     let work = Double(task.tiling.count.reduce(engine.batch, *)) * Double(steps)
@@ -99,25 +98,35 @@ final class ConvolutionRun {
   }
 
   private func plan(rowGroup index: Int) throws -> ConvolutionPlan {
-    let allowsInPlace =
-      engine.isComputedAsStored && engine.input.hasSlack && engine.input.spatial[2] == 1
-      && engine.fusion.inputSlope == 1
-    let group = engine.packed.stencil.rowGroups[index]
-    return try engine.packed.plan(
-      rowGroup: index, inputSize: engine.input.size, outputSize: engine.output.size, batch: engine.batch,
-      threads: form.threads, table: form.table, allowsInPlace: allowsInPlace,
-      skipsPadding: form.mode == .zeros && engine.packed.storage == .full, name: name
-    ) { allowsInPlace && readsInPlace(group, $0) }
+    try engine.packed.plan(request(rowGroup: index), name: name) { readsInPlace(index, $0) }
   }
 
-  private func direct(_ schedule: ConvolutionSchedule, rowGroup index: Int) throws -> TileTask {
-    TileTask(
+  /// Nil where there are no outputs.
+  private func direct(_ plan: ConvolutionPlan, rowGroup index: Int) throws -> TileTask? {
+    let schedule =
+      if case .direct(let schedule) = plan { schedule } else {
+        try engine.packed.schedule(request(rowGroup: index), name: name) { readsInPlace(index, $0) }
+      }
+    guard schedule.tiling.tiles > 0 else { return nil }
+    return TileTask(
       engine: engine, layout: try engine.packed.layout(schedule.kind), group: engine.packed.stencil.rowGroups[index],
       groupIndex: index, tiling: schedule.tiling, splits: schedule.splits, threads: form.threads,
       readsInPlace: schedule.readsInPlace
         && (schedule.kind == .wide
           || engine.input.channelsFitCache(schedule.tiling.channelBlock, elementSize: engine.elementSize))
     )
+  }
+
+  private func request(rowGroup index: Int) -> ConvolutionPlan.Request {
+    ConvolutionPlan.Request(
+      rowGroup: index, inputSize: engine.input.size, outputSize: engine.output.size, batch: engine.batch,
+      threads: form.threads, table: form.table, allowsInPlace: allowsInPlace,
+      skipsPadding: form.mode == .zeros && engine.packed.storage == .full)
+  }
+
+  private var allowsInPlace: Bool {
+    engine.isComputedAsStored && engine.input.hasSlack && engine.input.spatial[2] == 1
+      && engine.fusion.inputSlope == 1
   }
 
   /// Nil where the transformed weights are not finite.
@@ -145,9 +154,10 @@ final class ConvolutionRun {
   }
 
   /// Whether kernels can read the input where it is, since it is as a panel would be: single taps, no padding.
-  private func readsInPlace(_ group: RowGroup, _ positions: PositionGrid) -> Bool {
-    group.tapCount == 1 && engine.packed.stencil.step == [1, 1, 1] && positions.lowest == [0, 0, 0]
-      && positions.first.allSatisfy { $0 >= 0 }
+  private func readsInPlace(_ index: Int, _ positions: PositionGrid) -> Bool {
+    let stencil = engine.packed.stencil
+    return allowsInPlace && stencil.rowGroups[index].tapCount == 1 && stencil.step == [1, 1, 1]
+      && positions.lowest == [0, 0, 0] && positions.first.allSatisfy { $0 >= 0 }
       && (0..<3).allSatisfy { positions.first[$0] + positions.count[$0] <= engine.input.size[$0] }
       && positions.count[0] == 1 && positions.count[1] == 1
   }

@@ -39,7 +39,8 @@ package final class PackedWeights: Sendable {
   let hasNonFinite: Bool
   private let geometry: ConvolutionGeometry
   /// How the work is cut for the sizes seen last.
-  let plans = ConvolutionPlans()
+  let schedules = RecentPlans<ConvolutionSchedule>()
+  let fastPlans = RecentPlans<ConvolutionPlan>()
   private let layouts = Lock<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
   /// Transformed weights, once they have been wanted; nil where they are not finite.
   private let transformed = Lock<[ToomCookWeights.Key: ToomCookWeights?]>([:])

@@ -103,10 +103,10 @@ private struct SharedBands: SeparableWay {
     else { return nil }
     writer = second.engine(table, middle, SpatialView(output, isFlat: false), batch: batch)
     name = second.geometry.name
-    let schedule = try second.packed.plan(
-      rowGroup: 0, inputSize: middle.size, outputSize: middle.size, batch: batch, threads: form.threads, table: table,
-      allowsInPlace: false, mostBands: isExpanded ? Self.most(first.geometry, rows: size[0]) : .max, name: name
-    ) { _ in false }.schedule
+    let request = ConvolutionPlan.Request(
+      inputSize: middle.size, outputSize: middle.size, batch: batch, threads: form.threads, table: table,
+      mostBands: isExpanded ? Self.most(first.geometry, rows: size[0]) : .max)
+    let schedule = try second.packed.schedule(request, name: name) { _ in false }
     let tiling = schedule.tiling
     var expansion: Expansion?
     var each = Double(two.channels) * Double(two.outputs + one.rowGroups[0].tapCount)
@@ -182,10 +182,9 @@ private struct SharedChannels: SeparableWay {
     let read = SpatialView(input, isFlat: true)
     guard stencil.isPointwise, stencil.groups == 1, read.hasSlack, first.fusion.inputSlope == 1 else { return nil }
     // All positions at once; the threads share rows.
-    let schedule = try first.packed.plan(
-      rowGroup: 0, inputSize: read.size, outputSize: read.size, batch: batch, threads: 1, table: table,
-      allowsInPlace: true, name: name
-    ) { _ in true }.schedule
+    let request = ConvolutionPlan.Request(
+      inputSize: read.size, outputSize: read.size, batch: batch, threads: 1, table: table, allowsInPlace: true)
+    let schedule = try first.packed.schedule(request, name: name) { _ in true }
     guard schedule.tiling.tiles == 1 else { return nil }
     expandedShape = [batch, channels, inner[0], inner[1]]
     middleShape = [batch, channels, size[0], size[1]]

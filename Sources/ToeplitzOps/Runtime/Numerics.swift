@@ -7,9 +7,9 @@ public enum Numerics: String, Sendable, CaseIterable {
   case invariant
 
   /// Convolutions may also use algorithms with fewer multiplications: Toom-Cook for the taps of one-dimensional
-  /// kernels and Winograd for 3×3 and 2×2 ones. Results then differ from those of `.invariant` by rounding; the same
-  /// call still gives the same bits every time. Never used where an input or a weight is not finite: such a convolution
-  /// is computed as `.invariant`.
+  /// kernels and Winograd for 3×3 and 2×2 ones. Results then differ from those of `.invariant` by rounding; their bits
+  /// still depend on neither the batch size nor the number of threads. Never used where an input or a weight is not
+  /// finite: such a convolution is computed as `.invariant`, all of its batch.
   case fast
 
   /// What operations begun by this task use: the innermost `Numerics.$current.withValue(…)` around the call, else

@@ -82,20 +82,31 @@ final class ResidualUnitRun {
         channels: packed.stencil.channels, outputs: packed.stencil.outputs,
         taps: packed.stencil.rowGroups[0].tapCount, span: grid.span[2])
     }
-    let schedule = ResidualUnitSchedule(
-      stage(first, grids.0), stage(second, grids.1), length: length, pairs: batch, threads: threads,
-      lanes: Int(table.pointee.lanes), vectors: Int(table.pointee.max_vectors8), elementSize: elementSize)
+    func schedule(batch: Int, threads: Int) -> ResidualUnitSchedule {
+      ResidualUnitSchedule(
+        stage(first, grids.0), stage(second, grids.1), length: length, pairs: batch, threads: threads,
+        lanes: Int(table.pointee.lanes), vectors: Int(table.pointee.max_vectors8), elementSize: elementSize)
+    }
     if Self.isForced == nil {
       let bytes = Double(first.stencil.outputs * middleLength * elementSize)
-      func cost(_ packed: PackedWeights, from: Int, to: Int) throws -> Double {
-        try packed.plan(
-          rowGroup: 0, inputSize: [1, 1, from], outputSize: [1, 1, to], batch: batch, threads: threads, table: table,
-          allowsInPlace: false, name: name
-        ) { _ in false }.cost
+      func separate(batch: Int, threads: Int) throws -> [ConvolutionPlan] {
+        try [(first, length, middleLength), (second, middleLength, length)].map { packed, from, to in
+          let request = ConvolutionPlan.Request(
+            inputSize: [1, 1, from], outputSize: [1, 1, to], batch: batch, threads: threads, table: table)
+          return try packed.plan(request, name: name) { _ in false }
+        }
       }
-      let separate = try cost(first, from: length, to: middleLength) + cost(second, from: middleLength, to: length)
-      guard schedule.cost < separate + ResidualUnitSchedule.trafficCost(bytes: bytes) else { return }
+      var plans = try separate(batch: batch, threads: threads)
+      var together = schedule(batch: batch, threads: threads)
+      // Then the choice decides about bits, and is the best one for a single thread and sample.
+      if plans.contains(where: \.isTransformed) {
+        plans = try separate(batch: 1, threads: 1)
+        together = schedule(batch: 1, threads: 1)
+      }
+      let cost = plans.reduce(ResidualUnitSchedule.trafficCost(bytes: bytes)) { $0 + $1.cost }
+      guard together.cost < cost else { return }
     }
+    let schedule = schedule(batch: batch, threads: threads)
     func kernels(_ packed: PackedWeights, _ grid: PositionGrid) throws -> ResidualStage {
       let blockRows = BlockKind.narrow.blockRows(packed.stencil.outputs)
       let tiling = try ConvolutionTiling(

@@ -39,30 +39,24 @@ struct ToomCookSchedule {
   /// Most bytes of transformed values of a unit.
   private static let mostBytes = 8.0 * 1024 * 1024
 
-  /// The cheapest cut for the plan of least cost, or nil if there is none or units would be too large.
-  ///
-  /// The plan decides about bits, the cut does not. So the plan is the best one for a single thread and sample.
+  /// The cheapest cut of the plan that costs least for a single thread and sample, or nil if there is none.
   static func best(
-    stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, pairs: Int, threads: Int,
-    table: UnsafePointer<tz_conv_table>
+    stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, table: UnsafePointer<tz_conv_table>
   ) -> ToomCookSchedule? {
-    func schedule(_ plan: ToomCookPlan, pairs: Int, threads: Int) -> ToomCookSchedule? {
+    ToomCookPlan.plans(stencil: stencil, group: group).compactMap {
       ToomCookSchedule(
-        plan, stencil: stencil, group: group, outputSize: outputSize, pairs: pairs, threads: threads, table: table)
-    }
-    let plans = ToomCookPlan.plans(stencil: stencil, group: group)
-    guard plans.count > 1 else { return plans.first.flatMap { schedule($0, pairs: pairs, threads: threads) } }
-    let best = plans.compactMap { schedule($0, pairs: 1, threads: 1) }.min { $0.cost < $1.cost }
-    return best.flatMap { schedule($0.plan, pairs: pairs, threads: threads) }
+        $0, stencil: stencil, group: group, outputSize: outputSize, pairs: 1, threads: 1, table: table)
+    }.min { $0.cost < $1.cost }
   }
 
-  /// The cheapest cut, or nil if units would be too large.
-  private init?(
+  /// The cheapest cut, or nil if units would be too large or there are no outputs.
+  init?(
     _ plan: ToomCookPlan, stencil: ConvolutionStencil, group: RowGroup, outputSize: SIMD3<Int>, pairs: Int,
-    threads: Int,
-    table: UnsafePointer<tz_conv_table>
+    threads: Int, table: UnsafePointer<tz_conv_table>
   ) {
     let positions = PositionGrid(stencil: stencil, group: group, outputSize: outputSize)
+    // Phases of a short output may have none.
+    guard positions.count.allSatisfy({ $0 > 0 }) else { return nil }
     let rows = stencil.outputs * group.phaseCount
     var best: ToomCookSchedule?
     for kind in BlockKind.allCases where kind == .narrow || (plan.isSquare && rows >= 24) {
