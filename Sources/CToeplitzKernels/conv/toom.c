@@ -38,9 +38,11 @@ void tz_toom_transform_taps(const tz_toom_taps *t, const void *from, float *to) 
     for (ptrdiff_t first = 0; first < t->count; first += r, to += t->piece) {
       const ptrdiff_t left = t->count - first, taps = left < r ? left : r;
       for (ptrdiff_t p = 0; p < n; p++) {
+        // Infinity, whose weight is the last tap.
+        if (p == n - 1 && taps < r) continue;
         double sum = 0;
         for (ptrdiff_t k = 0; k < taps; k++) sum += g[p * r + k] * tap(from, t->places[first + k]);
-        to[p * t->point] = (float)sum;
+        to[p == n - 1 ? t->last : p * t->point] = (float)sum;
       }
     }
     return;

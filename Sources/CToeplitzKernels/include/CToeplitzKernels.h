@@ -350,6 +350,7 @@ typedef struct {
   const ptrdiff_t *places;  ///< bytes to each tap, in order; r x r of them for squares
   ptrdiff_t count;          ///< how many there are: pieces of r, the last maybe shorter
   ptrdiff_t point, piece;   ///< elements
+  ptrdiff_t last;           ///< on one axis: elements to the last point, which a shorter piece does not have
 } tz_toom_taps;
 
 /// `from` need not be aligned.

@@ -7,7 +7,8 @@ import ToeplitzTensor
 /// and Cook; in two dimensions, Winograd). For every one of these *points* the products are a convolution over tiles of
 /// four outputs, which the direct kernels compute:
 ///
-/// - taps of one axis, any number K > 4 in pieces of four: piece j reads the transformed inputs j tiles further on;
+/// - taps of one axis, any number K > 4 in pieces of four: piece j reads the transformed inputs j tiles further on, and the
+///   last one has a product less if it has fewer taps;
 /// - dilation d: the outputs `d q + ρ` of each residue ρ are a correlation of their own;
 /// - 3×3 taps, and 2×2 taps as in the phases of a transposed convolution: a *square*, the transform on both axes. Its
 ///   tiles may have other sizes, for which there are plans of their own.
@@ -20,6 +21,8 @@ struct ToomCookPlan {
   let tile: Int
   /// Transforms that lie behind one another on the w axis.
   let pieces: Int
+  /// As many at the last point, infinity: its weight is the last tap of a piece, which a shorter piece does not have.
+  let lastPieces: Int
   /// Distance of neighbouring taps on the w axis.
   let dilation: Int
   /// Products of a tile, on one axis and altogether.
@@ -37,6 +40,8 @@ struct ToomCookPlan {
   let isSquare: Bool
   /// Rows of a tile on the h axis.
   var tileRows: Int { isSquare ? tile : 1 }
+  /// Products of a tile for each channel.
+  var steps: Int { (points - 1) * pieces + lastPieces }
   /// Outputs that the tiles of one column cover on the w axis.
   var tileColumns: Int { tile * dilation }
 
@@ -65,6 +70,7 @@ struct ToomCookPlan {
     (self.kind, self.tile, self.taps, self.dilation, self.tapOrder) = (kind, tile, taps, dilation, tapOrder)
     isSquare = Int(kind.rawValue) >= Int(TZ_TOOM_LINES)
     pieces = (count + taps - 1) / taps
+    lastPieces = count / taps
     axisPoints = tile + taps - 1
     points = isSquare ? axisPoints * axisPoints : axisPoints
   }

@@ -33,6 +33,8 @@ struct ToomCookSchedule {
   private static let outputTime = 0.2
   private static let squareInputTime = 0.2
   private static let squareOutputTime = 0.3
+  /// Nanoseconds for packing a channel of a unit, and for storing a row whose residues lie apart, besides their values.
+  private static let rowTime = 150.0
   /// Bytes of transformed values that stay in the second-level cache, and nanoseconds for a byte that does not.
   private static let cachedBytes = 768.0 * 1024
   private static let spillTime = 0.06
@@ -104,7 +106,7 @@ struct ToomCookSchedule {
     let units = Double(positions.count[0] * unitsHigh * unitsWide)
     let points = Double(plan.points)
     let rows = Double(blocks * blockRows)
-    let taps = Double(channels * plan.pieces)
+    let steps = Double(channels * plan.steps)
     let calls = divide(columns, chunking.most)
     let stepTime = StepTime()
     let step =
@@ -112,8 +114,8 @@ struct ToomCookSchedule {
       ? stepTime.wide(columns: Double(columns), blockRows: blockRows, calls: calls, lanes: chunking.lanes)
       : stepTime.narrow(
         vectors: columns / chunking.unit, blockRows: blockRows, calls: plan.isSquare ? calls : 0)
-    let products = points * Double(blocks) * taps * step
-    let weightBytes = points * rows * taps * 4
+    let products = Double(blocks) * steps * step
+    let weightBytes = rows * steps * 4
     let reading = weightBytes * CostEstimate.weightTime(bytes: weightBytes)
     let ends = plan.isSquare ? (Self.squareInputTime, Self.squareOutputTime) : (Self.inputTime, Self.outputTime)
     let input = points * Double(channels * columns) * ends.0 * Double(splits)
@@ -126,7 +128,8 @@ struct ToomCookSchedule {
     // Wide kernels fetch the next block's weights while they compute. Several units read all of them again, which would
     // seem to cost nothing.
     let multiplying = kind == .wide && units == 1 ? max(products, reading) : products + reading
-    let one = multiplying + input + output + calling + spill
+    let beside = (Double(channels * splits) + (residues > 1 ? rows : 0)) * Self.rowTime
+    let one = multiplying + input + output + calling + spill + beside
     cost =
       bytes > Self.mostBytes
       ? .infinity : one * units * uneven * (threads > 1 && items < Double(3 * threads) ? 1.05 : 1)

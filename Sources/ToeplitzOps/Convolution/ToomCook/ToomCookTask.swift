@@ -164,12 +164,13 @@ struct ToomCookTask {
         sweep.end_block = Int32(place.blocks.upperBound)
         sweep.rows = Int32(weights.rows)
         sweep.element = 4
-        sweep.block_weights = weights.blockCount * 4
         sweep.pieces = pieces.baseAddress
         sweep.piece_count = pieces.count
         for point in 0..<plan.points {
           tile.x = UnsafeRawPointer(transformed + point * pointPitch)
           tile.w = weights.pointer(place.convolutionGroup, point: point)
+          tile.taps = Int32(point < plan.points - 1 ? plan.pieces : plan.lastPieces)
+          sweep.block_weights = weights.blockCount(point: point) * 4
           tile.acc = UnsafeMutableRawPointer(products + point * productPitch)
           tz_conv_run(engine.table, &tile, &sweep)
         }
@@ -183,7 +184,8 @@ struct ToomCookTask {
   private func multiplyWide(
     _ place: Place, next: Place?, _ transformed: UnsafeMutablePointer<Float>, _ products: UnsafeMutablePointer<Float>
   ) {
-    let blockBytes = weights.blockCount * 4
+    // Squares have one piece.
+    let blockBytes = weights.blockCount(point: 0) * 4
     func firstWeights(_ place: Place, point: Int) -> UnsafeRawPointer {
       weights.pointer(place.convolutionGroup, point: point) + place.blocks.lowerBound * blockBytes
     }

@@ -18,8 +18,9 @@ final class ToomCookWeights: Sendable {
   /// Rows that exist, and blocks.
   let rows: Int
   let blocks: Int
-  /// Elements of one block.
-  let blockCount: Int
+  /// Elements of one block of the points but the last.
+  private let blockCount: Int
+  private let channels: Int
   private let weights: Storage
   private let starts: Storage
 
@@ -40,7 +41,8 @@ final class ToomCookWeights: Sendable {
     rows = stencil.outputs * phases
     blocks = (rows + blockRows - 1) / blockRows
     blockCount = stencil.channels * plan.pieces * blockRows
-    let total = stencil.groups * plan.points * blocks * blockCount
+    channels = stencil.channels
+    let total = stencil.groups * channels * plan.steps * blocks * blockRows
     // The kernels prefetch a little past the end.
     weights = try Storage(byteCount: total * 4 + 4096, for: .weights, operation: geometry.name)
     starts = try Storage(byteCount: stencil.groups * blocks * blockRows * 4, for: .weights, operation: geometry.name)
@@ -54,9 +56,10 @@ final class ToomCookWeights: Sendable {
     let (h, w) = plan.tapOrder
     let places = view.taps(group).map { taps in h.flatMap { h in w.map { 4 * taps[h * w.count + $0] } } }
     let point = blocks * blockCount
+    let lastCount = blockCount(point: plan.points - 1)
     for convolutionGroup in 0..<stencil.groups {
       let base = source + convolutionGroup * view.group * 4
-      let first = target + convolutionGroup * plan.points * blocks * blockCount
+      let first = target + offset(convolutionGroup, point: 0)
       if let bias {
         for row in 0..<rows {
           let channel = convolutionGroup * stencil.outputs + row / phases
@@ -70,12 +73,16 @@ final class ToomCookWeights: Sendable {
         (transform.point, transform.piece) = (point, blockRows)
         for block in range {
           let to = first + block * blockCount
-          for index in 0..<plan.points { (to + index * point).update(repeating: 0, count: blockCount) }
+          // The last point's blocks may be smaller.
+          let last = (plan.points - 1) * point + block * (lastCount - blockCount)
+          for index in 0..<(plan.points - 1) { (to + index * point).update(repeating: 0, count: blockCount) }
+          (to + last).update(repeating: 0, count: lastCount)
           for row in (block * blockRows)..<min(rows, (block + 1) * blockRows) {
             let from = base + row / phases * view.output * 4
             places[row % phases].withUnsafeBufferPointer { places in
               (transform.places, transform.count) = (places.baseAddress, places.count)
               for channel in 0..<stencil.channels {
+                transform.last = last - channel * (plan.pieces - plan.lastPieces) * blockRows
                 tz_toom_transform_taps(
                   &transform, from + channel * view.input * 4,
                   to + row % blockRows + channel * plan.pieces * blockRows)
@@ -91,9 +98,19 @@ final class ToomCookWeights: Sendable {
   /// Bytes held.
   var byteCount: Int { weights.byteCount + starts.byteCount }
 
+  /// Elements of one block of a point.
+  func blockCount(point: Int) -> Int {
+    point < plan.points - 1 ? blockCount : channels * plan.lastPieces * blockRows
+  }
+
   /// The weights of block 0 of a point.
   func pointer(_ convolutionGroup: Int, point: Int) -> UnsafeRawPointer {
-    UnsafeRawPointer(weights.base + (convolutionGroup * plan.points + point) * blocks * blockCount * 4)
+    UnsafeRawPointer(weights.base + offset(convolutionGroup, point: point) * 4)
+  }
+
+  /// Elements before block 0 of a point.
+  private func offset(_ convolutionGroup: Int, point: Int) -> Int {
+    (convolutionGroup * channels * plan.steps * blockRows + point * blockCount) * blocks
   }
 
   /// The bias of row 0.
