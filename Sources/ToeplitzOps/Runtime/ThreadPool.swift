@@ -78,7 +78,7 @@ public final class ThreadPool: Sendable {
     occupied.store(false, ordering: .releasing)
   }
 
-  // Escaping, because a worker may hold the closure for an instant longer than its last item takes.
+  // Escaping, because it is kept where workers find it; when this returns nobody holds it any more.
   private func region(_ items: Int, _ body: @escaping (Int, Int) -> Void) {
     job.pointee.body = body
     unfinished.store(items, ordering: .relaxed)
@@ -91,9 +91,17 @@ public final class ThreadPool: Sendable {
   }
 
   /// Takes items of the given region until none is left.
-  ///
-  /// Threads fight for what all of them write: each counts its items by itself, and retains the job once.
   private func work(generation: UInt64, thread: Int) {
+    let done = takeItems(generation: generation, thread: thread)
+    if done > 0 { unfinished.subtract(done, ordering: .releasing) }
+  }
+
+  /// The same, without counting them as done.
+  ///
+  /// Before they count this thread must have let go of the job, which may not outlive its region: nothing of it is left when
+  /// this returns, and it is not inlined. Threads fight for what all of them write: each counts its items by itself, and retains the job once.
+  @inline(never)
+  private func takeItems(generation: UInt64, thread: Int) -> Int {
     let fromFront = Self.goesForward(thread)
     var body: ((Int, Int) -> Void)?
     var done = 0
@@ -108,13 +116,13 @@ public final class ThreadPool: Sendable {
         seen = original
         continue
       }
-      // This item is unfinished, so the region cannot end and its job cannot change before the count below.
+      // This item is unfinished, so the region cannot end and its job cannot change before it is counted.
       if body == nil { body = job.pointee.body }
       body?(Int(next), thread)
       done += 1
       seen = ticket.load(ordering: .acquiring)
     }
-    if done > 0 { unfinished.subtract(done, ordering: .releasing) }
+    return done
   }
 
   private static func goesForward(_ thread: Int) -> Bool { thread % 2 == 0 }
