@@ -129,16 +129,14 @@ private final class Tally: Sendable {
   /// Else a closure that may not escape would be found to have, and what it holds would live on.
   @Test func noThreadHoldsTheBodyAfterItsRegion() {
     final class Token: Sendable {}
-    let pool = ThreadPool.shared
-    let before = pool.threadCount
-    defer { pool.threadCount = before }
-    pool.threadCount = 4
     var held = 0
-    for _ in 0..<20_000 {
-      var token = Token()
-      func run(_ token: Token) { pool.run(4) { _, _ in withExtendedLifetime(token) {} } }
-      run(token)
-      if !isKnownUniquelyReferenced(&token) { held += 1 }
+    withThreads(4) {
+      for _ in 0..<20_000 {
+        var token = Token()
+        func run(_ token: Token) { pool.run(4) { _, _ in withExtendedLifetime(token) {} } }
+        run(token)
+        if !isKnownUniquelyReferenced(&token) { held += 1 }
+      }
     }
     #expect(held == 0)
   }

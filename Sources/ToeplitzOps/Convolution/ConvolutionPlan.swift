@@ -81,9 +81,11 @@ extension PackedWeights {
         stencil: stencil, group: group, outputSize: request.outputSize, table: request.table)
       if let best,
         try ToomCookPlan.always || best.cost < schedule(alone, name: name, readsInPlace: readsInPlace).cost,
-        let cut = ToomCookSchedule(
-          best.plan, stencil: stencil, group: group, outputSize: request.outputSize,
-          pairs: request.batch * stencil.groups, threads: request.threads, table: request.table)
+        let cut = request == alone
+          ? best
+          : ToomCookSchedule(
+            best.plan, stencil: stencil, group: group, outputSize: request.outputSize,
+            pairs: request.batch * stencil.groups, threads: request.threads, table: request.table)
       {
         return .transformed(cut)
       }

@@ -38,7 +38,7 @@ package final class PackedWeights: Sendable {
   /// Whether some weights of a transposed convolution are infinite or NaN (see ``TapwiseTranspose``).
   let hasNonFinite: Bool
   private let geometry: ConvolutionGeometry
-  /// How the work is cut for the sizes seen last.
+  /// How the work is cut for the sizes seen last, directly and where fewer multiplications are allowed.
   let schedules = RecentPlans<ConvolutionSchedule>()
   let fastPlans = RecentPlans<ConvolutionPlan>()
   private let layouts = Lock<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })

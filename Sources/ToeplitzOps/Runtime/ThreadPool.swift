@@ -98,8 +98,9 @@ public final class ThreadPool: Sendable {
 
   /// The same, without counting them as done.
   ///
-  /// Before they count this thread must have let go of the job, which may not outlive its region: nothing of it is left when
-  /// this returns, and it is not inlined. Threads fight for what all of them write: each counts its items by itself, and retains the job once.
+  /// Before they count this thread must have let go of the job, which may not outlive its region: nothing of it is left
+  /// when this returns, and it is not inlined. Threads fight for what all of them write: each counts its items by itself,
+  /// and retains the job once.
   @inline(never)
   private func takeItems(generation: UInt64, thread: Int) -> Int {
     let fromFront = Self.goesForward(thread)

@@ -82,11 +82,12 @@ final class ResidualUnitRun {
         channels: packed.stencil.channels, outputs: packed.stencil.outputs,
         taps: packed.stencil.rowGroups[0].tapCount, span: grid.span[2])
     }
-    func schedule(batch: Int, threads: Int) -> ResidualUnitSchedule {
+    func cut(batch: Int, threads: Int) -> ResidualUnitSchedule {
       ResidualUnitSchedule(
         stage(first, grids.0), stage(second, grids.1), length: length, pairs: batch, threads: threads,
         lanes: Int(table.pointee.lanes), vectors: Int(table.pointee.max_vectors8), elementSize: elementSize)
     }
+    let schedule = cut(batch: batch, threads: threads)
     if Self.isForced == nil {
       let bytes = Double(first.stencil.outputs * middleLength * elementSize)
       func separate(batch: Int, threads: Int) throws -> [ConvolutionPlan] {
@@ -97,16 +98,15 @@ final class ResidualUnitRun {
         }
       }
       var plans = try separate(batch: batch, threads: threads)
-      var together = schedule(batch: batch, threads: threads)
+      var together = schedule
       // Then the choice decides about bits, and is the best one for a single thread and sample.
       if plans.contains(where: \.isTransformed) {
         plans = try separate(batch: 1, threads: 1)
-        together = schedule(batch: 1, threads: 1)
+        together = cut(batch: 1, threads: 1)
       }
       let cost = plans.reduce(ResidualUnitSchedule.trafficCost(bytes: bytes)) { $0 + $1.cost }
       guard together.cost < cost else { return }
     }
-    let schedule = schedule(batch: batch, threads: threads)
     func kernels(_ packed: PackedWeights, _ grid: PositionGrid) throws -> ResidualStage {
       let blockRows = BlockKind.narrow.blockRows(packed.stencil.outputs)
       let tiling = try ConvolutionTiling(

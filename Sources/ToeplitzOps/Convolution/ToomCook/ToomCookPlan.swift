@@ -22,7 +22,7 @@ struct ToomCookPlan {
   /// Transforms that lie behind one another on the w axis.
   let pieces: Int
   /// As many at the last point, infinity: its weight is the last tap of a piece, which a shorter piece does not have.
-  let lastPieces: Int
+  private let lastPieces: Int
   /// Distance of neighbouring taps on the w axis.
   let dilation: Int
   /// Products of a tile, on one axis and altogether.
@@ -40,6 +40,8 @@ struct ToomCookPlan {
   let isSquare: Bool
   /// Rows of a tile on the h axis.
   var tileRows: Int { isSquare ? tile : 1 }
+  /// Pieces whose products a point adds up.
+  func pieces(at point: Int) -> Int { point < points - 1 ? pieces : lastPieces }
   /// Products of a tile for each channel.
   var steps: Int { (points - 1) * pieces + lastPieces }
   /// Outputs that the tiles of one column cover on the w axis.

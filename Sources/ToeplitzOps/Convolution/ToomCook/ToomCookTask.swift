@@ -169,7 +169,7 @@ struct ToomCookTask {
         for point in 0..<plan.points {
           tile.x = UnsafeRawPointer(transformed + point * pointPitch)
           tile.w = weights.pointer(place.convolutionGroup, point: point)
-          tile.taps = Int32(point < plan.points - 1 ? plan.pieces : plan.lastPieces)
+          tile.taps = Int32(plan.pieces(at: point))
           sweep.block_weights = weights.blockCount(point: point) * 4
           tile.acc = UnsafeMutableRawPointer(products + point * productPitch)
           tz_conv_run(engine.table, &tile, &sweep)

@@ -82,7 +82,7 @@ final class ToomCookWeights: Sendable {
             places[row % phases].withUnsafeBufferPointer { places in
               (transform.places, transform.count) = (places.baseAddress, places.count)
               for channel in 0..<stencil.channels {
-                transform.last = last - channel * (plan.pieces - plan.lastPieces) * blockRows
+                transform.last = last + channel * (lastCount - blockCount) / stencil.channels
                 tz_toom_transform_taps(
                   &transform, from + channel * view.input * 4,
                   to + row % blockRows + channel * plan.pieces * blockRows)
@@ -99,9 +99,7 @@ final class ToomCookWeights: Sendable {
   var byteCount: Int { weights.byteCount + starts.byteCount }
 
   /// Elements of one block of a point.
-  func blockCount(point: Int) -> Int {
-    point < plan.points - 1 ? blockCount : channels * plan.lastPieces * blockRows
-  }
+  func blockCount(point: Int) -> Int { channels * plan.pieces(at: point) * blockRows }
 
   /// The weights of block 0 of a point.
   func pointer(_ convolutionGroup: Int, point: Int) -> UnsafeRawPointer {
