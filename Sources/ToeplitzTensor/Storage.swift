@@ -31,6 +31,8 @@ package final class Storage: Sendable {
   private let block: BlockCache.Block?
   /// Where the block came from and goes.
   private let cache: BlockCache
+  /// What has been made of the bytes; most blocks never have any.
+  private let preparedValues = AtomicLazyReference<PreparedValues>()
 
   /// A block with unspecified contents.
   ///
@@ -77,6 +79,23 @@ package final class Storage: Sendable {
   package func forgetFilePages() {
     (owner as? MappedFile)?.forget(UnsafeRawBufferPointer(start: base, count: byteCount))
   }
+
+  /// What was made of these bytes under `key`, made now if it has not been before.
+  ///
+  /// Packed, transformed or folded weights hang here: they serve everybody who uses the weight, and go when it is
+  /// written in place (``dropPrepared()``) or freed. A value must not hold this storage, or neither would ever be freed;
+  /// where only a part of the bytes was used, the key says which.
+  package func prepared<Key: Hashable & Sendable, Value: PreparedValue>(
+    _ key: Key, _ make: () throws -> Value
+  ) rethrows -> Value {
+    try (preparedValues.load() ?? preparedValues.storeIfNil(PreparedValues())).value(key, make)
+  }
+
+  /// Forgets what was made of the bytes, which are about to be written.
+  package func dropPrepared() { preparedValues.load()?.removeAll() }
+
+  /// Bytes of what was made of these bytes.
+  package var preparedByteCount: Int { preparedValues.load()?.byteCount ?? 0 }
 
   deinit {
     guard let block else { return }

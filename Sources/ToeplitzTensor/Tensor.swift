@@ -117,8 +117,30 @@ public struct Tensor: Sendable {
   package func aligned() throws -> Tensor { isAligned ? self : try copied() }
 
   /// Whether nobody else refers to this tensor's memory, so that it may be written in place.
+  ///
+  /// What had been made of the memory (``Storage/prepared(_:_:)``) is forgotten if so.
   package mutating func ownsStorage() -> Bool {
-    !storage.isBorrowed && isKnownUniquelyReferenced(&storage)
+    guard !storage.isBorrowed, isKnownUniquelyReferenced(&storage) else { return false }
+    storage.dropPrepared()
+    return true
+  }
+}
+
+/// Which elements of a storage a tensor is, without holding the storage.
+package struct TensorView: Sendable, Hashable {
+  private let shape: Shape
+  private let strides: [Int]
+  private let offset: Int
+  private let dtype: DType
+
+  /// The elements of a tensor.
+  package init(_ tensor: Tensor) {
+    (shape, strides, offset, dtype) = (tensor.shape, tensor.strides, tensor.offset, tensor.dtype)
+  }
+
+  /// The tensor of these elements.
+  package func tensor(in storage: Storage) -> Tensor {
+    Tensor(storage: storage, shape: shape, strides: strides, offset: offset, dtype: dtype)
   }
 }
 

@@ -20,12 +20,12 @@ import ToeplitzTestSupport
 
   /// Compares `layer(x, normalizedBy: norm)` with `norm(layer(x))` and returns whether the bits are the same.
   private func compare(
-    _ layer: ConvolutionLayer, _ norm: any BatchNormLayer, _ size: [Int], _ fusion: ConvolutionFusion = .init()
+    _ layer: ConvolutionLayer, _ norm: any BatchNormLayer, _ size: [Int], _ epilogue: Epilogue = .init()
   ) throws -> Bool {
     let dtype = layer.weight.spec.dtype
     let x = try Generator(seed: 3).normal(Shape([2, layer.geometry.inChannels] + size), dtype: dtype)
-    let apart = try fusion.finish(norm(layer(x)))
-    let folded = try layer.normalized(x, norm, fusion)
+    let apart = try epilogue.finish(norm(layer(x)))
+    let folded = try layer.normalized(x, norm, epilogue)
     let distance = try folded.distance(to: apart)
     #expect(distance.absolute <= (dtype == .float64 ? 1e-13 : 3e-6) * (1 + distance.scale), "\(layer) \(distance)")
     return try folded.sameBits(as: apart)
@@ -62,14 +62,14 @@ import ToeplitzTestSupport
     let norm = try norm(Rank2.self, 8)
     let x = try Generator(seed: 3).normal([2, 4, 8, 8])
     let residual = try Generator(seed: 4).normal([2, 8, 6, 6])
-    let fusion = ConvolutionFusion(inputSlope: 0.1, residuals: [residual], outputScale: 0.5, outputSlope: 0)
+    let epilogue = Epilogue(inputSlope: 0.1, outputScale: 0.5, outputSlope: 0)
     let apart = try ((norm(layer(x.leakyReLU(negativeSlope: 0.1))) + residual) * 0.5).relu()
-    let folded = try layer(x, normalizedBy: norm, fusion: fusion)
+    let folded = try layer(x, normalizedBy: norm, epilogue: epilogue, adding: [residual])
     #expect(try folded.distance(to: apart).absolute < 1e-5)
     #expect(try folded.scalars(Float.self).contains(0))
     // In training nothing can be folded, and the same call gives the batch's own statistics.
     norm.train()
-    let means = try layer(x, normalizedBy: norm, fusion: ConvolutionFusion(inputSlope: 0.1))
+    let means = try layer(x, normalizedBy: norm, epilogue: Epilogue(inputSlope: 0.1))
     let fresh = try self.norm(Rank2.self, 8).train()
     #expect(try means.sameBits(as: fresh(layer(x.leakyReLU(negativeSlope: 0.1)))))
   }

@@ -54,9 +54,8 @@ import ToeplitzTestSupport
         let x = try generator.uniform(shape, from: -1, to: 1, dtype: dtype)
         let more = try generator.uniform(shape, from: -1, to: 1, dtype: dtype)
         let got = try first.residualUnit(x, second, inputSlope: 0.1, middleSlope: 0.2, adding: more, scale: 0.5)
-        let inner = try first(x, fusion: ConvolutionFusion(inputSlope: 0.1))
-        let expected = try second(
-          inner, fusion: ConvolutionFusion(inputSlope: 0.2, residuals: [x, more], outputScale: 0.5))
+        let inner = try first(x, epilogue: Epilogue(inputSlope: 0.1))
+        let expected = try second(inner, epilogue: Epilogue(inputSlope: 0.2, outputScale: 0.5), adding: [x, more])
         #expect(try got.sameBits(as: expected), "\(dtype) \(middle) \(shape)")
       }
     }

@@ -142,10 +142,10 @@ import ToeplitzTestSupport
         let residual = try tensor(c.outputShape, dtype, &random)
         let activation = activations[index % activations.count]
         var operation = ConvolutionOperation(c.geometry)
-        operation.fusion = ConvolutionFusion(residuals: [residual], outputScale: 0.75)
-        let plain = try activation(applyAll(operation, [x, w])[0])
-        operation.fusion.activation = activation
-        let fused = try applyAll(operation, [x, w])[0]
+        operation.epilogue = Epilogue(outputScale: 0.75)
+        let plain = try activation(operation(x, weight: w, adding: [residual]))
+        operation.epilogue.activation = activation
+        let fused = try operation(x, weight: w, adding: [residual])
         let pairs = try zip(fused.doubles(), plain.doubles()).filter { $0 != $1 }
         #expect(try fused.sameBits(as: plain), "\(isa) \(dtype) \(activation) \(c): \(pairs.prefix(3))")
       }
@@ -163,8 +163,8 @@ import ToeplitzTestSupport
       let r = try tensor(c.outputShape, .float32, &random)
       let x2 = try tensor(c.outputShape, .float32, &random)
       var fused = ConvolutionOperation(g)
-      fused.fusion = ConvolutionFusion(inputSlope: 0.1, residuals: [r, x2], outputScale: 0.5, outputSlope: 0.25)
-      let y = try apply(fused, x, w, b)
+      fused.epilogue = Epilogue(inputSlope: 0.1, outputScale: 0.5, outputSlope: 0.25)
+      let y = try fused(x, weight: w, bias: b, adding: [r, x2])
       let sum = try convolve(g, x.leakyReLU(negativeSlope: 0.1), w, b) + r + x2
       let steps = try (sum * 0.5).leakyReLU(negativeSlope: 0.25)
       #expect(try y.distance(to: steps).absolute <= 1e-6 * max(1, y.distance(to: steps).scale), "\(c)")
@@ -198,12 +198,12 @@ import ToeplitzTestSupport
         let w = try tensor(geometry.weightShape, .float32, &random)
         let residuals = try (0...index % 2).map { _ in try tensor(outputShape, .float32, &random) }
         var operation = ConvolutionOperation(geometry)
-        operation.fusion = ConvolutionFusion(residuals: residuals, outputScale: 0.75, outputSlope: 0)
-        let expected = try applyAll(operation, [x, w])[0]
-        operation.fusion.residuals = try residuals.map { try $0.copied() }
-        operation.fusion.overwritten = index % residuals.count
-        let before = operation.fusion.residuals[index % residuals.count].storage
-        let result = try applyAll(operation, [x, w])[0]
+        operation.epilogue = Epilogue(outputScale: 0.75, outputSlope: 0)
+        let expected = try operation(x, weight: w, adding: residuals)
+        let copies = try residuals.map { try $0.copied() }
+        operation.overwrittenResidual = index % residuals.count
+        let before = copies[index % residuals.count].storage
+        let result = try operation(x, weight: w, adding: copies)
         let pairs = try zip(result.doubles(), expected.doubles()).enumerated().filter { $1.0 != $1.1 }
         #expect(
           try result.sameBits(as: expected),

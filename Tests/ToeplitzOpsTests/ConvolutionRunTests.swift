@@ -10,7 +10,13 @@ import ToeplitzTestSupport
   private struct Case {
     var operation: ConvolutionOperation
     var operands: [Tensor]
-    var calls: [(x: Tensor, fusion: ConvolutionFusion)]
+    var calls: [Call]
+  }
+
+  private struct Call {
+    var x: Tensor
+    var epilogue: Epilogue
+    var residuals: [Tensor]
   }
 
   private func cases(seed: UInt64) throws -> [Case] {
@@ -24,8 +30,7 @@ import ToeplitzTestSupport
         rank: rank, isTransposed: index % 4 == 3, inChannels: groups * pick(1...12), outChannels: groups * pick(1...24),
         kernelSize: PerAxis([1, 3, 4, 7][pick(0...3)]), stride: PerAxis(pick(1...2)), padding: .uniform(pick(0...1)),
         groups: groups)
-      var operation = ConvolutionOperation(geometry)
-      operation.cache = PackedWeightsCache()
+      let operation = ConvolutionOperation(geometry)
       let operands = [try tensor(geometry.weightShape), try tensor([geometry.outChannels])]
       let sizes = (0..<3).map { _ in (0..<rank).map { _ in pick(7...(rank == 1 ? 400 : 40)) } }
       let calls = try (0..<8).map { _ in
@@ -35,27 +40,25 @@ import ToeplitzTestSupport
         if pick(0...2) == 0 { x = try x.transposed(1, rank + 1).copied().transposed(1, rank + 1) }
         let output = try Shape([x.shape[0], geometry.outChannels] + geometry.outputSize(Array(x.shape.dropFirst(2))))
         let activations: [Activation?] = [nil, .clamp(low: 0, high: 1), .leakyReLU(slope: 0.1), .silu]
-        let fusion = ConvolutionFusion(
-          inputSlope: [1, 0.1][pick(0...1)], residuals: try (0..<pick(0...2)).map { _ in try tensor(output) },
-          outputScale: [1, 0.5][pick(0...1)], activation: activations[pick(0...3)])
-        return (x, fusion)
+        let epilogue = Epilogue(
+          inputSlope: [1, 0.1][pick(0...1)], outputScale: [1, 0.5][pick(0...1)], activation: activations[pick(0...3)])
+        return Call(x: x, epilogue: epilogue, residuals: try (0..<pick(0...2)).map { _ in try tensor(output) })
       }
       return Case(operation: operation, operands: operands, calls: calls)
     }
   }
 
   /// The result with nothing kept.
-  private func fresh(_ c: Case, _ call: (x: Tensor, fusion: ConvolutionFusion)) throws -> Tensor {
+  private func fresh(_ c: Case, _ call: Call) throws -> Tensor {
     var operation = c.operation
-    operation.cache = nil
-    operation.fusion = call.fusion
-    return try applyAll(operation, [call.x] + c.operands)[0]
+    operation.epilogue = call.epilogue
+    return try operation(call.x, weight: c.operands[0].copied(), bias: c.operands[1], adding: call.residuals)
   }
 
-  private func kept(_ c: Case, _ call: (x: Tensor, fusion: ConvolutionFusion)) throws -> Tensor {
+  private func kept(_ c: Case, _ call: Call) throws -> Tensor {
     var operation = c.operation
-    operation.fusion = call.fusion
-    return try applyAll(operation, [call.x] + c.operands)[0]
+    operation.epilogue = call.epilogue
+    return try operation(call.x, weight: c.operands[0], bias: c.operands[1], adding: call.residuals)
   }
 
   @Test(arguments: [Numerics.invariant, .fast])
@@ -95,15 +98,54 @@ import ToeplitzTestSupport
     var random = RandomSource(seed: 113)
     let geometry = try ConvolutionGeometry(rank: 1, inChannels: 8, outChannels: 8, kernelSize: 3, padding: 1)
     let x = try Tensor.randomUniform([1, 8, 300], from: -1, to: 1, using: &random)
-    var operation = ConvolutionOperation(geometry)
-    operation.cache = PackedWeightsCache()
-    for _ in 0..<3 {
-      let weight = try Tensor.randomUniform(geometry.weightShape, from: -1, to: 1, using: &random)
+    let operation = ConvolutionOperation(geometry)
+    var weight = try Tensor.randomUniform(geometry.weightShape, from: -1, to: 1, using: &random)
+    let place = weight.storage.base
+    for round in 0..<3 {
       for _ in 0..<2 {
-        let value = try applyAll(operation, [x, weight])[0]
-        #expect(try value.sameBits(as: applyAll(ConvolutionOperation(geometry), [x, weight])[0]))
+        let value = try operation(x, weight: weight)
+        #expect(try value.sameBits(as: operation(x, weight: weight.copied())))
       }
+      #expect(weight.storage.preparedByteCount > 0)
+      // What was packed does not hold the weight, so that it is written where it is, and goes with the old values.
+      try weight.withMutableElements(Float.self) { $0[round] += 1 }
+      #expect(weight.storage.base == place && weight.storage.preparedByteCount == 0)
     }
+  }
+
+  @Test func anotherBiasAndOtherFactorsAreSeen() throws {
+    var random = RandomSource(seed: 117)
+    let geometry = try ConvolutionGeometry(rank: 1, inChannels: 8, outChannels: 8, kernelSize: 3, padding: 1)
+    func tensor(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+      try Tensor.randomUniform(shape, from: -1, to: 1, dtype: dtype, using: &random)
+    }
+    let (x, weight) = (try tensor([1, 8, 300]), try tensor(geometry.weightShape))
+    let operation = ConvolutionOperation(geometry)
+    for round in 0..<4 {
+      let bias = round == 3 ? nil : try tensor([8])
+      let factors = round % 2 == 0 ? nil : try tensor([8], .float64)
+      let value = try operation(x, weight: weight, bias: bias, factors: factors)
+      #expect(try value.sameBits(as: operation(x, weight: weight.copied(), bias: bias, factors: factors)))
+    }
+  }
+
+  /// A bias that shares the weight's memory would keep it alive for ever if what is packed held it.
+  @Test func whatIsPackedGoesWithTheWeight() throws {
+    final class Watch { weak var storage: Storage? }
+    let geometry = try ConvolutionGeometry(rank: 1, inChannels: 4, outChannels: 4, kernelSize: 3)
+    let watch = Watch()
+    do {
+      let all = try Tensor.ones([4 * 4 * 3 + 4])
+      let weight = try all.slice(axis: 0, 0..<48).reshaped(geometry.weightShape)
+      let bias = try all.slice(axis: 0, 48..<52)
+      watch.storage = weight.storage
+      for _ in 0..<2 {
+        let y = try ConvolutionOperation(geometry)(Tensor.ones([1, 4, 9]), weight: weight, bias: bias)
+        #expect(try y.scalars(Float.self).allSatisfy { $0 == 13 })
+      }
+      #expect(weight.storage.preparedByteCount > 0)
+    }
+    #expect(watch.storage == nil)
   }
 
   @Test func threadsShareTheRowsOfATile() throws {

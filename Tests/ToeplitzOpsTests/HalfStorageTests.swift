@@ -38,9 +38,7 @@ import ToeplitzTestSupport
     _ operation: ConvolutionOperation, _ inputs: [Tensor], _ comment: String, _ location: SourceLocation
   ) throws {
     let dtype = inputs[0].dtype
-    var wide = operation
-    wide.fusion.residuals = try operation.fusion.residuals.map { try $0.cast(to: .float32) }
-    let expected = try applyAll(wide, inputs.map { try $0.cast(to: .float32) })[0].cast(to: dtype)
+    let expected = try applyAll(operation, inputs.map { try $0.cast(to: .float32) })[0].cast(to: dtype)
     let got = try applyAll(operation, inputs)[0]
     #expect(got.dtype == dtype && got.shape == expected.shape)
     let (a, b) = (try words(got.contiguous()), try words(expected.contiguous()))
@@ -51,16 +49,18 @@ import ToeplitzTestSupport
   }
 
   /// What may be fused: the rectifiers, an activation, residuals.
-  private func fusion(_ index: Int, _ shape: Shape, _ dtype: DType, _ random: inout RandomSource) throws
-    -> ConvolutionFusion
-  {
+  private func fuse(
+    _ operation: inout ConvolutionOperation, _ index: Int, _ shape: Shape, _ dtype: DType, _ random: inout RandomSource
+  ) throws -> [Tensor] {
     let activations: [Activation?] = [
       nil, .leakyReLU(slope: 0), .clamp(low: 0, high: 6), .tanh, nil, .silu, .clamp(low: -0.5, high: 0.75),
     ]
     let residuals = try (0..<(index % 3)).map { _ in try tensor(shape, dtype, &random) }
-    return ConvolutionFusion(
-      inputSlope: [1, 0.1, 1, 0][index % 4], residuals: residuals, outputScale: index % 5 == 0 ? 0.75 : 1,
+    operation.residualCount = residuals.count
+    operation.epilogue = Epilogue(
+      inputSlope: [1, 0.1, 1, 0][index % 4], outputScale: index % 5 == 0 ? 0.75 : 1,
       outputSlope: index % 6 == 1 ? 0.2 : 1, activation: activations[index % activations.count])
+    return residuals
   }
 
   private static let halves = [DType.float16, .bfloat16]
@@ -77,17 +77,18 @@ import ToeplitzTestSupport
         let w = try tensor(g.weightShape, dtype, &random)
         let b = index % 3 == 0 ? [] : [try tensor([g.outChannels], dtype, &random)]
         var operation = ConvolutionOperation(g)
-        operation.fusion = try fusion(index, c.outputShape, dtype, &random)
-        try expectBits(operation, [x, w] + b, "\(isa) \(dtype) \(index) \(c)", #_sourceLocation)
+        var residuals = try fuse(&operation, index, c.outputShape, dtype, &random)
+        try expectBits(operation, [x, w] + b + residuals, "\(isa) \(dtype) \(index) \(c)", #_sourceLocation)
         // Channels last, and views.
         let toLast = [0] + Array(2..<(g.rank + 2)) + [1]
-        operation.fusion.residuals = try operation.fusion.residuals.map { try $0.permuted(toLast).contiguous() }
+        residuals = try residuals.map { try $0.permuted(toLast).contiguous() }
         operation.layout = .channelsLast
         let last = try x.permuted(toLast)
-        try expectBits(operation, [last.contiguous(), w] + b, "last \(isa) \(dtype) \(c)", #_sourceLocation)
-        try expectBits(operation, [last, w] + b, "view \(isa) \(dtype) \(c)", #_sourceLocation)
+        try expectBits(
+          operation, [last.contiguous(), w] + b + residuals, "last \(isa) \(dtype) \(c)", #_sourceLocation)
+        try expectBits(operation, [last, w] + b + residuals, "view \(isa) \(dtype) \(c)", #_sourceLocation)
         let flipped = try last.flipped([0, 1]).contiguous().flipped([0, 1])
-        try expectBits(operation, [flipped, w] + b, "flipped \(isa) \(dtype) \(c)", #_sourceLocation)
+        try expectBits(operation, [flipped, w] + b + residuals, "flipped \(isa) \(dtype) \(c)", #_sourceLocation)
       }
     }
   }
@@ -117,11 +118,11 @@ import ToeplitzTestSupport
             for round in 0..<3 {
               var operation = ConvolutionOperation(g)
               let output = try Shape([2, g.outChannels] + g.outputSize(size))
-              operation.fusion = try fusion(round * 5 + index, output, dtype, &random)
+              let residuals = try fuse(&operation, round * 5 + index, output, dtype, &random)
               let comment = "\(isa) \(dtype) \(numerics) \(index)"
-              try expectBits(operation, [x, w, b], comment, #_sourceLocation)
+              try expectBits(operation, [x, w, b] + residuals, comment, #_sourceLocation)
               try ToomCookPlan.$always.withValue(true) {
-                try expectBits(operation, [x, w, b], "always \(comment)", #_sourceLocation)
+                try expectBits(operation, [x, w, b] + residuals, "always \(comment)", #_sourceLocation)
               }
             }
           }
@@ -143,8 +144,9 @@ import ToeplitzTestSupport
         try expectBits(ConvolutionOperation(g), [x, w], "\(isa) \(dtype) \(scale)", #_sourceLocation)
         let residual = try x.reshaped([2, 32768]).slice(axis: 0, 1..<2).expanded(to: [9, 32768])
         var operation = ConvolutionOperation(g)
-        operation.fusion.residuals = [try residual.copied().reshaped([1, 9, 32768])]
-        try expectBits(operation, [x, w], "residual \(isa) \(dtype) \(scale)", #_sourceLocation)
+        operation.residualCount = 1
+        let whole = try residual.copied().reshaped([1, 9, 32768])
+        try expectBits(operation, [x, w, whole], "residual \(isa) \(dtype) \(scale)", #_sourceLocation)
       }
       // Weights that are not finite, of a convolution that reads beyond its input.
       let transposed = try ConvolutionGeometry(
@@ -152,8 +154,8 @@ import ToeplitzTestSupport
       let y = try sprinkled(tensor([2, 3, 40], dtype, &random), &random)
       let w = try sprinkled(tensor(transposed.weightShape, dtype, &random), &random)
       var operation = ConvolutionOperation(transposed)
-      operation.fusion = try fusion(3 * 7, Shape([2, 2] + transposed.outputSize([40])), dtype, &random)
-      try expectBits(operation, [y, w], "tapwise \(isa) \(dtype)", #_sourceLocation)
+      let residuals = try fuse(&operation, 3 * 7, Shape([2, 2] + transposed.outputSize([40])), dtype, &random)
+      try expectBits(operation, [y, w] + residuals, "tapwise \(isa) \(dtype)", #_sourceLocation)
     }
   }
 

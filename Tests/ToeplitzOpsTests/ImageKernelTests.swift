@@ -34,11 +34,11 @@ import ToeplitzTestSupport
     let activations: [Activation?] = [
       nil, .leakyReLU(slope: 0), .clamp(low: 0, high: 6), .silu, .leakyReLU(slope: 0.1),
     ]
-    operation.fusion = ConvolutionFusion(
-      residuals: residuals, outputScale: residuals.isEmpty ? 1 : 0.5,
+    operation.epilogue = Epilogue(
+      outputScale: residuals.isEmpty ? 1 : 0.5,
       activation: activations[Int.random(in: 0...4, using: &random)])
-    let inPlace = try applyAll(operation, [x, w, b])[0]
-    let packed = try applyAll(operation, [channelsLast(x), w, b])[0]
+    let inPlace = try operation(x, weight: w, bias: b, adding: residuals)
+    let packed = try operation(channelsLast(x), weight: w, bias: b, adding: residuals)
     #expect(try inPlace.sameBits(as: packed), "\(what) fused")
   }
 

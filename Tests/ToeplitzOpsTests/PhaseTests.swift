@@ -30,9 +30,9 @@ import ToeplitzTestSupport
           let residual = try tensor(Shape([x.shape[0], g.outChannels] + output))
           var operation = ConvolutionOperation(g)
           let isWhole = dtype == .int32
-          operation.fusion = ConvolutionFusion(
-            inputSlope: isWhole ? 1 : 0.25, residuals: [residual], activation: isWhole ? nil : .leakyReLU(slope: 0.5))
-          let y = try applyAll(operation, [x, w, b])[0]
+          operation.epilogue = Epilogue(
+            inputSlope: isWhole ? 1 : 0.25, activation: isWhole ? nil : .leakyReLU(slope: 0.5))
+          let y = try operation(x, weight: w, bias: b, adding: [residual])
           func leaky(_ values: [Double], _ slope: Double) -> [Double] { values.map { $0 < 0 ? $0 * slope : $0 } }
           let input = ReferenceConvolution.Array(
             shape: x.shape.dimensions, values: leaky(try x.doubles(), isWhole ? 1 : 0.25))
@@ -80,12 +80,13 @@ import ToeplitzTestSupport
         }
         let (w, b) = (try tensor(g.weightShape), try tensor([g.outChannels]))
         var operation = ConvolutionOperation(g)
-        operation.fusion = ConvolutionFusion(
-          residuals: try (0..<pick(0...2)).map { _ in try tensor(output) }, outputScale: [1, 0.5][pick(0...1)],
-          outputSlope: [1, 1, 0.125][pick(0...2)], activation: endings[pick(0...4)])
-        let y = try applyAll(operation, [x, w, b])[0]
+        let residuals = try (0..<pick(0...2)).map { _ in try tensor(output) }
+        operation.epilogue = Epilogue(
+          outputScale: [1, 0.5][pick(0...1)], outputSlope: [1, 1, 0.125][pick(0...2)],
+          activation: endings[pick(0...4)])
+        let y = try operation(x, weight: w, bias: b, adding: residuals)
         let sums = try ReferenceConvolution.forward(g, x: .init(x), weight: .init(w), bias: .init(b)).values
-        let finished = try operation.fusion.finish(Tensor(sums, shape: output).cast(to: dtype))
+        let finished = try operation.epilogue.finish(Tensor(sums, shape: output).cast(to: dtype), adding: residuals)
         let distance = Distance(try y.doubles(), try finished.doubles())
         #expect(
           distance.absolute <= (dtype == .float32 ? 0x1p-19 : 0x1p-46) * max(1, distance.scale), "\(g) \(distance)")

@@ -9,6 +9,10 @@ import ToeplitzTestSupport
   private struct Case {
     var unit: ResidualUnit
     var inputs: [Tensor]
+    var extra: Tensor?
+
+    var hasBias: (first: Bool, second: Bool) { (unit.stages.first.hasBias, unit.stages.second.hasBias) }
+    var epilogue: Epilogue { unit.stages.second.operation.epilogue }
   }
 
   private func tensor(_ shape: Shape, _ random: inout RandomSource, _ dtype: DType = .float32) throws -> Tensor {
@@ -44,20 +48,23 @@ import ToeplitzTestSupport
         first, second, hasBias: (pick(0...1) == 1, pick(0...1) == 1), inputSlope: [1, 0.1, 0][pick(0...2)],
         middleSlope: [1, 0.2, 0][pick(0...2)])
       let shape: Shape = batch == 0 ? [channels, length] : [batch, channels, length]
-      if pick(0...1) == 1 { unit.extra = try tensor(shape, &random, dtype) }
-      if pick(0...2) == 0 { unit.outputScale = 0.3 }
-      if pick(0...2) == 0 { unit.outputSlope = 0.5 }
-      if pick(0...2) == 0 { unit.activation = .tanh }
+      let extra = pick(0...1) == 1 ? try tensor(shape, &random, dtype) : nil
+      unit.hasExtra = extra != nil
+      if pick(0...2) == 0 { unit.stages.second.operation.epilogue.outputScale = 0.3 }
+      if pick(0...2) == 0 { unit.stages.second.operation.epilogue.outputSlope = 0.5 }
+      if pick(0...2) == 0 { unit.stages.second.operation.epilogue.activation = .tanh }
       var inputs = [try tensor(shape, &random, dtype), try tensor(first.weightShape, &random, dtype)]
-      if unit.hasBias.first { inputs.append(try tensor([middle], &random, dtype)) }
+      if unit.stages.first.hasBias { inputs.append(try tensor([middle], &random, dtype)) }
       inputs.append(try tensor(second.weightShape, &random, dtype))
-      if unit.hasBias.second { inputs.append(try tensor([channels], &random, dtype)) }
-      return Case(unit: unit, inputs: inputs)
+      if unit.stages.second.hasBias { inputs.append(try tensor([channels], &random, dtype)) }
+      return Case(unit: unit, inputs: inputs, extra: extra)
     }
   }
 
   private func compute(_ c: Case, together: Bool?) throws -> Tensor {
-    try ResidualUnitRun.$isForced.withValue(together) { try applyAll(c.unit, c.inputs)[0] }
+    try ResidualUnitRun.$isForced.withValue(together) {
+      try applyAll(c.unit, c.inputs + [c.extra].compactMap { $0 })[0]
+    }
   }
 
   @Test(arguments: InstructionSet.available)
@@ -77,21 +84,19 @@ import ToeplitzTestSupport
     var random = RandomSource(seed: 17)
     for index in 0..<60 {
       var c = try generated(&random, batch: 2, lengths: 1...90)
-      c.unit.activation = nil
-      let biases = (c.unit.hasBias.first ? c.inputs[2] : nil, c.unit.hasBias.second ? c.inputs.last : nil)
-      let second = c.inputs[c.unit.hasBias.first ? 3 : 2]
+      c.unit.stages.second.operation.epilogue.activation = nil
+      let biases = (c.hasBias.first ? c.inputs[2] : nil, c.hasBias.second ? c.inputs.last : nil)
+      let second = c.inputs[c.hasBias.first ? 3 : 2]
       func convolve(_ g: ConvolutionGeometry, _ x: Tensor, _ slope: Double, _ w: Tensor, _ b: Tensor?) throws -> Tensor
       {
         let y = try ReferenceConvolution.forward(
           g, x: .init(x.leakyReLU(negativeSlope: slope)), weight: .init(w), bias: b.map { try .init($0) })
         return try Tensor(y.values.map { Float($0) }, shape: Shape(y.shape))
       }
-      let middle = try convolve(c.unit.first, c.inputs[0], c.unit.inputSlope, c.inputs[1], biases.0)
-      let y = try convolve(c.unit.second, middle, c.unit.middleSlope, second, biases.1)
-      let expected = try ConvolutionFusion(
-        residuals: [c.inputs[0]] + (c.unit.extra.map { [$0] } ?? []), outputScale: c.unit.outputScale,
-        outputSlope: c.unit.outputSlope
-      ).finish(y)
+      let middle = try convolve(
+        c.unit.first, c.inputs[0], c.unit.stages.first.operation.epilogue.inputSlope, c.inputs[1], biases.0)
+      let y = try convolve(c.unit.second, middle, c.epilogue.inputSlope, second, biases.1)
+      let expected = try c.epilogue.finish(y, adding: [c.inputs[0]] + [c.extra].compactMap { $0 })
       let distance = try compute(c, together: true).distance(to: expected)
       #expect(distance.absolute <= 2e-5 * max(1, distance.scale), "case \(index): \(c.unit) \(distance)")
     }
@@ -111,7 +116,7 @@ import ToeplitzTestSupport
       for n in 0..<3 {
         var one = c
         one.inputs[0] = try c.inputs[0].slice(axis: 0, n..<(n + 1))
-        one.unit.extra = try c.unit.extra?.slice(axis: 0, n..<(n + 1))
+        one.extra = try c.extra?.slice(axis: 0, n..<(n + 1))
         #expect(try compute(one, together: true).sameBits(as: alone.slice(axis: 0, n..<(n + 1))), "\(c.unit)")
       }
     }
@@ -138,7 +143,7 @@ import ToeplitzTestSupport
       // Positions far apart, channels near each other; batch and channels exchanged.
       var view = c
       view.inputs[0] = try c.inputs[0].permuted([2, 0, 1]).contiguous().permuted([1, 2, 0])
-      view.unit.extra = try c.unit.extra?.permuted([1, 0, 2]).contiguous().permuted([1, 0, 2])
+      view.extra = try c.extra?.permuted([1, 0, 2]).contiguous().permuted([1, 0, 2])
       #expect(try compute(view, together: true).sameBits(as: expected), "\(dtype)")
       #expect(try compute(c, together: nil).sameBits(as: expected), "\(dtype)")
     }
@@ -185,7 +190,8 @@ import ToeplitzTestSupport
     refused(.argument, "one-dimensional", unit(same, try geometry(4, 4, 1, rank: 2)), [x, try weight(4, 4), x])
     refused(.dtype, "float32", unit(same, same), [x, try weight(4, 4), try weight(4, 4).cast(to: .float64)])
     var extra = unit(same, same)
-    extra.extra = try Tensor.zeros([1, 4, 8])
-    refused(.shape, "tensor to add", extra, [x, try weight(4, 4), try weight(4, 4)])
+    extra.hasExtra = true
+    let other = try Tensor.zeros([1, 4, 8])
+    refused(.shape, "tensor to add", extra, [x, try weight(4, 4), try weight(4, 4), other])
   }
 }

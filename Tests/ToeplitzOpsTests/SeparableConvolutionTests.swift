@@ -33,7 +33,7 @@ import ToeplitzTestSupport
         let x = try tensor(Shape([pick(1...3), inputs] + size))
         let activations: [Activation?] = [nil, .clamp(low: 0, high: 6), .silu]
         var (value, shape) = (x, x.shape)
-        var stages: [SeparableConvolution.Stage] = []
+        var stages: [ConvolutionStage] = []
         var parts: [SeparablePart] = []
         var added: [Tensor] = []
         var operands = [x]
@@ -44,14 +44,15 @@ import ToeplitzTestSupport
           shape = try Shape([shape[0], geometry.outChannels] + geometry.outputSize([shape[2], shape[3]]))
           let residuals = try (0..<(isLast ? pick(0...2) : 0)).map { _ in try tensor(shape) }
           var operation = ConvolutionOperation(geometry)
-          operation.fusion = ConvolutionFusion(residuals: residuals, activation: activations[pick(0...2)])
+          operation.epilogue = Epilogue(activation: activations[pick(0...2)])
+          operation.residualCount = residuals.count
           let own = [weight, bias].compactMap { $0 }
-          value = try applyAll(operation, [value] + own)[0]
-          operands += own
-          stages.append(SeparableConvolution.Stage(operation, hasBias: bias != nil))
-          let kept = try operation.pack(geometry, weight, bias)
+          value = try applyAll(operation, [value] + own + residuals)[0]
+          operands += own + residuals
+          stages.append(ConvolutionStage(operation, hasBias: bias != nil))
+          let kept = try operation.pack(geometry, weight, bias, nil)
           parts.append(
-            SeparablePart(geometry: geometry, packed: kept.packed, runs: kept.runs, fusion: operation.fusion))
+            SeparablePart(geometry: geometry, packed: kept.packed, runs: kept.runs, epilogue: operation.epilogue))
           added = residuals
         }
         let got = try applyAll(SeparableConvolution(stages), operands)[0]

@@ -16,11 +16,12 @@ import ToeplitzTestSupport
       func draw(_ shape: Shape) throws -> Tensor { try .randomNormal(shape, dtype: .float64, using: &random) }
       let (x, weight, bias) = try (draw(c.inputShape), draw(g.weightShape), draw([g.outChannels]))
       var fused = ConvolutionOperation(g)
-      fused.fusion = try ConvolutionFusion(
-        inputSlope: 0.1, residuals: [draw(c.outputShape), draw(c.outputShape)], outputScale: 0.5, outputSlope: 0.25)
-      let expected = try apply(fused, x, weight, bias)
+      fused.epilogue = Epilogue(inputSlope: 0.1, outputScale: 0.5, outputSlope: 0.25)
+      let residuals = [try draw(c.outputShape), try draw(c.outputShape)]
+      let expected = try fused(x, weight: weight, bias: bias, adding: residuals)
       let y = try Tensor(uninitialized: c.outputShape, dtype: .float64, operation: "test")
-      try TapwiseTranspose(geometry: g, weight: weight, bias: bias).run(input: x, output: y, fusion: fused.fusion)
+      try TapwiseTranspose(geometry: g, weight: weight, bias: bias)
+        .run(input: x, output: y, epilogue: fused.epilogue, residuals: residuals)
       let distance = try y.distance(to: expected)
       #expect(distance.absolute <= 1e-12 * max(1, distance.scale), "\(c) \(distance)")
       tested += 1
@@ -31,7 +32,8 @@ import ToeplitzTestSupport
     func takes(_ values: [Float], transposed: Bool = true, kernel: Int = 3) throws -> Bool {
       let g = try ConvolutionGeometry(
         rank: 1, isTransposed: transposed, inChannels: 1, outChannels: 1, kernelSize: PerAxis(kernel))
-      let packed = try PackedWeights(g, weight: Tensor(values, shape: [1, 1, kernel]), bias: nil)
+      let weight = try Tensor(values, shape: [1, 1, kernel])
+      let packed = try PackedWeights(g, weight: weight, bias: nil)
       return packed.hasNonFinite && TapwiseTranspose.mayReadOutside(g)
     }
     #expect(try takes([1, .nan, 2]) && takes([1, 2, .infinity]) && takes([-.infinity, 0, 0]))

@@ -91,8 +91,9 @@ import ToeplitzTestSupport
         #expect(try last.sameBits(as: y.permuted(toLast)), "channels last \(g) \(size)")
         let residual = try tensor(y.shape, &random)
         var fused = ConvolutionOperation(g)
-        fused.fusion = ConvolutionFusion(inputSlope: 0.1, residuals: [residual], outputScale: 0.5, outputSlope: 0.25)
-        let together = try fast(squareTile: squareTile) { try applyAll(fused, inputs)[0] }
+        fused.epilogue = Epilogue(inputSlope: 0.1, outputScale: 0.5, outputSlope: 0.25)
+        fused.residualCount = 1
+        let together = try fast(squareTile: squareTile) { try applyAll(fused, inputs + [residual])[0] }
         let activated = try [x.leakyReLU(negativeSlope: 0.1)] + inputs.dropFirst()
         let separate = try fast(squareTile: squareTile) {
           try ((applyAll(ConvolutionOperation(g), activated)[0] + residual) * 0.5).leakyReLU(negativeSlope: 0.25)
@@ -125,7 +126,7 @@ import ToeplitzTestSupport
           .slice(axis: 3, 2..<(2 + size[1]))
         let (w, b) = (try tensor(g.weightShape, &random), try tensor([g.outChannels], &random))
         var operation = ConvolutionOperation(g)
-        operation.fusion = ConvolutionFusion(inputSlope: [1, 0, 0.25][pick(0...2)], activation: .leakyReLU(slope: 0))
+        operation.epilogue = Epilogue(inputSlope: [1, 0, 0.25][pick(0...2)], activation: .leakyReLU(slope: 0))
         let direct = try applyAll(operation, [x, w, b])[0]
         #expect(direct.shape.dimensions[2...].allSatisfy { $0 == 7 || $0 == 8 })
         let y = try fast(squareTile: 2) { try applyAll(operation, [x, w, b])[0] }

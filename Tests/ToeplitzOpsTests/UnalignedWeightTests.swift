@@ -56,9 +56,7 @@ import ToeplitzTestSupport
     try Numerics.$current.withValue(way.isFast ? .fast : .invariant) {
       try ToomCookPlan.$always.withValue(way.isFast) {
         var operation = ConvolutionOperation(way.geometry)
-        let cache = PackedWeightsCache()
-        cache.storage = way.storage
-        operation.cache = cache
+        operation.weightStorage = way.storage
         return try applyAll(operation, [x, weight])[0]
       }
     }

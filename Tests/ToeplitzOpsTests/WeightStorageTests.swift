@@ -12,9 +12,7 @@ import ToeplitzTestSupport
 
   private func compute(_ g: ConvolutionGeometry, _ inputs: [Tensor], _ storage: WeightStorage) throws -> Tensor {
     var operation = ConvolutionOperation(g)
-    let cache = PackedWeightsCache()
-    cache.storage = storage
-    operation.cache = cache
+    operation.weightStorage = storage
     return try applyAll(operation, inputs)[0]
   }
 
@@ -146,14 +144,12 @@ import ToeplitzTestSupport
     var random = RandomSource(seed: 61)
     let inputs = [try tensor([1, 64, 6], &random), try tensor(g.weightShape, &random)]
     var operation = ConvolutionOperation(g)
-    let cache = PackedWeightsCache()
-    operation.cache = cache
     var held: [Int] = []
     for storage in WeightStorage.allCases {
-      cache.storage = storage
-      #expect(cache.byteCount == 0)
+      operation.weightStorage = storage
+      let before = inputs[1].storage.preparedByteCount
       _ = try applyAll(operation, inputs)
-      held.append(cache.byteCount)
+      held.append(inputs[1].storage.preparedByteCount - before)
     }
     let count = inputs[1].count
     #expect(held[0] >= 4 * count && held[1] >= 2 * count && held[2] >= count)

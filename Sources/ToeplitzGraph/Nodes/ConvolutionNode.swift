@@ -20,23 +20,23 @@ public struct ConvolutionNode: GraphOperation {
   /// The name in errors and listings.
   public var name: String
   /// Whether this is the transposed convolution.
-  public var isTransposed = false { didSet { prepared = PreparedWeights() } }
+  public var isTransposed = false { didSet { forms = GeometryCache() } }
   /// Step on each axis; 1 if nil.
-  public var strides: [Int]? { didSet { prepared = PreparedWeights() } }
+  public var strides: [Int]? { didSet { forms = GeometryCache() } }
   /// Distance of taps on each axis; 1 if nil.
-  public var dilations: [Int]? { didSet { prepared = PreparedWeights() } }
+  public var dilations: [Int]? { didSet { forms = GeometryCache() } }
   /// Independent parts of the channels.
-  public var groups = 1 { didSet { prepared = PreparedWeights() } }
+  public var groups = 1 { didSet { forms = GeometryCache() } }
   /// How input or output are extended or cropped.
-  public var padding = Extension.none { didSet { prepared = PreparedWeights() } }
+  public var padding = Extension.none { didSet { forms = GeometryCache() } }
   /// What the extended positions hold.
-  public var paddingMode = PaddingMode.zeros { didSet { prepared = PreparedWeights() } }
+  public var paddingMode = PaddingMode.zeros { didSet { forms = GeometryCache() } }
   /// Positions added to the end of a transposed convolution's output.
-  public var outputPadding: [Int]? { didSet { prepared = PreparedWeights() } }
+  public var outputPadding: [Int]? { didSet { forms = GeometryCache() } }
   /// The spatial size of a transposed convolution's output, which then decides how much is cropped.
-  public var outputShape: [Int]? { didSet { prepared = PreparedWeights() } }
+  public var outputShape: [Int]? { didSet { forms = GeometryCache() } }
   /// What the weight's spatial sizes must be, if anything.
-  public var kernelShape: [Int]? { didSet { prepared = PreparedWeights() } }
+  public var kernelShape: [Int]? { didSet { forms = GeometryCache() } }
   /// What the weights of each output channel are multiplied by, in float64, when they are prepared.
   var weightFactors: Tensor?
   /// Factor of inputs below zero.
@@ -47,8 +47,8 @@ public struct ConvolutionNode: GraphOperation {
   var outputSlope = 1.0
   /// What is applied last.
   var activation: Activation?
-  /// What is remembered for this geometry; copies share it.
-  private var prepared = PreparedWeights()
+  /// The geometries of the shapes that it has met; copies share them.
+  private var forms = GeometryCache()
 
   /// A convolution with stride and dilation 1 and no padding.
   public init(name: String = "Conv") { self.name = name }
@@ -63,23 +63,20 @@ public struct ConvolutionNode: GraphOperation {
     let weight = try (inputs.count > 1 ? inputs[1] : nil).required(name, 1)
     let bias = inputs.count > 2 ? inputs[2] : nil
     let form = try form(x.shape, weight.shape)
-    var operation = operation(form, residuals: [])
-    defer { prepared.forgetPages(weight) }
-    let operands = bias.map { [x, weight, $0] } ?? [x, weight]
+    var operation = operation(form)
     var residuals = inputs.dropFirst(3).compactMap { $0 }
     // Who holds a residual alone may write over it.
     inputs = []
     if form.extra.isEmpty {
-      let output = residuals.isEmpty ? [] : try operation.infer(operands.map(\.spec))
-      if residuals.allSatisfy({ $0.spec == output[0] }) {
-        operation.fusion.overwritten = residuals.indices.first { residuals[$0].ownsStorage() }
-        operation.fusion.residuals = residuals
-        return [try applyAll(operation, operands)[0]]
+      let output = try residuals.isEmpty ? nil : operation.infer([x.spec, weight.spec])[0]
+      if residuals.allSatisfy({ $0.spec == output }) {
+        operation.overwrittenResidual = residuals.indices.first { residuals[$0].ownsStorage() }
+        return [try operation(x, weight: weight, bias: bias, factors: weightFactors, adding: residuals)]
       }
     }
     // A residual that has to be broadcast is added afterwards.
-    operation.fusion = ConvolutionFusion(inputSlope: inputSlope)
-    var result = try applyAll(operation, operands)[0]
+    operation.epilogue = Epilogue(inputSlope: inputSlope)
+    var result = try operation(x, weight: weight, bias: bias, factors: weightFactors)
     if !form.extra.isEmpty { result = try extended(result, form.extra, bias) }
     for residual in residuals { result = try result + residual }
     if outputScale != 1 { result = try result * outputScale }
@@ -89,28 +86,25 @@ public struct ConvolutionNode: GraphOperation {
 
   /// The operation with all that was joined to it, for a weight that it is prepared for; nil where its output is extended
   /// afterwards.
-  func operation(_ x: Shape, _ weight: Shape, residuals: [Tensor]) throws -> ConvolutionOperation? {
+  func operation(_ x: Shape, _ weight: Shape) throws -> ConvolutionOperation? {
     let form = try form(x, weight)
-    return form.extra.isEmpty ? operation(form, residuals: residuals) : nil
+    guard form.extra.isEmpty else { return nil }
+    var operation = operation(form)
+    operation.hasWeightFactors = weightFactors != nil
+    return operation
   }
 
-  private func operation(_ form: PreparedWeights.Form, residuals: [Tensor]) -> ConvolutionOperation {
+  private func operation(_ form: GeometryCache.Form) -> ConvolutionOperation {
     var operation = ConvolutionOperation(form.geometry)
-    operation.fusion = ConvolutionFusion(
-      inputSlope: inputSlope, residuals: residuals, outputScale: outputScale, outputSlope: outputSlope,
-      activation: activation)
-    operation.weightFactors = weightFactors
-    operation.cache = form.cache
+    operation.epilogue = Epilogue(
+      inputSlope: inputSlope, outputScale: outputScale, outputSlope: outputSlope, activation: activation)
     return operation
   }
 
   /// What belongs to an input and a weight of these shapes.
-  func form(_ x: Shape, _ weight: Shape) throws -> PreparedWeights.Form {
-    try prepared.form(x, weight) { try geometry(x, weight) }
+  func form(_ x: Shape, _ weight: Shape) throws -> GeometryCache.Form {
+    try forms.form(x, weight) { try geometry(x, weight) }
   }
-
-  /// Gives back the memory of a weight in a file if it has been prepared since the last time.
-  func forgetPages(_ weight: Tensor) { prepared.forgetPages(weight) }
 
   /// Whether nothing comes after the sums yet.
   var isPlain: Bool { outputScale == 1 && outputSlope == 1 && activation == nil }

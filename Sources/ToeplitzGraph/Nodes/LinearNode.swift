@@ -9,7 +9,7 @@ public struct LinearNode: GraphOperation {
   public var name: String
   /// Whether the matrix is `[out, in]`; otherwise `[in, out]`.
   public var isTransposed: Bool
-  private let prepared = PreparedWeights()
+  private let forms = GeometryCache()
 
   /// A matrix product.
   public init(name: String, isTransposed: Bool) {
@@ -41,17 +41,11 @@ public struct LinearNode: GraphOperation {
       return [try bias.map { try zeros + $0 } ?? zeros]
     }
     // Any number of rows has the same geometry.
-    let form = try prepared.form([], weight.shape) {
+    let form = try forms.form([], weight.shape) {
       (try ConvolutionGeometry(rank: 1, inChannels: inner, outChannels: outputs, kernelSize: 1), [])
     }
-    var operation = ConvolutionOperation(form.geometry, layout: .channelsLast)
-    operation.cache = form.cache
-    defer { prepared.forgetPages(matrix) }
-    let operands =
-      [
-        try x.reshaped([rows, inner]),
-        weight.view(shape: [outputs, inner, 1], strides: weight.strides + [1], offset: weight.offset),
-      ] + (bias.map { [$0] } ?? [])
-    return [try applyAll(operation, operands)[0].reshaped(shape)]
+    let columns = weight.view(shape: [outputs, inner, 1], strides: weight.strides + [1], offset: weight.offset)
+    let operation = ConvolutionOperation(form.geometry, layout: .channelsLast)
+    return [try operation(x.reshaped([rows, inner]), weight: columns, bias: bias).reshaped(shape)]
   }
 }

@@ -20,12 +20,10 @@ struct ResidualUnitNode: GraphOperation {
     let biases = (operand(1), operand(3))
     let weights = (try operand(0).required(name, 1), try operand(2).required(name, 3))
     if let unit = try unit(x, weights, biases, adding: operand(4)) {
-      let tensors = [x, weights.0, biases.0, weights.1, biases.1].compactMap { $0 }
-      defer {
-        first.forgetPages(weights.0)
-        second.forgetPages(weights.1)
-      }
-      return [try applyAll(unit, tensors)[0]]
+      let tensors = [
+        x, weights.0, biases.0, first.weightFactors, weights.1, biases.1, second.weightFactors, operand(4),
+      ]
+      return [try applyAll(unit, tensors.compactMap { $0 })[0]]
     }
     let middle = try first.evaluate([x, weights.0, biases.0], context)
     return try second.evaluate(middle + [weights.1, biases.1, x, operand(4)], context)
@@ -57,12 +55,12 @@ struct ResidualUnitNode: GraphOperation {
     var unit = ResidualUnit(
       one, two, hasBias: (biases.0 != nil, biases.1 != nil), inputSlope: first.inputSlope,
       middleSlope: first.outputSlope == 1 ? second.inputSlope : first.outputSlope)
-    unit.extra = extra
-    unit.outputScale = second.outputScale
-    unit.outputSlope = second.outputSlope
-    unit.activation = second.activation
-    unit.weightFactors = (first.weightFactors, second.weightFactors)
-    unit.caches = (formOne.cache, formTwo.cache)
+    unit.hasExtra = extra != nil
+    unit.stages.first.operation.hasWeightFactors = first.weightFactors != nil
+    unit.stages.second.operation.hasWeightFactors = second.weightFactors != nil
+    unit.stages.second.operation.epilogue.outputScale = second.outputScale
+    unit.stages.second.operation.epilogue.outputSlope = second.outputSlope
+    unit.stages.second.operation.epilogue.activation = second.activation
     return unit
   }
 }

@@ -59,11 +59,14 @@ struct SeparableNode: GraphOperation {
       if let result = try prepared(x, residuals: residuals) { return [result] }
       kept.withLock { $0 = Form(form.x, form.result, form.weights, nil) }
     }
-    defer { for index in stages.indices { operand(1 + 2 * index).map { stages[index].forgetPages($0) } } }
     if let (together, shape) = try together(inputs, x, residuals) {
       let weights = Array(inputs[1...(2 * stages.count)])
-      let operands = [x] + weights.compactMap { $0 }
-      let result = try applyAll(together, operands)[0]
+      let operands =
+        [x]
+        + stages.indices.flatMap { index in
+          [weights[2 * index], weights[2 * index + 1], stages[index].weightFactors].compactMap { $0 }
+        }
+      let result = try applyAll(together, operands + residuals)[0]
       if form == nil {
         let prepared = try together.prepared(operands, result: shape)
         kept.withLock { $0 = Form(x.shape, shape, weights, prepared) }
@@ -85,16 +88,14 @@ struct SeparableNode: GraphOperation {
   ) throws -> (SeparableConvolution, Shape)? {
     guard x.rank == 4, inputs.count > 2 * stages.count else { return nil }
     var shape = x.shape
-    var found: [SeparableConvolution.Stage] = []
+    var found: [ConvolutionStage] = []
     for (index, stage) in stages.enumerated() {
       let weight = try inputs[1 + 2 * index].required(name, 1 + 2 * index)
-      guard
-        let operation = try stage.operation(
-          shape, weight.shape, residuals: index + 1 == stages.count ? residuals : []), operation.geometry.rank == 2
-      else { return nil }
+      guard var operation = try stage.operation(shape, weight.shape), operation.geometry.rank == 2 else { return nil }
+      operation.residualCount = index + 1 == stages.count ? residuals.count : 0
       shape = try Shape(
         [shape[0], operation.geometry.outChannels] + operation.geometry.outputSize([shape[2], shape[3]]))
-      found.append(SeparableConvolution.Stage(operation, hasBias: inputs[2 + 2 * index] != nil))
+      found.append(ConvolutionStage(operation, hasBias: inputs[2 + 2 * index] != nil))
     }
     let result = TensorSpec(shape, x.dtype)
     guard residuals.allSatisfy({ $0.spec == result }), SeparableConvolution.supports(found.map(\.operation.geometry))

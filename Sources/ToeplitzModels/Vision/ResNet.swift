@@ -117,7 +117,7 @@ public final class ResNet: Module, UnaryLayer {
 
   /// Class scores `[N, classes]` of images `[N, 3, H, W]`.
   public func forward(_ x: Tensor) throws -> Tensor {
-    var x = try maxpool(conv1(x, normalizedBy: bn1, fusion: .rectified))
+    var x = try maxpool(conv1(x, normalizedBy: bn1, epilogue: .rectified))
     for stage in [layer1, layer2, layer3, layer4] { x = try stage.reduce(x) { try $1($0) } }
     return try fc(pooledFeatures(x))
   }
@@ -169,14 +169,17 @@ final class ResNetBlock: Module, UnaryLayer {
 
   func forward(_ x: Tensor) throws -> Tensor {
     let identity = try downsample.map { try $0(x) } ?? x
-    let last = ConvolutionFusion(residuals: [identity], outputSlope: 0)
-    let inner = try conv1(x, normalizedBy: bn1, fusion: .rectified)
-    guard let conv3, let bn3 else { return try conv2(inner, normalizedBy: bn2, fusion: last) }
-    return try conv3(conv2(inner, normalizedBy: bn2, fusion: .rectified), normalizedBy: bn3, fusion: last)
+    let inner = try conv1(x, normalizedBy: bn1, epilogue: .rectified)
+    guard let conv3, let bn3 else {
+      return try conv2(inner, normalizedBy: bn2, epilogue: .rectified, adding: [identity])
+    }
+    return try conv3(
+      conv2(inner, normalizedBy: bn2, epilogue: .rectified), normalizedBy: bn3, epilogue: .rectified,
+      adding: [identity])
   }
 }
 
-extension ConvolutionFusion {
+extension Epilogue {
   /// A rectifier after the convolution.
-  static let rectified = ConvolutionFusion(outputSlope: 0)
+  static let rectified = Epilogue(outputSlope: 0)
 }

@@ -51,8 +51,7 @@ final class HiFiGANResBlock: Module {
           x, step[1], inputSlope: slope, middleSlope: slope, adding: extra, scale: factor)
       }
       return try step[0](
-        x,
-        fusion: ConvolutionFusion(inputSlope: slope, residuals: [x] + (extra.map { [$0] } ?? []), outputScale: factor))
+        x, epilogue: Epilogue(inputSlope: slope, outputScale: factor), adding: [x] + [extra].compactMap { $0 })
     }
   }
 }
@@ -102,14 +101,14 @@ public final class HiFiGANGenerator: Module, UnaryLayer {
     var x = try convPre(x)
     let kinds = configuration.resblockKernelSizes.count
     for stage in ups.indices {
-      x = try ups[stage](x, fusion: ConvolutionFusion(inputSlope: slope))
+      x = try ups[stage](x, epilogue: Epilogue(inputSlope: slope))
       var sum: Tensor?
       for kind in 0..<kinds {
         sum = try resblocks[stage * kinds + kind](x, adding: sum, scale: kind == kinds - 1 ? 1 / Double(kinds) : 1)
       }
       x = sum ?? x
     }
-    return try convPost(x, fusion: ConvolutionFusion(inputSlope: lastSlope)).hyperbolicTangent()
+    return try convPost(x, epilogue: Epilogue(inputSlope: lastSlope)).hyperbolicTangent()
   }
 
   /// `T × hop`.

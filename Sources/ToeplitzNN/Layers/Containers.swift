@@ -106,20 +106,20 @@ open class Sequential: Module, UnaryLayer {
     guard x.rank == 4, x.dtype == .float32, !OutermostCall.isHeard else { return nil }
     let added = range.upperBound == steps.count ? residual : nil
     var operands = [x]
-    var stages: [SeparableConvolution.Stage] = []
+    var stages: [ConvolutionStage] = []
     for index in range {
       let isLast = index + 1 == range.upperBound
       let step = isLast ? steps[index] : steps[index].inner
       guard let layer = step.convolution, layer.fusesWhatFollows, !isLast || step.activation == nil || added == nil,
         let (weight, bias) = try layer.values(x, step.norm)
       else { return nil }
-      let fusion = ConvolutionFusion(
-        residuals: isLast ? added.map { [$0] } ?? [] : [], activation: step.activation?.function)
-      stages.append(SeparableConvolution.Stage(layer.operation(fusion), hasBias: bias != nil))
+      var operation = layer.operation(Epilogue(activation: step.activation?.function))
+      operation.residualCount = isLast && added != nil ? 1 : 0
+      stages.append(ConvolutionStage(operation, hasBias: bias != nil))
       operands.append(weight)
       if let bias { operands.append(bias) }
     }
-    return try applyAll(SeparableConvolution(stages), operands)[0]
+    return try applyAll(SeparableConvolution(stages), operands + [added].compactMap { $0 })[0]
   }
 
   private func compute(_ step: Step, _ x: Tensor, adding residual: Tensor? = nil) throws -> Tensor {
@@ -128,8 +128,11 @@ open class Sequential: Module, UnaryLayer {
       let y = try layers[step.first..<(step.first + step.count)].reduce(x) { try $1($0) }
       return try residual.map { try y + $0 } ?? y
     }
-    let fusion = ConvolutionFusion(residuals: residual.map { [$0] } ?? [], activation: step.activation?.function)
-    let y = try step.norm.map { try layer.normalized(x, $0, fusion) } ?? layer(x, fusion: fusion)
+    let epilogue = Epilogue(activation: step.activation?.function)
+    let residuals = [residual].compactMap { $0 }
+    let y =
+      try step.norm.map { try layer.normalized(x, $0, epilogue, adding: residuals) }
+      ?? layer(x, epilogue: epilogue, adding: residuals)
     step.activation?.layer.heard(y, y)
     return y
   }

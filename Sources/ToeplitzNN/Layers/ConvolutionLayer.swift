@@ -15,7 +15,17 @@ open class ConvolutionLayer: Module, UnaryLayer {
   public let bias: Parameter?
   /// The base name of weight and bias in the state dictionary; none if nil.
   public let name: String?
-  let cache = PackedWeightsCache()
+  /// How prepared weights are kept (see `WeightStorage`); `full` unless it is set.
+  ///
+  /// Only the prepared form changes, from the next call on: parameters and state dictionary stay what they are. Weights of
+  /// float64 and whole numbers stay as they are anyway.
+  public var weightStorage = WeightStorage.full {
+    didSet {
+      guard weightStorage != oldValue else { return }
+      try? weight.value().storage.dropPrepared()
+      foldedNorm = nil
+    }
+  }
   /// Weight and bias with the normalisation that was last folded into them.
   var foldedNorm: FoldedNorm?
 
@@ -68,38 +78,45 @@ open class ConvolutionLayer: Module, UnaryLayer {
   }
 
   /// The convolution of `x`.
-  open func forward(_ x: Tensor) throws -> Tensor { try compute(geometry, x, ConvolutionFusion()) }
+  open func forward(_ x: Tensor) throws -> Tensor { try compute(geometry, x, Epilogue()) }
 
   /// The convolution together with what can be computed in the same pass.
-  package func callAsFunction(_ x: Tensor, fusion: ConvolutionFusion) throws -> Tensor {
-    try observed(x) { try compute(geometry, x, fusion) }
+  ///
+  /// - Parameter residuals: at most two tensors of the output's shape that are added to the sums.
+  package func callAsFunction(_ x: Tensor, epilogue: Epilogue, adding residuals: [Tensor] = []) throws -> Tensor {
+    try observed(x) {
+      try compute(geometry, x, epilogue, weight: weight.value(), bias: bias?.value, adding: residuals)
+    }
   }
 
-  func compute(_ geometry: ConvolutionGeometry, _ x: Tensor, _ fusion: ConvolutionFusion) throws -> Tensor {
-    try compute(geometry, x, fusion, weight: weight.value(), bias: bias?.value)
+  func compute(_ geometry: ConvolutionGeometry, _ x: Tensor, _ epilogue: Epilogue) throws -> Tensor {
+    try compute(geometry, x, epilogue, weight: weight.value(), bias: bias?.value)
   }
 
   func compute(
-    _ geometry: ConvolutionGeometry, _ x: Tensor, _ fusion: ConvolutionFusion, weight: Tensor, bias: Tensor?
+    _ geometry: ConvolutionGeometry, _ x: Tensor, _ epilogue: Epilogue, weight: Tensor, bias: Tensor?,
+    adding residuals: [Tensor] = []
   ) throws -> Tensor {
-    var operation = operation(fusion)
+    var operation = operation(epilogue)
     operation.geometry = geometry
-    return try applyAll(operation, bias.map { [x, weight, $0] } ?? [x, weight])[0]
+    return try operation(x, weight: weight, bias: bias, adding: residuals)
   }
 
   /// The operation of this layer.
-  final func operation(_ fusion: ConvolutionFusion) -> ConvolutionOperation {
+  final func operation(_ epilogue: Epilogue) -> ConvolutionOperation {
     var operation = ConvolutionOperation(geometry, layout: layout)
-    operation.fusion = fusion
-    operation.cache = cache
+    operation.epilogue = epilogue
+    operation.weightStorage = weightStorage
     return operation
   }
 
   /// Bytes held beside the parameters, for the packed weight and one with a normalisation folded in; 0 before the first
   /// call.
   public var packedByteCount: Int {
-    let folded = foldedNorm.map { ($0.weight.count + $0.bias.count) * $0.weight.dtype.byteSize } ?? 0
-    return cache.byteCount + folded
+    let folded = foldedNorm.map {
+      ($0.weight.count + $0.bias.count) * $0.weight.dtype.byteSize + $0.weight.storage.preparedByteCount
+    }
+    return ((try? weight.value().storage.preparedByteCount) ?? 0) + (folded ?? 0)
   }
 
   /// The multiply-adds of all samples.
@@ -319,7 +336,7 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
         throw ToeplitzError(
           .shape, geometry.name, expected: "an outputSize of \(Shape(expected))", got: "\(Shape(outputSize))")
       }
-      return try compute(sized, x, ConvolutionFusion())
+      return try compute(sized, x, Epilogue())
     }
   }
 }

@@ -112,12 +112,16 @@ extension ConvolutionLayer {
     return made
   }
 
-  func normalized(_ x: Tensor, _ norm: any BatchNormLayer, _ fusion: ConvolutionFusion) throws -> Tensor {
+  func normalized(
+    _ x: Tensor, _ norm: any BatchNormLayer, _ epilogue: Epilogue, adding residuals: [Tensor] = []
+  ) throws -> Tensor {
     guard let folded = try folded(x, norm) else {
-      let first = ConvolutionFusion(inputSlope: fusion.inputSlope)
-      return try fusion.finish(norm(fusion.inputSlope == 1 ? self(x) : self(x, fusion: first)))
+      let first = Epilogue(inputSlope: epilogue.inputSlope)
+      return try epilogue.finish(norm(epilogue.inputSlope == 1 ? self(x) : self(x, epilogue: first)), adding: residuals)
     }
-    let y = try observed(x) { try compute(geometry, x, fusion, weight: folded.weight, bias: folded.bias) }
+    let y = try observed(x) {
+      try compute(geometry, x, epilogue, weight: folded.weight, bias: folded.bias, adding: residuals)
+    }
     norm.heard(y, y)
     return y
   }
@@ -133,14 +137,14 @@ extension Conv {
   ///
   /// - Throws: ``ToeplitzError`` if `x` or `norm` does not fit.
   public func callAsFunction(_ x: Tensor, normalizedBy norm: BatchNorm<Rank>) throws -> Tensor {
-    try normalized(x, norm, ConvolutionFusion())
+    try normalized(x, norm, Epilogue())
   }
 
   /// The same together with what can be computed in the same pass after the normalisation.
   package func callAsFunction(
-    _ x: Tensor, normalizedBy norm: BatchNorm<Rank>, fusion: ConvolutionFusion
+    _ x: Tensor, normalizedBy norm: BatchNorm<Rank>, epilogue: Epilogue, adding residuals: [Tensor] = []
   ) throws -> Tensor {
-    try normalized(x, norm, fusion)
+    try normalized(x, norm, epilogue, adding: residuals)
   }
 }
 
@@ -149,6 +153,6 @@ extension ConvTranspose {
   ///
   /// As for ``Conv``.
   public func callAsFunction(_ x: Tensor, normalizedBy norm: BatchNorm<Rank>) throws -> Tensor {
-    try normalized(x, norm, ConvolutionFusion())
+    try normalized(x, norm, Epilogue())
   }
 }

@@ -16,7 +16,6 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
   /// One number for each output feature, if the layer has a bias.
   public let bias: Parameter?
   private let geometry: ConvolutionGeometry
-  private let cache = PackedWeightsCache()
 
   /// Size of the input's last axis.
   public var inFeatures: Int { geometry.inChannels }
@@ -69,11 +68,10 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
     let rows = x.shape.dropLast().reduce(1, *)
     guard rows > 0 else { return try Tensor.zeros(shape, dtype: x.dtype) }
     // The rows are the positions and the features the channels, which stand last.
-    var operation = ConvolutionOperation(geometry, layout: .channelsLast)
+    let operation = ConvolutionOperation(geometry, layout: .channelsLast)
     let inputs =
       [try x.reshaped([rows, inFeatures]), try weight.reshaped(geometry.weightShape)]
       + (bias.map { [$0.value] } ?? [])
-    operation.cache = cache
     return try applyAll(operation, inputs)[0].reshaped(shape)
   }
 

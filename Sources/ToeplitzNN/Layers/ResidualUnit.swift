@@ -14,19 +14,20 @@ extension ConvolutionLayer {
       geometry.rank == 1, second.geometry.rank == 1, geometry.inChannels == geometry.outChannels,
       [2, 3].contains(x.rank), try geometry.outputSize([x.shape[x.rank - 1]]) == [x.shape[x.rank - 1]]
     else {
-      let middle = try self(x, fusion: ConvolutionFusion(inputSlope: inputSlope))
+      let middle = try self(x, epilogue: Epilogue(inputSlope: inputSlope))
       return try second(
-        middle, fusion: ConvolutionFusion(inputSlope: middleSlope, residuals: [x] + extras, outputScale: scale))
+        middle, epilogue: Epilogue(inputSlope: middleSlope, outputScale: scale), adding: [x] + extras)
     }
     var unit = ResidualUnit(
       geometry, second.geometry, hasBias: (bias != nil, second.bias != nil), inputSlope: inputSlope,
       middleSlope: middleSlope)
-    unit.extra = extra
-    unit.outputScale = scale
-    unit.caches = (cache, second.cache)
+    unit.hasExtra = extra != nil
+    unit.stages.first.operation.weightStorage = weightStorage
+    unit.stages.second.operation.weightStorage = second.weightStorage
+    unit.stages.second.operation.epilogue.outputScale = scale
     let y = try observed(x) {
       let operands = try [weight.value(), bias?.value, second.weight.value(), second.bias?.value].compactMap { $0 }
-      return try applyAll(unit, [x] + operands)[0]
+      return try applyAll(unit, [x] + operands + extras)[0]
     }
     second.heard(y, y)
     return y

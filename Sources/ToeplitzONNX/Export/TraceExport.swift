@@ -107,9 +107,8 @@ struct TraceExport {
   /// Writes the nodes of one recorded operation.
   private mutating func add(_ step: OperationTrace.Step) throws {
     kept += step.inputs + step.outputs
-    let operands = step.inputs + ((step.operation as? any ExportableOperation)?.held ?? [])
     // What does not depend on the inputs is a constant where it is used.
-    guard operands.contains(where: { names[Key($0)] != nil }) else { return }
+    guard step.inputs.contains(where: { names[Key($0)] != nil }) else { return }
     guard let operation = step.operation as? any ExportableOperation else {
       throw ToeplitzError(
         .unsupported, "export", expected: "operations that can be written as ONNX", got: step.operation.name)
@@ -123,7 +122,6 @@ struct TraceExport {
         case .input(let at): return try value(step.inputs[at])
         case .node(let at): return made[at]
         case .constant(let tensor): return try constant(tensor, "constant")
-        case .held(let tensor): return try value(tensor)
         case .none: return ""
         }
       }

@@ -9,7 +9,7 @@ extension ConvolutionEngine {
     let stencil = packed.stencil
     func triple(_ values: SIMD3<Int>) -> (Int, Int, Int) { (values[0], values[1], values[2]) }
     return tz_conv_output(
-      y: output.base, residual: residuals, scale: fusion.outputScale, slope: ending.slope,
+      y: output.base, residual: residuals, scale: epilogue.outputScale, slope: ending.slope,
       bounded: ending.ceiling != nil, ceiling: ending.ceiling ?? 0,
       channel: output.channel, stride: triple(output.spatial), size: triple(output.size),
       step: triple(stencil.outStep), shift: triple(stencil.outShift), phases: phases, phase_count: Int32(count),
@@ -35,7 +35,7 @@ extension ConvolutionEngine {
     request.channels = Int32(count)
     request.x_channel = input.channel
     request.mode = Int32(mode.kernelCode)
-    request.slope = fusion.inputSlope
+    request.slope = epilogue.inputSlope
     return request
   }
 
@@ -49,17 +49,17 @@ extension ConvolutionEngine {
 
 /// What the kernels do to a result last: the rectifiers in registers, other activations (computed in float32 only; other types are
 /// activated afterwards) by a function of what has been stored.
-struct ConvolutionEnding {
+struct KernelEpilogue {
   let slope: Double
   let ceiling: Double?
   let activation: (function: tz_unary_function, a: Float, b: Float)?
 
-  init(_ fusion: ConvolutionFusion) {
-    if case .clamp(0, let high) = fusion.activation, fusion.outputSlope == 1, high >= 0 {
+  init(_ epilogue: Epilogue) {
+    if case .clamp(0, let high) = epilogue.activation, epilogue.outputSlope == 1, high >= 0 {
       (slope, ceiling, activation) = (0, high, nil)
     } else {
-      (slope, ceiling) = (fusion.outputSlope, nil)
-      activation = fusion.activation?.function(InstructionSet.current)
+      (slope, ceiling) = (epilogue.outputSlope, nil)
+      activation = epilogue.activation?.function(InstructionSet.current)
     }
   }
 }

@@ -1,58 +1,6 @@
 import CToeplitzKernels
 import ToeplitzTensor
 
-/// What is computed together with a convolution while its data is in registers.
-///
-/// The result is `activation(leaky(outputScale × (convolution(leaky(x, inputSlope)) + residuals), outputSlope))`.
-package struct ConvolutionFusion: Sendable {
-  /// Inputs below zero are multiplied by this first (a leaky rectifier before the layer); 1 for nothing.
-  package var inputSlope: Double
-  /// At most two tensors of the output's shape that are added to the result.
-  package var residuals: [Tensor]
-  /// Which of them nobody else needs, so that the result may take its memory.
-  package var overwritten: Int?
-  /// Factor of the sum.
-  package var outputScale: Double
-  /// Results below zero are multiplied by this; 1 for nothing.
-  package var outputSlope: Double
-  /// What is applied last.
-  package var activation: Activation?
-
-  /// A fusion of the given parts.
-  package init(
-    inputSlope: Double = 1, residuals: [Tensor] = [], outputScale: Double = 1, outputSlope: Double = 1,
-    activation: Activation? = nil
-  ) {
-    self.inputSlope = inputSlope
-    self.residuals = residuals
-    self.outputScale = outputScale
-    self.outputSlope = outputSlope
-    self.activation = activation
-    // The rectifiers have a place of their own, in registers.
-    if case .leakyReLU(let slope) = activation, outputSlope == 1 {
-      self.outputSlope = slope
-      self.activation = nil
-    }
-  }
-}
-
-extension ConvolutionFusion {
-  /// The same but for the tensors.
-  var withoutResiduals: ConvolutionFusion {
-    var copy = self
-    (copy.residuals, copy.overwritten) = ([], nil)
-    return copy
-  }
-
-  /// What is left to do with the sums where a kernel has not done it.
-  package func finish(_ sums: Tensor) throws -> Tensor {
-    var result = try residuals.reduce(sums) { try $0 + $1 }
-    if outputScale != 1 { result = try result * outputScale }
-    if outputSlope != 1 { result = try result.leakyReLU(negativeSlope: outputSlope) }
-    return try activation.map { try $0(result) } ?? result
-  }
-}
-
 /// A tensor `[N, C, spatial…]` seen with three spatial axes.
 struct SpatialView {
   var base: UnsafeMutableRawPointer
@@ -133,30 +81,29 @@ final class ConvolutionEngine {
   private(set) var input: SpatialView
   private(set) var output: SpatialView
   private(set) var residuals: (UnsafeRawPointer?, UnsafeRawPointer?) = (nil, nil)
-  let fusion: ConvolutionFusion
+  let epilogue: Epilogue
   let mode: PaddingMode
   let batch: Int
   /// Bytes of an element of panels, sums and weights.
   let elementSize: Int
   /// Bytes of an element of input, output and residuals.
   let storedSize: Int
-  let ending: ConvolutionEnding
+  let ending: KernelEpilogue
 
-  /// - Parameter fusion: residuals come with ``bind(input:output:residuals:)``.
   init(
     packed: PackedWeights, table: UnsafePointer<tz_conv_table>, input: SpatialView, output: SpatialView,
-    fusion: ConvolutionFusion, mode: PaddingMode, batch: Int, storedSize: Int
+    epilogue: Epilogue, mode: PaddingMode, batch: Int, storedSize: Int
   ) {
     self.packed = packed
     self.table = table
     self.input = input
     self.output = output
-    self.fusion = fusion.withoutResiduals
+    self.epilogue = epilogue
     self.mode = mode
     self.batch = batch
     self.storedSize = storedSize
     elementSize = packed.elementSize
-    ending = ConvolutionEnding(fusion)
+    ending = KernelEpilogue(epilogue)
   }
 
   /// Goes on with other tensors, which lie like those that it was made for; the caller keeps them alive.
@@ -173,21 +120,23 @@ final class ConvolutionEngine {
   /// All tensors have batch and channels first (by strides if not in memory), the geometry's legal sizes and one type, that
   /// of the weights before they were packed or the one they are computed in.
   ///
-  /// - Parameter runs: where it is kept how that is done, if the weight will be used again.
+  /// - Parameters:
+  ///   - runs: where it is kept how that is done, if the weight will be used again.
+  ///   - residuals: at most two tensors of the output's shape that are added to the sums.
   static func run(
     _ geometry: ConvolutionGeometry, packed: PackedWeights, runs: IdleObjects<ConvolutionRun>? = nil, input: Tensor,
-    output: Tensor, fusion: ConvolutionFusion
+    output: Tensor, epilogue: Epilogue, residuals: [Tensor] = []
   ) throws {
     guard output.count > 0 else { return }
     if packed.hasNonFinite, TapwiseTranspose.mayReadOutside(geometry) {
       let tapwise = TapwiseTranspose(geometry: geometry, weight: try packed.weight, bias: packed.bias)
-      return try tapwise.run(input: input, output: output, fusion: fusion)
+      return try tapwise.run(input: input, output: output, epilogue: epilogue, residuals: residuals)
     }
-    let form = try ConvolutionRun.Form(input, output, fusion, mode: geometry.paddingMode, name: geometry.name)
+    let form = try ConvolutionRun.Form(input, output, epilogue, mode: geometry.paddingMode, name: geometry.name)
     let run =
       runs?.take { $0.form == form }
-      ?? ConvolutionRun(form, packed, input: input, output: output, fusion: fusion, name: geometry.name)
-    try run(input: input, output: output, residuals: fusion.residuals)
+      ?? ConvolutionRun(form, packed, input: input, output: output, epilogue: epilogue, name: geometry.name)
+    try run(input: input, output: output, residuals: residuals)
     runs?.give(run)
   }
 

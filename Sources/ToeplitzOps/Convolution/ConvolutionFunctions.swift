@@ -28,7 +28,7 @@ private func run(_ geometry: ConvolutionGeometry, _ layout: Layout, _ x: Tensor,
 
 /// The convolution of `x` `[N, C, L]` with `weight` `[out, C / groups, k]` (see `Conv1d`).
 ///
-/// The weight is prepared on every call; a layer keeps it prepared.
+/// The weight is prepared by the first call and stays so for as long as it lives unchanged.
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func conv1d(
@@ -42,7 +42,7 @@ public func conv1d(
 
 /// The convolution of `x` `[N, C, H, W]` with `weight` `[out, C / groups, kh, kw]` (see `Conv2d`).
 ///
-/// The weight is prepared on every call; a layer keeps it prepared.
+/// The weight is prepared by the first call and stays so for as long as it lives unchanged.
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func conv2d(
@@ -56,7 +56,7 @@ public func conv2d(
 
 /// The convolution of `x` `[N, C, D, H, W]` with `weight` `[out, C / groups, kd, kh, kw]` (see `Conv3d`).
 ///
-/// The weight is prepared on every call; a layer keeps it prepared.
+/// The weight is prepared by the first call and stays so for as long as it lives unchanged.
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func conv3d(
@@ -71,7 +71,7 @@ public func conv3d(
 /// The transposed convolution of `x` `[N, C, L]` with `weight` `[C, out / groups, k]` (see
 /// `ConvTranspose1d`).
 ///
-/// The weight is prepared on every call; a layer keeps it prepared.
+/// The weight is prepared by the first call and stays so for as long as it lives unchanged.
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func convTranspose1d(
@@ -87,7 +87,7 @@ public func convTranspose1d(
 /// The transposed convolution of `x` `[N, C, H, W]` with `weight` `[C, out / groups, kh, kw]` (see
 /// `ConvTranspose2d`).
 ///
-/// The weight is prepared on every call; a layer keeps it prepared.
+/// The weight is prepared by the first call and stays so for as long as it lives unchanged.
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func convTranspose2d(
@@ -103,7 +103,7 @@ public func convTranspose2d(
 /// The transposed convolution of `x` `[N, C, D, H, W]` with `weight` `[C, out / groups, kd, kh, kw]` (see
 /// `ConvTranspose3d`).
 ///
-/// The weight is prepared on every call; a layer keeps it prepared.
+/// The weight is prepared by the first call and stays so for as long as it lives unchanged.
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func convTranspose3d(

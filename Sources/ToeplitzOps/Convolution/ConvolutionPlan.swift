@@ -18,12 +18,14 @@ enum ConvolutionPlan: Sendable {
     var batch: Int
     var threads: Int
     var table: UnsafePointer<tz_conv_table>
-    /// Whether the input's memory and the fusion let kernels read it without packing.
+    /// Whether the input's memory and the epilogue let kernels read it without packing.
     var allowsInPlace = false
     /// Where panels are not packed but computed, into how many tiles along h an image is cut at most, if it fits the cache then.
     var mostBands: Int?
     /// Whether kernels may leave out taps that lie in the padding.
     var skipsPadding = false
+    /// Where fewer multiplications are allowed, what tests decide.
+    var forced: ToomCookPlan.Forced?
   }
 
   var isTransformed: Bool { if case .transformed = self { true } else { false } }

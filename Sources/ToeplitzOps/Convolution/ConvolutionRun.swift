@@ -16,12 +16,13 @@ final class ConvolutionRun {
     private var activation: Activation?
     fileprivate var mode: PaddingMode
     private var numerics: Numerics
+    fileprivate var forced: ToomCookPlan.Forced?
     let threads: Int
     let table: UnsafePointer<tz_conv_table>
 
     /// - Throws: ``ToeplitzError`` of kind `device` if there are no kernels.
     init(
-      _ input: Tensor, _ output: Tensor, _ fusion: ConvolutionFusion, mode: PaddingMode = .zeros, name: String
+      _ input: Tensor, _ output: Tensor, _ epilogue: Epilogue, mode: PaddingMode = .zeros, name: String
     ) throws {
       guard let table = tz_conv_kernels(InstructionSet.current.code, input.dtype.kernelType) else {
         throw ToeplitzError(
@@ -31,10 +32,11 @@ final class ConvolutionRun {
       strides = [input.strides, output.strides]
       hasSlack = !input.isBorrowed
       dtype = input.dtype
-      factors = [fusion.inputSlope, fusion.outputScale, fusion.outputSlope]
-      activation = fusion.activation
+      factors = [epilogue.inputSlope, epilogue.outputScale, epilogue.outputSlope]
+      activation = epilogue.activation
       self.mode = mode
       numerics = Numerics.current
+      forced = numerics == .fast ? ToomCookPlan.Forced() : nil
       // Read once: scratch memory is sized for it.
       threads = ThreadPool.shared.threadCount
       self.table = table
@@ -55,7 +57,7 @@ final class ConvolutionRun {
   }
 
   init(
-    _ form: Form, _ packed: PackedWeights, input: Tensor, output: Tensor, fusion: ConvolutionFusion, name: String
+    _ form: Form, _ packed: PackedWeights, input: Tensor, output: Tensor, epilogue: Epilogue, name: String
   ) {
     self.form = form
     self.name = name
@@ -63,7 +65,7 @@ final class ConvolutionRun {
     let isFlat = packed.stencil.isPointwise && SpatialView.isContiguous(input) && SpatialView.isContiguous(output)
     engine = ConvolutionEngine(
       packed: packed, table: form.table, input: SpatialView(input, isFlat: isFlat),
-      output: SpatialView(output, isFlat: isFlat), fusion: fusion, mode: form.mode, batch: input.shape[0],
+      output: SpatialView(output, isFlat: isFlat), epilogue: epilogue, mode: form.mode, batch: input.shape[0],
       storedSize: input.dtype.byteSize)
     ways = packed.stencil.rowGroups.map { _ in Way() }
   }
@@ -121,12 +123,12 @@ final class ConvolutionRun {
     ConvolutionPlan.Request(
       rowGroup: index, inputSize: engine.input.size, outputSize: engine.output.size, batch: engine.batch,
       threads: form.threads, table: form.table, allowsInPlace: allowsInPlace,
-      skipsPadding: form.mode == .zeros && engine.packed.storage == .full)
+      skipsPadding: form.mode == .zeros && engine.packed.storage == .full, forced: form.forced)
   }
 
   private var allowsInPlace: Bool {
     engine.isComputedAsStored && engine.input.hasSlack && engine.input.spatial[2] == 1
-      && engine.fusion.inputSlope == 1
+      && engine.epilogue.inputSlope == 1
   }
 
   /// Nil where the transformed weights are not finite.

@@ -1,5 +1,4 @@
 import CToeplitzKernels
-import Synchronization
 import ToeplitzTensor
 
 /// How rows are grouped into the blocks of one kernel.
@@ -31,13 +30,19 @@ package final class PackedWeights: Sendable {
   let bias: Tensor?
   /// The type that the kernels compute with.
   let type: DType
-  // Holding the tensors keeps their memory shared, so writing one of them copies it first and the identity
-  // comparison in `matches` cannot be fooled.
-  private let source: (weight: Tensor, bias: Tensor?)
+  /// The weight's memory, which holds what is packed of it and so must not be held by that.
+  ///
+  /// Who packs has the weight among the operands.
+  private unowned let weightStorage: Storage
+  private let weightView: TensorView
+  // Holding these keeps their memory shared, so writing one of them copies it first and the identity comparison in
+  // `matches` cannot be fooled.
+  private let sourceBias: Tensor?
+  private let biasView: TensorView?
   private let factors: Tensor?
   /// Whether some weights of a transposed convolution are infinite or NaN (see ``TapwiseTranspose``).
   let hasNonFinite: Bool
-  private let geometry: ConvolutionGeometry
+  let geometry: ConvolutionGeometry
   /// How the work is cut for the sizes seen last, directly and where fewer multiplications are allowed.
   let schedules = RecentPlans<ConvolutionSchedule>()
   let fastPlans = RecentPlans<ConvolutionPlan>()
@@ -56,18 +61,22 @@ package final class PackedWeights: Sendable {
   ) throws {
     stencil = try ConvolutionStencil(geometry)
     self.geometry = geometry
-    source = (weight, bias)
+    weightStorage = weight.storage
+    weightView = TensorView(weight)
+    sourceBias = bias?.storage === weight.storage ? nil : bias
+    biasView = bias.map { TensorView($0) }
     self.factors = factors
-    self.bias = try bias?.cast(to: weight.dtype.convolutionType)
+    let converted = try bias?.cast(to: weight.dtype.convolutionType)
+    self.bias = try converted?.storage === weight.storage ? converted?.copied() : converted
     type = weight.dtype.convolutionType
     guard geometry.isTransposed || storage != .full else {
       (self.storage, hasNonFinite) = (.full, false)
       return
     }
-    let converted = try Self.converted(weight, factors, geometry)
-    self.storage = try storage.usable(for: converted)
+    let values = try Self.converted(weight, factors, geometry)
+    self.storage = try storage.usable(for: values)
     // Rounding to bfloat16 may overflow; int8 is for finite weights only.
-    let stored = try self.storage == .bfloat16 ? self.storage.rounded(converted, geometry).weight : converted
+    let stored = try self.storage == .bfloat16 ? self.storage.rounded(values, geometry).weight : values
     hasNonFinite = try geometry.isTransposed && stored.hasNonFinite()
   }
 
@@ -82,7 +91,7 @@ package final class PackedWeights: Sendable {
 
   /// The weight in the type it is computed in, rounded to what is stored, and for int8 the scale of each output channel.
   private func rounded() throws -> (weight: Tensor, scales: [Float]) {
-    try storage.rounded(Self.converted(source.weight, factors, geometry), geometry)
+    try storage.rounded(Self.converted(weightView.tensor(in: weightStorage), factors, geometry), geometry)
   }
 
   /// The weight in the type it is computed in, rounded to what is stored.
@@ -100,7 +109,7 @@ package final class PackedWeights: Sendable {
         layout = try PackedLayout(narrowing: layout, storage, scales: rounded.scales, name: geometry.name)
       }
       layouts[kind.rawValue] = layout
-      Self.preparations.add(1, ordering: .relaxed)
+      weightStorage.forgetFilePages()
       return layout
     }
   }
@@ -114,14 +123,10 @@ package final class PackedWeights: Sendable {
       let weights = try ToomCookWeights(
         plan, kind, geometry, stencil, group: stencil.rowGroups[index], weight: weight, bias: bias)
       transformed[key] = .some(weights)
-      Self.preparations.add(1, ordering: .relaxed)
+      weightStorage.forgetFilePages()
       return weights
     }
   }
-
-  private static let preparations = Atomic(0)
-  /// How often a weight of the process has been brought into another order.
-  package static var preparationCount: Int { preparations.load(ordering: .relaxed) }
 
   /// Bytes held beside the tensors.
   package var byteCount: Int {
@@ -129,16 +134,28 @@ package final class PackedWeights: Sendable {
       + transformed.withLock { $0.values.reduce(0) { $0 + ($1?.byteCount ?? 0) } }
   }
 
-  /// Whether this was packed from the very same values.
-  package func matches(weight: Tensor, bias: Tensor?) -> Bool {
-    guard source.weight.isSameView(as: weight) else { return false }
-    guard let bias, let own = source.bias else { return bias == nil && source.bias == nil }
-    return own.isSameView(as: bias)
+  /// Whether this was packed with the very same bias and factors.
+  fileprivate func matches(bias: Tensor?, factors: Tensor?) -> Bool {
+    let isSameBias =
+      switch (bias, biasView) {
+      case (nil, nil): true
+      case (let bias?, let view?): bias.storage === (sourceBias?.storage ?? weightStorage) && TensorView(bias) == view
+      default: false
+      }
+    guard isSameBias else { return false }
+    guard let factors, let own = self.factors else { return factors == nil && self.factors == nil }
+    return own.isSameView(as: factors)
   }
 }
 
-/// Keeps the prepared weight of a layer for as long as the layer's weight and bias stay the same values.
-package final class PackedWeightsCache: Sendable {
+/// The packed forms of one weight, held by the weight's storage.
+final class WeightPackings: PreparedValue {
+  /// Which part of the storage the weight is, and how it is stored.
+  private struct Key: Hashable, Sendable {
+    var view: TensorView
+    var storage: WeightStorage
+  }
+
   /// A prepared weight and how convolutions with it are computed, for the sizes seen last.
   struct Kept: Sendable {
     let packed: PackedWeights
@@ -146,32 +163,41 @@ package final class PackedWeightsCache: Sendable {
     /// Residual units that begin with it.
     let units = IdleObjects<ResidualUnitRun>(limit: 8)
   }
-  private let state = Lock((kept: Kept?.none, storage: WeightStorage.full))
+  /// Padding that depends on the input's size makes several geometries of one weight; there are few of them, or the one
+  /// used longest ago goes.
+  private static let mostGeometries = 4
 
-  /// An empty cache.
-  package init() {}
+  /// At most one for each geometry, that of the newest bias; the one used last stands last.
+  private let kept = Lock<[Kept]>([])
 
-  /// How weights are stored; preparing them anew waits for the next call.
-  package var storage: WeightStorage {
-    get { state.withLock { $0.storage } }
-    set { state.withLock { if $0.storage != newValue { $0 = (nil, newValue) } } }
-  }
+  private init() {}
 
   /// Bytes held beside the tensors.
-  package var byteCount: Int { state.withLock { $0.kept?.packed.byteCount ?? 0 } }
+  var byteCount: Int { kept.withLock { $0.reduce(0) { $0 + $1.packed.byteCount } } }
 
   /// The prepared weight, prepared now if these values have not been before.
   ///
-  /// - Parameter factors: what the weights of each output channel are multiplied by; the same in every call.
-  func packed(
-    _ geometry: ConvolutionGeometry, weight: Tensor, factors: Tensor? = nil, bias: Tensor?
+  /// - Parameters:
+  ///   - factors: what the float32 weights of each output channel are multiplied by, in float64.
+  ///   - storage: how weights are stored.
+  static func packed(
+    _ geometry: ConvolutionGeometry, weight: Tensor, factors: Tensor? = nil, bias: Tensor?,
+    storage: WeightStorage = .full
   ) throws -> Kept {
-    try state.withLock { state in
-      if let kept = state.kept, kept.packed.matches(weight: weight, bias: bias) { return kept }
-      let kept = Kept(
-        packed: try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: state.storage))
-      state.kept = kept
-      return kept
+    let key = Key(view: TensorView(weight), storage: storage)
+    return try weight.storage.prepared(key) { WeightPackings() }.kept.withLock { kept in
+      if let index = kept.lastIndex(where: { $0.packed.geometry == geometry }) {
+        let found = kept.remove(at: index)
+        if found.packed.matches(bias: bias, factors: factors) {
+          kept.append(found)
+          return found
+        }
+      }
+      let made = Kept(
+        packed: try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: storage))
+      kept.append(made)
+      if kept.count > mostGeometries { kept.removeFirst() }
+      return made
     }
   }
 }

@@ -71,7 +71,7 @@ struct Expansion {
   init?(_ engine: ConvolutionEngine, rows: Int) throws {
     let stencil = engine.packed.stencil
     guard stencil.isPointwise, stencil.groups == 1, stencil.outputs >= Self.blockRows, engine.input.hasSlack,
-      engine.fusion.inputSlope == 1, engine.isComputedAsStored
+      engine.epilogue.inputSlope == 1, engine.isComputedAsStored
     else { return nil }
     self.engine = engine
     layout = try engine.packed.layout(.narrow)

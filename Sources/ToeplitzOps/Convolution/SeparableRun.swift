@@ -6,14 +6,14 @@ struct SeparablePart {
   var geometry: ConvolutionGeometry
   var packed: PackedWeights
   var runs: IdleObjects<ConvolutionRun>
-  var fusion: ConvolutionFusion
+  var epilogue: Epilogue
 
   /// What computes it.
   fileprivate func engine(
     _ table: UnsafePointer<tz_conv_table>, _ input: SpatialView, _ output: SpatialView, batch: Int
   ) -> ConvolutionEngine {
     ConvolutionEngine(
-      packed: packed, table: table, input: input, output: output, fusion: fusion,
+      packed: packed, table: table, input: input, output: output, epilogue: epilogue,
       mode: geometry.paddingMode, batch: batch, storedSize: Expansion.elementSize)
   }
 }
@@ -37,7 +37,7 @@ final class SeparableRun {
     let (first, second) = (parts[parts.count - 2], parts[parts.count - 1])
     guard output.count > 0, first.packed.stencil.rowGroups.count == 1,
       second.packed.stencil.isPointwise, second.packed.stencil.groups == 1, first.geometry.rank == 2,
-      second.fusion.inputSlope == 1, input.dtype == .float32, second.packed.type == .float32
+      second.epilogue.inputSlope == 1, input.dtype == .float32, second.packed.type == .float32
     else { return nil }
     let form = try Self.form(input, output)
     if parts.count > 2 {
@@ -60,7 +60,7 @@ final class SeparableRun {
   func fits(input: Tensor, output: Tensor) throws -> Bool { try Self.form(input, output) == form }
 
   private static func form(_ input: Tensor, _ output: Tensor) throws -> ConvolutionRun.Form {
-    try ConvolutionRun.Form(input, output, ConvolutionFusion(), name: "separable_conv")
+    try ConvolutionRun.Form(input, output, Epilogue(), name: "separable_conv")
   }
 
   /// Computes into `output`, which nobody else has seen yet.
@@ -180,7 +180,7 @@ private struct SharedChannels: SeparableWay {
     let size = try second.geometry.outputSize(inner)
     name = first.geometry.name
     let read = SpatialView(input, isFlat: true)
-    guard stencil.isPointwise, stencil.groups == 1, read.hasSlack, first.fusion.inputSlope == 1 else { return nil }
+    guard stencil.isPointwise, stencil.groups == 1, read.hasSlack, first.epilogue.inputSlope == 1 else { return nil }
     // All positions at once; the threads share rows.
     let request = ConvolutionPlan.Request(
       inputSize: read.size, outputSize: read.size, batch: batch, threads: 1, table: table, allowsInPlace: true)
@@ -229,10 +229,9 @@ private struct SharedChannels: SeparableWay {
           rows, from: images.source(rows.lowerBound, sample: sample, in: depthwise.input.base), area, &description)
       }
     }
-    var fusion = project.fusion
-    fusion.residuals = residuals
     try ConvolutionEngine.run(
-      project.geometry, packed: project.packed, runs: project.runs, input: middle, output: output, fusion: fusion)
+      project.geometry, packed: project.packed, runs: project.runs, input: middle, output: output,
+      epilogue: project.epilogue, residuals: residuals)
     withExtendedLifetime((input, expanded)) {}
   }
 }

@@ -16,7 +16,7 @@ struct TapwiseTranspose {
   }
 
   /// Computes into `output`; the parameters are those of ``ConvolutionEngine``.
-  func run(input: Tensor, output: Tensor, fusion: ConvolutionFusion) throws {
+  func run(input: Tensor, output: Tensor, epilogue: Epilogue, residuals: [Tensor]) throws {
     // One tap without output padding: every position that it computes comes from an input.
     let single = try ConvolutionGeometry(
       rank: geometry.rank, isTransposed: true, inChannels: geometry.inChannels, outChannels: geometry.outChannels,
@@ -24,8 +24,7 @@ struct TapwiseTranspose {
     let inner = try single.outputSize(Array(input.shape.dropFirst(2)))
     // Half precision is rounded once, at the end.
     let input = try input.cast(to: weight.dtype)
-    var fusion = fusion
-    fusion.residuals = try fusion.residuals.map { try $0.cast(to: weight.dtype) }
+    let residuals = try residuals.map { try $0.cast(to: weight.dtype) }
     var sums = try Tensor.zeros(output.shape, dtype: weight.dtype)
     try forEachTap { tap in
       let starts = geometry.kernelSize.indices.map { tap[$0] * geometry.dilation[$0] - geometry.paddingLow[$0] }
@@ -38,13 +37,13 @@ struct TapwiseTranspose {
         operation: geometry.name)
       try ConvolutionEngine.run(
         single, packed: PackedWeights(single, weight: weight, bias: nil), input: input, output: piece,
-        fusion: ConvolutionFusion(inputSlope: fusion.inputSlope))
+        epilogue: Epilogue(inputSlope: epilogue.inputSlope))
       sums = try sums + piece.padded(starts.indices.map { ($0 + 2, starts[$0], room[$0] - inner[$0]) })
     }
     if let bias {
       sums = try sums + bias.reshaped(Shape([1, geometry.outChannels] + geometry.kernelSize.map { _ in 1 }))
     }
-    output.fillOnce(from: try fusion.finish(sums).cast(to: output.dtype))
+    output.fillOnce(from: try epilogue.finish(sums, adding: residuals).cast(to: output.dtype))
   }
 
   private func forEachTap(_ body: ([Int]) throws -> Void) throws {

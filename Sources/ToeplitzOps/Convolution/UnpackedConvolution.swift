@@ -24,7 +24,7 @@ struct UnpackedConvolution {
     let (d, h, w) = (group.axes[0].offsets, group.axes[1].offsets, group.axes[2].offsets)
     let (stencil, view) = (engine.packed.stencil, engine.input)
     guard stencil.outputs == 1, stencil.outStep == [1, 1, 1], engine.mode == .zeros,
-      engine.fusion.inputSlope == 1, layout.kind == .narrow, view.spatial[2] == 1, d == [0], view.size[0] == 1,
+      engine.epilogue.inputSlope == 1, layout.kind == .narrow, view.spatial[2] == 1, d == [0], view.size[0] == 1,
       engine.output.size[0] == 1, let top = h.first, let left = w.first
     else { return nil }
     let spacing = w.count > 1 ? w[1] - left : 0

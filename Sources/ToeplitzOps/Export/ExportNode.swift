@@ -10,8 +10,6 @@ package struct ExportNode: Sendable {
     case node(Int)
     /// A constant.
     case constant(Tensor)
-    /// A tensor that the operation holds beside its operands.
-    case held(Tensor)
     /// None.
     case none
   }
@@ -57,14 +55,6 @@ package struct ExportNode: Sendable {
 package protocol ExportableOperation: Operation {
   /// The nodes; unless they say otherwise the last one gives the only result.
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode]
-
-  /// Tensors that it reads beside its operands.
-  var held: [Tensor] { get }
-}
-
-extension ExportableOperation {
-  /// None.
-  package var held: [Tensor] { [] }
 }
 
 extension Operation {

@@ -1,8 +1,6 @@
 import ToeplitzTensor
 
 extension ConvolutionOperation: ExportableOperation {
-  package var held: [Tensor] { fusion.residuals }
-
   package func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     let g = geometry
     let rank = g.rank
@@ -17,7 +15,7 @@ extension ConvolutionOperation: ExportableOperation {
     if layout == .channelsLast {
       add(ExportNode("Transpose", [x], ["perm": .ints([0, rank + 1] + Array(1...rank))]))
     }
-    if fusion.inputSlope != 1 { add(ExportNode("LeakyRelu", [x], ["alpha": .float(fusion.inputSlope)])) }
+    if epilogue.inputSlope != 1 { add(ExportNode("LeakyRelu", [x], ["alpha": .float(epilogue.inputSlope)])) }
     var (low, high) = (g.paddingLow, g.paddingHigh)
     if !g.isTransposed, g.paddingMode != .zeros || (low + high).contains(where: { $0 < 0 }) {
       let modes: [PaddingMode: String] = [.zeros: "constant", .reflect: "reflect", .replicate: "edge"]
@@ -33,25 +31,29 @@ extension ConvolutionOperation: ExportableOperation {
       "group": .int(g.groups), "pads": .ints(low + high),
     ]
     if g.isTransposed { attributes["output_padding"] = .ints(g.outputPadding) }
-    let weights = (1..<inputs.count).map { ExportNode.Operand.input($0) }
+    let residuals = (inputs.count - residualCount)..<inputs.count
+    guard !hasWeightFactors else { throw unexportable("factors of weights") }
+    let weights = (1..<residuals.lowerBound).map { ExportNode.Operand.input($0) }
     add(ExportNode(g.isTransposed ? "ConvTranspose" : "Conv", [x] + weights, attributes))
     if layout == .channelsLast {
       add(ExportNode("Transpose", [x], ["perm": .ints([0] + Array(2...(rank + 1)) + [1])]))
     }
     if !isBatched { add(ExportNode("Squeeze", [x, try numbers([0])])) }
-    nodes += try fusion.exported(from: nodes.count - 1, dtype: inputs[0].dtype)
+    nodes += try epilogue.exported(from: nodes.count - 1, adding: residuals, dtype: inputs[0].dtype)
     return nodes
   }
 }
 
-extension ConvolutionFusion {
+extension Epilogue {
   /// The nodes for what happens to the sums, which node `last` gives.
-  func exported(from last: Int, dtype: DType) throws -> [ExportNode] {
+  ///
+  /// - Parameter residuals: the operands that are added first.
+  func exported(from last: Int, adding residuals: Range<Int>, dtype: DType) throws -> [ExportNode] {
     var nodes: [ExportNode] = []
     func add(_ name: String, _ more: [ExportNode.Operand], _ attributes: [String: ExportNode.Attribute] = [:]) {
       nodes.append(ExportNode(name, [.node(last + nodes.count)] + more, attributes))
     }
-    for residual in residuals { add("Add", [.held(residual)]) }
+    for residual in residuals { add("Add", [.input(residual)]) }
     if outputScale != 1 { add("Mul", [.constant(try Tensor.full([], outputScale, dtype: dtype))]) }
     if outputSlope != 1 { add("LeakyRelu", [], ["alpha": .float(outputSlope)]) }
     if let activation {

@@ -1,7 +1,7 @@
 import CToeplitzKernels
 import ToeplitzTensor
 
-/// An elementwise function that convolutions can compute while their results are stored (see ``ConvolutionFusion``).
+/// An elementwise function that convolutions can compute while their results are stored (see ``Epilogue``).
 package enum Activation: Sendable, Hashable {
   /// x, or slope × x below zero; 0 is the rectifier.
   case leakyReLU(slope: Double)

@@ -2,18 +2,23 @@ import ToeplitzTensor
 
 /// A convolution or transposed convolution of any rank: inputs are x, weight and, if it has one, bias.
 ///
-/// `x` is `[N, C, spatial…]` (or channels last), the batch axis may be missing. The weight is in PyTorch's order.
-public struct ConvolutionOperation: Operation {
+/// What compilation joins to it comes after those: factors of the weights, then residuals. `x` is `[N, C, spatial…]` (or channels last), the batch axis may be missing. The weight is in PyTorch's order.
+public struct ConvolutionOperation: Operation, Hashable {
   /// Options and sizes.
   public var geometry: ConvolutionGeometry
   /// Where the channels of input and output stand.
   public var layout: Layout
   /// What is computed together with it.
-  package var fusion = ConvolutionFusion()
-  /// What the weights of each output channel are multiplied by, in float64; float32 weights only.
-  package var weightFactors: Tensor?
-  /// Where a layer keeps the prepared weight between calls.
-  package var cache: PackedWeightsCache?
+  package var epilogue = Epilogue()
+  /// Whether the operand after the bias is what the weights of each output channel are multiplied by, in float64;
+  /// float32 weights only.
+  package var hasWeightFactors = false
+  /// How many of the last operands are tensors of the output's shape that are added to the sums; at most two.
+  package var residualCount = 0
+  /// Which of them nobody else needs, so that the result may take its memory.
+  package var overwrittenResidual: Int?
+  /// How prepared weights are stored.
+  package var weightStorage = WeightStorage.full
 
   /// A convolution of the given geometry.
   public init(_ geometry: ConvolutionGeometry, layout: Layout = .channelsFirst) {
@@ -26,10 +31,12 @@ public struct ConvolutionOperation: Operation {
 
   /// One output with the input's element type.
   public func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    let more = (hasWeightFactors ? 1 : 0) + residualCount
     try require(
-      inputs.count == 2 || inputs.count == 3, .argument, expected: "x, weight and maybe bias",
-      got: "\(inputs.count) tensors")
-    let (x, weight) = (inputs[0], inputs[1])
+      inputs.count == 2 + more || inputs.count == 3 + more, .argument,
+      expected: "x, weight and maybe bias" + (more > 0 ? ", and \(more) more" : ""), got: "\(inputs.count) tensors")
+    let operands = operands(inputs)
+    let (x, weight) = (operands.x, operands.weight)
     let rank = geometry.rank
     try require(x.dtype.isNumber, .dtype, expected: "numbers", got: "\(x.dtype)")
     try require(
@@ -43,26 +50,48 @@ public struct ConvolutionOperation: Operation {
     try require(
       x.shape[channelAxis] == geometry.inChannels, expected: "\(geometry.inChannels) input channels",
       got: "\(x.shape[channelAxis]) (shape \(x.shape))")
-    for other in 1..<inputs.count {
+    for other in [weight, operands.bias].compactMap({ $0 }) {
       try require(
-        inputs[other].dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)",
-        got: "\(inputs[other].dtype)")
+        other.dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)",
+        got: "\(other.dtype)")
     }
-    if inputs.count == 3 {
+    if let bias = operands.bias {
       try require(
-        inputs[2].shape.rank == 1 && inputs[2].shape[0] == geometry.outChannels,
-        expected: "a bias of shape [\(geometry.outChannels)]",
-        got: "\(inputs[2].shape)")
+        bias.shape.rank == 1 && bias.shape[0] == geometry.outChannels,
+        expected: "a bias of shape [\(geometry.outChannels)]", got: "\(bias.shape)")
     }
     var result = x
     result.shape[channelAxis] = geometry.outChannels
     for axis in 0..<rank {
       result.shape[spatial + axis] = try geometry.outputLength(axis: axis, x.shape[spatial + axis])
     }
-    for residual in fusion.residuals {
-      try require(residual.spec == result, expected: "a residual like the output \(result)", got: "\(residual.spec)")
+    for residual in operands.residuals {
+      try require(residual == result, expected: "a residual like the output \(result)", got: "\(residual)")
     }
     return [result]
+  }
+
+  /// The operands by what they are for; their number has been checked.
+  func operands<T>(_ inputs: [T]) -> (x: T, weight: T, bias: T?, factors: T?, residuals: ArraySlice<T>) {
+    let end = inputs.count - residualCount
+    let factors = hasWeightFactors ? end - 1 : end
+    return (
+      inputs[0], inputs[1], factors > 2 ? inputs[2] : nil, hasWeightFactors ? inputs[factors] : nil, inputs[end...]
+    )
+  }
+
+  /// The operation with the given operands.
+  ///
+  /// - Parameters:
+  ///   - factors: what the float32 weights of each output channel are multiplied by, in float64.
+  ///   - residuals: at most two tensors of the output's shape that are added to the sums.
+  package func callAsFunction(
+    _ x: Tensor, weight: Tensor, bias: Tensor? = nil, factors: Tensor? = nil, adding residuals: [Tensor] = []
+  ) throws -> Tensor {
+    var operation = self
+    operation.hasWeightFactors = factors != nil
+    operation.residualCount = residuals.count
+    return try applyAll(operation, [x, weight] + [bias, factors].compactMap { $0 } + residuals)[0]
   }
 
   private var axes: String {
@@ -72,24 +101,25 @@ public struct ConvolutionOperation: Operation {
 
   /// Computes the convolution.
   public func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let bias = inputs.count == 3 ? inputs[2] : nil
+    let operands = operands(inputs)
     // Small integers are computed in int32 (they wrap around at the end).
     let type = inputs[0].dtype.convolutionStorage
     let input = try canonical(inputs[0].cast(to: type))
-    let result = try overwritten(type) ?? memory(outputs[0].shape, type)
-    var fusion = fusion
-    fusion.residuals = try fusion.residuals.map { try canonical($0.cast(to: type)) }
-    let activation = type.convolutionType == .float32 ? nil : fusion.activation
-    if activation != nil { fusion.activation = nil }
+    let result = try overwritten(operands.residuals, type) ?? memory(outputs[0].shape, type)
+    var epilogue = epilogue
+    let residuals = try operands.residuals.map { try canonical($0.cast(to: type)) }
+    let activation = type.convolutionType == .float32 ? nil : epilogue.activation
+    if activation != nil { epilogue.activation = nil }
     if geometry.isTransposed, geometry.paddingMode == .circular {
       let circular = try CircularTranspose(geometry)
       try circular.run(
-        input: input, packed: pack(circular.whole, inputs[1], nil).packed, bias: bias,
-        output: canonical(result), fusion: fusion)
+        input: input, packed: pack(circular.whole, operands.weight, nil, operands.factors).packed, bias: operands.bias,
+        output: canonical(result), epilogue: epilogue, residuals: residuals)
     } else {
-      let kept = try pack(geometry, inputs[1], bias)
+      let kept = try pack(geometry, operands.weight, operands.bias, operands.factors)
       try ConvolutionEngine.run(
-        geometry, packed: kept.packed, runs: kept.runs, input: input, output: canonical(result), fusion: fusion)
+        geometry, packed: kept.packed, runs: kept.runs, input: input, output: canonical(result), epilogue: epilogue,
+        residuals: residuals)
     }
     return [try (activation.map { try $0(result) } ?? result).cast(to: inputs[0].dtype)]
   }
@@ -99,8 +129,8 @@ public struct ConvolutionOperation: Operation {
   /// Kernels read each element of it once, just before they write there (but those of single rows, which compute some
   /// outputs twice). Then a third of the bytes that large residuals move need not come from memory. Not where a residual
   /// may be wanted again: when a fast algorithm gives up.
-  private func overwritten(_ type: DType) -> Tensor? {
-    guard let residual = fusion.overwritten.map({ fusion.residuals[$0] }), residual.dtype == type,
+  private func overwritten(_ residuals: ArraySlice<Tensor>, _ type: DType) -> Tensor? {
+    guard let residual = overwrittenResidual.map({ residuals[residuals.startIndex + $0] }), residual.dtype == type,
       !geometry.isTransposed, geometry.groups == 1, geometry.outChannels > 1,
       Numerics.current == .invariant || geometry.kernelSize.allSatisfy({ $0 == 1 })
     else { return nil }
@@ -141,9 +171,9 @@ public struct ConvolutionOperation: Operation {
 
   /// The prepared weight.
   func pack(
-    _ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?
-  ) throws -> PackedWeightsCache.Kept {
-    try (cache ?? PackedWeightsCache()).packed(geometry, weight: weight, factors: weightFactors, bias: bias)
+    _ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?, _ factors: Tensor?
+  ) throws -> WeightPackings.Kept {
+    try WeightPackings.packed(geometry, weight: weight, factors: factors, bias: bias, storage: weightStorage)
   }
 
   /// A view with batch and channels first.
@@ -178,16 +208,17 @@ private struct CircularTranspose {
       outputPadding: PerAxis(geometry.outputPadding), dilation: PerAxis(geometry.dilation), groups: geometry.groups)
   }
 
-  func run(input: Tensor, packed: PackedWeights, bias: Tensor?, output: Tensor, fusion: ConvolutionFusion) throws {
+  func run(
+    input: Tensor, packed: PackedWeights, bias: Tensor?, output: Tensor, epilogue: Epilogue, residuals: [Tensor]
+  ) throws {
     let size = try whole.outputSize(Array(input.shape.dimensions.dropFirst(2)))
     // Half precision is rounded once, at the end.
     let input = try input.cast(to: packed.type)
-    var fusion = fusion
-    fusion.residuals = try fusion.residuals.map { try $0.cast(to: packed.type) }
+    let residuals = try residuals.map { try $0.cast(to: packed.type) }
     var sums = try Tensor(
       uninitialized: Shape([input.shape[0], geometry.outChannels] + size), dtype: input.dtype, operation: geometry.name)
     try ConvolutionEngine.run(
-      whole, packed: packed, input: input, output: sums, fusion: ConvolutionFusion(inputSlope: fusion.inputSlope))
+      whole, packed: packed, input: input, output: sums, epilogue: Epilogue(inputSlope: epilogue.inputSlope))
     for axis in 0..<geometry.rank {
       sums = try fold(sums, axis: axis + 2, low: geometry.paddingLow[axis], length: output.shape[axis + 2])
     }
@@ -195,7 +226,7 @@ private struct CircularTranspose {
       let shape = Shape([1, geometry.outChannels] + Array(repeating: 1, count: geometry.rank))
       sums = try sums + bias.cast(to: packed.type).reshaped(shape)
     }
-    output.fillOnce(from: try fusion.finish(sums).cast(to: output.dtype))
+    output.fillOnce(from: try epilogue.finish(sums, adding: residuals).cast(to: output.dtype))
   }
 
   /// Adds position u to position (u − low) mod length.

@@ -2,43 +2,51 @@ import ToeplitzTensor
 
 /// A residual unit of two one-dimensional convolutions: `x + second(leaky(first(leaky(x))))`.
 ///
-/// Inputs are x `[N, C, L]` or `[C, L]`, then weight and, where it has one, bias of the first convolution, then of the
-/// second. Both run over one tile of positions after the other, so that what lies between them never leaves the cache,
+/// Inputs are x `[N, C, L]` or `[C, L]`, then weight and, where it has them, bias and factors of the weights of the first
+/// convolution, then of the second, then maybe a tensor like x that is added too. Both run over one tile of positions after the other, so that what lies between them never leaves the cache,
 /// where that is estimated to be faster than one convolution after the other. The bits are the same either way with
 /// ``Numerics/invariant``.
-public struct ResidualUnit: Operation {
-  /// Options and sizes of the first convolution.
-  public var first: ConvolutionGeometry
-  /// Options and sizes of the second convolution, whose output has the shape of x.
-  public var second: ConvolutionGeometry
-  /// Whether the convolutions have a bias.
-  public var hasBias: (first: Bool, second: Bool)
-  /// Factor of values of x below zero before the first convolution; 1 for nothing.
-  public var inputSlope: Double
-  /// Factor of values below zero between the convolutions; 1 for nothing.
-  public var middleSlope: Double
-  /// A tensor like x that is added too.
-  package var extra: Tensor?
-  /// Factor of the sum.
-  package var outputScale = 1.0
-  /// Factor of results below zero, and what is applied last.
-  package var outputSlope = 1.0
-  package var activation: Activation?
-  /// What the weights of each output channel are multiplied by, in float64; float32 weights only.
-  package var weightFactors: (first: Tensor?, second: Tensor?) = (nil, nil)
-  /// Where layers keep the prepared weights between calls.
-  package var caches: (first: PackedWeightsCache, second: PackedWeightsCache)?
+public struct ResidualUnit: Operation, Hashable {
+  /// The convolutions; the second one's residuals are x and maybe another tensor.
+  package var stages: (first: ConvolutionStage, second: ConvolutionStage) {
+    get { (firstStage, secondStage) }
+    set { (firstStage, secondStage) = newValue }
+  }
+  private var firstStage: ConvolutionStage
+  private var secondStage: ConvolutionStage
 
   /// A unit of the given convolutions.
+  ///
+  /// - Parameters:
+  ///   - inputSlope: factor of values of x below zero before the first convolution; 1 for nothing.
+  ///   - middleSlope: factor of values below zero between the convolutions; 1 for nothing.
   public init(
     _ first: ConvolutionGeometry, _ second: ConvolutionGeometry, hasBias: (first: Bool, second: Bool),
     inputSlope: Double, middleSlope: Double
   ) {
-    self.first = first
-    self.second = second
-    self.hasBias = hasBias
-    self.inputSlope = inputSlope
-    self.middleSlope = middleSlope
+    firstStage = ConvolutionStage(ConvolutionOperation(first), hasBias: hasBias.first)
+    secondStage = ConvolutionStage(ConvolutionOperation(second), hasBias: hasBias.second)
+    firstStage.operation.epilogue.inputSlope = inputSlope
+    secondStage.operation.epilogue.inputSlope = middleSlope
+    secondStage.operation.residualCount = 1
+  }
+
+  /// Options and sizes of the first convolution.
+  public var first: ConvolutionGeometry { firstStage.operation.geometry }
+  /// Options and sizes of the second convolution, whose output has the shape of x.
+  public var second: ConvolutionGeometry { secondStage.operation.geometry }
+
+  /// Whether the last operand is a tensor like x that is added too.
+  package var hasExtra: Bool {
+    get { secondStage.operation.residualCount == 2 }
+    set { secondStage.operation.residualCount = newValue ? 2 : 1 }
+  }
+
+  /// What happens to x first, and to the result of the second convolution.
+  private var epilogue: Epilogue {
+    var epilogue = secondStage.operation.epilogue
+    epilogue.inputSlope = firstStage.operation.epilogue.inputSlope
+    return epilogue
   }
 
   /// `ResidualUnit`.
@@ -46,102 +54,79 @@ public struct ResidualUnit: Operation {
 
   /// One output like x.
   public func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
-    let expected = 3 + (hasBias.first ? 1 : 0) + (hasBias.second ? 1 : 0)
-    try require(inputs, count: expected)
+    try require(inputs, count: 1 + firstStage.weightCount + secondStage.weightCount + (hasExtra ? 1 : 0))
     try require(
       first.rank == 1 && second.rank == 1, .argument, expected: "one-dimensional convolutions",
       got: "\(first.name) and \(second.name)")
-    let middle = try firstConvolution.infer(operands(inputs).first)[0]
-    var last = secondConvolution(adding: [])
-    last.fusion = ConvolutionFusion()
-    let result = try last.infer([middle] + operands(inputs).second)[0]
+    let operands = operands(inputs)
+    let middle = try firstStage.operation.infer([inputs[0]] + operands.first)[0]
+    var plain = secondStage.operation
+    plain.residualCount = 0
+    let result = try plain.infer([middle] + operands.second)[0]
     try require(
       result == inputs[0], expected: "convolutions that keep the shape \(inputs[0].shape)", got: "\(result.shape)")
-    if let extra {
-      try require(extra.spec == result, expected: "a tensor to add like x, \(result)", got: "\(extra.spec)")
+    if let extra = operands.extra {
+      try require(extra == result, expected: "a tensor to add like x, \(result)", got: "\(extra)")
     }
     return [result]
   }
 
-  /// The operands of both convolutions, but for the second one's input.
-  private func operands<T>(_ inputs: [T]) -> (first: [T], second: [T]) {
-    let count = hasBias.first ? 3 : 2
-    return (Array(inputs.prefix(count)), Array(inputs.dropFirst(count)))
-  }
-
-  /// The first convolution by itself.
-  var firstConvolution: ConvolutionOperation {
-    var operation = ConvolutionOperation(first)
-    operation.fusion.inputSlope = inputSlope
-    operation.weightFactors = weightFactors.first
-    operation.cache = caches?.first
-    return operation
-  }
-
-  /// The second convolution by itself.
-  func secondConvolution(adding x: [Tensor]) -> ConvolutionOperation {
-    var operation = ConvolutionOperation(second)
-    operation.fusion = ConvolutionFusion(
-      inputSlope: middleSlope, residuals: x + (extra.map { [$0] } ?? []), outputScale: outputScale,
-      outputSlope: outputSlope, activation: activation)
-    operation.weightFactors = weightFactors.second
-    operation.cache = caches?.second
-    return operation
+  /// The operands of both convolutions, but for their inputs and residuals.
+  private func operands<T>(_ inputs: [T]) -> (first: ArraySlice<T>, second: ArraySlice<T>, extra: T?) {
+    let middle = 1 + firstStage.weightCount
+    let end = middle + secondStage.weightCount
+    return (inputs[1..<middle], inputs[middle..<end], hasExtra ? inputs[end] : nil)
   }
 
   /// Computes the unit.
   public func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    if let result = try evaluateTogether(inputs, outputs) { return [result] }
-    let (one, two) = operands(inputs)
-    let middle = try firstConvolution.evaluate(one, firstConvolution.infer(one.map(\.spec)))
-    return try secondConvolution(adding: [inputs[0]]).evaluate(middle + two, outputs)
+    let operands = operands(inputs)
+    let residuals = [inputs[0]] + [operands.extra].compactMap { $0 }
+    if let result = try evaluateTogether(inputs[0], operands.first, operands.second, residuals) { return [result] }
+    let first = [inputs[0]] + operands.first
+    let middle = try firstStage.operation.evaluate(first, firstStage.operation.infer(first.map(\.spec)))
+    return try secondStage.operation.evaluate(middle + operands.second + residuals, outputs)
   }
 
   /// The result in one pass, or nil where there is no such way or it would be slower.
-  private func evaluateTogether(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> Tensor? {
-    let x = inputs[0]
-    guard ResidualUnitRun.supports(first, second, x.dtype) else { return nil }
-    let (one, two) = operands(inputs)
-    func packed(
-      _ operation: ConvolutionOperation, _ operands: ArraySlice<Tensor>
-    ) throws -> PackedWeightsCache.Kept {
-      try operation.pack(operation.geometry, operands[operands.startIndex], operands.dropFirst().first)
-    }
+  private func evaluateTogether(
+    _ x: Tensor, _ first: ArraySlice<Tensor>, _ second: ArraySlice<Tensor>, _ residuals: [Tensor]
+  ) throws -> Tensor? {
+    guard ResidualUnitRun.supports(self.first, self.second, x.dtype) else { return nil }
     func batched(_ tensor: Tensor) -> Tensor {
       guard tensor.rank == 2 else { return tensor }
       return tensor.view(
         shape: Shape([1] + tensor.shape.dimensions), strides: [tensor.count] + tensor.strides, offset: tensor.offset)
     }
     let input = batched(x)
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
-    let fusion = ConvolutionFusion(
-      inputSlope: inputSlope, residuals: [input] + (extra.map { [batched($0)] } ?? []), outputScale: outputScale,
-      outputSlope: outputSlope, activation: activation)
-    let middle = try first.outputSize([input.shape[2]])[0]
+    let result = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     let isDone = try ResidualUnitRun.run(
-      packed(firstConvolution, one.dropFirst()), packed(secondConvolution(adding: []), two[...]).packed, input: input,
-      output: batched(result), middleLength: middle, middleSlope: middleSlope, fusion: fusion, name: name)
+      firstStage.pack(first), secondStage.pack(second).packed, input: input, output: batched(result),
+      middleLength: self.first.outputSize([input.shape[2]])[0],
+      middleSlope: secondStage.operation.epilogue.inputSlope, epilogue: epilogue, residuals: residuals.map(batched),
+      name: name)
     return isDone ? result : nil
   }
 }
 
 extension ResidualUnit: ExportableOperation {
-  package var held: [Tensor] { extra.map { [$0] } ?? [] }
-
   /// Two convolutions and an addition.
   package func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    let (one, two) = operands(inputs)
-    let middle = try firstConvolution.infer(one)
-    let nodes = try firstConvolution.exported(one, middle)
-    var plain = secondConvolution(adding: [])
-    let after = plain.fusion
-    plain.fusion = ConvolutionFusion(inputSlope: middleSlope)
-    // The second one's operand 0 is what the first gave.
-    let more = try plain.exported(middle + two, outputs).map {
-      $0.moved(by: nodes.count) { $0 == 0 ? .node(nodes.count - 1) : .input(one.count + $0 - 1) }
-    }
-    let sum = nodes.count + more.count
-    let addition = ExportNode("Add", [.node(sum - 1), .input(0)])
-    return try nodes + more + [addition] + after.exported(from: sum, dtype: inputs[0].dtype)
+    let operands = operands(inputs)
+    let one = [inputs[0]] + operands.first
+    let middle = try firstStage.operation.infer(one)
+    let nodes = try firstStage.operation.exported(one, middle)
+    let two = middle + operands.second + [inputs[0]] + [operands.extra].compactMap { $0 }
+    return try nodes
+      + secondStage.operation.exported(two, outputs).map {
+        // The second one's operand 0 is what the first gave, and its first residual is x.
+        $0.moved(by: nodes.count) {
+          switch $0 {
+          case 0: .node(nodes.count - 1)
+          case secondStage.weightCount + 1: .input(0)
+          default: .input(firstStage.weightCount + ($0 <= secondStage.weightCount ? $0 : $0 - 1))
+          }
+        }
+      }
   }
 }

@@ -3,30 +3,16 @@ import ToeplitzTensor
 /// A depthwise convolution of images and the pointwise one after it (Sifre, 2014; Howard et al., 2017), or these two after a
 /// pointwise one: the inverted residual of MobileNetV2 (Sandler et al., 2018).
 ///
-/// Inputs are x `[N, C, H, W]`, then for each convolution its weight and, where it has one, its bias. All run over one band
+/// Inputs are x `[N, C, H, W]`, then for each convolution its weight and, where it has them, its bias and the factors of its
+/// weights, then residuals of the last one. All run over one band
 /// of the image after the other, so that what lies between them never leaves the cache of a thread, where there are kernels
 /// for that. The bits are the same either way.
-package struct SeparableConvolution: Operation {
-  /// One of the convolutions, with what is computed together with it.
-  package struct Stage: Sendable {
-    package var operation: ConvolutionOperation
-    package var hasBias: Bool
-
-    /// A convolution with or without bias.
-    package init(_ operation: ConvolutionOperation, hasBias: Bool) {
-      self.operation = operation
-      self.hasBias = hasBias
-    }
-
-    /// How many operands it takes beside its input.
-    fileprivate var operandCount: Int { hasBias ? 2 : 1 }
-  }
-
+package struct SeparableConvolution: Operation, Hashable {
   /// The convolutions in order, two or three.
-  package var stages: [Stage]
+  package var stages: [ConvolutionStage]
 
   /// All convolutions in one operation.
-  package init(_ stages: [Stage]) { self.stages = stages }
+  package init(_ stages: [ConvolutionStage]) { self.stages = stages }
 
   /// Whether convolutions of these geometries, two or three, may be computed together.
   package static func supports(_ geometries: [ConvolutionGeometry]) -> Bool {
@@ -49,27 +35,30 @@ package struct SeparableConvolution: Operation {
 
   /// What the last convolution gives.
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
-    try require(inputs, count: stages.reduce(1) { $0 + $1.operandCount })
+    try require(inputs, count: stages.reduce(1 + residualCount) { $0 + $1.weightCount })
     return try fold(inputs) { stage, operands in try stage.infer(operands) }
   }
+
+  private var residualCount: Int { stages[stages.count - 1].operation.residualCount }
 
   /// Hands each convolution the result of the one before it and its own operands.
   private func fold<T>(_ inputs: [T], _ body: (ConvolutionOperation, [T]) throws -> [T]) rethrows -> [T] {
     var passing = [inputs[0]]
     var next = 1
     for stage in stages {
-      passing = try body(stage.operation, passing + inputs[next..<(next + stage.operandCount)])
-      next += stage.operandCount
+      let end = next + stage.weightCount + stage.operation.residualCount
+      passing = try body(stage.operation, passing + inputs[next..<end])
+      next = end
     }
     return passing
   }
 
   /// Computes the convolutions.
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let residuals = stages[stages.count - 1].operation.fusion.residuals
+    let residuals = Array(inputs.suffix(residualCount))
     if let result = try prepared(inputs, result: outputs[0].shape)?(inputs[0], residuals: residuals) { return [result] }
     let first = stages[0]
-    let operands = Array(inputs.prefix(1 + first.operandCount))
+    let operands = Array(inputs.prefix(1 + first.weightCount + first.operation.residualCount))
     let middle = try first.operation.evaluate(operands, first.operation.infer(operands.map(\.spec)))
     if stages.count == 1 { return middle }
     return try Self(Array(stages.dropFirst())).evaluate(middle + inputs.dropFirst(operands.count), outputs)
@@ -105,26 +94,22 @@ package struct SeparableConvolution: Operation {
   /// at once.
   package func prepared(_ inputs: [Tensor], result: Shape) throws -> Prepared? {
     guard inputs[0].dtype == .float32, inputs[0].rank == 4,
-      stages.dropLast().allSatisfy({ $0.operation.fusion.residuals.isEmpty }),
+      stages.dropLast().allSatisfy({ $0.operation.residualCount == 0 }),
       stages.allSatisfy({ $0.operation.layout == .channelsFirst }), Self.supports(stages.map(\.operation.geometry))
     else { return nil }
     var next = 1
     let parts = try stages.map { stage in
-      defer { next += stage.operandCount }
+      defer { next += stage.weightCount }
       let operation = stage.operation
-      let kept = try operation.pack(operation.geometry, inputs[next], stage.hasBias ? inputs[next + 1] : nil)
+      let kept = try stage.pack(inputs[next..<(next + stage.weightCount)])
       return SeparablePart(
-        geometry: operation.geometry, packed: kept.packed, runs: kept.runs, fusion: operation.fusion.withoutResiduals)
+        geometry: operation.geometry, packed: kept.packed, runs: kept.runs, epilogue: operation.epilogue)
     }
-    var last = stages[stages.count - 1].operation
-    last.fusion = last.fusion.withoutResiduals
-    return Prepared(parts, last, result)
+    return Prepared(parts, stages[stages.count - 1].operation, result)
   }
 }
 
 extension SeparableConvolution: ExportableOperation {
-  package var held: [Tensor] { stages.flatMap { $0.operation.held } }
-
   /// A node for each convolution.
   package func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     var nodes: [ExportNode] = []

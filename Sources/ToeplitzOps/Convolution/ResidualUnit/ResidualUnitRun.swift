@@ -35,15 +35,16 @@ final class ResidualUnitRun {
   ///   - input: `[N, C, L]`, by strides if not in memory; so is `output`.
   ///   - middleLength: positions between the convolutions.
   ///   - middleSlope: factor of values between the convolutions below zero.
-  ///   - fusion: what happens to the input first, and to the result of the second convolution.
+  ///   - epilogue: what happens to the input first, and to the result of the second convolution.
+  ///   - residuals: what is added to the second convolution: the input, and maybe another tensor.
   /// - Returns: whether it has been computed.
   static func run(
-    _ first: PackedWeightsCache.Kept, _ second: PackedWeights, input: Tensor, output: Tensor, middleLength: Int,
-    middleSlope: Double, fusion: ConvolutionFusion, name: String
+    _ first: WeightPackings.Kept, _ second: PackedWeights, input: Tensor, output: Tensor, middleLength: Int,
+    middleSlope: Double, epilogue: Epilogue, residuals: [Tensor], name: String
   ) throws -> Bool {
     guard Self.isForced ?? true, output.count > 0, middleLength > 0, output.strides[2] == 1 || output.shape[2] == 1
     else { return false }
-    let form = try ConvolutionRun.Form(input, output, fusion, name: name)
+    let form = try ConvolutionRun.Form(input, output, epilogue, name: name)
     let kept = first.units.take {
       $0.form == form && $0.second === second && $0.middleSlope == middleSlope && $0.isForced == Self.isForced
     }
@@ -51,15 +52,15 @@ final class ResidualUnitRun {
       try kept
       ?? ResidualUnitRun(
         form, first.packed, second, input: input, output: output, middleLength: middleLength, middleSlope: middleSlope,
-        fusion: fusion, name: name)
-    let isDone = try run(input: input, output: output, residuals: fusion.residuals)
+        epilogue: epilogue, name: name)
+    let isDone = try run(input: input, output: output, residuals: residuals)
     first.units.give(run)
     return isDone
   }
 
   private init(
     _ form: ConvolutionRun.Form, _ first: PackedWeights, _ second: PackedWeights, input: Tensor, output: Tensor,
-    middleLength: Int, middleSlope: Double, fusion: ConvolutionFusion, name: String
+    middleLength: Int, middleSlope: Double, epilogue: Epilogue, name: String
   ) throws {
     (self.form, self.first, self.second, self.middleSlope) = (form, first, second, middleSlope)
     self.name = name
@@ -116,7 +117,7 @@ final class ResidualUnitRun {
       return try ResidualStage(packed, tiling, span: grid.span[2], elementSize: elementSize)
     }
     task = ResidualUnitTask(
-      schedule, first: try kernels(first, grids.0), second: try kernels(second, grids.1), fusion: fusion,
+      schedule, first: try kernels(first, grids.0), second: try kernels(second, grids.1), epilogue: epilogue,
       middleSlope: middleSlope, input: SpatialView(input, isFlat: false), output: SpatialView(output, isFlat: false),
       middleSize: middleLength, table: table)
   }

@@ -15,7 +15,7 @@ struct ResidualUnitTask {
   /// Values between the convolutions below zero are multiplied by this.
   let middleSlope: Double
   let outputScale: Double
-  let ending: ConvolutionEnding
+  let ending: KernelEpilogue
   private let first: ResidualStage
   private let second: ResidualStage
   private let elementSize: Int
@@ -33,7 +33,7 @@ struct ResidualUnitTask {
   private let partialBytes: Int
 
   init(
-    _ schedule: ResidualUnitSchedule, first: ResidualStage, second: ResidualStage, fusion: ConvolutionFusion,
+    _ schedule: ResidualUnitSchedule, first: ResidualStage, second: ResidualStage, epilogue: Epilogue,
     middleSlope: Double, input: SpatialView, output: SpatialView, middleSize: Int, table: UnsafePointer<tz_conv_table>
   ) {
     self.table = table
@@ -43,9 +43,9 @@ struct ResidualUnitTask {
     self.second = second
     self.middleSlope = middleSlope
     self.middleSize = middleSize
-    inputSlope = fusion.inputSlope
-    outputScale = fusion.outputScale
-    ending = ConvolutionEnding(fusion)
+    inputSlope = epilogue.inputSlope
+    outputScale = epilogue.outputScale
+    ending = KernelEpilogue(epilogue)
     elementSize = first.elementSize
     width = schedule.width
     tiles = schedule.tiles

@@ -36,6 +36,12 @@ struct ToomCookPlan {
   /// Outputs on each axis of the tiles of squares, where not the estimate chooses (for tests).
   @TaskLocal static var squareTile: Int?
 
+  /// What tests decide at the moment, which what is kept for a weight depends on.
+  struct Forced: Equatable, Sendable {
+    private var always = ToomCookPlan.always
+    private var squareTile = ToomCookPlan.squareTile
+  }
+
   /// Whether the transform is on both axes.
   let isSquare: Bool
   /// Rows of a tile on the h axis.

@@ -1,0 +1,24 @@
+import ToeplitzTensor
+
+/// One of several convolutions that are computed together, with what is computed with it.
+package struct ConvolutionStage: Sendable, Hashable {
+  package var operation: ConvolutionOperation
+  package var hasBias: Bool
+
+  /// A convolution with or without bias.
+  package init(_ operation: ConvolutionOperation, hasBias: Bool) {
+    self.operation = operation
+    self.hasBias = hasBias
+  }
+
+  /// How many operands it takes beside its input and residuals: the weight, maybe a bias, maybe factors.
+  var weightCount: Int { 1 + (hasBias ? 1 : 0) + (operation.hasWeightFactors ? 1 : 0) }
+
+  /// The prepared weight of these operands.
+  func pack(_ operands: ArraySlice<Tensor>) throws -> WeightPackings.Kept {
+    let first = operands.startIndex
+    return try operation.pack(
+      operation.geometry, operands[first], hasBias ? operands[first + 1] : nil,
+      operation.hasWeightFactors ? operands[first + weightCount - 1] : nil)
+  }
+}
