@@ -115,7 +115,7 @@ struct TraceExport {
     }
     let exported = try operation.exported(step.inputs.map(\.spec), step.outputs.map(\.spec))
     var made: [String] = []
-    let hasResults = exported.contains { $0.result != nil }
+    let hasResults = exported.contains { !$0.results.isEmpty }
     for (index, node) in exported.enumerated() {
       let inputs = try node.inputs.map { operand -> String in
         switch operand {
@@ -125,11 +125,11 @@ struct TraceExport {
         case .none: return ""
         }
       }
-      let name = fresh("\(step.operation.name)_\(node.name)")
-      made.append(name)
-      write(node.name, inputs, [name], node.attributes)
-      let result = node.result ?? (!hasResults && index == exported.count - 1 ? 0 : nil)
-      if let result, result < step.outputs.count {
+      let results = node.results.isEmpty && !hasResults && index == exported.count - 1 ? [0] : node.results
+      let outputs = (0..<max(1, results.count)).map { _ in fresh("\(step.operation.name)_\(node.name)") }
+      made.append(outputs[0])
+      write(node.name, inputs, outputs, node.attributes)
+      for (result, name) in zip(results, outputs) where result < step.outputs.count {
         names[Key(step.outputs[result])] = name
         constantNames[Key(step.outputs[result])] = nil
       }

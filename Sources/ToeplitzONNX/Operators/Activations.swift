@@ -114,3 +114,135 @@ extension Tensor {
     return result
   }
 }
+
+// MARK: Export
+
+extension ReLU: SingleNodeOperation { var operatorName: String { "Relu" } }
+extension Sigmoid: SingleNodeOperation { var operatorName: String { "Sigmoid" } }
+extension HyperbolicTangent: SingleNodeOperation { var operatorName: String { "Tanh" } }
+extension HardSwish: SingleNodeOperation { var operatorName: String { "HardSwish" } }
+extension Softsign: SingleNodeOperation { var operatorName: String { "Softsign" } }
+// Mish came with opset 18, which is what is written.
+extension Mish: SingleNodeOperation { var operatorName: String { "Mish" } }
+extension LeakyReLU: SingleNodeOperation {
+  var operatorName: String { "LeakyRelu" }
+  var attributes: [String: ExportNode.Attribute] { ["alpha": .float(slope)] }
+}
+extension CELU: SingleNodeOperation {
+  var operatorName: String { "Celu" }
+  var attributes: [String: ExportNode.Attribute] { ["alpha": .float(alpha)] }
+}
+extension ThresholdedReLU: SingleNodeOperation {
+  var operatorName: String { "ThresholdedRelu" }
+  var attributes: [String: ExportNode.Attribute] { ["alpha": .float(alpha)] }
+}
+extension Shrink: SingleNodeOperation {
+  var operatorName: String { "Shrink" }
+  var attributes: [String: ExportNode.Attribute] { ["lambd": .float(lambda), "bias": .float(bias)] }
+}
+extension ScaledHardSigmoid: SingleNodeOperation {
+  var operatorName: String { "HardSigmoid" }
+  var attributes: [String: ExportNode.Attribute] { ["alpha": .float(alpha), "beta": .float(beta)] }
+}
+extension HardSigmoid: SingleNodeOperation {
+  var operatorName: String { "HardSigmoid" }
+  var attributes: [String: ExportNode.Attribute] { ["alpha": .float(1.0 / 6)] }
+}
+extension ELU: SingleNodeOperation {
+  var operatorName: String { scale == 1 ? "Elu" : "Selu" }
+  var attributes: [String: ExportNode.Attribute] {
+    scale == 1 ? ["alpha": .float(alpha)] : ["alpha": .float(alpha), "gamma": .float(scale)]
+  }
+}
+
+extension SiLU: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Sigmoid", [.input(0)]), ExportNode("Mul", [.input(0), .node(0)])]
+  }
+}
+
+extension LogSigmoid: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Neg", [.input(0)]), ExportNode("Softplus", [.node(0)]), ExportNode("Neg", [.node(1)])]
+  }
+}
+
+extension Softplus: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let scale = try number(beta, inputs[0].dtype)
+    return [
+      ExportNode("Mul", [.input(0), scale]), ExportNode("Softplus", [.node(0)]), ExportNode("Div", [.node(1), scale]),
+    ]
+  }
+}
+
+extension Snake: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let dtype = inputs[0].dtype
+    return try snakeNodes(
+      .constant(Tensor.full([], alpha, dtype: dtype)), .constant(Tensor.full([], 1 / beta, dtype: dtype)))
+  }
+}
+
+extension GELU: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let dtype = inputs[0].dtype
+    let (half, one) = (try number(0.5, dtype), try number(1, dtype))
+    guard approximateTanh else {
+      return try [
+        ExportNode("Mul", [.input(0), number(0.5.squareRoot(), dtype)]), ExportNode("Erf", [.node(0)]),
+        ExportNode("Add", [.node(1), one]), ExportNode("Mul", [.node(2), .input(0)]),
+        ExportNode("Mul", [.node(3), half]),
+      ]
+    }
+    return try [
+      ExportNode("Mul", [.input(0), .input(0)]), ExportNode("Mul", [.node(0), number(0.044715, dtype)]),
+      ExportNode("Add", [.node(1), one]), ExportNode("Mul", [.node(2), .input(0)]),
+      ExportNode("Mul", [.node(3), number((2 / Double.pi).squareRoot(), dtype)]), ExportNode("Tanh", [.node(4)]),
+      ExportNode("Add", [.node(5), one]), ExportNode("Mul", [.node(6), .input(0)]), ExportNode("Mul", [.node(7), half]),
+    ]
+  }
+}
+
+extension Clamp: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let dtype = inputs[0].dtype
+    let bounds: [ExportNode.Operand] = [
+      low == -.infinity ? .none : try number(low, dtype), high == .infinity ? .none : try number(high, dtype),
+    ]
+    return [ExportNode("Clip", [.input(0)] + bounds)]
+  }
+}
+
+/// x + sin²(a x) · b.
+func snakeNodes(_ a: ExportNode.Operand, _ b: ExportNode.Operand) throws -> [ExportNode] {
+  [
+    ExportNode("Mul", [.input(0), a]), ExportNode("Sin", [.node(0)]), ExportNode("Mul", [.node(1), .node(1)]),
+    ExportNode("Mul", [.node(2), b]), ExportNode("Add", [.input(0), .node(3)]),
+  ]
+}
+
+extension ChannelActivation: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let count = inputs[1].shape.reduce(1, *)
+    let ones = Array(repeating: 1, count: max(0, inputs[0].shape.rank - 2))
+    let spread = ExportNode("Reshape", [.input(1), try numbers(count == 1 ? [1] : [count] + ones)])
+    switch function {
+    case .leaky: return [spread, ExportNode("PRelu", [.input(0), .node(0)])]
+    case .snake(let isLogarithm):
+      let alpha: [ExportNode] = isLogarithm ? [ExportNode("Exp", [.node(0)])] : [ExportNode("Identity", [.node(0)])]
+      return try [spread] + alpha + [
+        ExportNode("Add", [.node(1), number(1e-9, inputs[0].dtype)]), ExportNode("Reciprocal", [.node(2)]),
+        ExportNode("Mul", [.input(0), .node(1)]), ExportNode("Sin", [.node(4)]),
+        ExportNode("Mul", [.node(5), .node(5)]), ExportNode("Mul", [.node(6), .node(3)]),
+        ExportNode("Add", [.input(0), .node(7)]),
+      ]
+    }
+  }
+}
+
+extension AxisSoftmax: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode(isLogarithmic ? "LogSoftmax" : "Softmax", [.input(0)], ["axis": .int(axis)])]
+  }
+}

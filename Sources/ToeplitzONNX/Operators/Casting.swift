@@ -33,3 +33,18 @@ extension OperatorTable {
     return { try $0.cast(to: $1, saturates: saturates, powerRounding: PowerRounding(rawValue: rounding) ?? .up) }
   }
 }
+
+// MARK: Export
+
+extension Cast: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Cast", [.input(0)], ["to": .string(dtype.rawValue)])]
+  }
+}
+
+extension NarrowCast: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    // Saturation came with opset 19.
+    throw unexportable("a conversion to \(dtype)")
+  }
+}

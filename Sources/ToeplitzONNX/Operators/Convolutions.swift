@@ -84,3 +84,129 @@ extension Tensor {
     return try (scaled.rounded() + zeroPoint.cast(to: .float64)).cast(to: zeroPoint.dtype)
   }
 }
+
+// MARK: Export
+
+extension ConvolutionOperation: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let g = geometry
+    let rank = g.rank
+    var nodes: [ExportNode] = []
+    var x = ExportNode.Operand.input(0)
+    func add(_ node: ExportNode) {
+      nodes.append(node)
+      x = .node(nodes.count - 1)
+    }
+    let isBatched = inputs[0].shape.rank == rank + 2
+    if !isBatched { add(ExportNode("Unsqueeze", [x, try numbers([0])])) }
+    if layout == .channelsLast {
+      add(ExportNode("Transpose", [x], ["perm": .ints([0, rank + 1] + Array(1...rank))]))
+    }
+    if epilogue.inputSlope != 1 { add(ExportNode("LeakyRelu", [x], ["alpha": .float(epilogue.inputSlope)])) }
+    var (low, high) = (g.paddingLow, g.paddingHigh)
+    if !g.isTransposed, g.paddingMode != .zeros || (low + high).contains(where: { $0 < 0 }) {
+      let modes: [PaddingMode: String] = [.zeros: "constant", .reflect: "reflect", .replicate: "edge"]
+      guard let mode = modes[g.paddingMode] else { throw unexportable("circular padding") }
+      add(ExportNode("Pad", [x, try numbers([0, 0] + low + [0, 0] + high)], ["mode": .string(mode)]))
+      (low, high) = (low.map { _ in 0 }, high.map { _ in 0 })
+    }
+    guard !g.isTransposed || (g.paddingMode == .zeros && !(low + high).contains { $0 < 0 }) else {
+      throw unexportable("circular or negative padding of a transposed convolution")
+    }
+    var attributes: [String: ExportNode.Attribute] = [
+      "kernel_shape": .ints(g.kernelSize), "strides": .ints(g.stride), "dilations": .ints(g.dilation),
+      "group": .int(g.groups), "pads": .ints(low + high),
+    ]
+    if g.isTransposed { attributes["output_padding"] = .ints(g.outputPadding) }
+    let residuals = (inputs.count - residualCount)..<inputs.count
+    guard !hasWeightFactors else { throw unexportable("factors of weights") }
+    let weights = (1..<residuals.lowerBound).map { ExportNode.Operand.input($0) }
+    add(ExportNode(g.isTransposed ? "ConvTranspose" : "Conv", [x] + weights, attributes))
+    if layout == .channelsLast {
+      add(ExportNode("Transpose", [x], ["perm": .ints([0] + Array(2...(rank + 1)) + [1])]))
+    }
+    if !isBatched { add(ExportNode("Squeeze", [x, try numbers([0])])) }
+    nodes += try epilogue.exported(from: nodes.count - 1, adding: residuals, dtype: inputs[0].dtype)
+    return nodes
+  }
+}
+
+extension Epilogue {
+  /// The nodes for what happens to the sums, which node `last` gives.
+  ///
+  /// - Parameter residuals: the operands that are added first.
+  func exported(from last: Int, adding residuals: Range<Int>, dtype: DType) throws -> [ExportNode] {
+    var nodes: [ExportNode] = []
+    func add(_ name: String, _ more: [ExportNode.Operand], _ attributes: [String: ExportNode.Attribute] = [:]) {
+      nodes.append(ExportNode(name, [.node(last + nodes.count)] + more, attributes))
+    }
+    for residual in residuals { add("Add", [.input(residual)]) }
+    if outputScale != 1 { add("Mul", [.constant(try Tensor.full([], outputScale, dtype: dtype))]) }
+    if outputSlope != 1 { add("LeakyRelu", [], ["alpha": .float(outputSlope)]) }
+    if let activation {
+      let first = last + nodes.count
+      nodes += try activation.exported(dtype).map { $0.moved(by: first + 1) { _ in .node(first) } }
+    }
+    return nodes
+  }
+}
+
+extension Activation {
+  /// The nodes of the operations that compute it on a whole tensor.
+  func exported(_ dtype: DType) throws -> [ExportNode] {
+    let steps = try OperationTrace.record { try self(Tensor.zeros([1], dtype: dtype)) }.steps
+    guard steps.count == 1, let operation = steps[0].operation as? any ExportableOperation else {
+      throw ToeplitzError(
+        .unsupported, "export", expected: "an activation that can be written as ONNX", got: "\(self)")
+    }
+    return try operation.exported(steps[0].inputs.map(\.spec), steps[0].outputs.map(\.spec))
+  }
+}
+
+extension ResidualUnit: ExportableOperation {
+  /// Two convolutions and an addition.
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let operands = operands(inputs)
+    let one = [inputs[0]] + operands.first
+    let middle = try firstStage.operation.infer(one)
+    let nodes = try firstStage.operation.exported(one, middle)
+    let two = middle + operands.second + [inputs[0]] + [operands.extra].compactMap { $0 }
+    return try nodes
+      + secondStage.operation.exported(two, outputs).map {
+        // The second one's operand 0 is what the first gave, and its first residual is x.
+        $0.moved(by: nodes.count) {
+          switch $0 {
+          case 0: .node(nodes.count - 1)
+          case secondStage.weightCount + 1: .input(0)
+          default: .input(firstStage.weightCount + ($0 <= secondStage.weightCount ? $0 : $0 - 1))
+          }
+        }
+      }
+  }
+}
+
+extension SeparableConvolution: ExportableOperation {
+  /// A node for each convolution.
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    var nodes: [ExportNode] = []
+    var next = 0
+    _ = try fold(inputs) { operation, operands in
+      let result = try operation.infer(operands)
+      let before = nodes.count
+      let first = next
+      nodes += try operation.exported(operands, result).map {
+        // The first input of all but the first is what the convolution before gave.
+        $0.moved(by: before) { $0 == 0 && before > 0 ? .node(before - 1) : .input(first + $0) }
+      }
+      next += operands.count - 1
+      return result
+    }
+    return nodes
+  }
+}
+
+extension ConvolutionWeightGradient: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    throw unexportable("the gradient of a weight")
+  }
+}

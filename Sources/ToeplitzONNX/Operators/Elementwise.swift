@@ -128,3 +128,116 @@ extension DType {
     }
   }
 }
+
+// MARK: Export
+
+extension Negate: SingleNodeOperation { var operatorName: String { "Neg" } }
+extension Magnitude: SingleNodeOperation { var operatorName: String { "Abs" } }
+extension Sign: SingleNodeOperation { var operatorName: String { "Sign" } }
+extension Reciprocal: SingleNodeOperation { var operatorName: String { "Reciprocal" } }
+extension SquareRoot: SingleNodeOperation { var operatorName: String { "Sqrt" } }
+extension Exponential: SingleNodeOperation { var operatorName: String { "Exp" } }
+extension Logarithm: SingleNodeOperation { var operatorName: String { "Log" } }
+extension Sine: SingleNodeOperation { var operatorName: String { "Sin" } }
+extension Cosine: SingleNodeOperation { var operatorName: String { "Cos" } }
+extension Tangent: SingleNodeOperation { var operatorName: String { "Tan" } }
+extension ArcSine: SingleNodeOperation { var operatorName: String { "Asin" } }
+extension ArcCosine: SingleNodeOperation { var operatorName: String { "Acos" } }
+extension ArcTangent: SingleNodeOperation { var operatorName: String { "Atan" } }
+extension HyperbolicSine: SingleNodeOperation { var operatorName: String { "Sinh" } }
+extension HyperbolicCosine: SingleNodeOperation { var operatorName: String { "Cosh" } }
+extension InverseHyperbolicSine: SingleNodeOperation { var operatorName: String { "Asinh" } }
+extension InverseHyperbolicCosine: SingleNodeOperation { var operatorName: String { "Acosh" } }
+extension InverseHyperbolicTangent: SingleNodeOperation { var operatorName: String { "Atanh" } }
+extension ErrorFunction: SingleNodeOperation { var operatorName: String { "Erf" } }
+
+extension Round: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let name: String
+    switch rule {
+    case .down: name = "Floor"
+    case .up: name = "Ceil"
+    case .towardZero:
+      return [
+        ExportNode("Sign", [.input(0)]), ExportNode("Abs", [.input(0)]), ExportNode("Floor", [.node(1)]),
+        ExportNode("Mul", [.node(2), .node(0)]),
+      ]
+    default: name = "Round"
+    }
+    // Whole numbers are round already, and ONNX does not take them.
+    return [ExportNode(inputs[0].dtype.isInteger ? "Identity" : name, [.input(0)])]
+  }
+}
+
+extension Binary: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let names: [Function: String] = [
+      .add: "Add", .subtract: "Sub", .multiply: "Mul", .divide: "Div", .power: "Pow", .minimum: "Min",
+      .maximum: "Max", .equal: "Equal", .less: "Less", .lessOrEqual: "LessOrEqual", .greater: "Greater",
+      .greaterOrEqual: "GreaterOrEqual",
+    ]
+    if function == .notEqual { return [ExportNode("Equal", [.input(0), .input(1)]), ExportNode("Not", [.node(0)])] }
+    guard let name = names[function] else { throw unexportable(name) }
+    return [ExportNode(name, [.input(0), .input(1)])]
+  }
+}
+
+extension Where: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Where", [.input(0), .input(1), .input(2)])]
+  }
+}
+
+extension Logical: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let names: [Function: String] = [.and: "And", .or: "Or", .xor: "Xor"]
+    return [ExportNode(names[function] ?? "", [.input(0), .input(1)])]
+  }
+}
+
+extension Bitwise: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    switch function {
+    case .and: return [ExportNode("BitwiseAnd", [.input(0), .input(1)])]
+    case .or: return [ExportNode("BitwiseOr", [.input(0), .input(1)])]
+    case .xor: return [ExportNode("BitwiseXor", [.input(0), .input(1)])]
+    case .shiftLeft, .shiftRight:
+      guard [.uint8, .uint16, .uint32, .uint64].contains(inputs[0].dtype) else {
+        throw unexportable("shifts of \(inputs[0].dtype)")
+      }
+      return [
+        ExportNode(
+          "BitShift", [.input(0), .input(1)], ["direction": .string(function == .shiftLeft ? "LEFT" : "RIGHT")])
+      ]
+    }
+  }
+}
+
+extension Remainder: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    guard truncates || inputs[0].dtype.isInteger else {
+      // ONNX has the sign of the dividend only, for floating-point numbers: a − ⌊a / b⌋ b.
+      return [
+        ExportNode("Div", [.input(0), .input(1)]), ExportNode("Floor", [.node(0)]),
+        ExportNode("Mul", [.node(1), .input(1)]), ExportNode("Sub", [.input(0), .node(2)]),
+      ]
+    }
+    return [ExportNode("Mod", [.input(0), .input(1)], ["fmod": .int(truncates ? 1 : 0)])]
+  }
+}
+
+extension Classify: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    switch question {
+    case .isNaN: return [ExportNode("IsNaN", [.input(0)])]
+    case .isInfinite(let positive, let negative):
+      return [
+        ExportNode(
+          "IsInf", [.input(0)], ["detect_positive": .int(positive ? 1 : 0), "detect_negative": .int(negative ? 1 : 0)])
+      ]
+    case .isZero:
+      if inputs[0].dtype == .bool { return [ExportNode("Not", [.input(0)])] }
+      return [ExportNode("Equal", [.input(0), try number(0, inputs[0].dtype)])]
+    }
+  }
+}

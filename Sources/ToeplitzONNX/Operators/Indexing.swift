@@ -141,3 +141,43 @@ extension Tensor {
     return try flipped([at]).slice(axis: at, (size - 1 - first)..<(size - 1 - last), step: -step)
   }
 }
+
+// MARK: Export
+
+extension EmbeddingLookup: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Gather", [.input(1), .input(0)])]
+  }
+}
+
+extension Gather: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    switch kind {
+    case .slices(let axis): return [ExportNode("Gather", [.input(0), .input(1)], ["axis": .int(axis)])]
+    case .elements(let axis): return [ExportNode("GatherElements", [.input(0), .input(1)], ["axis": .int(axis)])]
+    case .rows(let batch): return [ExportNode("GatherND", [.input(0), .input(1)], ["batch_dims": .int(batch)])]
+    }
+  }
+}
+
+extension Scatter: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let how: [String: ExportNode.Attribute] = ["reduction": .string(reduction.rawValue)]
+    let operands: [ExportNode.Operand] = [.input(0), .input(1), .input(2)]
+    switch kind {
+    case .elements(let axis):
+      return [ExportNode("ScatterElements", operands, how.merging(["axis": .int(axis)]) { first, _ in first })]
+    case .rows: return [ExportNode("ScatterND", operands, how)]
+    }
+  }
+}
+
+extension TopElements: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [
+      ExportNode(
+        "TopK", [.input(0), try numbers([count])], ["axis": .int(axis), "largest": .int(largest ? 1 : 0)],
+        results: [0, 1])
+    ]
+  }
+}

@@ -111,3 +111,11 @@ extension Tensor {
     return try cast(to: .int32) - zeroPoint.cast(to: .int32)
   }
 }
+
+// MARK: Export
+
+extension MatrixMultiply: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("MatMul", [.input(0), .input(1)])]
+  }
+}

@@ -136,3 +136,57 @@ extension OperatorTable {
     },
   ]
 }
+
+// MARK: Export
+
+extension GroupMoments: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    // The statistics are float64, as here.
+    let rows = try numbers(outputs[0].shape.dimensions + [-1])
+    return try [
+      ExportNode("Cast", [.input(0)], ["to": .string("float64")]), ExportNode("Reshape", [.node(0), rows]),
+      ExportNode("ReduceMean", [.node(1), numbers([2])], ["keepdims": .int(1)]),
+      ExportNode("Sub", [.node(1), .node(2)]), ExportNode("Mul", [.node(3), .node(3)]),
+      ExportNode("Squeeze", [.node(2), numbers([2])], result: 0),
+      ExportNode("ReduceMean", [.node(4), numbers([2])], ["keepdims": .int(0)], result: 1),
+    ]
+  }
+}
+
+extension NormalizeChannels: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
+    let channels = shape[1]
+    let weight: ExportNode.Operand = hasWeight ? .input(3) : .constant(try Tensor.ones([channels], dtype: dtype))
+    let bias: ExportNode.Operand =
+      hasBias ? .input(hasWeight ? 4 : 3) : .constant(try Tensor.zeros([channels], dtype: dtype))
+    if inputs[1].shape.rank == 1 {
+      return [
+        ExportNode("BatchNormalization", [.input(0), weight, bias, .input(1), .input(2)], ["epsilon": .float(eps)])
+      ]
+    }
+    let groups = try numbers([shape[0], inputs[1].shape[1], -1])
+    let column = try numbers([1, channels] + Array(repeating: 1, count: shape.rank - 2))
+    return try [
+      ExportNode("Cast", [.input(0)], ["to": .string("float64")]), ExportNode("Reshape", [.node(0), groups]),
+      ExportNode("Unsqueeze", [.input(1), numbers([2])]), ExportNode("Unsqueeze", [.input(2), numbers([2])]),
+      ExportNode("Sub", [.node(1), .node(2)]), ExportNode("Add", [.node(3), number(eps, .float64)]),
+      ExportNode("Sqrt", [.node(5)]), ExportNode("Div", [.node(4), .node(6)]),
+      ExportNode("Reshape", [.node(7), numbers(shape.dimensions)]),
+      ExportNode("Cast", [.node(8)], ["to": .string(dtype.rawValue)]), ExportNode("Reshape", [weight, column]),
+      ExportNode("Reshape", [bias, column]), ExportNode("Mul", [.node(9), .node(10)]),
+      ExportNode("Add", [.node(12), .node(11)]),
+    ]
+  }
+}
+
+extension LayerNormalize: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let weight: ExportNode.Operand = hasWeight ? .input(1) : .constant(try Tensor.ones(shape, dtype: inputs[0].dtype))
+    let bias: [ExportNode.Operand] = hasBias ? [.input(hasWeight ? 2 : 1)] : []
+    return [
+      ExportNode(
+        "LayerNormalization", [.input(0), weight] + bias, ["axis": .int(-shape.rank), "epsilon": .float(eps)])
+    ]
+  }
+}

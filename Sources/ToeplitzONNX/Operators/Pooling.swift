@@ -121,3 +121,77 @@ extension OperatorTable {
     },
   ]
 }
+
+// MARK: Export
+
+extension PoolGeometry {
+  /// The attributes of ONNX's poolings.
+  func attributes() -> [String: ExportNode.Attribute] {
+    [
+      "kernel_shape": .ints(kernelSize), "strides": .ints(stride), "pads": .ints(padding + padding),
+      "ceil_mode": .int(ceilMode ? 1 : 0),
+    ]
+  }
+}
+
+extension MaxPooling: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    guard !givesIndices, inputs[0].shape.rank == geometry.rank + 2 else {
+      throw unexportable("positions, or no batch axis")
+    }
+    var attributes = geometry.attributes()
+    attributes["dilations"] = .ints(geometry.dilation)
+    return [ExportNode("MaxPool", [.input(0)], attributes)]
+  }
+}
+
+extension AveragePooling: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    guard divisor == nil, inputs[0].shape.rank == geometry.rank + 2 else {
+      throw unexportable("a divisor, or no batch axis")
+    }
+    var attributes = geometry.attributes()
+    attributes["count_include_pad"] = .int(countsPadding ? 1 : 0)
+    return [ExportNode("AveragePool", [.input(0)], attributes)]
+  }
+}
+
+extension AdaptivePooling: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let rank = outputSize.count
+    let (input, output) = (Array(inputs[0].shape.suffix(rank)), Array(outputs[0].shape.suffix(rank)))
+    guard function != .maximumWithIndices, inputs[0].shape.rank == rank + 2,
+      zip(input, output).allSatisfy({ $0 % $1 == 0 })
+    else { throw unexportable("windows of different sizes, positions, or no batch axis") }
+    let windows = zip(input, output).map { $0 / $1 }
+    return [
+      ExportNode(
+        function == .average ? "AveragePool" : "MaxPool", [.input(0)],
+        ["kernel_shape": .ints(windows), "strides": .ints(windows)])
+    ]
+  }
+}
+
+extension WindowReduction: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    var attributes: [String: ExportNode.Attribute] = [
+      "kernel_shape": .ints(kernel), "strides": .ints(stride), "pads": .ints(low + high),
+      "ceil_mode": .int(ceilMode ? 1 : 0), "dilations": .ints(dilation),
+    ]
+    switch function {
+    case .maximum(let columnMajor):
+      attributes["storage_order"] = .int(columnMajor ? 1 : 0)
+      return [ExportNode("MaxPool", [.input(0)], attributes, results: [0, 1])]
+    case .mean(let countsPadding):
+      // Dilation came with opset 19.
+      guard dilation.allSatisfy({ $0 == 1 }) else { throw unexportable("means of windows with dilation") }
+      attributes["dilations"] = nil
+      attributes["count_include_pad"] = .int(countsPadding ? 1 : 0)
+      return [ExportNode("AveragePool", [.input(0)], attributes)]
+    case .norm(let p):
+      guard p.rounded() == p else { throw unexportable("a norm of order \(p)") }
+      attributes["p"] = .int(Int(p))
+      return [ExportNode("LpPool", [.input(0)], attributes)]
+    }
+  }
+}

@@ -247,3 +247,21 @@ extension OperatorTable {
     },
   ]
 }
+
+// MARK: Export
+
+extension LSTMCell: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let size = inputs[1].shape[1]
+    func gate(_ index: Int) throws -> ExportNode {
+      let operands = try [[index * size], [(index + 1) * size], [1]].map(numbers)
+      return ExportNode("Slice", [.input(0)] + operands)
+    }
+    return try [
+      gate(0), gate(1), gate(2), gate(3), ExportNode("Sigmoid", [.node(0)]), ExportNode("Sigmoid", [.node(1)]),
+      ExportNode("Sigmoid", [.node(2)]), ExportNode("Tanh", [.node(3)]), ExportNode("Mul", [.node(6), .input(1)]),
+      ExportNode("Mul", [.node(4), .node(7)]), ExportNode("Add", [.node(8), .node(9)], result: 1),
+      ExportNode("Tanh", [.node(10)]), ExportNode("Mul", [.node(11), .node(5)], result: 0),
+    ]
+  }
+}

@@ -80,3 +80,39 @@ extension OperatorTable {
     "ArgMin": position(false),
   ]
 }
+
+// MARK: Export
+
+extension Reduction: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let rank = inputs[0].shape.rank
+    let axes = axes ?? Array(0..<rank)
+    let keeps: [String: ExportNode.Attribute] = ["keepdims": .int(keepsAxes ? 1 : 0)]
+    switch function {
+    case .argMaximum, .argMinimum:
+      guard axes.count == 1 else { throw unexportable("a position in several axes") }
+      return [
+        ExportNode(
+          function == .argMaximum ? "ArgMax" : "ArgMin", [.input(0)],
+          keeps.merging(["axis": .int(axes[0])]) { first, _ in first })
+      ]
+    case .variance:
+      let count = try Double(
+        axes.reduce(1) { $0 * inputs[0].shape[try inputs[0].shape.normalizedAxis($1, operation: name)] })
+      return try [
+        ExportNode("ReduceMean", [.input(0), numbers(axes)], ["keepdims": .int(1)]),
+        ExportNode("Sub", [.input(0), .node(0)]), ExportNode("Mul", [.node(1), .node(1)]),
+        ExportNode("ReduceSum", [.node(2), numbers(axes)], keeps),
+        ExportNode("Div", [.node(3), number(max(0, count - correction), inputs[0].dtype)]),
+      ]
+    default: break
+    }
+    let names: [Function: String] = [
+      .sum: "ReduceSum", .mean: "ReduceMean", .product: "ReduceProd", .maximum: "ReduceMax", .minimum: "ReduceMin",
+    ]
+    guard let operation = names[function], outputs[0].dtype == inputs[0].dtype else {
+      throw unexportable("\(function) of \(inputs[0].dtype)")
+    }
+    return [ExportNode(operation, [.input(0), try numbers(axes)], keeps)]
+  }
+}

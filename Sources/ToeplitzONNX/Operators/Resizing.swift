@@ -219,3 +219,59 @@ extension OperatorTable {
     return Int(size)
   }
 }
+
+// MARK: Export
+
+extension Resample: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let shape = inputs[0].shape
+    let axis = try shape.normalizedAxis(axis, operation: name)
+    var scales = [Float](repeating: 1, count: shape.rank)
+    scales[axis] = Float(factor ?? Double(size) / Double(shape[axis]))
+    let known = factor == nil || Int((Double(shape[axis]) * (factor ?? 1)).rounded(.down)) == size
+    guard known else { throw unexportable("a size of \(size) at factor \(factor ?? 1)") }
+    var attributes: [String: ExportNode.Attribute]
+    switch interpolation {
+    case .nearest:
+      attributes = [
+        "mode": .string("nearest"), "coordinate_transformation_mode": .string("asymmetric"),
+        "nearest_mode": .string("floor"),
+      ]
+    case .nearestExact: attributes = ["mode": .string("nearest"), "nearest_mode": .string("round_prefer_ceil")]
+    case .linear: attributes = ["mode": .string("linear")]
+    case .cubic: attributes = ["mode": .string("cubic")]
+    }
+    if alignCorners { attributes["coordinate_transformation_mode"] = .string("align_corners") }
+    if factor == nil {
+      let sizes = try numbers(outputs[0].shape.dimensions)
+      return [ExportNode("Resize", [.input(0), .none, .none, sizes], attributes)]
+    }
+    return [ExportNode("Resize", [.input(0), .none, .constant(try Tensor(scales))], attributes)]
+  }
+}
+
+extension WeightedResample: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    // A product with the matrix of the weights, the axis at the end; where nothing is a term, a shift.
+    let rank = inputs[0].shape.rank
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    let (length, count) = (inputs[0].shape[axis], terms.count)
+    var matrix = [Double](repeating: 0, count: length * count)
+    var shift = [Double](repeating: 0, count: count)
+    for (index, terms) in terms.enumerated() {
+      for term in terms ?? [] { matrix[term.position * count + index] += term.weight }
+      if terms == nil { shift[index] = fill }
+    }
+    var order = Array(0..<rank)
+    order.swapAt(axis, rank - 1)
+    func constant(_ values: [Double], _ shape: Shape) throws -> ExportNode.Operand {
+      .constant(try Tensor(values, shape: shape, device: .cpu).cast(to: inputs[0].dtype))
+    }
+    return try [
+      ExportNode("Transpose", [.input(0)], ["perm": .ints(order)]),
+      ExportNode("MatMul", [.node(0), constant(matrix, [length, count])]),
+      ExportNode("Add", [.node(1), constant(shift, [count])]),
+      ExportNode("Transpose", [.node(2)], ["perm": .ints(order)]),
+    ]
+  }
+}

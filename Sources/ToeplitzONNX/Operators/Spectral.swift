@@ -52,3 +52,17 @@ extension OperatorTable {
     "BlackmanWindow": window([0.42, -0.5, 0.08]),
   ]
 }
+
+// MARK: Export
+
+extension FourierTransform: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    // Opset 18 has no one-sided inverse.
+    guard !(isInverse && isOneSided) else { throw unexportable("the inverse of half a spectrum") }
+    return [
+      ExportNode(
+        "DFT", [.input(0), .constant(try Tensor(scalar: Int64(length)))],
+        ["axis": .int(axis), "inverse": .int(isInverse ? 1 : 0), "onesided": .int(isOneSided ? 1 : 0)])
+    ]
+  }
+}

@@ -217,3 +217,67 @@ extension Tensor {
     return try wide.reshaped(Shape(sizes))
   }
 }
+
+// MARK: Export
+
+extension Reshape: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Reshape", [.input(0), try numbers(outputs[0].shape.dimensions)], ["allowzero": .int(1)])]
+  }
+}
+
+extension Permute: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let axes = try order.map { try inputs[0].shape.normalizedAxis($0, operation: name) }
+    return [ExportNode("Transpose", [.input(0)], ["perm": .ints(axes)])]
+  }
+}
+
+extension Slice: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let operands = try [[range.lowerBound], [range.upperBound], [axis], [step]].map(numbers)
+    return [ExportNode("Slice", [.input(0)] + operands)]
+  }
+}
+
+extension Flip: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let count = axes.count
+    let ends = Array(repeating: -Int(Int32.max), count: count)
+    let operands = try [Array(repeating: -1, count: count), ends, axes, Array(repeating: -1, count: count)].map(numbers)
+    return [ExportNode("Slice", [.input(0)] + operands)]
+  }
+}
+
+extension Expand: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Expand", [.input(0), try numbers(outputs[0].shape.dimensions)])]
+  }
+}
+
+extension Concatenate: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Concat", inputs.indices.map { .input($0) }, ["axis": .int(axis)])]
+  }
+}
+
+extension PadAxis: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let rank = inputs[0].shape.rank
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    var pads = Array(repeating: 0, count: 2 * rank)
+    (pads[axis], pads[axis + rank]) = (low, high)
+    // `wrap` came with opset 19.
+    let modes: [PaddingMode: String] = [.zeros: "constant", .reflect: "reflect", .replicate: "edge"]
+    guard let text = modes[mode] else { throw unexportable("circular padding") }
+    let fill: [ExportNode.Operand] = mode == .zeros ? [try number(value, inputs[0].dtype)] : []
+    return [ExportNode("Pad", [.input(0), try numbers(pads)] + fill, ["mode": .string(text)])]
+  }
+}
+
+extension CumulativeSum: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    guard !carries, outputs[0].dtype == inputs[0].dtype else { throw unexportable("a sum that is carried on") }
+    return [ExportNode("CumSum", [.input(0), .constant(try Tensor(scalar: Int64(axis)))])]
+  }
+}

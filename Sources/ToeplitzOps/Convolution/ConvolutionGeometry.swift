@@ -44,13 +44,26 @@ public final class ConvolutionGeometry: Sendable, Hashable {
   /// Checks all options and creates a geometry.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` that names the first option that is not legal.
-  public init(
+  public convenience init(
     rank: Int, isTransposed: Bool = false, inChannels: Int, outChannels: Int, kernelSize: PerAxis,
     stride: PerAxis = 1, padding: Padding = 0, outputPadding: PerAxis = 0, dilation: PerAxis = 1,
     groups: Int = 1, paddingMode: PaddingMode = .zeros
   ) throws {
+    try self.init(
+      rank: rank, isTransposed: isTransposed, inChannels: inChannels, outChannels: outChannels, kernelSize: kernelSize,
+      stride: stride, padding: padding, outputPadding: outputPadding, dilation: dilation, groups: groups,
+      paddingMode: paddingMode, leastPadding: 0)
+  }
+
+  /// - Parameter leastPadding: the least padding that is legal; below zero for adjoints and pieces of a stream, where
+  ///   negative padding skips inputs (transposed: adds positions to the output).
+  private init(
+    rank: Int, isTransposed: Bool, inChannels: Int, outChannels: Int, kernelSize: PerAxis, stride: PerAxis,
+    padding: Padding, outputPadding: PerAxis, dilation: PerAxis, groups: Int, paddingMode: PaddingMode,
+    leastPadding: Int
+  ) throws {
     let name = "Conv\(isTransposed ? "Transpose" : "")\(rank)d"
-    let rules = GeometryRules(name: name, rank: rank, isTransposed: isTransposed)
+    let rules = GeometryRules(name: name, rank: rank, isTransposed: isTransposed, leastPadding: leastPadding)
     self.name = name
     self.rank = rank
     self.isTransposed = isTransposed
@@ -93,6 +106,44 @@ public final class ConvolutionGeometry: Sendable, Hashable {
     hasher.combine(stride)
   }
 
+  /// The same convolution with other paddings on one axis, which may be negative; of a transposed one negative padding
+  /// after the axis becomes output padding as far as that may be.
+  package func padded(axis: Int, _ low: Int, _ high: Int) throws -> ConvolutionGeometry {
+    var pads = Array(zip(paddingLow, paddingHigh).map { (low: $0, high: $1) })
+    var outputPadding = outputPadding
+    pads[axis] = (low, high)
+    if isTransposed { outputPadding[axis] = 0 }
+    return try ConvolutionGeometry(
+      rank: rank, isTransposed: isTransposed, inChannels: inChannels, outChannels: outChannels,
+      kernelSize: PerAxis(kernelSize), stride: PerAxis(stride), padding: .asymmetric(pads),
+      outputPadding: PerAxis(outputPadding), dilation: PerAxis(dilation), groups: groups, paddingMode: paddingMode,
+      leastPadding: -Int.max / 4)
+  }
+
+  /// The adjoint with the same weight: the transposed convolution of a convolution, and the other way round.
+  ///
+  /// - Parameters:
+  ///   - inputSize: the spatial size of this one's input, which is what the adjoint of a convolution gives.
+  ///   - paddingMode: that of the adjoint; reflected and replicated padding is no part of it.
+  package func adjoint(inputSize: [Int]) throws -> ConvolutionGeometry {
+    let output = try outputSize(inputSize)
+    var pads = Array(zip(paddingLow, paddingHigh).map { (low: $0, high: $1) })
+    var extra = [Int](repeating: 0, count: rank)
+    for axis in 0..<rank {
+      if isTransposed {
+        // Output padding is more of the high end, which the adjoint does not read.
+        pads[axis].high -= outputPadding[axis]
+      } else {
+        extra[axis] = inputSize[axis] - ((output[axis] - 1) * stride[axis] + extent(axis) - pads[axis].low - pads[axis].high)
+      }
+    }
+    return try ConvolutionGeometry(
+      rank: rank, isTransposed: !isTransposed, inChannels: outChannels, outChannels: inChannels,
+      kernelSize: PerAxis(kernelSize), stride: PerAxis(stride), padding: .asymmetric(pads),
+      outputPadding: PerAxis(extra), dilation: PerAxis(dilation), groups: groups,
+      paddingMode: paddingMode == .circular ? .circular : .zeros, leastPadding: -Int.max / 4)
+  }
+
   /// Inputs (outputs, transposed) that one window spans along `axis`: `dilation × (kernel − 1) + 1`.
   public func extent(_ axis: Int) -> Int { dilation[axis] * (kernelSize[axis] - 1) + 1 }
 
@@ -112,6 +163,7 @@ private struct GeometryRules {
   let name: String
   let rank: Int
   let isTransposed: Bool
+  let leastPadding: Int
 
   func refuse(_ expected: String, _ got: String) -> ToeplitzError {
     ToeplitzError(.argument, name, expected: expected, got: got)
@@ -188,8 +240,8 @@ private struct GeometryRules {
       throw refuse("padding as one number, \(rank), or \(rank) pairs", "\(pairs.count) values")
     }
     // Half the range leaves room for sums of two paddings and a size.
-    guard pairs.allSatisfy({ (0...(Int.max / 4)).contains($0.low) && (0...(Int.max / 4)).contains($0.high) })
-    else {
+    let legal = leastPadding...(Int.max / 4)
+    guard pairs.allSatisfy({ legal.contains($0.low) && legal.contains($0.high) }) else {
       throw refuse("padding of at least 0 and at most \(Int.max / 4)", "\(pairs.map { [$0.low, $0.high] })")
     }
     return pairs

@@ -3,15 +3,15 @@ import ToeplitzTensor
 /// Pooling into a given number of windows that share the input as evenly as possible.
 ///
 /// Window i of `o` over an axis of `L` covers `floor(i L / o) ..< ceil((i + 1) L / o)`.
-struct AdaptivePooling: Operation {
-  enum Function: Sendable { case average, maximum, maximumWithIndices }
+package struct AdaptivePooling: Operation {
+  package enum Function: Sendable, Hashable { case average, maximum, maximumWithIndices }
 
-  var function: Function
-  var name: String
+  package var function: Function
+  package var name: String
   /// The output size on each axis; nil keeps the input's.
-  var outputSize: [Int?]
+  package var outputSize: [Int?]
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let dtype = inputs[0].dtype
     try require(
@@ -29,7 +29,37 @@ struct AdaptivePooling: Operation {
     return [TensorSpec(shape, dtype)] + (function == .maximumWithIndices ? [TensorSpec(shape, .int64)] : [])
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let x = call.x
+      guard x.dtype.isFloatingPoint, let dy = call.cotangents[0] else { return [nil] }
+      let rank = outputSize.count
+      guard function == .average else {
+        let positions =
+          function == .maximumWithIndices
+          ? call.outputs[1]
+          : try applyAll(AdaptivePooling(function: .maximumWithIndices, name: name, outputSize: outputSize), [x])[1]
+        return [try dy.scatteredToPlanes(positions, of: x.shape, rank: rank)]
+      }
+      // The mean over a box is one mean after another, each a map of one axis.
+      var dx = dy
+      for axis in (x.rank - rank)..<x.rank {
+        let means = windows(call.y.shape[axis], x.shape[axis]).map { window in
+          window.map { WeightedResample.Term(position: $0, weight: 1 / Double(window.count)) }
+        }
+        dx = try apply(WeightedResample(axis: axis, terms: means, fill: 0).adjoint(length: x.shape[axis]), dx)
+      }
+      return [dx]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    let rank = call.inputs[0].shape.rank
+    let pooled = outputSize.indices.filter { outputSize[$0] != nil }.map { rank - outputSize.count + $0 }
+    return .pointwise(call, except: pooled, because: "the number of positions decides about the windows")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]
     switch x.dtype {
     case .float32: return try pool(x, Float.self, outputs)

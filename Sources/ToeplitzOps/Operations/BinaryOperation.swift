@@ -9,8 +9,8 @@ import ToeplitzTensor
 #endif
 
 /// A function of two numbers, applied to each pair of elements with NumPy's broadcasting.
-struct Binary: Operation {
-  enum Function: String, Sendable {
+package struct Binary: Operation {
+  package enum Function: String, Sendable {
     case add, subtract, multiply, divide, power, minimum, maximum
     case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual
 
@@ -22,10 +22,10 @@ struct Binary: Operation {
     }
   }
 
-  var function: Function
-  var name: String { function.rawValue }
+  package var function: Function
+  package var name: String { function.rawValue }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     try require(
       inputs[0].dtype == inputs[1].dtype, .dtype, expected: "two tensors of one element type",
@@ -36,7 +36,41 @@ struct Binary: Operation {
     return [TensorSpec(shape, function.isComparison ? .bool : inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    if function.isComparison { return .zero }
+    return .vjp { call in
+      let (a, b, y, dy) = (call.x, call.inputs[1], call.y, try call.dy)
+      guard a.dtype.isFloatingPoint else { return [nil, nil] }
+      let parts = try partials(a, b, y, dy)
+      return [try parts.0.summed(to: a.shape), try parts.1.summed(to: b.shape)]
+    }
+  }
+
+  /// The cotangents of both operands, of the result's shape or one that broadcasts to it.
+  private func partials(_ a: Tensor, _ b: Tensor, _ y: Tensor, _ dy: Tensor) throws -> (Tensor, Tensor) {
+    switch function {
+    case .add: return (dy, dy)
+    case .subtract: return (dy, try dy.negated())
+    case .multiply: return (try dy * b, try dy * a)
+    case .divide: return (try dy / b, try (dy * y / b).negated())
+    case .power:
+      // x⁰ is 1 everywhere, and 0ᵇ is 0 for b near what it is: both have no slope, where the formulas would say NaN.
+      let base = try (dy * b * a.power(b - 1)).masked(by: b.notEqual(b.number(0)))
+      let exponent = try (dy * y * a.logarithm()).masked(by: a.notEqual(a.number(0)))
+      return (base, exponent)
+    case .minimum, .maximum:
+      // Equal elements share the cotangent, as in PyTorch.
+      let ties = try a.equal(b).cast(to: a.dtype) * 0.5
+      let first = try (function == .minimum ? a.less(b) : a.greater(b)).cast(to: a.dtype)
+      let share = try first + ties
+      return (try dy * share, try dy * (share.negated() + 1))
+    case .equal, .notEqual, .less, .lessOrEqual, .greater, .greaterOrEqual: return (dy, dy)
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     let walk = BroadcastWalk(inputs[0], inputs[1], result)
     switch inputs[0].dtype {

@@ -2,17 +2,24 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// The values converted to another element type.
-struct Cast: Operation {
-  var dtype: DType
-  var name: String { "cast" }
-  var flushesSubnormals: Bool { false }
+package struct Cast: Operation {
+  package var dtype: DType
+  package var name: String { "cast" }
+  package var flushesSubnormals: Bool { false }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     return [TensorSpec(inputs[0].shape, dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    guard dtype.isFloatingPoint else { return .zero }
+    return .vjp { [$0.x.dtype.isFloatingPoint ? try $0.dy.cast(to: $0.x.dtype) : nil] }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule { .pointwise(call, except: [], because: "") }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     guard inputs[0].dtype != dtype else { return [inputs[0]] }
     let x = try inputs[0].contiguous().aligned()
     let y = try Tensor(uninitialized: x.shape, dtype: dtype, operation: name)

@@ -2,22 +2,22 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// An activation with a trained number for each channel: inputs are x `[N, C, …]` and the numbers.
-struct ChannelActivation: Operation {
-  enum Function: Sendable {
+package struct ChannelActivation: Operation {
+  package enum Function: Sendable, Hashable {
     /// x, or slope × x below zero; one slope for all elements or one a channel.
     case leaky
     /// x + sin²(αx) / (α + 1e-9), α being the number or its exponential.
     case snake(isLogarithm: Bool)
   }
 
-  var function: Function
-  var name: String { if case .leaky = function { "PReLU" } else { "Snake" } }
+  package var function: Function
+  package var name: String { if case .leaky = function { "PReLU" } else { "Snake" } }
 
   private func isShared(_ x: Shape, _ numbers: Shape) -> Bool {
     if case .leaky = function { numbers.reduce(1, *) == 1 } else { false }
   }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     let (x, numbers) = (inputs[0], inputs[1])
     try require(x.dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(x.dtype)")
@@ -33,7 +33,33 @@ struct ChannelActivation: Operation {
     return [x]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (x, numbers, dy) = (call.x, call.inputs[1], try call.dy)
+      // The numbers along the channels.
+      let spread = isShared(x.shape, numbers.shape) ? [] : Shape([numbers.count] + [Int](repeating: 1, count: x.rank - 2))
+      let number = try numbers.reshaped(spread)
+      func collected(_ cotangent: Tensor) throws -> Tensor { try cotangent.summed(to: spread).reshaped(numbers.shape) }
+      switch function {
+      case .leaky:
+        let above = try x.greater(x.number(0))
+        return [try above.choosing(dy, dy * number), try collected(above.choosing(dy * 0, dy * x))]
+      case .snake(let isLogarithm):
+        let alpha = try isLogarithm ? number.exponential() : number
+        let (double, divisor) = (try (alpha * x * 2).sine(), try alpha + 1e-9)
+        let sine = try (alpha * x).sine()
+        let slope = try (x * double - sine * sine / divisor) / divisor
+        let dAlpha = try dy * slope
+        return [try dy * (alpha * double / divisor + 1), try collected(isLogarithm ? dAlpha * alpha : dAlpha)]
+      }
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [1], because: "each channel has a number of its own")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     guard x.dtype == .float32 || x.dtype == .float64 else {
       return [try applyAll(self, inputs.map { try $0.cast(to: .float32) })[0].cast(to: x.dtype)]

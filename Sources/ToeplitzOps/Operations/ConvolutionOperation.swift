@@ -3,7 +3,7 @@ import ToeplitzTensor
 /// A convolution or transposed convolution of any rank: inputs are x, weight and, if it has one, bias.
 ///
 /// What compilation joins to it comes after those: factors of the weights, then residuals. `x` is `[N, C, spatial…]` (or channels last), the batch axis may be missing. The weight is in PyTorch's order.
-public struct ConvolutionOperation: Operation, Hashable {
+public struct ConvolutionOperation: Operation {
   /// Options and sizes.
   public var geometry: ConvolutionGeometry
   /// Where the channels of input and output stand.
@@ -99,6 +99,52 @@ public struct ConvolutionOperation: Operation, Hashable {
     return layout == .channelsFirst ? "[N, C, \(spatial)]" : "[N, \(spatial), C]"
   }
 
+  /// What compilation has joined to it cannot be differentiated; by itself it is one of three bilinear maps (see
+  /// ``ConvolutionWeightGradient``).
+  public var gradient: GradientRule {
+    guard isPlain else { return .none(because: "it is made by compilation, after differentiation") }
+    return .vjp { call in
+      let dy = try call.dy
+      let dx = try inputGradient(dy, weight: call.inputs[1], inputShape: call.x.shape)
+      let dWeight = try apply(ConvolutionWeightGradient(geometry, layout: layout), call.x, dy)
+      guard call.inputs.count > 2 else { return [dx, dWeight] }
+      let channel = channelAxis(call.x.shape.rank)
+      return [dx, dWeight, try dy.sum(dy.shape.indices.filter { $0 != channel })]
+    }
+  }
+
+  /// Whether nothing is computed together with it.
+  private var isPlain: Bool { epilogue == Epilogue() && residualCount == 0 && !hasWeightFactors }
+
+  /// The axis of the channels of an input or output of so many axes.
+  func channelAxis(_ rank: Int) -> Int { layout == .channelsFirst ? rank - geometry.rank - 1 : rank - 1 }
+
+  /// Behaviour along a spatial axis: a window, or overlapping sums of a transposed convolution.
+  public func time(_ call: TimeCall) -> TimeRule {
+    guard isPlain else { return .whole(because: "it is made by compilation, after planning") }
+    guard call.isOfFirstAlone, let time = call.axes[0] else { return .whole(because: "its weight changes along time") }
+    let rank = call.inputs[0].shape.rank
+    let channel = channelAxis(rank)
+    guard time != channel else { return .whole(because: "it sums over channels") }
+    let first = layout == .channelsFirst ? channel + 1 : channel - geometry.rank
+    guard time >= first else { return .pointwise(axis: time) }
+    guard geometry.paddingMode != .circular else { return .whole(because: "circular padding reads the other end") }
+    let axis = time - first
+    var window = TimeWindow(
+      extent: geometry.kernelSize[axis], stride: geometry.stride[axis], dilation: geometry.dilation[axis],
+      low: geometry.paddingLow[axis], high: geometry.paddingHigh[axis])
+    func padded(_ low: Int, _ high: Int) throws -> any Operation {
+      var copy = self
+      copy.geometry = try geometry.padded(axis: axis, low, high)
+      return copy
+    }
+    guard geometry.isTransposed else {
+      return .window(window, axis: time, mode: geometry.paddingMode, repadded: padded)
+    }
+    window.high -= geometry.outputPadding[axis]
+    return .overlapAdd(window, axis: time, recropped: padded)
+  }
+
   /// Computes the convolution.
   public func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let operands = operands(inputs)
@@ -177,7 +223,7 @@ public struct ConvolutionOperation: Operation, Hashable {
   }
 
   /// A view with batch and channels first.
-  private func canonical(_ tensor: Tensor) -> Tensor {
+  func canonical(_ tensor: Tensor) -> Tensor {
     if layout == .channelsFirst, tensor.rank == geometry.rank + 2 { return tensor }
     var shape = tensor.shape.dimensions
     var strides = tensor.strides

@@ -12,7 +12,7 @@ package struct ConvolutionStage: Sendable, Hashable {
   }
 
   /// How many operands it takes beside its input and residuals: the weight, maybe a bias, maybe factors.
-  var weightCount: Int { 1 + (hasBias ? 1 : 0) + (operation.hasWeightFactors ? 1 : 0) }
+  package var weightCount: Int { 1 + (hasBias ? 1 : 0) + (operation.hasWeightFactors ? 1 : 0) }
 
   /// The prepared weight of these operands.
   func pack(_ operands: ArraySlice<Tensor>) throws -> WeightPackings.Kept {

@@ -1,10 +1,10 @@
 import ToeplitzTensor
 
 /// Rows of a table chosen by whole numbers: inputs are the numbers, of any shape, and the table `[count, width]`.
-struct EmbeddingLookup: Operation {
-  var name: String { "Embedding" }
+package struct EmbeddingLookup: Operation {
+  package var name: String { "Embedding" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     try require(
       inputs[0].dtype.isInteger, .dtype, expected: "whole-number indices", got: "\(inputs[0].dtype)")
@@ -13,7 +13,21 @@ struct EmbeddingLookup: Operation {
     return [TensorSpec(Shape(inputs[0].shape.dimensions + [inputs[1].shape[1]]), inputs[1].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (indices, table) = (call.x, call.inputs[1])
+      guard table.dtype.isFloatingPoint else { return [nil, nil] }
+      let zeros = try Tensor.zeros(table.shape, dtype: table.dtype)
+      let rows = try call.dy.reshaped([indices.count, table.shape[1]])
+      return [nil, try zeros.scatteringRows(rows, at: indices.reshaped([indices.count, 1]), reduction: .add)]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [], because: "")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let indices = try inputs[0].cast(to: .int64).scalars(Int64.self)
     let table = try inputs[1].contiguous()
     let rows = table.shape[0]

@@ -1,16 +1,16 @@
 import ToeplitzTensor
 
 /// The discrete Fourier transform along one axis of numbers whose real and imaginary parts stand on the last axis.
-struct FourierTransform: Operation {
-  var axis: Int
+package struct FourierTransform: Operation {
+  package var axis: Int
   /// How many numbers are transformed; shorter axes are filled with zeros, longer ones cut.
-  var length: Int
-  var isInverse: Bool
+  package var length: Int
+  package var isInverse: Bool
   /// Whether only the first half of the spectrum is wanted, or is what is given to the inverse.
-  var isOneSided: Bool
-  var name: String { "dft" }
+  package var isOneSided: Bool
+  package var name: String { "dft" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let shape = inputs[0].shape
     try require(
@@ -26,7 +26,35 @@ struct FourierTransform: Operation {
     return [TensorSpec(shape.replacing(axis, by: size).replacing(shape.rank - 1, by: parts), inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (x, dy) = (call.x, try call.dy)
+      let (size, parts) = (x.shape[axis], x.shape[x.rank - 1])
+      var dx: Tensor
+      switch (isInverse, isOneSided) {
+      case (false, _):
+        // Missing bins have no cotangent. The adjoint is the inverse without its division.
+        let all = try dy.padded([(axis: axis, low: 0, high: length - dy.shape[axis])])
+        dx = try all.fourierTransform(axis: axis, length: length, isInverse: true) * Double(length)
+      case (true, false): dx = try dy.fourierTransform(axis: axis, length: length) / Double(length)
+      case (true, true):
+        // Each bin but the first (and the middle one) stands for two.
+        let half = try dy.fourierTransform(axis: axis, length: length, isOneSided: true)
+        let weights = (0..<(length / 2 + 1)).map { $0 == 0 || 2 * $0 == length ? 1 : 2.0 }
+        var shape = [Int](repeating: 1, count: x.rank)
+        shape[axis] = weights.count
+        dx = try half * Tensor(weights, shape: Shape(shape), device: .cpu).cast(to: dy.dtype) / Double(length)
+      }
+      dx = try dx.padded([(axis: axis, low: 0, high: size - dx.shape[axis])])
+      return [parts == 1 ? try dx.slice(axis: x.rank - 1, 0..<1) : dx]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [axis, -1], because: "every frequency reads all positions")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let dtype = inputs[0].dtype
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
     // Rows of the transformed axis, parts last.

@@ -1,8 +1,8 @@
 import ToeplitzTensor
 
 /// Elements chosen by indices.
-struct Gather: Operation {
-  enum Kind: Sendable {
+package struct Gather: Operation {
+  package enum Kind: Sendable, Hashable {
     /// Whole slices of one axis: `take` in NumPy.
     case slices(axis: Int)
     /// One element for each index: `gather` in PyTorch, `take_along_axis` in NumPy.
@@ -11,10 +11,10 @@ struct Gather: Operation {
     case rows(batch: Int)
   }
 
-  var kind: Kind
-  var name: String { "gather" }
+  package var kind: Kind
+  package var name: String { "gather" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     let (x, indices) = (inputs[0].shape, inputs[1].shape)
     try require(inputs[1].dtype.isInteger, .dtype, expected: "whole-number indices", got: "\(inputs[1].dtype)")
@@ -40,7 +40,48 @@ struct Gather: Operation {
     }
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (x, indices) = (call.x, call.inputs[1])
+      guard x.dtype.isFloatingPoint else { return [nil, nil] }
+      let (dy, zeros) = (try call.dy, try Tensor.zeros(x.shape, dtype: x.dtype))
+      switch kind {
+      case .elements(let axis):
+        return [try zeros.scatteringElements(dy, at: indices, axis: axis, reduction: .add), nil]
+      case .slices(let axis):
+        let axis = try x.shape.normalizedAxis(axis, operation: name)
+        // Indices and their axis first, so that each names a row.
+        let order = Array(axis..<(axis + indices.rank)) + dy.shape.indices.filter { !(axis..<(axis + indices.rank)).contains($0) }
+        let rest = x.count / max(x.shape[axis], 1)
+        let moved = try zeros.permuted([axis] + x.shape.indices.filter { $0 != axis })
+        let rows = try moved.reshaped([x.shape[axis], rest])
+          .scatteringRows(
+            dy.permuted(order).reshaped([indices.count, rest]), at: indices.reshaped([indices.count, 1]), reduction: .add)
+        let back = x.shape.indices.map { $0 < axis ? $0 + 1 : $0 == axis ? 0 : $0 }
+        return [try rows.reshaped(moved.shape).permuted(back), nil]
+      case .rows(let batch):
+        return [try zeros.scatteringRows(dy, at: indices.withLeadingCoordinates(batch), reduction: .add), nil]
+      }
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    let shape = call.inputs[0].shape
+    switch (kind, call.axes[0], call.axes[1]) {
+    case (.slices(let axis), let time?, nil):
+      let axis = axis < 0 ? axis + shape.rank : axis
+      if axis == time { return .whole(because: "indices name positions in time") }
+      return .pointwise(axis: time < axis ? time : time - 1 + call.inputs[1].shape.rank)
+    case (.slices(let axis), nil, let time?): return .pointwise(axis: (axis < 0 ? axis + shape.rank : axis) + time)
+    case (.elements(let axis), let one?, let other?) where one == other && one != (axis < 0 ? axis + shape.rank : axis):
+      return shape[one] == call.inputs[1].shape[one]
+        ? .pointwise(axis: one) : .whole(because: "there are fewer indices than positions")
+    case (.rows(0), nil, let time?) where time < call.inputs[1].shape.rank - 1: return .pointwise(axis: time)
+    default: return .whole(because: "indices name positions in time")
+    }
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     let indices = try inputs[1].cast(to: .int64).scalars(Int64.self)
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)

@@ -1,19 +1,22 @@
 import ToeplitzTensor
 
 /// A function of two truth values, applied to each pair of elements with NumPy's broadcasting.
-struct Logical: Operation {
-  enum Function: String, Sendable { case and, or, xor }
+package struct Logical: Operation {
+  package enum Function: String, Sendable { case and, or, xor }
 
-  var function: Function
-  var name: String { "logical \(function.rawValue)" }
+  package var function: Function
+  package var name: String { "logical \(function.rawValue)" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     for input in inputs { try require(input.dtype == .bool, .dtype, expected: "bool elements", got: "\(input.dtype)") }
     return [TensorSpec(try Shape.broadcast(inputs[0].shape, inputs[1].shape, operation: name), .bool)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule { .zero }
+  package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: .bool, operation: name)
     let walk = BroadcastWalk(inputs[0], inputs[1], result)
     switch function {
@@ -26,13 +29,13 @@ struct Logical: Operation {
 }
 
 /// A function of the bits of two whole numbers, applied to each pair of elements with NumPy's broadcasting.
-struct Bitwise: Operation {
-  enum Function: String, Sendable { case and, or, xor, shiftLeft, shiftRight }
+package struct Bitwise: Operation {
+  package enum Function: String, Sendable { case and, or, xor, shiftLeft, shiftRight }
 
-  var function: Function
-  var name: String { "bitwise \(function.rawValue)" }
+  package var function: Function
+  package var name: String { "bitwise \(function.rawValue)" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     try require(
       inputs[0].dtype.isInteger && inputs[0].dtype == inputs[1].dtype, .dtype, expected: "whole numbers of one type",
@@ -42,7 +45,10 @@ struct Bitwise: Operation {
     ]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule { .zero }
+  package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     let walk = BroadcastWalk(inputs[0], inputs[1], result)
     func run<T: TensorScalar & FixedWidthInteger>(_ type: T.Type) {
@@ -61,12 +67,12 @@ struct Bitwise: Operation {
 }
 
 /// The remainder of a division, applied to each pair of elements with NumPy's broadcasting.
-struct Remainder: Operation {
+package struct Remainder: Operation {
   /// Whether the result has the sign of the dividend, as in C; otherwise that of the divisor, as in Python.
-  var truncates: Bool
-  var name: String { "remainder" }
+  package var truncates: Bool
+  package var name: String { "remainder" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     try require(
       inputs[0].dtype.isNumber && inputs[0].dtype == inputs[1].dtype, .dtype, expected: "numbers of one type",
@@ -76,7 +82,19 @@ struct Remainder: Operation {
     ]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (a, b, dy) = (call.x, call.inputs[1], try call.dy)
+      guard a.dtype.isFloatingPoint else { return [nil, nil] }
+      let quotient = try a / b
+      let whole = try truncates ? quotient.roundedTowardZero() : quotient.roundedDown()
+      return [try dy.summed(to: a.shape), try (dy * whole).negated().summed(to: b.shape)]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     let walk = BroadcastWalk(inputs[0], inputs[1], result)
     let truncates = truncates
@@ -125,15 +143,15 @@ func withInteger<R>(
 }
 
 /// A question about each element, answered by true or false.
-struct Classify: Operation {
-  enum Question: Sendable {
+package struct Classify: Operation {
+  package enum Question: Sendable, Hashable {
     case isNaN
     case isInfinite(positive: Bool, negative: Bool)
     case isZero
   }
 
-  var question: Question
-  var name: String {
+  package var question: Question
+  package var name: String {
     switch question {
     case .isNaN: "isNaN"
     case .isInfinite: "isInfinite"
@@ -141,12 +159,15 @@ struct Classify: Operation {
     }
   }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     return [TensorSpec(inputs[0].shape, .bool)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule { .zero }
+  package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     let result = try Tensor(uninitialized: x.shape, dtype: .bool, operation: name)
     func run<T: TensorScalar>(_ type: T.Type, _ ask: (Double) -> Bool) {

@@ -4,15 +4,15 @@ import ToeplitzTensor
 ///
 /// A matrix product is a convolution with one tap: A's rows are the output channels and B's columns the positions,
 /// so the convolution kernels compute it.
-struct MatrixMultiply: Operation {
-  var name: String { "matmul" }
+package struct MatrixMultiply: Operation {
+  package var name: String { "matmul" }
 
   private func matrices(_ a: Shape, _ b: Shape) throws -> (Shape, Shape) {
     try require(a.rank > 0 && b.rank > 0, expected: "at least one dimension", got: "\(a) and \(b)")
     return (a.rank == 1 ? [1, a[0]] : a, b.rank == 1 ? [b[0], 1] : b)
   }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     try require(
       inputs[0].dtype == inputs[1].dtype && inputs[0].dtype.isNumber, .dtype,
@@ -27,7 +27,40 @@ struct MatrixMultiply: Operation {
     return [TensorSpec(Shape(batch.dimensions + rows + columns), inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (a, b) = (call.x, call.inputs[1])
+      guard a.dtype.isFloatingPoint else { return [nil, nil] }
+      let (left, right) = try matrices(a.shape, b.shape)
+      let batch = try Shape.broadcast(Shape(left.dropLast(2)), Shape(right.dropLast(2)), operation: name)
+      let dy = try call.dy.reshaped(Shape(batch.dimensions + [left[left.rank - 2], right[right.rank - 1]]))
+      let (wideA, wideB) = (try a.reshaped(left), try b.reshaped(right))
+      let da = try dy.matrixMultiplied(by: wideB.transposed(-1, -2)).summed(to: left)
+      let db = try wideA.transposed(-1, -2).matrixMultiplied(by: dy).summed(to: right)
+      return [try da.reshaped(a.shape), try db.reshaped(b.shape)]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    let (a, b, rank) = (call.inputs[0].shape, call.inputs[1].shape, call.outputs[0].shape.rank)
+    switch (call.axes[0], call.axes[1]) {
+    case (let time?, nil) where a.rank > 1 && time < a.rank - 1:
+      // Counted from the end; a vector on the right takes one axis away.
+      let place = a.rank - time
+      guard place == 2 || place > b.rank || b[b.rank - place] == 1 else { break }
+      return .pointwise(axis: rank - (b.rank == 1 ? place - 1 : place))
+    case (nil, let time?) where b.rank > 1 && time != b.rank - 2:
+      let place = b.rank - time
+      guard place == 1 || place > a.rank || a[a.rank - place] == 1 else { break }
+      return .pointwise(axis: rank - (a.rank == 1 && place > 1 ? place - 1 : place))
+    case (let one?, let other?) where a.rank - one == b.rank - other && a.rank - one > 2 && a[one] == b[other]:
+      return .pointwise(axis: rank - (a.rank - one))
+    default: break
+    }
+    return .whole(because: "it sums over time, or one operand changes along it")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let (aShape, bShape) = try matrices(inputs[0].shape, inputs[1].shape)
     let (rows, inner, columns) = (aShape[aShape.rank - 2], aShape[aShape.rank - 1], bShape[bShape.rank - 1])
     let batch = try Shape.broadcast(Shape(aShape.dropLast(2)), Shape(bShape.dropLast(2)), operation: name)

@@ -11,19 +11,25 @@ public enum PowerRounding: String, Sendable, Hashable {
 }
 
 /// The values converted to an 8-bit floating-point type by a rule other than that of ``Cast``.
-struct NarrowCast: Operation {
-  var dtype: DType
-  var saturates: Bool
-  var powerRounding: PowerRounding
-  var name: String { "cast" }
-  var flushesSubnormals: Bool { false }
+package struct NarrowCast: Operation {
+  package var dtype: DType
+  package var saturates: Bool
+  package var powerRounding: PowerRounding
+  package var name: String { "cast" }
+  package var flushesSubnormals: Bool { false }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     return [TensorSpec(inputs[0].shape, dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { [$0.x.dtype.isFloatingPoint ? try $0.dy.cast(to: $0.x.dtype) : nil] }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule { .pointwise(call, except: [], because: "") }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     let result = try Tensor(uninitialized: x.shape, dtype: dtype, operation: name)
     let target = result.pointer(UInt8.self)

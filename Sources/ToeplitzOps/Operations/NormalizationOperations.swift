@@ -3,12 +3,12 @@ import ToeplitzTensor
 /// Mean and population variance of each group of channels of each sample, as two float64 tensors `[N, groups]`.
 ///
 /// Two passes over rows that are in the cache: the variance of numbers far from zero keeps its digits.
-struct GroupMoments: Operation {
-  var name: String
+package struct GroupMoments: Operation {
+  package var name: String
   /// Parts of the channel axis; each channel alone if nil.
-  var groups: Int?
+  package var groups: Int?
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let shape = inputs[0].shape
     try require(
@@ -21,7 +21,24 @@ struct GroupMoments: Operation {
     return Array(repeating: TensorSpec([shape[0], groups], .float64), count: 2)
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let x = call.x
+      let count = groups ?? x.shape[1]
+      let rows = try x.cast(to: .float64).reshaped([x.shape[0], count, x.count / max(x.shape[0] * count, 1)])
+      func column(_ tensor: Tensor) throws -> Tensor { try tensor.unsqueezed(2) }
+      let width = Double(rows.shape[2])
+      let centred = try rows - column(call.outputs[0])
+      let dx = try column(call.cotangent(0)) / width + centred * column(call.cotangent(1)) * (2 / width)
+      return [try dx.reshaped(x.shape).cast(to: x.dtype)]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    call.axes[0] == 0 ? .pointwise(axis: 0) : .whole(because: "it measures all positions together")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     let mean = try Tensor(uninitialized: outputs[0].shape, dtype: .float64, operation: name)
     let variance = try Tensor(uninitialized: outputs[0].shape, dtype: .float64, operation: name)
@@ -83,13 +100,13 @@ private func moments<T: BinaryFloatingPoint>(_ x: UnsafeMutablePointer<T>, _ cou
 ///
 /// Inputs are x `[N, C, …]`, mean and variance, either `[C]` or `[N, groups]`, then weight and bias `[C]` as far as
 /// they exist.
-struct NormalizeChannels: Operation {
-  var name: String
-  var eps: Double
-  var hasWeight: Bool
-  var hasBias: Bool
+package struct NormalizeChannels: Operation {
+  package var name: String
+  package var eps: Double
+  package var hasWeight: Bool
+  package var hasBias: Bool
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 3 + (hasWeight ? 1 : 0) + (hasBias ? 1 : 0))
     let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
     try require(dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(dtype)")
@@ -118,7 +135,46 @@ struct NormalizeChannels: Operation {
     return [inputs[0]]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule { .vjp(cotangents) }
+
+  private func cotangents(_ call: GradientCall) throws -> [Tensor?] {
+    let (x, dy) = (call.x, try call.dy)
+    let (samples, channels) = (x.shape[0], x.shape[1])
+    let ones = [Int](repeating: 1, count: x.rank - 2)
+    let statistics = call.inputs[1].shape
+    // Statistics of a group, or of a channel for all samples, along the channels of each sample.
+    func spread(_ tensor: Tensor) throws -> Tensor {
+      let values = try tensor.cast(to: x.dtype)
+      guard statistics.rank == 2 else { return try values.reshaped(Shape([1, channels] + ones)) }
+      return try values.unsqueezed(2).expanded(to: [samples, statistics[1], channels / statistics[1]])
+        .reshaped(Shape([samples, channels] + ones))
+    }
+    func collected(_ tensor: Tensor, _ like: Tensor) throws -> Tensor {
+      let perChannel = try tensor.summed(to: Shape([statistics.rank == 2 ? samples : 1, channels] + ones))
+      guard statistics.rank == 2 else { return try perChannel.reshaped(statistics).cast(to: like.dtype) }
+      return try perChannel.reshaped([samples, statistics[1], channels / statistics[1]]).sum([2]).cast(to: like.dtype)
+    }
+    func parameter(_ tensor: Tensor) throws -> Tensor { try tensor.reshaped(Shape([1, channels] + ones)) }
+    let inverse = try (spread(call.inputs[2]) + eps).squareRoot().reciprocal()
+    let centred = try x - spread(call.inputs[1])
+    let weighted = hasWeight ? try dy * parameter(call.inputs[3]) : dy
+    let dx = try weighted * inverse
+    var result: [Tensor?] = [
+      dx, try collected(dx, call.inputs[1]).negated(),
+      try collected(weighted * centred * inverse * inverse * inverse, call.inputs[2]) * -0.5,
+    ]
+    func sum(_ tensor: Tensor) throws -> Tensor { try tensor.summed(to: Shape([1, channels] + ones)).reshaped([channels]) }
+    if hasWeight { result.append(try sum(dy * centred * inverse)) }
+    if hasBias { result.append(try sum(dy)) }
+    return result
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(
+      call, except: call.inputs[1].shape.rank == 2 ? [0, 1] : [1], because: "each channel has statistics of its own")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     switch x.dtype {
     case .float32: return [try normalize(x, Float.self, inputs)]
@@ -190,14 +246,14 @@ struct NormalizeChannels: Operation {
 /// Normalisation of all elements of the last axes together, with a weight and bias for each of them.
 ///
 /// Inputs are x, then weight and bias of the normalised shape as far as they exist.
-struct LayerNormalize: Operation {
-  var shape: Shape
-  var eps: Double
-  var hasWeight: Bool
-  var hasBias: Bool
-  var name: String { "LayerNorm" }
+package struct LayerNormalize: Operation {
+  package var shape: Shape
+  package var eps: Double
+  package var hasWeight: Bool
+  package var hasBias: Bool
+  package var name: String { "LayerNorm" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1 + (hasWeight ? 1 : 0) + (hasBias ? 1 : 0))
     let x = inputs[0]
     try require(x.dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(x.dtype)")
@@ -213,7 +269,29 @@ struct LayerNormalize: Operation {
     return [x]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (x, dy) = (call.x, try call.dy)
+      let axes = Array((x.rank - shape.rank)..<x.rank)
+      let centred = try x - x.mean(axes, keepsAxes: true)
+      let inverse = try ((centred * centred).mean(axes, keepsAxes: true) + eps).squareRoot().reciprocal()
+      let normalized = try centred * inverse
+      let weighted = hasWeight ? try dy * call.inputs[1] : dy
+      let middle = try weighted - weighted.mean(axes, keepsAxes: true)
+      let dx = try (middle - normalized * (weighted * normalized).mean(axes, keepsAxes: true)) * inverse
+      var result: [Tensor?] = [dx]
+      if hasWeight { result.append(try (dy * normalized).summed(to: shape)) }
+      if hasBias { result.append(try dy.summed(to: shape)) }
+      return result
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(
+      call, except: Array((-shape.rank)..<0), because: "it measures all positions of the normalised axes together")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     switch x.dtype {
     case .float32: return [try normalize(x, Float.self, inputs)]

@@ -3,9 +3,10 @@ import ToeplitzTensor
 
 /// A computation on tensors, with its attributes as stored properties.
 ///
-/// An operation is defined once, in one file: what shapes it accepts and gives (``infer(_:)``) and how it is
-/// computed (``evaluate(_:_:)``). Functions and methods that users call make an operation and hand it to ``apply(_:_:)``.
-public protocol Operation: Sendable {
+/// An operation is defined once, in one file: what shapes it accepts and gives (``infer(_:)``), its ``gradient`` and its
+/// behaviour in ``time(_:)``. All that it reads are its operands; `Hashable` keeps tensors, closures and caches out of it.
+/// Functions and methods that users call make an operation and hand it to ``apply(_:_:)``.
+public protocol Operation: Sendable, Hashable {
   /// The name in errors and listings.
   var name: String { get }
 
@@ -13,6 +14,12 @@ public protocol Operation: Sendable {
   ///
   /// - Throws: ``ToeplitzError`` if the inputs do not fit.
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec]
+
+  /// How cotangents of the results become cotangents of the operands.
+  var gradient: GradientRule { get }
+
+  /// How results depend on operands along time.
+  func time(_ call: TimeCall) -> TimeRule
 
   /// Whether subnormal numbers count as zero while it runs: arithmetic on them is a hundred times slower on many
   /// processors. False for operations that only move or convert values.

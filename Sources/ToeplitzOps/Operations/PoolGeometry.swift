@@ -162,3 +162,78 @@ extension Operation {
     return (Array(shape.dropLast(rank)), Array(shape.suffix(rank)))
   }
 }
+
+extension PoolGeometry {
+  /// The rule of time of a pooling with these windows; `make` gives the operation for others.
+  func time(_ call: TimeCall, _ make: @escaping (PoolGeometry) -> any Operation) -> TimeRule {
+    let shape = call.inputs[0].shape
+    guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
+    guard time >= shape.rank - rank else { return .pointwise(axis: time) }
+    if call.outputs.count > 1 { return .whole(because: "it gives positions in the whole plane") }
+    guard !ceilMode else { return .whole(because: "in ceil mode the length decides about the last window") }
+    let axis = time - (shape.rank - rank)
+    let window = TimeWindow(
+      extent: kernelSize[axis], stride: stride[axis], dilation: dilation[axis], low: padding[axis], high: padding[axis])
+    return .window(window, axis: time) { low, high in
+      guard low == high else {
+        throw ToeplitzError(.unsupported, name, expected: "the same padding before and after", got: "\(low) and \(high)")
+      }
+      var padding = padding
+      padding[axis] = low
+      return try make(
+        PoolGeometry(
+          name: name, rank: rank, kernelSize: PerAxis(kernelSize), stride: PerAxis(stride), padding: PerAxis(padding),
+          dilation: PerAxis(dilation)))
+    }
+  }
+}
+
+/// Windows over the last axes, as far as gradients of poolings need them.
+struct PoolWindows {
+  var kernel: [Int]
+  var stride: [Int]
+  var dilation: [Int]
+  /// Positions added before.
+  var low: [Int]
+
+  /// The adjoint of sums over windows: each window's number added to all of its positions.
+  func spread(_ dy: Tensor, over shape: Shape) throws -> Tensor {
+    let first = shape.rank - kernel.count
+    var dx = dy
+    // One axis after the other, each a map of that axis alone.
+    for axis in kernel.indices {
+      let length = shape[first + axis]
+      let sums = (0..<dy.shape[first + axis]).map { index in
+        (0..<kernel[axis]).compactMap { tap -> WeightedResample.Term? in
+          let at = index * stride[axis] - low[axis] + tap * dilation[axis]
+          return (0..<length).contains(at) ? WeightedResample.Term(position: at, weight: 1) : nil
+        }
+      }
+      dx = try apply(WeightedResample(axis: first + axis, terms: sums, fill: 0).adjoint(length: length), dx)
+    }
+    return dx
+  }
+}
+
+extension Tensor {
+  /// These numbers added up at `positions`, of this shape, in the planes (the last `rank` axes) of a tensor of zeros.
+  func scatteredToPlanes(_ positions: Tensor, of shape: Shape, rank: Int) throws -> Tensor {
+    let plane = shape.suffix(rank).reduce(1, *)
+    let planes = shape.dropLast(rank).reduce(1, *)
+    let rows = try Tensor.zeros([planes, plane], dtype: dtype)
+    let own: Shape = [planes, count / max(planes, 1)]
+    return try rows.scatteringElements(reshaped(own), at: positions.reshaped(own), axis: 1, reduction: .add)
+      .reshaped(shape)
+  }
+
+  /// Rows of indices into the axes after `batch` shared ones, with the coordinates on these put in front.
+  func withLeadingCoordinates(_ batch: Int) throws -> Tensor {
+    let target = shape.replacing(rank - 1, by: 1)
+    let coordinates = try (0..<batch).map { axis in
+      var line = [Int](repeating: 1, count: rank)
+      line[axis] = shape[axis]
+      return try Tensor.range(to: Double(shape[axis]), dtype: dtype).reshaped(Shape(line)).expanded(to: target)
+    }
+    return try Tensor.concatenated(coordinates + [self], axis: rank - 1)
+  }
+}

@@ -2,13 +2,13 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// The largest element of each window; NaN is larger than all.
-struct MaxPooling: Operation {
-  var geometry: PoolGeometry
+package struct MaxPooling: Operation {
+  package var geometry: PoolGeometry
   /// Whether the second output is wanted: where the elements stood in their plane, as int64.
-  var givesIndices: Bool
-  var name: String { geometry.name }
+  package var givesIndices: Bool
+  package var name: String { geometry.name }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     try require(inputs[0].dtype.isNumber, .dtype, expected: "numbers", got: "\(inputs[0].dtype)")
     let parts = try spatialParts(inputs[0].shape, rank: geometry.rank)
@@ -16,7 +16,20 @@ struct MaxPooling: Operation {
     return [TensorSpec(shape, inputs[0].dtype)] + (givesIndices ? [TensorSpec(shape, .int64)] : [])
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let x = call.x
+      guard x.dtype.isFloatingPoint, let dy = call.cotangents[0] else { return [nil] }
+      let positions = try givesIndices ? call.outputs[1] : x.maxPooledWithIndices(geometry).indices
+      return [try dy.scatteredToPlanes(positions, of: x.shape, rank: geometry.rank)]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    geometry.time(call) { MaxPooling(geometry: $0, givesIndices: false) }
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     switch x.dtype {
     case .float32: return try pool(x, outputs, least: -Float.infinity)
@@ -146,15 +159,15 @@ struct MaxPooling: Operation {
 }
 
 /// The mean of each window.
-struct AveragePooling: Operation {
-  var geometry: PoolGeometry
+package struct AveragePooling: Operation {
+  package var geometry: PoolGeometry
   /// Whether padding counts as elements of value 0.
-  var countsPadding: Bool
+  package var countsPadding: Bool
   /// What the sum is divided by instead of the number of elements.
-  var divisor: Int?
-  var name: String { geometry.name }
+  package var divisor: Int?
+  package var name: String { geometry.name }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     try require(
       inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
@@ -163,7 +176,30 @@ struct AveragePooling: Operation {
     return [TensorSpec(Shape(parts.leading + (try geometry.outputSize(parts.spatial))), inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let sizes = try divisors(call.x.shape, call.y.shape)
+      let windows = PoolWindows(
+        kernel: geometry.kernelSize, stride: geometry.stride, dilation: geometry.dilation, low: geometry.padding)
+      return [try windows.spread(call.dy / sizes.cast(to: call.x.dtype), over: call.x.shape)]
+    }
+  }
+
+  /// What the sum of each window is divided by.
+  private func divisors(_ input: Shape, _ output: Shape) throws -> Tensor {
+    if let divisor { return try Tensor.full([], Double(divisor), dtype: .float64) }
+    let axes = PoolAxis.three(
+      geometry, input: Array(input.suffix(geometry.rank)), output: Array(output.suffix(geometry.rank)))
+    let counts = axes.map { axis in (0..<axis.output).map { Double(size(axis, $0)) } }
+    let values = counts[0].flatMap { d in counts[1].flatMap { h in counts[2].map { max(1, d * h * $0) } } }
+    return try Tensor(values, shape: Shape(Array(output.suffix(geometry.rank))), device: .cpu)
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    geometry.time(call) { AveragePooling(geometry: $0, countsPadding: countsPadding, divisor: divisor) }
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     switch x.dtype {
     case .float32: return [try pool(x, Float.self, outputs[0])]

@@ -5,10 +5,10 @@ import ToeplitzTensor
 ///
 /// Inputs are the sums `[N, 4 H]` in ONNX's order (input, output, forget, candidate) and the cell `[N, H]`; outputs are
 /// the hidden state and the next cell. Together they take a fifth of the time of the operations one by one.
-struct LSTMCell: Operation {
-  var name: String { "LSTM cell" }
+package struct LSTMCell: Operation {
+  package var name: String { "LSTM cell" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     let (sums, cell) = (inputs[0], inputs[1])
     try require(
@@ -21,7 +21,30 @@ struct LSTMCell: Operation {
     return [cell, cell]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (sums, cell) = (call.x, call.inputs[1])
+      let size = cell.shape[1]
+      func gate(_ index: Int) throws -> Tensor { try sums.slice(axis: 1, (index * size)..<((index + 1) * size)) }
+      let (input, output, forget) = (try gate(0).sigmoid(), try gate(1).sigmoid(), try gate(2).sigmoid())
+      let candidate = try gate(3).hyperbolicTangent()
+      let bounded = try (forget * cell + input * candidate).hyperbolicTangent()
+      let dHidden = try call.cotangent(0)
+      let dNext = try call.cotangent(1) + dHidden * output * ((bounded * bounded).negated() + 1)
+      func slope(_ gate: Tensor) throws -> Tensor { try gate * (gate.negated() + 1) }
+      let parts = [
+        try dNext * candidate * slope(input), try dHidden * bounded * slope(output), try dNext * cell * slope(forget),
+        try dNext * input * ((candidate * candidate).negated() + 1),
+      ]
+      return [try Tensor.concatenated(parts, axis: 1), try dNext * forget]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    call.axes == [0, 0] ? .pointwise(axis: 0) : .whole(because: "it is one step of a recurrence")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     // A copy: the gates are computed in place.
     let gates = try inputs[0].copied()
     let cell = try inputs[1].contiguous()

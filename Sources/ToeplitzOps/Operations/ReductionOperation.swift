@@ -1,18 +1,18 @@
 import ToeplitzTensor
 
 /// Elements along some axes combined into one number.
-struct Reduction: Operation {
-  enum Function: String, Sendable {
+package struct Reduction: Operation {
+  package enum Function: String, Sendable {
     case sum, mean, product, maximum, minimum, variance, argMaximum, argMinimum
   }
 
-  var function: Function
+  package var function: Function
   /// The axes that disappear; all if nil.
-  var axes: [Int]?
-  var keepsAxes: Bool
+  package var axes: [Int]?
+  package var keepsAxes: Bool
   /// For the variance: subtracted from the count in the divisor.
-  var correction: Double = 1
-  var name: String { function.rawValue }
+  package var correction: Double = 1
+  package var name: String { function.rawValue }
 
   private func reduced(_ shape: Shape) throws -> [Int] {
     guard let axes else { return Array(shape.indices) }
@@ -21,7 +21,7 @@ struct Reduction: Operation {
     return normal.sorted()
   }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
     let gone = try reduced(shape)
@@ -41,7 +41,54 @@ struct Reduction: Operation {
     return [TensorSpec(Shape(sizes), result)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    switch function {
+    case .argMaximum, .argMinimum: .zero
+    default: .vjp { [try inputCotangent($0)] }
+    }
+  }
+
+  private func inputCotangent(_ call: GradientCall) throws -> Tensor? {
+    let x = call.x
+    guard x.dtype.isFloatingPoint else { return nil }
+    let gone = try reduced(x.shape)
+    let spread = Shape(x.shape.indices.map { gone.contains($0) ? 1 : x.shape[$0] })
+    let dy = try call.dy.reshaped(spread)
+    let count = Double(gone.reduce(1) { $0 * x.shape[$1] })
+    switch function {
+    case .sum: return try dy.expanded(to: x.shape)
+    case .mean: return try (dy / count).expanded(to: x.shape)
+    case .variance:
+      return try (x - x.mean(gone, keepsAxes: true)) * dy * (2 / Swift.max(0, count - correction))
+    case .product: return try productOfOthers(x, gone) * dy
+    default:
+      // Equal elements share the cotangent, as in PyTorch.
+      let mask = try x.equal(call.y.reshaped(spread)).cast(to: x.dtype)
+      return try mask * (dy / mask.sum(gone, keepsAxes: true))
+    }
+  }
+
+  /// For each element the product of all others that it is multiplied with, right also where some are zero.
+  private func productOfOthers(_ x: Tensor, _ gone: [Int]) throws -> Tensor {
+    let order = x.shape.indices.filter { !gone.contains($0) } + gone
+    let width = gone.reduce(1) { $0 * x.shape[$1] }
+    let moved = try x.permuted(order)
+    let rows = try moved.reshaped([x.count / Swift.max(width, 1), width])
+    let before = try rows.accumulated(axis: 1, product: true, exclusive: true)
+    let after = try rows.accumulated(axis: 1, product: true, exclusive: true, reverse: true)
+    var back = [Int](repeating: 0, count: x.rank)
+    for (position, axis) in order.enumerated() { back[axis] = position }
+    return try (before * after).reshaped(moved.shape).permuted(back)
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    guard let axis = call.axes[0], let gone = try? reduced(call.inputs[0].shape), !gone.contains(axis) else {
+      return .whole(because: "it joins all positions in one number")
+    }
+    return .pointwise(axis: keepsAxes ? axis : axis - gone.count { $0 < axis })
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]
     let gone = try reduced(x.shape)
     let kept = x.shape.indices.filter { !gone.contains($0) }

@@ -16,17 +16,17 @@ public enum Interpolation: String, Sendable, Hashable, CaseIterable {
 }
 
 /// One axis sampled at other positions.
-struct Resample: Operation {
-  var axis: Int
-  var size: Int
-  var interpolation: Interpolation
+package struct Resample: Operation {
+  package var axis: Int
+  package var size: Int
+  package var interpolation: Interpolation
   /// Outputs per input; if nil the ratio of the sizes.
-  var factor: Double?
+  package var factor: Double?
   /// Whether the first and last samples fall on the first and last positions.
-  var alignCorners: Bool
-  var name: String { "Upsample" }
+  package var alignCorners: Bool
+  package var name: String { "Upsample" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
     let axis = try shape.normalizedAxis(axis, operation: name)
@@ -44,7 +44,32 @@ struct Resample: Operation {
     return [TensorSpec(shape.replacing(axis, by: size), dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      guard call.x.dtype.isFloatingPoint else { return [nil] }
+      let axis = try call.x.shape.normalizedAxis(axis, operation: name)
+      let adjoint = WeightedResample(axis: axis, terms: terms(call.x.shape[axis]), fill: 0)
+        .adjoint(length: call.x.shape[axis])
+      return [try apply(adjoint, call.dy)]
+    }
+  }
+
+  /// The samples of each output position with their weights, for an input of `length` positions.
+  private func terms(_ length: Int) -> [[WeightedResample.Term]?] {
+    if interpolation.isNearest { return nearest(length).map { [WeightedResample.Term(position: $0, weight: 1)] } }
+    return blends(length, Double.self).map { blend in
+      let (at, weight) = (blend.at, blend.weight)
+      return zip([at.0, at.1, at.2, at.3], [weight.0, weight.1, weight.2, weight.3]).compactMap {
+        $1 == 0 ? nil : WeightedResample.Term(position: $0, weight: $1)
+      }
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [axis], because: "the number of positions decides where samples are taken")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     if interpolation.isNearest {

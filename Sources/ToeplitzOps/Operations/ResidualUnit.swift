@@ -6,14 +6,14 @@ import ToeplitzTensor
 /// convolution, then of the second, then maybe a tensor like x that is added too. Both run over one tile of positions after the other, so that what lies between them never leaves the cache,
 /// where that is estimated to be faster than one convolution after the other. The bits are the same either way with
 /// ``Numerics/invariant``.
-public struct ResidualUnit: Operation, Hashable {
+public struct ResidualUnit: Operation {
   /// The convolutions; the second one's residuals are x and maybe another tensor.
   package var stages: (first: ConvolutionStage, second: ConvolutionStage) {
     get { (firstStage, secondStage) }
     set { (firstStage, secondStage) = newValue }
   }
-  private var firstStage: ConvolutionStage
-  private var secondStage: ConvolutionStage
+  package private(set) var firstStage: ConvolutionStage
+  package private(set) var secondStage: ConvolutionStage
 
   /// A unit of the given convolutions.
   ///
@@ -72,11 +72,14 @@ public struct ResidualUnit: Operation, Hashable {
   }
 
   /// The operands of both convolutions, but for their inputs and residuals.
-  private func operands<T>(_ inputs: [T]) -> (first: ArraySlice<T>, second: ArraySlice<T>, extra: T?) {
+  package func operands<T>(_ inputs: [T]) -> (first: ArraySlice<T>, second: ArraySlice<T>, extra: T?) {
     let middle = 1 + firstStage.weightCount
     let end = middle + secondStage.weightCount
     return (inputs[1..<middle], inputs[middle..<end], hasExtra ? inputs[end] : nil)
   }
+
+  public var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
+  public func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
 
   /// Computes the unit.
   public func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
@@ -106,27 +109,5 @@ public struct ResidualUnit: Operation, Hashable {
       middleSlope: secondStage.operation.epilogue.inputSlope, epilogue: epilogue, residuals: residuals.map(batched),
       name: name)
     return isDone ? result : nil
-  }
-}
-
-extension ResidualUnit: ExportableOperation {
-  /// Two convolutions and an addition.
-  package func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    let operands = operands(inputs)
-    let one = [inputs[0]] + operands.first
-    let middle = try firstStage.operation.infer(one)
-    let nodes = try firstStage.operation.exported(one, middle)
-    let two = middle + operands.second + [inputs[0]] + [operands.extra].compactMap { $0 }
-    return try nodes
-      + secondStage.operation.exported(two, outputs).map {
-        // The second one's operand 0 is what the first gave, and its first residual is x.
-        $0.moved(by: nodes.count) {
-          switch $0 {
-          case 0: .node(nodes.count - 1)
-          case secondStage.weightCount + 1: .input(0)
-          default: .input(firstStage.weightCount + ($0 <= secondStage.weightCount ? $0 : $0 - 1))
-          }
-        }
-      }
   }
 }

@@ -1,51 +1,84 @@
 import ToeplitzTensor
 
-/// Sums of all elements up to each one along an axis.
-struct CumulativeSum: Operation {
-  var axis: Int
-  var name: String { "cumulativeSum" }
+/// Sums of all elements up to each one along an axis, in double precision.
+///
+/// If it carries, a second operand of size 1 on the axis (float64, or int64 for integers) is added to all sums, and the last
+/// of them, not rounded, is a second result: pieces computed one after the other have the bits of the whole.
+package struct CumulativeSum: Operation {
+  package var axis: Int
+  package var carries = false
+  package var name: String { "cumulativeSum" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
-    try require(inputs, count: 1)
-    _ = try inputs[0].shape.normalizedAxis(axis, operation: name)
-    return [TensorSpec(inputs[0].shape, inputs[0].dtype.isFloatingPoint ? inputs[0].dtype : .int64)]
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: carries ? 2 : 1)
+    let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
+    let axis = try shape.normalizedAxis(axis, operation: name)
+    let sums = TensorSpec(shape, dtype.isFloatingPoint ? dtype : .int64)
+    guard carries else { return [sums] }
+    let carried = TensorSpec(shape.replacing(axis, by: 1), dtype.isFloatingPoint ? .float64 : .int64)
+    try require(inputs[1] == carried, expected: "a carried sum \(carried)", got: "\(inputs[1])")
+    return [sums, carried]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = inputs[0]
-    let axis = try x.shape.normalizedAxis(axis, operation: name)
+  package var gradient: GradientRule {
+    .vjp { call in
+      guard call.x.dtype.isFloatingPoint else { return [nil] + (carries ? [nil] : []) }
+      // A term is in all sums from its own position on; what is carried in is in all of them, and all are carried out.
+      let last = try carries ? call.cotangents[1]?.cast(to: call.x.dtype) : nil
+      var dx = try call.dy.flipped([axis]).cumulativeSum(axis: axis).flipped([axis])
+      if let last { dx = try dx + last }
+      guard carries else { return [dx] }
+      let sum = try call.dy.cast(to: .float64).sum([axis], keepsAxes: true)
+      return [dx, try call.cotangents[1].map { try sum + $0 } ?? sum]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    guard call.isOfFirstAlone, let time = call.axes[0], !carries else {
+      return .whole(because: "what it carries on changes along time")
+    }
+    let x = call.inputs[0]
+    guard (axis < 0 ? axis + x.shape.rank : axis) == time else { return .pointwise(axis: time) }
+    let carried = TensorSpec(x.shape.replacing(time, by: 1), x.dtype.isFloatingPoint ? .float64 : .int64)
+    return .state(axis: time, carried: [carried], stepped: CumulativeSum(axis: axis, carries: true))
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    let carried = carries ? inputs[1] : nil
     switch outputs[0].dtype {
-    case .float32:
-      return [try scan(x.contiguous(), axis, from: 0.0, { $0 + Double($1 as Float) }, { Float($0) })]
-    case .float64: return [try scan(x.contiguous(), axis, from: 0.0, { $0 + ($1 as Double) }, { $0 })]
+    case .float32: return try scan(inputs[0], axis, carried, from: 0.0, { $0 + Double($1 as Float) }, { Float($0) })
+    case .float64: return try scan(inputs[0], axis, carried, from: 0.0, { $0 + ($1 as Double) }, { $0 })
     case .int64:
-      return [
-        try scan(x.cast(to: .int64).contiguous(), axis, from: Int64(0), { $0 &+ ($1 as Int64) }, { $0 })
-      ]
-    default: return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
+      return try scan(inputs[0].cast(to: .int64), axis, carried, from: Int64(0), { $0 &+ ($1 as Int64) }, { $0 })
+    default:
+      let wide = try applyAll(self, [inputs[0].cast(to: .float32)] + inputs.dropFirst())
+      return try [wide[0].cast(to: inputs[0].dtype)] + wide.dropFirst()
     }
   }
 
   @inline(__always)
-  private func scan<T: TensorScalar, Sum>(
-    _ x: Tensor, _ axis: Int, from zero: Sum, _ add: (Sum, T) -> Sum, _ narrow: (Sum) -> T
-  ) throws -> Tensor {
+  private func scan<T: TensorScalar, Sum: TensorScalar>(
+    _ x: Tensor, _ axis: Int, _ carried: Tensor?, from zero: Sum, _ add: (Sum, T) -> Sum, _ narrow: (Sum) -> T
+  ) throws -> [Tensor] {
+    let (x, carried) = (try x.contiguous(), try carried?.contiguous())
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
-    guard x.count > 0 else { return y }
+    let last = try carried.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
     let length = x.shape[axis]
     let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    for lane in 0..<(x.count / length) {
+    for lane in 0..<(length == 0 ? last?.count ?? 0 : x.count / length) {
       var at = (lane / inner) * length * inner + lane % inner
-      var sum = zero
+      var sum = carried?.pointer(Sum.self)[lane] ?? zero
       for _ in 0..<length {
         sum = add(sum, source[at])
         target[at] = narrow(sum)
         at += inner
       }
+      last?.pointer(Sum.self)[lane] = sum
     }
-    withExtendedLifetime((x, y)) {}
-    return y
+    withExtendedLifetime((x, y, carried, last)) {}
+    return [y] + [last].compactMap { $0 }
   }
 }
 

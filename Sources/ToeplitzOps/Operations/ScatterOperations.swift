@@ -15,19 +15,19 @@ public enum ScatterReduction: String, Sendable, Hashable {
 }
 
 /// Elements written where indices say: inputs are the tensor, the indices and the updates.
-struct Scatter: Operation {
-  enum Kind: Sendable {
+package struct Scatter: Operation {
+  package enum Kind: Sendable, Hashable {
     /// One element for each index along an axis.
     case elements(axis: Int)
     /// Slices named by rows of indices.
     case rows
   }
 
-  var kind: Kind
-  var reduction: ScatterReduction
-  var name: String { "scatter" }
+  package var kind: Kind
+  package var reduction: ScatterReduction
+  package var name: String { "scatter" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 3)
     let (x, indices, updates) = (inputs[0].shape, inputs[1].shape, inputs[2].shape)
     try require(inputs[1].dtype.isInteger, .dtype, expected: "whole-number indices", got: "\(inputs[1].dtype)")
@@ -55,7 +55,55 @@ struct Scatter: Operation {
     return [inputs[0]]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (x, indices, updates) = (call.x, call.inputs[1], call.inputs[2])
+      guard x.dtype.isFloatingPoint else { return [nil, nil, nil] }
+      let (y, dy) = (call.y, try call.dy)
+      switch reduction {
+      case .none: return [try scattered(dy, indices, updates * 0, .none), nil, try gathered(dy, indices)]
+      case .add: return [dy, nil, try gathered(dy, indices)]
+      case .max, .min:
+        // All that equal the result share its cotangent.
+        let (own, others) = (try x.equal(y).cast(to: x.dtype), try updates.equal(gathered(y, indices)).cast(to: x.dtype))
+        let share = try dy / scattered(own, indices, others, .add)
+        return [try own * share, nil, try others * gathered(share, indices)]
+      case .mul:
+        let dx = try dy * scattered(x * 0 + 1, indices, updates, .mul)
+        // The product of all others: by division where there is no zero, else by leaving a single zero out.
+        let isZero = try updates.equal(updates.number(0))
+        let zeros = try scattered(x.equal(x.number(0)).cast(to: x.dtype), indices, isZero.cast(to: x.dtype), .add)
+        let rest = try scattered(x, indices, isZero.choosing(updates * 0 + 1, updates), .mul)
+        let alone = try gathered(zeros, indices).equal(updates.number(1)).logicalAnd(isZero)
+        let others = try isZero.choosing(gathered(rest, indices).masked(by: alone), gathered(y, indices) / updates)
+        return [dx, nil, try others * gathered(dy, indices)]
+      }
+    }
+  }
+
+  private func scattered(
+    _ x: Tensor, _ indices: Tensor, _ updates: Tensor, _ reduction: ScatterReduction
+  ) throws -> Tensor {
+    try apply(Scatter(kind: kind, reduction: reduction), x, indices, updates)
+  }
+
+  /// What stands where updates go.
+  private func gathered(_ x: Tensor, _ indices: Tensor) throws -> Tensor {
+    switch kind {
+    case .elements(let axis): try x.gatheredElements(indices, axis: axis)
+    case .rows: try x.gatheredRows(indices)
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    guard case .elements(let axis) = kind, let time = call.axes[0], call.axes.allSatisfy({ $0 == time }),
+      (axis < 0 ? axis + call.inputs[0].shape.rank : axis) != time,
+      call.inputs[0].shape[time] == call.inputs[1].shape[time]
+    else { return .whole(because: "indices name positions in time") }
+    return .pointwise(axis: time)
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let result = try inputs[0].copied()
     let updates = try inputs[2].contiguous()
     guard updates.count > 0 else { return [result] }

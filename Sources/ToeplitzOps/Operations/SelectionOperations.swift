@@ -1,13 +1,13 @@
 import ToeplitzTensor
 
 /// The largest or smallest elements along an axis, and where they were.
-struct TopElements: Operation {
-  var count: Int
-  var axis: Int
-  var largest: Bool
-  var name: String { "topK" }
+package struct TopElements: Operation {
+  package var count: Int
+  package var axis: Int
+  package var largest: Bool
+  package var name: String { "topK" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
     try require(
@@ -17,7 +17,20 @@ struct TopElements: Operation {
     return [TensorSpec(shape, inputs[0].dtype), TensorSpec(shape, .int64)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let x = call.x
+      guard x.dtype.isFloatingPoint, let dy = call.cotangents[0] else { return [nil] }
+      let zeros = try Tensor.zeros(x.shape, dtype: x.dtype)
+      return [try zeros.scatteringElements(dy, at: call.outputs[1], axis: axis, reduction: .add)]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [axis], because: "it orders all positions")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
     let rows = try inputs[0].transposed(axis, -1).contiguous()
     let length = rows.shape[rows.rank - 1]

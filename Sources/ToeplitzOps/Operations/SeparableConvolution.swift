@@ -7,7 +7,7 @@ import ToeplitzTensor
 /// weights, then residuals of the last one. All run over one band
 /// of the image after the other, so that what lies between them never leaves the cache of a thread, where there are kernels
 /// for that. The bits are the same either way.
-package struct SeparableConvolution: Operation, Hashable {
+package struct SeparableConvolution: Operation {
   /// The convolutions in order, two or three.
   package var stages: [ConvolutionStage]
 
@@ -42,7 +42,7 @@ package struct SeparableConvolution: Operation, Hashable {
   private var residualCount: Int { stages[stages.count - 1].operation.residualCount }
 
   /// Hands each convolution the result of the one before it and its own operands.
-  private func fold<T>(_ inputs: [T], _ body: (ConvolutionOperation, [T]) throws -> [T]) rethrows -> [T] {
+  package func fold<T>(_ inputs: [T], _ body: (ConvolutionOperation, [T]) throws -> [T]) rethrows -> [T] {
     var passing = [inputs[0]]
     var next = 1
     for stage in stages {
@@ -52,6 +52,9 @@ package struct SeparableConvolution: Operation, Hashable {
     }
     return passing
   }
+
+  package var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
+  package func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
 
   /// Computes the convolutions.
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
@@ -106,25 +109,5 @@ package struct SeparableConvolution: Operation, Hashable {
         geometry: operation.geometry, packed: kept.packed, runs: kept.runs, epilogue: operation.epilogue)
     }
     return Prepared(parts, stages[stages.count - 1].operation, result)
-  }
-}
-
-extension SeparableConvolution: ExportableOperation {
-  /// A node for each convolution.
-  package func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    var nodes: [ExportNode] = []
-    var next = 0
-    _ = try fold(inputs) { operation, operands in
-      let result = try operation.infer(operands)
-      let before = nodes.count
-      let first = next
-      nodes += try operation.exported(operands, result).map {
-        // The first input of all but the first is what the convolution before gave.
-        $0.moved(by: before) { $0 == 0 && before > 0 ? .node(before - 1) : .input(first + $0) }
-      }
-      next += operands.count - 1
-      return result
-    }
-    return nodes
   }
 }

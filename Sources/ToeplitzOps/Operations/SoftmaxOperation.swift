@@ -2,12 +2,12 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// The softmax along one axis, or its logarithm.
-struct AxisSoftmax: Operation {
-  var axis: Int
-  var isLogarithmic: Bool
-  var name: String { isLogarithmic ? "LogSoftmax" : "Softmax" }
+package struct AxisSoftmax: Operation {
+  package var axis: Int
+  package var isLogarithmic: Bool
+  package var name: String { isLogarithmic ? "LogSoftmax" : "Softmax" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     try require(
       inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
@@ -17,7 +17,20 @@ struct AxisSoftmax: Operation {
     return inputs
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (y, dy) = (call.y, try call.dy)
+      guard y.rank > 0 else { return [try dy * 0] }
+      if isLogarithmic { return [try dy - y.exponential() * dy.sum([axis], keepsAxes: true)] }
+      return [try y * (dy - (dy * y).sum([axis], keepsAxes: true))]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [axis], because: "it divides by a sum over all positions")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]
     guard x.rank > 0 else { return [try applyAll(self, [x.reshaped([1])])[0].reshaped([])] }
     let axis = try x.shape.normalizedAxis(axis, operation: name)

@@ -1,11 +1,11 @@
 import ToeplitzTensor
 
 /// Tensors joined along one axis.
-struct Concatenate: Operation {
-  var axis: Int
-  var name: String { "concatenate" }
+package struct Concatenate: Operation {
+  package var axis: Int
+  package var name: String { "concatenate" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     guard let first = inputs.first else {
       throw ToeplitzError(.argument, name, expected: "at least one tensor", got: "none")
     }
@@ -23,7 +23,28 @@ struct Concatenate: Operation {
     return [TensorSpec(first.shape.replacing(axis, by: try total.get(name, "sizes on axis \(axis)")), first.dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      guard call.x.dtype.isFloatingPoint else { return call.inputs.map { _ in nil } }
+      let axis = try call.x.shape.normalizedAxis(axis, operation: name)
+      var start = 0
+      return try call.inputs.map { input in
+        defer { start += input.shape[axis] }
+        return try call.dy.slice(axis: axis, start..<(start + input.shape[axis]))
+      }
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    let rank = call.outputs[0].shape.rank
+    guard let time = call.axes.lazy.compactMap({ $0 }).first, call.axes.allSatisfy({ $0 == time }) else {
+      return .whole(because: "an operand without time changes along it")
+    }
+    return (axis < 0 ? axis + rank : axis) == time
+      ? .whole(because: "one operand begins where the one before ends") : .pointwise(axis: time)
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     let axis = try outputs[0].shape.normalizedAxis(axis, operation: name)
     var start = 0
@@ -38,15 +59,15 @@ struct Concatenate: Operation {
 }
 
 /// One axis extended at both ends.
-struct PadAxis: Operation {
-  var axis: Int
-  var low: Int
-  var high: Int
-  var mode: PaddingMode
-  var value: Double
-  var name: String { "pad" }
+package struct PadAxis: Operation {
+  package var axis: Int
+  package var low: Int
+  package var high: Int
+  package var mode: PaddingMode
+  package var value: Double
+  package var name: String { "pad" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
     let size = inputs[0].shape[axis]
@@ -67,7 +88,46 @@ struct PadAxis: Operation {
     return [TensorSpec(inputs[0].shape.replacing(axis, by: total), inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { [$0.x.dtype.isFloatingPoint ? try adjoint($0.dy, size: $0.x.shape[self.axis($0.x.shape)]) : nil] }
+  }
+
+  private func axis(_ shape: Shape) -> Int { axis < 0 ? axis + shape.rank : axis }
+
+  /// What came from each position of an axis of `size` positions, added up there.
+  func adjoint(_ dy: Tensor, size: Int) throws -> Tensor {
+    let axis = axis(dy.shape)
+    let (before, after) = (max(0, low), max(0, high))
+    let end = dy.shape[axis]
+    func placed(_ piece: Tensor, at start: Int) throws -> Tensor {
+      try piece.padded([(axis: axis, low: start, high: size - start - piece.shape[axis])])
+    }
+    var dx = try placed(dy.slice(axis: axis, before..<(end - after)), at: max(0, -low))
+    func add(_ piece: Tensor, mirrored: Int, wrapped: Int, edge: Int) throws {
+      switch mode {
+      case .zeros: return
+      case .reflect: dx = try dx + placed(piece.flipped([axis]), at: mirrored)
+      case .circular: dx = try dx + placed(piece, at: wrapped)
+      case .replicate: dx = try dx + placed(piece.sum([axis], keepsAxes: true), at: edge)
+      }
+    }
+    if before > 0 { try add(dy.slice(axis: axis, 0..<before), mirrored: 1, wrapped: size - before, edge: 0) }
+    if after > 0 {
+      try add(
+        dy.slice(axis: axis, (end - after)..<end), mirrored: size - 1 - after, wrapped: 0, edge: size - 1)
+    }
+    return dx
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    guard let time = call.axes[0], axis(call.inputs[0].shape) == time else { return .pointwise(axis: call.axes[0] ?? 0) }
+    guard mode != .circular else { return .whole(because: "circular padding reads the other end") }
+    return .window(TimeWindow(extent: 1, low: low, high: high), axis: time, mode: mode) { low, high in
+      PadAxis(axis: time, low: low, high: high, mode: mode, value: value)
+    }
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     let size = x.shape[axis]
@@ -106,10 +166,10 @@ struct PadAxis: Operation {
 }
 
 /// Elements of one of two tensors, chosen by a third.
-struct Where: Operation {
-  var name: String { "where" }
+package struct Where: Operation {
+  package var name: String { "where" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 3)
     try require(inputs[0].dtype == .bool, .dtype, expected: "a bool condition", got: "\(inputs[0].dtype)")
     try require(
@@ -119,7 +179,21 @@ struct Where: Operation {
     return [TensorSpec(try Shape.broadcast(inputs[0].shape, choices, operation: name), inputs[1].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let (dy, condition) = (try call.dy, call.x)
+      guard dy.dtype.isFloatingPoint else { return [nil, nil, nil] }
+      let zero = try dy.number(0)
+      return [
+        nil, try condition.choosing(dy, zero).summed(to: call.inputs[1].shape),
+        try condition.choosing(zero, dy).summed(to: call.inputs[2].shape),
+      ]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let shape = outputs[0].shape
     let flat = try inputs.map { try $0.expanded(to: shape).contiguous() }
     let result = try Tensor(uninitialized: shape, dtype: outputs[0].dtype, operation: name)

@@ -1,205 +1,214 @@
-import CToeplitzKernels
 import ToeplitzTensor
 
 /// A function of one number, applied to each element.
-///
-/// float32 runs in a vectorised kernel where `kernel` names one; half precision goes through float32, float64 uses
-/// `reference`. Integers are allowed where `integer` is given.
-struct Unary: Operation {
-  var name: String
-  /// The kernel and its two parameters.
-  var kernel: (function: tz_unary, a: Double, b: Double)?
-  /// The function in double precision.
-  var reference: @Sendable (Double) -> Double
-  /// The function on whole numbers.
-  var integer: (@Sendable (Int64) -> Int64)?
+package protocol UnaryOperation: Operation {
+  /// Whether whole numbers are taken too.
+  static var takesIntegers: Bool { get }
+}
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+extension UnaryOperation {
+  package static var takesIntegers: Bool { false }
+
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let dtype = inputs[0].dtype
     try require(
-      dtype.isFloatingPoint || (dtype.isInteger && integer != nil), .dtype,
-      expected: integer == nil ? "floating-point elements" : "numbers", got: "\(dtype)")
+      dtype.isFloatingPoint || (dtype.isInteger && Self.takesIntegers), .dtype,
+      expected: Self.takesIntegers ? "numbers" : "floating-point elements", got: "\(dtype)")
     return inputs
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
-    switch x.dtype {
-    case .float16, .bfloat16: return [try applyAll(self, [x.cast(to: .float32)])[0].cast(to: x.dtype)]
-    case .float32 where kernel != nil: return [try runKernel(x)]
-    case .float32: return [try map(x, Float.self)]
-    case .float64: return [try map(x, Double.self)]
-    case .int8: return [try mapInteger(x, Int8.self)]
-    case .uint8: return [try mapInteger(x, UInt8.self)]
-    case .int16: return [try mapInteger(x, Int16.self)]
-    case .uint16: return [try mapInteger(x, UInt16.self)]
-    case .uint32: return [try mapInteger(x, UInt32.self)]
-    case .uint64: return [try mapInteger(x, UInt64.self)]
-    case .int32: return [try mapInteger(x, Int32.self)]
-    default: return [try mapInteger(x, Int64.self)]
+  package func time(_ call: TimeCall) -> TimeRule { .pointwise(call, except: [], because: "") }
+}
+
+// MARK: Arithmetic
+
+/// Each element with the other sign.
+package struct Negate: UnaryOperation {
+  package static var takesIntegers: Bool { true }
+  package var name: String { "negate" }
+  package var gradient: GradientRule { .vjp { [try $0.dy.negated()] } }
+}
+
+/// Each element without its sign.
+package struct Magnitude: UnaryOperation {
+  package static var takesIntegers: Bool { true }
+  package var name: String { "abs" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.sign()] } }
+}
+
+/// −1, 0 or 1 for each element.
+package struct Sign: UnaryOperation {
+  package static var takesIntegers: Bool { true }
+  package var name: String { "sign" }
+  package var gradient: GradientRule { .zero }
+}
+
+/// 1 divided by each element.
+package struct Reciprocal: UnaryOperation {
+  package var name: String { "reciprocal" }
+  package var gradient: GradientRule { .vjp { [try ($0.dy * $0.y * $0.y).negated()] } }
+}
+
+/// The square root of each element.
+package struct SquareRoot: UnaryOperation {
+  package var name: String { "sqrt" }
+  package var gradient: GradientRule { .vjp { [try $0.dy / $0.y * 0.5] } }
+}
+
+/// Each element rounded to a whole number.
+package struct Round: UnaryOperation {
+  package static var takesIntegers: Bool { true }
+  package var rule: FloatingPointRoundingRule
+  package var name: String {
+    switch rule {
+    case .down: "floor"
+    case .up: "ceil"
+    case .towardZero: "trunc"
+    default: "round"
     }
   }
+  package var gradient: GradientRule { .zero }
+}
 
-  /// Elements of one piece of work for a thread.
-  private static let piece = 1 << 15
+// MARK: Transcendental functions
 
-  private func runKernel(_ x: Tensor) throws -> Tensor {
-    let y = try Tensor(uninitialized: x.shape, dtype: .float32, operation: name)
-    guard let kernel else { return y }
-    let (source, target, count) = (x.pointer(Float.self), y.pointer(Float.self), x.count)
-    let (a, b) = (Float(kernel.a), Float(kernel.b))
-    let table = tz_elementwise_kernels(InstructionSet.current.code)
-    ThreadPool.shared.run((count + Self.piece - 1) / Self.piece) { item, _ in
-      let first = item * Self.piece
-      tz_unary_run(
-        table, kernel.function, source + first, target + first,
-        min(Self.piece, count - first), a, b)
-    }
-    withExtendedLifetime((x, y)) {}
-    return y
-  }
+/// e to the power of each element.
+package struct Exponential: UnaryOperation {
+  package var name: String { "exp" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.y] } }
+}
 
-  private func map<T: TensorScalar & BinaryFloatingPoint>(_ x: Tensor, _ type: T.Type) throws -> Tensor {
-    let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    for index in 0..<x.count { target[index] = T(reference(Double(source[index]))) }
-    withExtendedLifetime((x, y)) {}
-    return y
-  }
+/// The natural logarithm of each element.
+package struct Logarithm: UnaryOperation {
+  package var name: String { "log" }
+  package var gradient: GradientRule { .vjp { [try $0.dy / $0.x] } }
+}
 
-  private func mapInteger<T: TensorScalar & FixedWidthInteger>(_ x: Tensor, _ type: T.Type) throws -> Tensor {
-    let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
-    guard let integer else { return y }
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    for index in 0..<x.count { target[index] = T(truncatingIfNeeded: integer(Int64(source[index]))) }
-    withExtendedLifetime((x, y)) {}
-    return y
+/// The sine of each element, in radians.
+package struct Sine: UnaryOperation {
+  package var name: String { "sin" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.cosine()] } }
+}
+
+/// The cosine of each element, in radians.
+package struct Cosine: UnaryOperation {
+  package var name: String { "cos" }
+  package var gradient: GradientRule { .vjp { [try ($0.dy * $0.x.sine()).negated()] } }
+}
+
+/// The tangent of each element, in radians.
+package struct Tangent: UnaryOperation {
+  package var name: String { "tan" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * ($0.y * $0.y + 1)] } }
+}
+
+/// The angle in radians whose sine each element is.
+package struct ArcSine: UnaryOperation {
+  package var name: String { "asin" }
+  package var gradient: GradientRule { .vjp { [try $0.dy / (($0.x * $0.x).negated() + 1).squareRoot()] } }
+}
+
+/// The angle in radians whose cosine each element is.
+package struct ArcCosine: UnaryOperation {
+  package var name: String { "acos" }
+  package var gradient: GradientRule { .vjp { [try ($0.dy / (($0.x * $0.x).negated() + 1).squareRoot()).negated()] } }
+}
+
+/// The angle in radians whose tangent each element is.
+package struct ArcTangent: UnaryOperation {
+  package var name: String { "atan" }
+  package var gradient: GradientRule { .vjp { [try $0.dy / ($0.x * $0.x + 1)] } }
+}
+
+/// The hyperbolic sine of each element.
+package struct HyperbolicSine: UnaryOperation {
+  package var name: String { "sinh" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.hyperbolicCosine()] } }
+}
+
+/// The hyperbolic cosine of each element.
+package struct HyperbolicCosine: UnaryOperation {
+  package var name: String { "cosh" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.hyperbolicSine()] } }
+}
+
+/// The number whose hyperbolic sine each element is.
+package struct InverseHyperbolicSine: UnaryOperation {
+  package var name: String { "asinh" }
+  package var gradient: GradientRule { .vjp { [try $0.dy / ($0.x * $0.x + 1).squareRoot()] } }
+}
+
+/// The number whose hyperbolic cosine each element is.
+package struct InverseHyperbolicCosine: UnaryOperation {
+  package var name: String { "acosh" }
+  package var gradient: GradientRule { .vjp { [try $0.dy / ($0.x * $0.x - 1).squareRoot()] } }
+}
+
+/// The number whose hyperbolic tangent each element is.
+package struct InverseHyperbolicTangent: UnaryOperation {
+  package var name: String { "atanh" }
+  package var gradient: GradientRule { .vjp { [try $0.dy / (($0.x * $0.x).negated() + 1)] } }
+}
+
+/// The error function of each element.
+package struct ErrorFunction: UnaryOperation {
+  package var name: String { "erf" }
+  package var gradient: GradientRule {
+    .vjp { [try $0.dy * ($0.x * $0.x).negated().exponential() * (2 / Double.pi.squareRoot())] }
   }
 }
 
 extension Tensor {
-  func unary(
-    _ name: String, _ kernel: (tz_unary, Double, Double)? = nil, integer: (@Sendable (Int64) -> Int64)? = nil,
-    _ reference: @escaping @Sendable (Double) -> Double
-  ) throws -> Tensor {
-    try apply(
-      Unary(
-        name: name, kernel: kernel.map { (function: $0.0, a: $0.1, b: $0.2) }, reference: reference, integer: integer),
-      self)
-  }
-
   // MARK: Arithmetic
 
   /// Each element with the other sign.
-  public func negated() throws -> Tensor {
-    try dtype.isFloatingPoint
-      ? apply(Piecewise(function: .negate, name: "negate"), self) : unary("negate", integer: { 0 &- $0 }) { -$0 }
-  }
+  public func negated() throws -> Tensor { try apply(Negate(), self) }
   /// Each element without its sign.
-  public func absoluteValue() throws -> Tensor {
-    try dtype.isFloatingPoint
-      ? apply(Piecewise(function: .magnitude, name: "abs"), self)
-      : unary("abs", integer: { $0 < 0 ? 0 &- $0 : $0 }) { abs($0) }
-  }
+  public func absoluteValue() throws -> Tensor { try apply(Magnitude(), self) }
   /// −1, 0 or 1 for each element.
-  public func sign() throws -> Tensor {
-    try unary("sign", integer: { $0.signum() }) { $0 > 0 ? 1 : $0 < 0 ? -1 : $0.isNaN ? $0 : 0 }
-  }
+  public func sign() throws -> Tensor { try apply(Sign(), self) }
   /// 1 divided by each element.
-  public func reciprocal() throws -> Tensor { try unary("reciprocal") { 1 / $0 } }
+  public func reciprocal() throws -> Tensor { try apply(Reciprocal(), self) }
   /// The square root of each element.
-  public func squareRoot() throws -> Tensor { try unary("sqrt") { $0.squareRoot() } }
+  public func squareRoot() throws -> Tensor { try apply(SquareRoot(), self) }
   /// Each element rounded towards −∞.
-  public func roundedDown() throws -> Tensor { try unary("floor", integer: { $0 }) { $0.rounded(.down) } }
+  public func roundedDown() throws -> Tensor { try apply(Round(rule: .down), self) }
   /// Each element rounded towards +∞.
-  public func roundedUp() throws -> Tensor { try unary("ceil", integer: { $0 }) { $0.rounded(.up) } }
+  public func roundedUp() throws -> Tensor { try apply(Round(rule: .up), self) }
   /// Each element rounded towards zero.
-  public func roundedTowardZero() throws -> Tensor { try unary("trunc", integer: { $0 }) { $0.rounded(.towardZero) } }
+  public func roundedTowardZero() throws -> Tensor { try apply(Round(rule: .towardZero), self) }
   /// Each element rounded to the nearest whole number, halves to even.
-  public func rounded() throws -> Tensor { try unary("round", integer: { $0 }) { $0.rounded(.toNearestOrEven) } }
+  public func rounded() throws -> Tensor { try apply(Round(rule: .toNearestOrEven), self) }
 
   // MARK: Transcendental functions
 
   /// e to the power of each element.
-  public func exponential() throws -> Tensor { try unary("exp", (TZ_EXP, 0, 0)) { $0.exponential() } }
+  public func exponential() throws -> Tensor { try apply(Exponential(), self) }
   /// The natural logarithm of each element.
-  public func logarithm() throws -> Tensor { try unary("log", (TZ_LOG, 0, 0)) { $0.logarithm() } }
+  public func logarithm() throws -> Tensor { try apply(Logarithm(), self) }
   /// The sine of each element, in radians.
-  public func sine() throws -> Tensor { try unary("sin", (TZ_SIN, 0, 0)) { $0.sine() } }
+  public func sine() throws -> Tensor { try apply(Sine(), self) }
   /// The cosine of each element, in radians.
-  public func cosine() throws -> Tensor { try unary("cos") { $0.cosine() } }
+  public func cosine() throws -> Tensor { try apply(Cosine(), self) }
+  /// The tangent of each element, in radians.
+  public func tangent() throws -> Tensor { try apply(Tangent(), self) }
+  /// The angle in radians whose sine each element is.
+  public func arcSine() throws -> Tensor { try apply(ArcSine(), self) }
+  /// The angle in radians whose cosine each element is.
+  public func arcCosine() throws -> Tensor { try apply(ArcCosine(), self) }
+  /// The angle in radians whose tangent each element is.
+  public func arcTangent() throws -> Tensor { try apply(ArcTangent(), self) }
+  /// The hyperbolic sine of each element.
+  public func hyperbolicSine() throws -> Tensor { try apply(HyperbolicSine(), self) }
+  /// The hyperbolic cosine of each element.
+  public func hyperbolicCosine() throws -> Tensor { try apply(HyperbolicCosine(), self) }
+  /// The number whose hyperbolic sine each element is.
+  public func inverseHyperbolicSine() throws -> Tensor { try apply(InverseHyperbolicSine(), self) }
+  /// The number whose hyperbolic cosine each element is.
+  public func inverseHyperbolicCosine() throws -> Tensor { try apply(InverseHyperbolicCosine(), self) }
+  /// The number whose hyperbolic tangent each element is.
+  public func inverseHyperbolicTangent() throws -> Tensor { try apply(InverseHyperbolicTangent(), self) }
   /// The error function of each element.
-  public func errorFunction() throws -> Tensor { try unary("erf") { $0.errorFunction() } }
-
-  // MARK: Activations
-
-  /// max(x, 0).
-  public func relu() throws -> Tensor {
-    try unary("ReLU", (TZ_LEAKY_RELU, 0, 0), integer: { $0 < 0 ? 0 : $0 }) { $0 < 0 ? 0 : $0 }
-  }
-  /// x, or `negativeSlope` × x below zero.
-  public func leakyReLU(negativeSlope slope: Double = 0.01) throws -> Tensor {
-    try unary("LeakyReLU", (TZ_LEAKY_RELU, slope, 0)) { $0 < 0 ? $0 * slope : $0 }
-  }
-  /// x, or alpha (eˣ − 1) below zero.
-  public func elu(alpha: Double = 1) throws -> Tensor {
-    try unary("ELU", (TZ_ELU, alpha, 1)) { $0 < 0 ? alpha * $0.exponentialMinusOne() : $0 }
-  }
-  /// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0).
-  public func celu(alpha: Double = 1) throws -> Tensor {
-    try unary("CELU", (TZ_CELU, alpha, 0)) { $0 < 0 ? alpha * ($0 / alpha).exponentialMinusOne() : $0 }
-  }
-  /// The self-normalising unit (Klambauer and others, 2017).
-  public func selu() throws -> Tensor {
-    let (alpha, scale) = Self.selu
-    return try unary("SELU", (TZ_ELU, alpha, scale)) { scale * ($0 < 0 ? alpha * $0.exponentialMinusOne() : $0) }
-  }
-  static let selu = (alpha: 1.6732632423543772, scale: 1.0507009873554805)
-  /// x Φ(x), exactly or by the tanh approximation (Hendrycks and Gimpel, 2016).
-  public func gelu(approximateTanh: Bool = false) throws -> Tensor {
-    if approximateTanh {
-      return try unary("GELU", (TZ_GELU_TANH, 0, 0)) {
-        $0 == -.infinity
-          ? -0.0
-          : 0.5 * $0
-            * (1 + ((2 / Double.pi).squareRoot() * ($0 + 0.044715 * $0 * $0 * $0)).hyperbolicTangent())
-      }
-    }
-    return try unary("GELU", (TZ_GELU, 0, 0)) {
-      $0 == -.infinity ? -0.0 : 0.5 * $0 * (-$0 * 0.5.squareRoot()).complementaryErrorFunction()
-    }
-  }
-  /// 1 / (1 + e⁻ˣ).
-  public func sigmoid() throws -> Tensor { try unary("Sigmoid", (TZ_SIGMOID, 0, 0)) { 1 / (1 + (-$0).exponential()) } }
-  /// log(sigmoid(x)).
-  public func logSigmoid() throws -> Tensor {
-    // log(sigmoid(x)) is −softplus(−x).
-    try unary("LogSigmoid", (TZ_SOFTPLUS, -1, 20)) { Swift.min($0, 0) - (-abs($0)).exponential().logarithmOfOnePlus() }
-  }
-  /// x sigmoid(x), also called swish.
-  public func silu() throws -> Tensor {
-    try unary("SiLU", (TZ_SILU, 0, 0)) { $0 == -.infinity ? -0.0 : $0 / (1 + (-$0).exponential()) }
-  }
-  /// x tanh(softplus(x)) (Misra, 2019).
-  public func mish() throws -> Tensor {
-    try unary("Mish", (TZ_MISH, 0, 0)) {
-      $0 == -.infinity ? -0.0 : $0 * ($0 > 30 ? $0 : $0.exponential().logarithmOfOnePlus()).hyperbolicTangent()
-    }
-  }
-  /// The hyperbolic tangent.
-  public func hyperbolicTangent() throws -> Tensor { try unary("Tanh", (TZ_TANH, 0, 0)) { $0.hyperbolicTangent() } }
-  /// log(1 + e^(beta x)) / beta, or x where beta x exceeds `threshold`.
-  public func softplus(beta: Double = 1, threshold: Double = 20) throws -> Tensor {
-    try unary("Softplus", (TZ_SOFTPLUS, beta, threshold)) {
-      $0 * beta > threshold ? $0 : ($0 * beta).exponential().logarithmOfOnePlus() / beta
-    }
-  }
-  /// x + sin²(alpha x) / beta with one alpha and one beta for all elements (Ziyin et al., 2020).
-  public func snake(alpha: Double, beta: Double) throws -> Tensor {
-    try unary("Snake", (TZ_SNAKE, alpha, 1 / beta)) { x in
-      let s = (alpha * x).sine()
-      return x + s * s / beta
-    }
-  }
+  public func errorFunction() throws -> Tensor { try apply(ErrorFunction(), self) }
 }

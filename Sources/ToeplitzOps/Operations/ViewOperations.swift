@@ -1,11 +1,11 @@
 import ToeplitzTensor
 
 /// The same elements in row-major order under another shape.
-struct Reshape: Operation {
-  var shape: Shape
-  var name: String { "reshape" }
+package struct Reshape: Operation {
+  package var shape: Shape
+  package var name: String { "reshape" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let count = try inputs[0].shape.elementCount(name)
     var target = shape
@@ -27,7 +27,19 @@ struct Reshape: Operation {
     return [TensorSpec(target, inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule { .vjp { [try $0.dy.reshaped($0.x.shape)] } }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    let (from, to) = (call.inputs[0].shape, call.outputs[0].shape)
+    guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
+    let before = from[..<time].reduce(1, *)
+    guard let axis = to.indices.last(where: { to[$0] == from[time] && to[..<$0].reduce(1, *) == before }) else {
+      return .whole(because: "time becomes part of another axis")
+    }
+    return .pointwise(axis: axis) { Reshape(shape: to.replacing(axis, by: $0)) }
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let flat = try inputs[0].contiguous()
     let shape = outputs[0].shape
     return [flat.view(shape: shape, strides: shape.contiguousStrides, offset: flat.offset)]
@@ -35,9 +47,9 @@ struct Reshape: Operation {
 }
 
 /// The axes in another order.
-struct Permute: Operation {
-  var order: [Int]
-  var name: String { "permute" }
+package struct Permute: Operation {
+  package var order: [Int]
+  package var name: String { "permute" }
 
   private func axes(_ shape: Shape) throws -> [Int] {
     let axes = try order.map { try shape.normalizedAxis($0, operation: name) }
@@ -47,27 +59,42 @@ struct Permute: Operation {
     return axes
   }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     return [TensorSpec(Shape(try axes(inputs[0].shape).map { inputs[0].shape[$0] }), inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let axes = try axes(call.x.shape)
+      return [try call.dy.permuted(axes.indices.map { axes.firstIndex(of: $0) ?? 0 })]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    guard let time = call.axes[0], let axis = (try? axes(call.inputs[0].shape))?.firstIndex(of: time) else {
+      return .whole(because: "no operand has time")
+    }
+    return .pointwise(axis: axis)
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]
     return [x.view(shape: outputs[0].shape, strides: try axes(x.shape).map { x.strides[$0] }, offset: x.offset)]
   }
 }
 
-/// Every `step`-th element of a range of one axis.
-struct Slice: Operation {
-  var axis: Int
-  var range: Range<Int>
-  var step: Int
-  var name: String { "slice" }
+/// Every `step`-th element of a range of one axis, which goes to the end if its upper bound is `Int.max`.
+package struct Slice: Operation {
+  package var axis: Int
+  package var range: Range<Int>
+  package var step: Int
+  package var name: String { "slice" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    let range = range.upperBound == .max ? range.clamped(to: 0..<inputs[0].shape[axis]) : range
     try require(
       range.lowerBound >= 0 && range.upperBound <= inputs[0].shape[axis],
       expected: "a range within 0..<\(inputs[0].shape[axis]) on axis \(axis)", got: "\(range)")
@@ -76,7 +103,33 @@ struct Slice: Operation {
     return [TensorSpec(inputs[0].shape.replacing(axis, by: count), inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      guard call.x.dtype.isFloatingPoint else { return [nil] }
+      let axis = try call.x.shape.normalizedAxis(axis, operation: name)
+      let (size, count) = (call.x.shape[axis], call.y.shape[axis])
+      var dx = try call.dy
+      if step > 1, count > 0 {
+        // Zeros between neighbours, and after the last.
+        let shape = dx.shape.replacing(axis, by: count * step)
+        dx = try dx.unsqueezed(axis + 1).padded([(axis: axis + 1, low: 0, high: step - 1)]).reshaped(shape)
+      }
+      let start = count > 0 ? range.lowerBound : 0
+      return [try dx.padded([(axis: axis, low: start, high: size - start - dx.shape[axis])])]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
+    let shape = call.inputs[0].shape
+    guard (axis < 0 ? axis + shape.rank : axis) == time else { return .pointwise(axis: time) }
+    // The last window ends where the range does.
+    let last = range.lowerBound + max(0, call.outputs[0].shape[time] - 1) * step
+    let window = TimeWindow(extent: 1, stride: step, low: -range.lowerBound, high: last + 1 - shape[time])
+    return .window(window, axis: time) { low, _ in Slice(axis: time, range: max(0, -low)..<Int.max, step: step) }
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     var strides = x.strides
@@ -87,17 +140,23 @@ struct Slice: Operation {
 }
 
 /// Axes walked backwards.
-struct Flip: Operation {
-  var axes: [Int]
-  var name: String { "flip" }
+package struct Flip: Operation {
+  package var axes: [Int]
+  package var name: String { "flip" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     for axis in axes { _ = try inputs[0].shape.normalizedAxis(axis, operation: name) }
     return inputs
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule { .vjp { [try $0.dy.flipped(axes)] } }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: axes, because: "it begins with the last position")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]
     var strides = x.strides
     var offset = x.offset
@@ -110,11 +169,11 @@ struct Flip: Operation {
 }
 
 /// Axes of size 1 repeated without copying, by NumPy's broadcasting rule.
-struct Expand: Operation {
-  var shape: Shape
-  var name: String { "expand" }
+package struct Expand: Operation {
+  package var shape: Shape
+  package var name: String { "expand" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let source = inputs[0].shape
     // −1 keeps a size.
@@ -131,7 +190,17 @@ struct Expand: Operation {
     return [TensorSpec(target, inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule { .vjp { [try $0.dy.summed(to: $0.x.shape)] } }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    let (from, to) = (call.inputs[0].shape, call.outputs[0].shape)
+    guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
+    let axis = time + to.rank - from.rank
+    guard from[time] == to[axis] else { return .whole(because: "one position becomes all") }
+    return .pointwise(axis: axis) { Expand(shape: to.replacing(axis, by: $0)) }
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let (x, shape) = (inputs[0], outputs[0].shape)
     return [x.view(shape: shape, strides: x.broadcastStrides(to: shape), offset: x.offset)]
   }

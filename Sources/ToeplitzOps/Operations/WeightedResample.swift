@@ -1,26 +1,47 @@
 import ToeplitzTensor
 
 /// One axis made of weighted sums of its positions.
-struct WeightedResample: Operation {
+package struct WeightedResample: Operation {
   /// A term of an output position; no position stands for `fill`.
-  struct Term: Sendable {
-    var position: Int
-    var weight: Double
+  package struct Term: Sendable, Hashable {
+    package var position: Int
+    package var weight: Double
   }
 
-  var axis: Int
+  package var axis: Int
   /// For each output position its terms; nil for one that holds `fill`.
-  var terms: [[Term]?]
-  var fill: Double
-  var name: String { "resize" }
+  package var terms: [[Term]?]
+  package var fill: Double
+  package var name: String { "resize" }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
     return [TensorSpec(inputs[0].shape.replacing(axis, by: terms.count), inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      guard call.x.dtype.isFloatingPoint else { return [nil] }
+      let length = call.x.shape[try call.x.shape.normalizedAxis(axis, operation: name)]
+      return [try apply(adjoint(length: length), call.dy)]
+    }
+  }
+
+  /// The transposed map: for each of `length` input positions the outputs that it is a term of.
+  func adjoint(length: Int) -> WeightedResample {
+    var transposed = [[Term]](repeating: [], count: length)
+    for (index, terms) in terms.enumerated() {
+      for term in terms ?? [] { transposed[term.position].append(Term(position: index, weight: term.weight)) }
+    }
+    return WeightedResample(axis: axis, terms: transposed, fill: 0)
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [axis], because: "each output position has terms of its own")
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)

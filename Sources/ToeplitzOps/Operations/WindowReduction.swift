@@ -3,8 +3,8 @@ import ToeplitzTensor
 /// A number for each window of an input `[N, C, spatial…]`, with any padding, dilation and rank.
 ///
 /// ``MaxPooling`` and ``AveragePooling`` are quicker where their geometry, PyTorch's, is enough.
-struct WindowReduction: Operation {
-  enum Function: Sendable {
+package struct WindowReduction: Operation {
+  package enum Function: Sendable, Hashable {
     /// The largest element; a second output says where it was in the whole input, row-major (or with the last two axes
     /// exchanged).
     case maximum(columnMajor: Bool)
@@ -14,14 +14,14 @@ struct WindowReduction: Operation {
     case norm(Double)
   }
 
-  var function: Function
-  var kernel: [Int]
-  var stride: [Int]
-  var dilation: [Int]
-  var low: [Int]
-  var high: [Int]
-  var ceilMode: Bool
-  var name: String
+  package var function: Function
+  package var kernel: [Int]
+  package var stride: [Int]
+  package var dilation: [Int]
+  package var low: [Int]
+  package var high: [Int]
+  package var ceilMode: Bool
+  package var name: String
 
   private func outputSize(_ input: [Int]) throws -> [Int] {
     try input.indices.map { axis in
@@ -43,7 +43,7 @@ struct WindowReduction: Operation {
     }
   }
 
-  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let shape = inputs[0].shape
     try require(
@@ -60,7 +60,69 @@ struct WindowReduction: Operation {
     return [TensorSpec(result, inputs[0].dtype)]
   }
 
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+  package var gradient: GradientRule {
+    .vjp { call in
+      let x = call.x
+      guard x.dtype.isFloatingPoint, let dy = call.cotangents[0] else { return [nil] }
+      let windows = PoolWindows(kernel: kernel, stride: stride, dilation: dilation, low: low)
+      switch function {
+      case .maximum:
+        // Positions are in the whole tensor and row-major: one plane of all elements.
+        var own = self
+        own.function = .maximum(columnMajor: false)
+        let positions = try applyAll(own, [x])[1].reshaped([dy.count])
+        let flat = try Tensor.zeros([x.count], dtype: x.dtype)
+          .scatteringElements(dy.reshaped([dy.count]), at: positions, reduction: .add)
+        return [try flat.reshaped(x.shape)]
+      case .mean:
+        let sizes = try divisors(x.shape, call.y.shape)
+        return [try windows.spread(dy / sizes.cast(to: x.dtype), over: x.shape)]
+      case .norm(let p):
+        // y is (Σ |x|ᵖ)^(1/p), so its slope is sign(x) |x|^(p−1) / y^(p−1).
+        let share = try (dy / call.y.power(p - 1)).masked(by: call.y.notEqual(call.y.number(0)))
+        return [try windows.spread(share, over: x.shape) * x.sign() * x.absoluteValue().power(p - 1)]
+      }
+    }
+  }
+
+  /// How many elements of each window count for a mean.
+  private func divisors(_ input: Shape, _ output: Shape) throws -> Tensor {
+    var result = try Tensor.ones([], dtype: .float64)
+    for axis in kernel.indices {
+      let (length, count) = (input[axis + 2], output[axis + 2])
+      let sizes = (0..<count).map { index in
+        (0..<kernel[axis]).count { tap in
+          let at = index * stride[axis] - low[axis] + tap * dilation[axis]
+          if case .mean(countsPadding: true) = function { return at < length + high[axis] }
+          return at >= 0 && at < length
+        }
+      }
+      var shape = [Int](repeating: 1, count: kernel.count)
+      shape[axis] = count
+      result = try result * Tensor(sizes.map { Double(max($0, 1)) }, shape: Shape(shape), device: .cpu)
+    }
+    return result
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    guard let time = call.axes[0], time != 1 else { return .whole(because: "it treats channels alike") }
+    guard time >= 2 else { return .pointwise(axis: time) }
+    guard !ceilMode else { return .whole(because: "in ceil mode the length decides about the last window") }
+    if case .maximum = function, call.outputs.count > 1 {
+      // Positions are counted from the beginning of the whole tensor.
+      return .whole(because: "it gives positions in the whole tensor")
+    }
+    let axis = time - 2
+    let window = TimeWindow(
+      extent: kernel[axis], stride: stride[axis], dilation: dilation[axis], low: low[axis], high: high[axis])
+    return .window(window, axis: time) { before, after in
+      var copy = self
+      (copy.low[axis], copy.high[axis]) = (before, after)
+      return copy
+    }
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     let results = try outputs.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
     func run<T: TensorScalar>(_ type: T.Type) { walk(x, results, type) }

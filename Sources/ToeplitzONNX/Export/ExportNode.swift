@@ -1,9 +1,10 @@
+import ToeplitzOps
 import ToeplitzTensor
 
 /// A node of a graph in ONNX's terms that an operation is written as.
-package struct ExportNode: Sendable {
+struct ExportNode: Sendable {
   /// Where an operand comes from.
-  package enum Operand: Sendable {
+  enum Operand: Sendable {
     /// The operation's own operand of this number.
     case input(Int)
     /// A result of an earlier node of the operation.
@@ -15,7 +16,7 @@ package struct ExportNode: Sendable {
   }
 
   /// The value of an attribute.
-  package enum Attribute: Sendable {
+  enum Attribute: Sendable {
     case int(Int)
     case float(Double)
     case ints([Int])
@@ -23,17 +24,20 @@ package struct ExportNode: Sendable {
   }
 
   /// The operator's name.
-  package var name: String
-  package var inputs: [Operand]
-  package var attributes: [String: Attribute]
-  /// Which of the operation's results this node gives, if one.
-  package var result: Int?
+  var name: String
+  var inputs: [Operand]
+  var attributes: [String: Attribute]
+  /// Which of the operation's results this node gives, if any.
+  var results: [Int]
 
-  init(_ name: String, _ inputs: [Operand], _ attributes: [String: Attribute] = [:], result: Int? = nil) {
+  init(
+    _ name: String, _ inputs: [Operand], _ attributes: [String: Attribute] = [:], result: Int? = nil,
+    results: [Int]? = nil
+  ) {
     self.name = name
     self.inputs = inputs
     self.attributes = attributes
-    self.result = result
+    self.results = results ?? (result.map { [$0] } ?? [])
   }
 
   /// The node of one operation among those of another: its nodes come after `offset` others, and its operands are what
@@ -52,9 +56,26 @@ package struct ExportNode: Sendable {
 }
 
 /// An operation that can be written as nodes of the standard domain, opset 18.
-package protocol ExportableOperation: Operation {
+protocol ExportableOperation: Operation {
   /// The nodes; unless they say otherwise the last one gives the only result.
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode]
+}
+
+/// An operation that is one node with its operands in order.
+protocol SingleNodeOperation: ExportableOperation {
+  /// The operator's name.
+  var operatorName: String { get }
+  /// Its attributes.
+  var attributes: [String: ExportNode.Attribute] { get }
+}
+
+extension SingleNodeOperation {
+  /// None.
+  var attributes: [String: ExportNode.Attribute] { [:] }
+
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode(operatorName, inputs.indices.map { .input($0) }, attributes)]
+  }
 }
 
 extension Operation {

@@ -1,0 +1,269 @@
+import ToeplitzTensor
+
+/// max(x, 0); a gradient of 0 at 0, as in PyTorch.
+package struct ReLU: UnaryOperation {
+  package static var takesIntegers: Bool { true }
+  package var name: String { "ReLU" }
+  package var gradient: GradientRule { .vjp { [try $0.dy.masked(by: $0.x.greater($0.x.number(0)))] } }
+}
+
+/// x, or `slope` × x below zero.
+package struct LeakyReLU: UnaryOperation {
+  package var slope: Double
+  package var name: String { "LeakyReLU" }
+  package var gradient: GradientRule {
+    .vjp { [try $0.x.greater($0.x.number(0)).choosing($0.dy, $0.dy * slope)] }
+  }
+}
+
+/// scale × x, or scale × alpha (eˣ − 1) below zero (Clevert et al., 2016; Klambauer et al., 2017).
+package struct ELU: UnaryOperation {
+  package var alpha: Double
+  package var scale: Double
+  package var name: String { scale == 1 ? "ELU" : "SELU" }
+  package var gradient: GradientRule {
+    .vjp {
+      // The exponential only where it counts, so that it cannot be infinite.
+      let below = try $0.x.clamped(to: 0).exponential() * (alpha * scale)
+      return [try $0.x.greater($0.x.number(0)).choosing($0.dy * scale, $0.dy * below)]
+    }
+  }
+}
+
+/// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0).
+package struct CELU: UnaryOperation {
+  package var alpha: Double
+  package var name: String { "CELU" }
+  package var gradient: GradientRule {
+    .vjp {
+      let below = try ($0.x.clamped(to: 0) / alpha).exponential()
+      return [try $0.x.greater($0.x.number(0)).choosing($0.dy, $0.dy * below)]
+    }
+  }
+}
+
+/// x Φ(x), exactly or by the tanh approximation (Hendrycks and Gimpel, 2016).
+package struct GELU: UnaryOperation {
+  package var approximateTanh: Bool
+  package var name: String { "GELU" }
+  package var gradient: GradientRule {
+    .vjp { call in
+      let x = call.x
+      guard approximateTanh else {
+        let density = try (x * x * -0.5).exponential() * (1 / (2 * Double.pi).squareRoot())
+        let probability = try (x * 0.5.squareRoot()).errorFunction() * 0.5 + 0.5
+        return [try call.dy * (probability + x * density)]
+      }
+      let scale = (2 / Double.pi).squareRoot()
+      let square = try x * x
+      let tanh = try (x * (square * 0.044715 + 1) * scale).hyperbolicTangent()
+      let slope = try (square * (3 * 0.044715) + 1) * scale
+      return [try call.dy * ((tanh + 1) * 0.5 + x * ((tanh * tanh).negated() + 1) * slope * 0.5)]
+    }
+  }
+}
+
+/// 1 / (1 + e⁻ˣ).
+package struct Sigmoid: UnaryOperation {
+  package var name: String { "Sigmoid" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.y * ($0.y.negated() + 1)] } }
+}
+
+/// log(sigmoid(x)).
+package struct LogSigmoid: UnaryOperation {
+  package var name: String { "LogSigmoid" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.negated().sigmoid()] } }
+}
+
+/// x sigmoid(x), also called swish (Ramachandran et al., 2017).
+package struct SiLU: UnaryOperation {
+  package var name: String { "SiLU" }
+  package var gradient: GradientRule {
+    .vjp {
+      let s = try $0.x.sigmoid()
+      return [try $0.dy * s * ($0.x * (s.negated() + 1) + 1)]
+    }
+  }
+}
+
+/// x tanh(softplus(x)) (Misra, 2019).
+package struct Mish: UnaryOperation {
+  package var name: String { "Mish" }
+  package var gradient: GradientRule {
+    .vjp {
+      let t = try $0.x.softplus().hyperbolicTangent()
+      return [try $0.dy * (t + $0.x * ((t * t).negated() + 1) * $0.x.sigmoid())]
+    }
+  }
+}
+
+/// The hyperbolic tangent.
+package struct HyperbolicTangent: UnaryOperation {
+  package var name: String { "Tanh" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * (($0.y * $0.y).negated() + 1)] } }
+}
+
+/// log(1 + e^(beta x)) / beta, or x where beta x exceeds `threshold`.
+package struct Softplus: UnaryOperation {
+  package var beta: Double
+  package var threshold: Double
+  package var name: String { "Softplus" }
+  package var gradient: GradientRule {
+    .vjp {
+      let scaled = try $0.x * beta
+      return [try scaled.greater(scaled.number(threshold)).choosing($0.dy, $0.dy * scaled.sigmoid())]
+    }
+  }
+}
+
+/// x + sin²(alpha x) / beta with one alpha and one beta for all elements (Ziyin et al., 2020).
+package struct Snake: UnaryOperation {
+  package var alpha: Double
+  package var beta: Double
+  package var name: String { "Snake" }
+  package var gradient: GradientRule { .vjp { [try $0.dy * (($0.x * (2 * alpha)).sine() * (alpha / beta) + 1)] } }
+}
+
+/// x where it is above `alpha`, 0 elsewhere.
+package struct ThresholdedReLU: UnaryOperation {
+  package var alpha: Double
+  package var name: String { "ThresholdedReLU" }
+  package var gradient: GradientRule { .vjp { [try $0.dy.masked(by: $0.x.greater($0.x.number(alpha)))] } }
+}
+
+/// x + `bias` below −`lambda`, x − `bias` above `lambda`, 0 between.
+package struct Shrink: UnaryOperation {
+  package static var takesIntegers: Bool { true }
+  package var lambda: Double
+  package var bias: Double
+  package var name: String { "Shrink" }
+  package var gradient: GradientRule {
+    .vjp { [try $0.dy.masked(by: $0.x.absoluteValue().greater($0.x.number(lambda)))] }
+  }
+}
+
+/// min(max(`alpha` x + `beta`, 0), 1).
+package struct ScaledHardSigmoid: UnaryOperation {
+  package var alpha: Double
+  package var beta: Double
+  package var name: String { "HardSigmoid" }
+  package var gradient: GradientRule {
+    .vjp {
+      let inside = try $0.y.greater($0.y.number(0)).logicalAnd($0.y.less($0.y.number(1)))
+      return [try ($0.dy * alpha).masked(by: inside)]
+    }
+  }
+}
+
+/// Each element kept within `low...high`; NaN stays.
+package struct Clamp: UnaryOperation {
+  package var low: Double
+  package var high: Double
+  package var name: String { "clamp" }
+  package var gradient: GradientRule {
+    .vjp {
+      let inside = try $0.x.greaterOrEqual($0.x.number(low)).logicalAnd($0.x.lessOrEqual($0.x.number(high)))
+      return [try $0.dy.masked(by: inside)]
+    }
+  }
+}
+
+/// x / (1 + |x|).
+package struct Softsign: UnaryOperation {
+  package var name: String { "Softsign" }
+  package var gradient: GradientRule {
+    .vjp {
+      let size = try $0.x.absoluteValue() + 1
+      return [try $0.dy / (size * size)]
+    }
+  }
+}
+
+/// x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
+package struct HardSwish: UnaryOperation {
+  package var name: String { "Hardswish" }
+  package var gradient: GradientRule {
+    .vjp {
+      let inside = try ($0.dy * ($0.x * 2 + 3) / 6).masked(by: $0.x.greater($0.x.number(-3)))
+      return [try $0.x.less($0.x.number(3)).choosing(inside, $0.dy)]
+    }
+  }
+}
+
+/// min(max(x + 3, 0), 6) / 6.
+package struct HardSigmoid: UnaryOperation {
+  package var name: String { "Hardsigmoid" }
+  package var gradient: GradientRule {
+    .vjp {
+      let inside = try $0.x.greater($0.x.number(-3)).logicalAnd($0.x.less($0.x.number(3)))
+      return [try ($0.dy / 6).masked(by: inside)]
+    }
+  }
+}
+
+extension Tensor {
+  /// max(x, 0).
+  public func relu() throws -> Tensor { try apply(ReLU(), self) }
+  /// x, or `negativeSlope` × x below zero.
+  public func leakyReLU(negativeSlope slope: Double = 0.01) throws -> Tensor { try apply(LeakyReLU(slope: slope), self) }
+  /// x, or alpha (eˣ − 1) below zero.
+  public func elu(alpha: Double = 1) throws -> Tensor { try apply(ELU(alpha: alpha, scale: 1), self) }
+  /// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0).
+  public func celu(alpha: Double = 1) throws -> Tensor { try apply(CELU(alpha: alpha), self) }
+  /// The self-normalising unit (Klambauer and others, 2017).
+  public func selu() throws -> Tensor { try apply(ELU(alpha: Self.selu.alpha, scale: Self.selu.scale), self) }
+  package static let selu = (alpha: 1.6732632423543772, scale: 1.0507009873554805)
+  /// x Φ(x), exactly or by the tanh approximation (Hendrycks and Gimpel, 2016).
+  public func gelu(approximateTanh: Bool = false) throws -> Tensor {
+    try apply(GELU(approximateTanh: approximateTanh), self)
+  }
+  /// 1 / (1 + e⁻ˣ).
+  public func sigmoid() throws -> Tensor { try apply(Sigmoid(), self) }
+  /// log(sigmoid(x)).
+  public func logSigmoid() throws -> Tensor { try apply(LogSigmoid(), self) }
+  /// x sigmoid(x), also called swish.
+  public func silu() throws -> Tensor { try apply(SiLU(), self) }
+  /// x tanh(softplus(x)) (Misra, 2019).
+  public func mish() throws -> Tensor { try apply(Mish(), self) }
+  /// The hyperbolic tangent.
+  public func hyperbolicTangent() throws -> Tensor { try apply(HyperbolicTangent(), self) }
+  /// log(1 + e^(beta x)) / beta, or x where beta x exceeds `threshold`.
+  public func softplus(beta: Double = 1, threshold: Double = 20) throws -> Tensor {
+    try apply(Softplus(beta: beta, threshold: threshold), self)
+  }
+  /// x + sin²(alpha x) / beta with one alpha and one beta for all elements (Ziyin et al., 2020).
+  public func snake(alpha: Double, beta: Double) throws -> Tensor { try apply(Snake(alpha: alpha, beta: beta), self) }
+  /// x where it is above `alpha`, 0 elsewhere.
+  public func thresholdedReLU(alpha: Double = 1) throws -> Tensor { try apply(ThresholdedReLU(alpha: alpha), self) }
+  /// x + `bias` below −`lambda`, x − `bias` above `lambda`, 0 between.
+  public func shrunk(lambda: Double = 0.5, bias: Double = 0) throws -> Tensor {
+    try apply(Shrink(lambda: lambda, bias: bias), self)
+  }
+  /// min(max(`alpha` x + `beta`, 0), 1).
+  public func hardsigmoid(alpha: Double, beta: Double) throws -> Tensor {
+    try apply(ScaledHardSigmoid(alpha: alpha, beta: beta), self)
+  }
+  /// Each element kept within `low...high`; NaN stays.
+  public func clamped(from low: Double = -.infinity, to high: Double = .infinity) throws -> Tensor {
+    try apply(Clamp(low: low, high: high), self)
+  }
+  /// x / (1 + |x|).
+  public func softsign() throws -> Tensor { try apply(Softsign(), self) }
+  /// x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
+  public func hardswish() throws -> Tensor { try apply(HardSwish(), self) }
+  /// min(max(x + 3, 0), 6) / 6.
+  public func hardsigmoid() throws -> Tensor { try apply(HardSigmoid(), self) }
+
+  /// The first half of `axis` times the sigmoid of the second (Dauphin et al., 2017).
+  ///
+  /// - Throws: ``ToeplitzError`` if the axis does not exist or its size is odd.
+  public func glu(axis: Int = -1) throws -> Tensor {
+    let axis = try shape.normalizedAxis(axis, operation: "GLU")
+    let half = shape[axis] / 2
+    guard shape[axis] % 2 == 0 else {
+      throw ToeplitzError(
+        .shape, "GLU", expected: "an even size on axis \(axis)", got: "\(shape[axis]) (shape \(shape))")
+    }
+    return try slice(axis: axis, 0..<half) * slice(axis: axis, half..<2 * half).sigmoid()
+  }
+}
