@@ -147,9 +147,9 @@ public struct Graph: Sendable {
 
   /// A new node of an operation on tensors; gives its results.
   public mutating func node(
-    _ operation: some Operation, _ operands: [ValueID], results: Int = 1, name: String = ""
+    _ operation: some TensorOperation, _ operands: [ValueID], results: Int = 1, name: String = ""
   ) -> [ValueID] {
-    node(TensorOperation(operation), operands, results: results, name: name)
+    node(OperationNode(operation), operands, results: results, name: name)
   }
 
   /// Makes a value an output.

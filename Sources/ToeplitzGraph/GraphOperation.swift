@@ -56,14 +56,14 @@ public struct EvaluationContext: Sendable {
 }
 
 /// An operation of `ToeplitzOps` as a node: all its inputs must be there.
-public struct TensorOperation: GraphOperation {
+public struct OperationNode: GraphOperation {
   /// The operation.
-  public var operation: any Operation
+  public var operation: any TensorOperation
   /// The operation's name.
   public var name: String { operation.name }
 
   /// A node that computes `operation`.
-  public init(_ operation: any Operation) { self.operation = operation }
+  public init(_ operation: any TensorOperation) { self.operation = operation }
 
   /// Computes the operation.
   public func evaluate(_ inputs: [Tensor?], _ context: EvaluationContext) throws -> [Tensor?] {

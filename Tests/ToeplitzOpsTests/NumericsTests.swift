@@ -31,7 +31,7 @@ import ToeplitzTestSupport
     func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
     func tensor(_ shape: Shape) throws -> Tensor { try Tensor.randomUniform(shape, from: -1, to: 1, using: &random) }
     for index in 0..<48 {
-      let operation: any Operation
+      let operation: any TensorOperation
       var operands: [Tensor]
       let size: [Int]
       let channels: Int

@@ -56,7 +56,7 @@ struct ExportNode: Sendable {
 }
 
 /// An operation that can be written as nodes of the standard domain, opset 18.
-protocol ExportableOperation: Operation {
+protocol ExportableOperation: TensorOperation {
   /// The nodes; unless they say otherwise the last one gives the only result.
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode]
 }
@@ -78,7 +78,7 @@ extension SingleNodeOperation {
   }
 }
 
-extension Operation {
+extension TensorOperation {
   /// An error for what ONNX cannot say.
   func unexportable(_ what: String) -> ToeplitzError {
     ToeplitzError(.unsupported, name, expected: "an operation that ONNX has", got: what)

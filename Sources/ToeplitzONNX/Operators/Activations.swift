@@ -117,18 +117,18 @@ extension Tensor {
 
 // MARK: Export
 
-extension ReLU: SingleNodeOperation { var operatorName: String { "Relu" } }
-extension Sigmoid: SingleNodeOperation { var operatorName: String { "Sigmoid" } }
+extension ReLUOperation: SingleNodeOperation { var operatorName: String { "Relu" } }
+extension SigmoidOperation: SingleNodeOperation { var operatorName: String { "Sigmoid" } }
 extension HyperbolicTangent: SingleNodeOperation { var operatorName: String { "Tanh" } }
 extension HardSwish: SingleNodeOperation { var operatorName: String { "HardSwish" } }
-extension Softsign: SingleNodeOperation { var operatorName: String { "Softsign" } }
+extension SoftsignOperation: SingleNodeOperation { var operatorName: String { "Softsign" } }
 // Mish came with opset 18, which is what is written.
-extension Mish: SingleNodeOperation { var operatorName: String { "Mish" } }
-extension LeakyReLU: SingleNodeOperation {
+extension MishOperation: SingleNodeOperation { var operatorName: String { "Mish" } }
+extension LeakyReLUOperation: SingleNodeOperation {
   var operatorName: String { "LeakyRelu" }
   var attributes: [String: ExportNode.Attribute] { ["alpha": .float(slope)] }
 }
-extension CELU: SingleNodeOperation {
+extension CELUOperation: SingleNodeOperation {
   var operatorName: String { "Celu" }
   var attributes: [String: ExportNode.Attribute] { ["alpha": .float(alpha)] }
 }
@@ -148,26 +148,26 @@ extension HardSigmoid: SingleNodeOperation {
   var operatorName: String { "HardSigmoid" }
   var attributes: [String: ExportNode.Attribute] { ["alpha": .float(1.0 / 6)] }
 }
-extension ELU: SingleNodeOperation {
+extension ELUOperation: SingleNodeOperation {
   var operatorName: String { scale == 1 ? "Elu" : "Selu" }
   var attributes: [String: ExportNode.Attribute] {
     scale == 1 ? ["alpha": .float(alpha)] : ["alpha": .float(alpha), "gamma": .float(scale)]
   }
 }
 
-extension SiLU: ExportableOperation {
+extension SiLUOperation: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     [ExportNode("Sigmoid", [.input(0)]), ExportNode("Mul", [.input(0), .node(0)])]
   }
 }
 
-extension LogSigmoid: ExportableOperation {
+extension LogSigmoidOperation: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     [ExportNode("Neg", [.input(0)]), ExportNode("Softplus", [.node(0)]), ExportNode("Neg", [.node(1)])]
   }
 }
 
-extension Softplus: ExportableOperation {
+extension SoftplusOperation: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     let scale = try number(beta, inputs[0].dtype)
     return [
@@ -176,7 +176,7 @@ extension Softplus: ExportableOperation {
   }
 }
 
-extension Snake: ExportableOperation {
+extension SnakeOperation: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     let dtype = inputs[0].dtype
     return try snakeNodes(
@@ -184,7 +184,7 @@ extension Snake: ExportableOperation {
   }
 }
 
-extension GELU: ExportableOperation {
+extension GELUOperation: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     let dtype = inputs[0].dtype
     let (half, one) = (try number(0.5, dtype), try number(1, dtype))
@@ -199,7 +199,8 @@ extension GELU: ExportableOperation {
       ExportNode("Mul", [.input(0), .input(0)]), ExportNode("Mul", [.node(0), number(0.044715, dtype)]),
       ExportNode("Add", [.node(1), one]), ExportNode("Mul", [.node(2), .input(0)]),
       ExportNode("Mul", [.node(3), number((2 / Double.pi).squareRoot(), dtype)]), ExportNode("Tanh", [.node(4)]),
-      ExportNode("Add", [.node(5), one]), ExportNode("Mul", [.node(6), .input(0)]), ExportNode("Mul", [.node(7), half]),
+      ExportNode("Add", [.node(5), one]), ExportNode("Mul", [.node(6), .input(0)]),
+      ExportNode("Mul", [.node(7), half]),
     ]
   }
 }

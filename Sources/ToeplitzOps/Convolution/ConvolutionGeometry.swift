@@ -134,7 +134,8 @@ public final class ConvolutionGeometry: Sendable, Hashable {
         // Output padding is more of the high end, which the adjoint does not read.
         pads[axis].high -= outputPadding[axis]
       } else {
-        extra[axis] = inputSize[axis] - ((output[axis] - 1) * stride[axis] + extent(axis) - pads[axis].low - pads[axis].high)
+        extra[axis] =
+          inputSize[axis] - ((output[axis] - 1) * stride[axis] + extent(axis) - pads[axis].low - pads[axis].high)
       }
     }
     return try ConvolutionGeometry(

@@ -162,24 +162,24 @@ extension ErrorFunction: UnaryKernel { func reference(_ x: Double) -> Double { x
 
 // MARK: Activations
 
-extension ReLU: UnaryKernel {
+extension ReLUOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_LEAKY_RELU, 0, 0) }
   func reference(_ x: Double) -> Double { x < 0 ? 0 : x }
   func integer(_ x: Int64) -> Int64 { x < 0 ? 0 : x }
 }
-extension LeakyReLU: UnaryKernel {
+extension LeakyReLUOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_LEAKY_RELU, slope, 0) }
   func reference(_ x: Double) -> Double { x < 0 ? x * slope : x }
 }
-extension ELU: UnaryKernel {
+extension ELUOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_ELU, alpha, scale) }
   func reference(_ x: Double) -> Double { scale * (x < 0 ? alpha * x.exponentialMinusOne() : x) }
 }
-extension CELU: UnaryKernel {
+extension CELUOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_CELU, alpha, 0) }
   func reference(_ x: Double) -> Double { x < 0 ? alpha * (x / alpha).exponentialMinusOne() : x }
 }
-extension GELU: UnaryKernel {
+extension GELUOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (approximateTanh ? TZ_GELU_TANH : TZ_GELU, 0, 0) }
   func reference(_ x: Double) -> Double {
     if x == -.infinity { return -0.0 }
@@ -187,20 +187,20 @@ extension GELU: UnaryKernel {
     return 0.5 * x * (1 + ((2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x)).hyperbolicTangent())
   }
 }
-extension Sigmoid: UnaryKernel {
+extension SigmoidOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SIGMOID, 0, 0) }
   func reference(_ x: Double) -> Double { 1 / (1 + (-x).exponential()) }
 }
-extension LogSigmoid: UnaryKernel {
+extension LogSigmoidOperation: UnaryKernel {
   // log(sigmoid(x)) is −softplus(−x).
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SOFTPLUS, -1, 20) }
   func reference(_ x: Double) -> Double { min(x, 0) - (-abs(x)).exponential().logarithmOfOnePlus() }
 }
-extension SiLU: UnaryKernel {
+extension SiLUOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SILU, 0, 0) }
   func reference(_ x: Double) -> Double { x == -.infinity ? -0.0 : x / (1 + (-x).exponential()) }
 }
-extension Mish: UnaryKernel {
+extension MishOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_MISH, 0, 0) }
   func reference(_ x: Double) -> Double {
     x == -.infinity ? -0.0 : x * (x > 30 ? x : x.exponential().logarithmOfOnePlus()).hyperbolicTangent()
@@ -210,13 +210,13 @@ extension HyperbolicTangent: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_TANH, 0, 0) }
   func reference(_ x: Double) -> Double { x.hyperbolicTangent() }
 }
-extension Softplus: UnaryKernel {
+extension SoftplusOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SOFTPLUS, beta, threshold) }
   func reference(_ x: Double) -> Double {
     x * beta > threshold ? x : (x * beta).exponential().logarithmOfOnePlus() / beta
   }
 }
-extension Snake: UnaryKernel {
+extension SnakeOperation: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SNAKE, alpha, 1 / beta) }
   func reference(_ x: Double) -> Double {
     let s = (alpha * x).sine()
@@ -238,7 +238,7 @@ extension Clamp: PiecewiseKernel {
     return x < low ? low : x > high ? high : x
   }
 }
-extension Softsign: PiecewiseKernel {
+extension SoftsignOperation: PiecewiseKernel {
   func value<T: BinaryFloatingPoint>(_ x: T) -> T { x / (1 + x.magnitude) }
 }
 extension HardSwish: PiecewiseKernel {

@@ -1,14 +1,14 @@
 import ToeplitzTensor
 
 /// max(x, 0); a gradient of 0 at 0, as in PyTorch.
-package struct ReLU: UnaryOperation {
+package struct ReLUOperation: UnaryOperation {
   package static var takesIntegers: Bool { true }
   package var name: String { "ReLU" }
   package var gradient: GradientRule { .vjp { [try $0.dy.masked(by: $0.x.greater($0.x.number(0)))] } }
 }
 
 /// x, or `slope` × x below zero.
-package struct LeakyReLU: UnaryOperation {
+package struct LeakyReLUOperation: UnaryOperation {
   package var slope: Double
   package var name: String { "LeakyReLU" }
   package var gradient: GradientRule {
@@ -17,7 +17,7 @@ package struct LeakyReLU: UnaryOperation {
 }
 
 /// scale × x, or scale × alpha (eˣ − 1) below zero (Clevert et al., 2016; Klambauer et al., 2017).
-package struct ELU: UnaryOperation {
+package struct ELUOperation: UnaryOperation {
   package var alpha: Double
   package var scale: Double
   package var name: String { scale == 1 ? "ELU" : "SELU" }
@@ -31,7 +31,7 @@ package struct ELU: UnaryOperation {
 }
 
 /// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0).
-package struct CELU: UnaryOperation {
+package struct CELUOperation: UnaryOperation {
   package var alpha: Double
   package var name: String { "CELU" }
   package var gradient: GradientRule {
@@ -43,7 +43,7 @@ package struct CELU: UnaryOperation {
 }
 
 /// x Φ(x), exactly or by the tanh approximation (Hendrycks and Gimpel, 2016).
-package struct GELU: UnaryOperation {
+package struct GELUOperation: UnaryOperation {
   package var approximateTanh: Bool
   package var name: String { "GELU" }
   package var gradient: GradientRule {
@@ -64,19 +64,19 @@ package struct GELU: UnaryOperation {
 }
 
 /// 1 / (1 + e⁻ˣ).
-package struct Sigmoid: UnaryOperation {
+package struct SigmoidOperation: UnaryOperation {
   package var name: String { "Sigmoid" }
   package var gradient: GradientRule { .vjp { [try $0.dy * $0.y * ($0.y.negated() + 1)] } }
 }
 
 /// log(sigmoid(x)).
-package struct LogSigmoid: UnaryOperation {
+package struct LogSigmoidOperation: UnaryOperation {
   package var name: String { "LogSigmoid" }
   package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.negated().sigmoid()] } }
 }
 
 /// x sigmoid(x), also called swish (Ramachandran et al., 2017).
-package struct SiLU: UnaryOperation {
+package struct SiLUOperation: UnaryOperation {
   package var name: String { "SiLU" }
   package var gradient: GradientRule {
     .vjp {
@@ -87,7 +87,7 @@ package struct SiLU: UnaryOperation {
 }
 
 /// x tanh(softplus(x)) (Misra, 2019).
-package struct Mish: UnaryOperation {
+package struct MishOperation: UnaryOperation {
   package var name: String { "Mish" }
   package var gradient: GradientRule {
     .vjp {
@@ -104,7 +104,7 @@ package struct HyperbolicTangent: UnaryOperation {
 }
 
 /// log(1 + e^(beta x)) / beta, or x where beta x exceeds `threshold`.
-package struct Softplus: UnaryOperation {
+package struct SoftplusOperation: UnaryOperation {
   package var beta: Double
   package var threshold: Double
   package var name: String { "Softplus" }
@@ -117,7 +117,7 @@ package struct Softplus: UnaryOperation {
 }
 
 /// x + sin²(alpha x) / beta with one alpha and one beta for all elements (Ziyin et al., 2020).
-package struct Snake: UnaryOperation {
+package struct SnakeOperation: UnaryOperation {
   package var alpha: Double
   package var beta: Double
   package var name: String { "Snake" }
@@ -169,7 +169,7 @@ package struct Clamp: UnaryOperation {
 }
 
 /// x / (1 + |x|).
-package struct Softsign: UnaryOperation {
+package struct SoftsignOperation: UnaryOperation {
   package var name: String { "Softsign" }
   package var gradient: GradientRule {
     .vjp {
@@ -203,36 +203,40 @@ package struct HardSigmoid: UnaryOperation {
 
 extension Tensor {
   /// max(x, 0).
-  public func relu() throws -> Tensor { try apply(ReLU(), self) }
+  public func relu() throws -> Tensor { try apply(ReLUOperation(), self) }
   /// x, or `negativeSlope` × x below zero.
-  public func leakyReLU(negativeSlope slope: Double = 0.01) throws -> Tensor { try apply(LeakyReLU(slope: slope), self) }
+  public func leakyReLU(negativeSlope slope: Double = 0.01) throws -> Tensor {
+    try apply(LeakyReLUOperation(slope: slope), self)
+  }
   /// x, or alpha (eˣ − 1) below zero.
-  public func elu(alpha: Double = 1) throws -> Tensor { try apply(ELU(alpha: alpha, scale: 1), self) }
+  public func elu(alpha: Double = 1) throws -> Tensor { try apply(ELUOperation(alpha: alpha, scale: 1), self) }
   /// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0).
-  public func celu(alpha: Double = 1) throws -> Tensor { try apply(CELU(alpha: alpha), self) }
+  public func celu(alpha: Double = 1) throws -> Tensor { try apply(CELUOperation(alpha: alpha), self) }
   /// The self-normalising unit (Klambauer and others, 2017).
-  public func selu() throws -> Tensor { try apply(ELU(alpha: Self.selu.alpha, scale: Self.selu.scale), self) }
+  public func selu() throws -> Tensor { try apply(ELUOperation(alpha: Self.selu.alpha, scale: Self.selu.scale), self) }
   package static let selu = (alpha: 1.6732632423543772, scale: 1.0507009873554805)
   /// x Φ(x), exactly or by the tanh approximation (Hendrycks and Gimpel, 2016).
   public func gelu(approximateTanh: Bool = false) throws -> Tensor {
-    try apply(GELU(approximateTanh: approximateTanh), self)
+    try apply(GELUOperation(approximateTanh: approximateTanh), self)
   }
   /// 1 / (1 + e⁻ˣ).
-  public func sigmoid() throws -> Tensor { try apply(Sigmoid(), self) }
+  public func sigmoid() throws -> Tensor { try apply(SigmoidOperation(), self) }
   /// log(sigmoid(x)).
-  public func logSigmoid() throws -> Tensor { try apply(LogSigmoid(), self) }
+  public func logSigmoid() throws -> Tensor { try apply(LogSigmoidOperation(), self) }
   /// x sigmoid(x), also called swish.
-  public func silu() throws -> Tensor { try apply(SiLU(), self) }
+  public func silu() throws -> Tensor { try apply(SiLUOperation(), self) }
   /// x tanh(softplus(x)) (Misra, 2019).
-  public func mish() throws -> Tensor { try apply(Mish(), self) }
+  public func mish() throws -> Tensor { try apply(MishOperation(), self) }
   /// The hyperbolic tangent.
   public func hyperbolicTangent() throws -> Tensor { try apply(HyperbolicTangent(), self) }
   /// log(1 + e^(beta x)) / beta, or x where beta x exceeds `threshold`.
   public func softplus(beta: Double = 1, threshold: Double = 20) throws -> Tensor {
-    try apply(Softplus(beta: beta, threshold: threshold), self)
+    try apply(SoftplusOperation(beta: beta, threshold: threshold), self)
   }
   /// x + sin²(alpha x) / beta with one alpha and one beta for all elements (Ziyin et al., 2020).
-  public func snake(alpha: Double, beta: Double) throws -> Tensor { try apply(Snake(alpha: alpha, beta: beta), self) }
+  public func snake(alpha: Double, beta: Double) throws -> Tensor {
+    try apply(SnakeOperation(alpha: alpha, beta: beta), self)
+  }
   /// x where it is above `alpha`, 0 elsewhere.
   public func thresholdedReLU(alpha: Double = 1) throws -> Tensor { try apply(ThresholdedReLU(alpha: alpha), self) }
   /// x + `bias` below −`lambda`, x − `bias` above `lambda`, 0 between.
@@ -248,7 +252,7 @@ extension Tensor {
     try apply(Clamp(low: low, high: high), self)
   }
   /// x / (1 + |x|).
-  public func softsign() throws -> Tensor { try apply(Softsign(), self) }
+  public func softsign() throws -> Tensor { try apply(SoftsignOperation(), self) }
   /// x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
   public func hardswish() throws -> Tensor { try apply(HardSwish(), self) }
   /// min(max(x + 3, 0), 6) / 6.

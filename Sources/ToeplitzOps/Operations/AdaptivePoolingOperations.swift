@@ -3,7 +3,7 @@ import ToeplitzTensor
 /// Pooling into a given number of windows that share the input as evenly as possible.
 ///
 /// Window i of `o` over an axis of `L` covers `floor(i L / o) ..< ceil((i + 1) L / o)`.
-package struct AdaptivePooling: Operation {
+package struct AdaptivePooling: TensorOperation {
   package enum Function: Sendable, Hashable { case average, maximum, maximumWithIndices }
 
   package var function: Function
@@ -55,6 +55,9 @@ package struct AdaptivePooling: Operation {
 
   package func time(_ call: TimeCall) -> TimeRule {
     let rank = call.inputs[0].shape.rank
+    if function == .maximumWithIndices, let time = call.axes[0], time >= rank - outputSize.count {
+      return .whole(because: "it gives positions in the whole plane")
+    }
     let pooled = outputSize.indices.filter { outputSize[$0] != nil }.map { rank - outputSize.count + $0 }
     return .pointwise(call, except: pooled, because: "the number of positions decides about the windows")
   }

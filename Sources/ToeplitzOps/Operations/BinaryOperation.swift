@@ -9,7 +9,7 @@ import ToeplitzTensor
 #endif
 
 /// A function of two numbers, applied to each pair of elements with NumPy's broadcasting.
-package struct Binary: Operation {
+package struct Binary: TensorOperation {
   package enum Function: String, Sendable {
     case add, subtract, multiply, divide, power, minimum, maximum
     case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual

@@ -2,7 +2,7 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// The values converted to another element type.
-package struct Cast: Operation {
+package struct Cast: TensorOperation {
   package var dtype: DType
   package var name: String { "cast" }
   package var flushesSubnormals: Bool { false }

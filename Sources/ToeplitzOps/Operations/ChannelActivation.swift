@@ -2,7 +2,7 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// An activation with a trained number for each channel: inputs are x `[N, C, …]` and the numbers.
-package struct ChannelActivation: Operation {
+package struct ChannelActivation: TensorOperation {
   package enum Function: Sendable, Hashable {
     /// x, or slope × x below zero; one slope for all elements or one a channel.
     case leaky
@@ -37,7 +37,8 @@ package struct ChannelActivation: Operation {
     .vjp { call in
       let (x, numbers, dy) = (call.x, call.inputs[1], try call.dy)
       // The numbers along the channels.
-      let spread = isShared(x.shape, numbers.shape) ? [] : Shape([numbers.count] + [Int](repeating: 1, count: x.rank - 2))
+      let spread =
+        isShared(x.shape, numbers.shape) ? [] : Shape([numbers.count] + [Int](repeating: 1, count: x.rank - 2))
       let number = try numbers.reshaped(spread)
       func collected(_ cotangent: Tensor) throws -> Tensor { try cotangent.summed(to: spread).reshaped(numbers.shape) }
       switch function {

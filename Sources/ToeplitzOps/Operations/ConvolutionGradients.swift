@@ -4,7 +4,7 @@ import ToeplitzTensor
 ///
 /// `dw[o, c, k] = Σ_n Σ_t dy[n, o, t] · x[n, c, t · stride + k · dilation − padding]`, and for a transposed convolution the
 /// same with x and dy exchanged. Operands are x and dy of the convolution, the result has its weight's shape.
-package struct ConvolutionWeightGradient: Operation {
+package struct ConvolutionWeightGradient: TensorOperation {
   /// The convolution.
   package var geometry: ConvolutionGeometry
   /// Where the channels of x and dy stand.
@@ -79,7 +79,8 @@ package struct ConvolutionWeightGradient: Operation {
 extension ConvolutionOperation {
   /// The cotangent of an input of the given shape from that of the output: the adjoint map.
   func inputGradient(_ dy: Tensor, weight: Tensor, inputShape: Shape) throws -> Tensor {
-    let first = layout == .channelsFirst ? channelAxis(inputShape.rank) + 1 : channelAxis(inputShape.rank) - geometry.rank
+    let first =
+      layout == .channelsFirst ? channelAxis(inputShape.rank) + 1 : channelAxis(inputShape.rank) - geometry.rank
     let mode = geometry.paddingMode
     guard mode == .reflect || mode == .replicate else {
       let size = Array(inputShape[first..<(first + geometry.rank)])

@@ -3,7 +3,7 @@ import ToeplitzTensor
 /// A convolution or transposed convolution of any rank: inputs are x, weight and, if it has one, bias.
 ///
 /// What compilation joins to it comes after those: factors of the weights, then residuals. `x` is `[N, C, spatial…]` (or channels last), the batch axis may be missing. The weight is in PyTorch's order.
-public struct ConvolutionOperation: Operation {
+public struct ConvolutionOperation: TensorOperation {
   /// Options and sizes.
   public var geometry: ConvolutionGeometry
   /// Where the channels of input and output stand.
@@ -133,7 +133,7 @@ public struct ConvolutionOperation: Operation {
     var window = TimeWindow(
       extent: geometry.kernelSize[axis], stride: geometry.stride[axis], dilation: geometry.dilation[axis],
       low: geometry.paddingLow[axis], high: geometry.paddingHigh[axis])
-    func padded(_ low: Int, _ high: Int) throws -> any Operation {
+    func padded(_ low: Int, _ high: Int) throws -> any TensorOperation {
       var copy = self
       copy.geometry = try geometry.padded(axis: axis, low, high)
       return copy

@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// Rows of a table chosen by whole numbers: inputs are the numbers, of any shape, and the table `[count, width]`.
-package struct EmbeddingLookup: Operation {
+package struct EmbeddingLookup: TensorOperation {
   package var name: String { "Embedding" }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {

@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// The discrete Fourier transform along one axis of numbers whose real and imaginary parts stand on the last axis.
-package struct FourierTransform: Operation {
+package struct FourierTransform: TensorOperation {
   package var axis: Int
   /// How many numbers are transformed; shorter axes are filled with zeros, longer ones cut.
   package var length: Int

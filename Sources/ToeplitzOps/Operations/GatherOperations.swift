@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// Elements chosen by indices.
-package struct Gather: Operation {
+package struct Gather: TensorOperation {
   package enum Kind: Sendable, Hashable {
     /// Whole slices of one axis: `take` in NumPy.
     case slices(axis: Int)
@@ -51,12 +51,14 @@ package struct Gather: Operation {
       case .slices(let axis):
         let axis = try x.shape.normalizedAxis(axis, operation: name)
         // Indices and their axis first, so that each names a row.
-        let order = Array(axis..<(axis + indices.rank)) + dy.shape.indices.filter { !(axis..<(axis + indices.rank)).contains($0) }
+        let order =
+          Array(axis..<(axis + indices.rank)) + dy.shape.indices.filter { !(axis..<(axis + indices.rank)).contains($0) }
         let rest = x.count / max(x.shape[axis], 1)
         let moved = try zeros.permuted([axis] + x.shape.indices.filter { $0 != axis })
         let rows = try moved.reshaped([x.shape[axis], rest])
           .scatteringRows(
-            dy.permuted(order).reshaped([indices.count, rest]), at: indices.reshaped([indices.count, 1]), reduction: .add)
+            dy.permuted(order).reshaped([indices.count, rest]), at: indices.reshaped([indices.count, 1]),
+            reduction: .add)
         let back = x.shape.indices.map { $0 < axis ? $0 + 1 : $0 == axis ? 0 : $0 }
         return [try rows.reshaped(moved.shape).permuted(back), nil]
       case .rows(let batch):

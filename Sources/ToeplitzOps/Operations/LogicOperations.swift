@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// A function of two truth values, applied to each pair of elements with NumPy's broadcasting.
-package struct Logical: Operation {
+package struct Logical: TensorOperation {
   package enum Function: String, Sendable { case and, or, xor }
 
   package var function: Function
@@ -29,7 +29,7 @@ package struct Logical: Operation {
 }
 
 /// A function of the bits of two whole numbers, applied to each pair of elements with NumPy's broadcasting.
-package struct Bitwise: Operation {
+package struct Bitwise: TensorOperation {
   package enum Function: String, Sendable { case and, or, xor, shiftLeft, shiftRight }
 
   package var function: Function
@@ -67,7 +67,7 @@ package struct Bitwise: Operation {
 }
 
 /// The remainder of a division, applied to each pair of elements with NumPy's broadcasting.
-package struct Remainder: Operation {
+package struct Remainder: TensorOperation {
   /// Whether the result has the sign of the dividend, as in C; otherwise that of the divisor, as in Python.
   package var truncates: Bool
   package var name: String { "remainder" }
@@ -143,7 +143,7 @@ func withInteger<R>(
 }
 
 /// A question about each element, answered by true or false.
-package struct Classify: Operation {
+package struct Classify: TensorOperation {
   package enum Question: Sendable, Hashable {
     case isNaN
     case isInfinite(positive: Bool, negative: Bool)

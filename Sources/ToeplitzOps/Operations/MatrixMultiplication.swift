@@ -4,7 +4,7 @@ import ToeplitzTensor
 ///
 /// A matrix product is a convolution with one tap: A's rows are the output channels and B's columns the positions,
 /// so the convolution kernels compute it.
-package struct MatrixMultiply: Operation {
+package struct MatrixMultiply: TensorOperation {
   package var name: String { "matmul" }
 
   private func matrices(_ a: Shape, _ b: Shape) throws -> (Shape, Shape) {

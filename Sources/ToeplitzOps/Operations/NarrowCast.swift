@@ -11,7 +11,7 @@ public enum PowerRounding: String, Sendable, Hashable {
 }
 
 /// The values converted to an 8-bit floating-point type by a rule other than that of ``Cast``.
-package struct NarrowCast: Operation {
+package struct NarrowCast: TensorOperation {
   package var dtype: DType
   package var saturates: Bool
   package var powerRounding: PowerRounding

@@ -3,7 +3,7 @@ import ToeplitzTensor
 /// Mean and population variance of each group of channels of each sample, as two float64 tensors `[N, groups]`.
 ///
 /// Two passes over rows that are in the cache: the variance of numbers far from zero keeps its digits.
-package struct GroupMoments: Operation {
+package struct GroupMoments: TensorOperation {
   package var name: String
   /// Parts of the channel axis; each channel alone if nil.
   package var groups: Int?
@@ -100,7 +100,7 @@ private func moments<T: BinaryFloatingPoint>(_ x: UnsafeMutablePointer<T>, _ cou
 ///
 /// Inputs are x `[N, C, …]`, mean and variance, either `[C]` or `[N, groups]`, then weight and bias `[C]` as far as
 /// they exist.
-package struct NormalizeChannels: Operation {
+package struct NormalizeChannels: TensorOperation {
   package var name: String
   package var eps: Double
   package var hasWeight: Bool
@@ -163,7 +163,9 @@ package struct NormalizeChannels: Operation {
       dx, try collected(dx, call.inputs[1]).negated(),
       try collected(weighted * centred * inverse * inverse * inverse, call.inputs[2]) * -0.5,
     ]
-    func sum(_ tensor: Tensor) throws -> Tensor { try tensor.summed(to: Shape([1, channels] + ones)).reshaped([channels]) }
+    func sum(_ tensor: Tensor) throws -> Tensor {
+      try tensor.summed(to: Shape([1, channels] + ones)).reshaped([channels])
+    }
     if hasWeight { result.append(try sum(dy * centred * inverse)) }
     if hasBias { result.append(try sum(dy)) }
     return result
@@ -246,7 +248,7 @@ package struct NormalizeChannels: Operation {
 /// Normalisation of all elements of the last axes together, with a weight and bias for each of them.
 ///
 /// Inputs are x, then weight and bias of the normalised shape as far as they exist.
-package struct LayerNormalize: Operation {
+package struct LayerNormalize: TensorOperation {
   package var shape: Shape
   package var eps: Double
   package var hasWeight: Bool

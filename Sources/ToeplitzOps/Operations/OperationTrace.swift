@@ -5,7 +5,7 @@ import ToeplitzTensor
 package final class OperationTrace: Sendable {
   /// One operation with its operands and results.
   package struct Step: Sendable {
-    package var operation: any Operation
+    package var operation: any TensorOperation
     package var inputs: [Tensor]
     package var outputs: [Tensor]
   }
@@ -33,7 +33,9 @@ package final class OperationTrace: Sendable {
 
   /// The results of `body`, recorded if this task is being traced.
   @inline(__always)
-  static func note(_ operation: some Operation, _ inputs: [Tensor], _ body: () throws -> [Tensor]) throws -> [Tensor] {
+  static func note(_ operation: some TensorOperation, _ inputs: [Tensor], _ body: () throws -> [Tensor]) throws
+    -> [Tensor]
+  {
     guard isRunning, let trace = current else { return try body() }
     let outputs = try $current.withValue(nil, operation: body)
     trace.recorded.withLock { $0.append(Step(operation: operation, inputs: inputs, outputs: outputs)) }

@@ -149,7 +149,7 @@ struct PoolAxis {
   }
 }
 
-extension Operation {
+extension TensorOperation {
   /// The leading axes and spatial sizes of the input of a pooling, whose batch axis may be missing.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` for another number of axes.
@@ -165,7 +165,7 @@ extension Operation {
 
 extension PoolGeometry {
   /// The rule of time of a pooling with these windows; `make` gives the operation for others.
-  func time(_ call: TimeCall, _ make: @escaping (PoolGeometry) -> any Operation) -> TimeRule {
+  func time(_ call: TimeCall, _ make: @escaping (PoolGeometry) -> any TensorOperation) -> TimeRule {
     let shape = call.inputs[0].shape
     guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
     guard time >= shape.rank - rank else { return .pointwise(axis: time) }
@@ -176,7 +176,8 @@ extension PoolGeometry {
       extent: kernelSize[axis], stride: stride[axis], dilation: dilation[axis], low: padding[axis], high: padding[axis])
     return .window(window, axis: time) { low, high in
       guard low == high else {
-        throw ToeplitzError(.unsupported, name, expected: "the same padding before and after", got: "\(low) and \(high)")
+        throw ToeplitzError(
+          .unsupported, name, expected: "the same padding before and after", got: "\(low) and \(high)")
       }
       var padding = padding
       padding[axis] = low

@@ -2,7 +2,7 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// The largest element of each window; NaN is larger than all.
-package struct MaxPooling: Operation {
+package struct MaxPooling: TensorOperation {
   package var geometry: PoolGeometry
   /// Whether the second output is wanted: where the elements stood in their plane, as int64.
   package var givesIndices: Bool
@@ -159,7 +159,7 @@ package struct MaxPooling: Operation {
 }
 
 /// The mean of each window.
-package struct AveragePooling: Operation {
+package struct AveragePooling: TensorOperation {
   package var geometry: PoolGeometry
   /// Whether padding counts as elements of value 0.
   package var countsPadding: Bool

@@ -5,15 +5,15 @@ import ToeplitzTensor
 ///
 /// Inputs are the sums `[N, 4 H]` in ONNX's order (input, output, forget, candidate) and the cell `[N, H]`; outputs are
 /// the hidden state and the next cell. Together they take a fifth of the time of the operations one by one.
-package struct LSTMCell: Operation {
+package struct LSTMCell: TensorOperation {
   package var name: String { "LSTM cell" }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     let (sums, cell) = (inputs[0], inputs[1])
     try require(
-      sums.dtype == .float32 && cell.dtype == .float32, .dtype, expected: "float32 elements",
-      got: "\(sums.dtype) and \(cell.dtype)")
+      sums.dtype == cell.dtype && (cell.dtype == .float32 || cell.dtype == .float64), .dtype,
+      expected: "float32 or float64 elements", got: "\(sums.dtype) and \(cell.dtype)")
     try require(
       sums.shape.rank == 2 && cell.shape.rank == 2 && sums.shape[0] == cell.shape[0]
         && sums.shape[1] / 4 == cell.shape[1] && sums.shape[1] % 4 == 0,
@@ -48,24 +48,42 @@ package struct LSTMCell: Operation {
     // A copy: the gates are computed in place.
     let gates = try inputs[0].copied()
     let cell = try inputs[1].contiguous()
-    let hidden = try Tensor(uninitialized: cell.shape, dtype: .float32, operation: name)
-    let next = try Tensor(uninitialized: cell.shape, dtype: .float32, operation: name)
-    let table = tz_elementwise_kernels(InstructionSet.current.code)
-    let size = cell.shape[1]
-    for row in 0..<cell.shape[0] {
-      let g = gates.pointer(Float.self) + 4 * row * size
-      let (c, h, n) = (
-        cell.pointer(Float.self) + row * size, hidden.pointer(Float.self) + row * size,
-        next.pointer(Float.self) + row * size
-      )
-      tz_unary_run(table, TZ_SIGMOID, g, g, 3 * size, 0, 0)
-      tz_unary_run(table, TZ_TANH, g + 3 * size, g + 3 * size, size, 0, 0)
-      for i in 0..<size { n[i] = g[2 * size + i] * c[i] + g[i] * g[3 * size + i] }
-      tz_unary_run(table, TZ_TANH, n, h, size, 0, 0)
-      for i in 0..<size { h[i] *= g[size + i] }
+    let hidden = try Tensor(uninitialized: cell.shape, dtype: cell.dtype, operation: name)
+    let next = try Tensor(uninitialized: cell.shape, dtype: cell.dtype, operation: name)
+    if cell.dtype == .float32 {
+      let table = tz_elementwise_kernels(InstructionSet.current.code)
+      step(
+        gates, cell, hidden, next, sigmoid: { tz_unary_run(table, TZ_SIGMOID, $0, $0, $1, 0, 0) },
+        tanh: { tz_unary_run(table, TZ_TANH, $0, $1, $2, 0, 0) })
+    } else {
+      step(
+        gates, cell, hidden, next,
+        sigmoid: { (x: UnsafeMutablePointer<Double>, count) in
+          for i in 0..<count { x[i] = SigmoidOperation().reference(x[i]) }
+        },
+        tanh: { x, y, count in for i in 0..<count { y[i] = x[i].hyperbolicTangent() } })
     }
     withExtendedLifetime((gates, cell, hidden, next)) {}
     return [hidden, next]
+  }
+
+  private func step<T: BinaryFloatingPoint>(
+    _ gates: Tensor, _ cell: Tensor, _ hidden: Tensor, _ next: Tensor,
+    sigmoid: (UnsafeMutablePointer<T>, Int) -> Void,
+    tanh: (UnsafeMutablePointer<T>, UnsafeMutablePointer<T>, Int) -> Void
+  ) {
+    let size = cell.shape[1]
+    for row in 0..<cell.shape[0] {
+      let g = gates.pointer(T.self) + 4 * row * size
+      let (c, h, n) = (
+        cell.pointer(T.self) + row * size, hidden.pointer(T.self) + row * size, next.pointer(T.self) + row * size
+      )
+      sigmoid(g, 3 * size)
+      tanh(g + 3 * size, g + 3 * size, size)
+      for i in 0..<size { n[i] = g[2 * size + i] * c[i] + g[i] * g[3 * size + i] }
+      tanh(n, h, size)
+      for i in 0..<size { h[i] *= g[size + i] }
+    }
   }
 }
 

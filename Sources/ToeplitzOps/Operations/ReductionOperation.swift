@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// Elements along some axes combined into one number.
-package struct Reduction: Operation {
+package struct Reduction: TensorOperation {
   package enum Function: String, Sendable {
     case sum, mean, product, maximum, minimum, variance, argMaximum, argMinimum
   }

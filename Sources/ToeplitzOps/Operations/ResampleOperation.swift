@@ -16,7 +16,7 @@ public enum Interpolation: String, Sendable, Hashable, CaseIterable {
 }
 
 /// One axis sampled at other positions.
-package struct Resample: Operation {
+package struct Resample: TensorOperation {
   package var axis: Int
   package var size: Int
   package var interpolation: Interpolation

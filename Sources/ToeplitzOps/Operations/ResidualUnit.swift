@@ -6,7 +6,7 @@ import ToeplitzTensor
 /// convolution, then of the second, then maybe a tensor like x that is added too. Both run over one tile of positions after the other, so that what lies between them never leaves the cache,
 /// where that is estimated to be faster than one convolution after the other. The bits are the same either way with
 /// ``Numerics/invariant``.
-public struct ResidualUnit: Operation {
+public struct ResidualUnit: TensorOperation {
   /// The convolutions; the second one's residuals are x and maybe another tensor.
   package var stages: (first: ConvolutionStage, second: ConvolutionStage) {
     get { (firstStage, secondStage) }

@@ -4,7 +4,7 @@ import ToeplitzTensor
 ///
 /// If it carries, a second operand of size 1 on the axis (float64, or int64 for integers) is added to all sums, and the last
 /// of them, not rounded, is a second result: pieces computed one after the other have the bits of the whole.
-package struct CumulativeSum: Operation {
+package struct CumulativeSum: TensorOperation {
   package var axis: Int
   package var carries = false
   package var name: String { "cumulativeSum" }

@@ -15,7 +15,7 @@ public enum ScatterReduction: String, Sendable, Hashable {
 }
 
 /// Elements written where indices say: inputs are the tensor, the indices and the updates.
-package struct Scatter: Operation {
+package struct Scatter: TensorOperation {
   package enum Kind: Sendable, Hashable {
     /// One element for each index along an axis.
     case elements(axis: Int)
@@ -65,7 +65,9 @@ package struct Scatter: Operation {
       case .add: return [dy, nil, try gathered(dy, indices)]
       case .max, .min:
         // All that equal the result share its cotangent.
-        let (own, others) = (try x.equal(y).cast(to: x.dtype), try updates.equal(gathered(y, indices)).cast(to: x.dtype))
+        let (own, others) = (
+          try x.equal(y).cast(to: x.dtype), try updates.equal(gathered(y, indices)).cast(to: x.dtype)
+        )
         let share = try dy / scattered(own, indices, others, .add)
         return [try own * share, nil, try others * gathered(share, indices)]
       case .mul:

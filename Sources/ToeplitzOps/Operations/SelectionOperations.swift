@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// The largest or smallest elements along an axis, and where they were.
-package struct TopElements: Operation {
+package struct TopElements: TensorOperation {
   package var count: Int
   package var axis: Int
   package var largest: Bool

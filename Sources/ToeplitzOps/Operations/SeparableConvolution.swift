@@ -7,7 +7,7 @@ import ToeplitzTensor
 /// weights, then residuals of the last one. All run over one band
 /// of the image after the other, so that what lies between them never leaves the cache of a thread, where there are kernels
 /// for that. The bits are the same either way.
-package struct SeparableConvolution: Operation {
+package struct SeparableConvolution: TensorOperation {
   /// The convolutions in order, two or three.
   package var stages: [ConvolutionStage]
 

@@ -2,7 +2,7 @@ import CToeplitzKernels
 import ToeplitzTensor
 
 /// The softmax along one axis, or its logarithm.
-package struct AxisSoftmax: Operation {
+package struct AxisSoftmax: TensorOperation {
   package var axis: Int
   package var isLogarithmic: Bool
   package var name: String { isLogarithmic ? "LogSoftmax" : "Softmax" }

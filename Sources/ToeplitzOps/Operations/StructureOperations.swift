@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// Tensors joined along one axis.
-package struct Concatenate: Operation {
+package struct Concatenate: TensorOperation {
   package var axis: Int
   package var name: String { "concatenate" }
 
@@ -59,7 +59,7 @@ package struct Concatenate: Operation {
 }
 
 /// One axis extended at both ends.
-package struct PadAxis: Operation {
+package struct PadAxis: TensorOperation {
   package var axis: Int
   package var low: Int
   package var high: Int
@@ -120,7 +120,9 @@ package struct PadAxis: Operation {
   }
 
   package func time(_ call: TimeCall) -> TimeRule {
-    guard let time = call.axes[0], axis(call.inputs[0].shape) == time else { return .pointwise(axis: call.axes[0] ?? 0) }
+    guard let time = call.axes[0], axis(call.inputs[0].shape) == time else {
+      return .pointwise(axis: call.axes[0] ?? 0)
+    }
     guard mode != .circular else { return .whole(because: "circular padding reads the other end") }
     return .window(TimeWindow(extent: 1, low: low, high: high), axis: time, mode: mode) { low, high in
       PadAxis(axis: time, low: low, high: high, mode: mode, value: value)
@@ -166,7 +168,7 @@ package struct PadAxis: Operation {
 }
 
 /// Elements of one of two tensors, chosen by a third.
-package struct Where: Operation {
+package struct Where: TensorOperation {
   package var name: String { "where" }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {

@@ -6,17 +6,18 @@ import ToeplitzTensor
 public enum TimeRule {
   /// Each position of `axis` of every output depends on the inputs' at the same position. `resized` gives the operation for
   /// another length where an attribute holds it.
-  case pointwise(axis: Int, resized: ((_ length: Int) -> any Operation)? = nil)
+  case pointwise(axis: Int, resized: ((_ length: Int) -> any TensorOperation)? = nil)
   /// Position t of the output reads positions `t · stride + k · dilation − low` of the inputs, k from 0 to `extent` − 1.
   /// `repadded` is the operation with other padding; what it pads with is `mode`.
   case window(
-    TimeWindow, axis: Int, mode: PaddingMode = .zeros, repadded: (_ low: Int, _ high: Int) throws -> any Operation)
+    TimeWindow, axis: Int, mode: PaddingMode = .zeros, repadded: (_ low: Int, _ high: Int) throws -> any TensorOperation
+  )
   /// Position i of the input adds to positions `i · stride + k · dilation − low`. `recropped` is the operation with other
   /// crops, negative ones being positions added.
-  case overlapAdd(TimeWindow, axis: Int, recropped: (_ low: Int, _ high: Int) throws -> any Operation)
+  case overlapAdd(TimeWindow, axis: Int, recropped: (_ low: Int, _ high: Int) throws -> any TensorOperation)
   /// Positions are computed one after the other. `stepped` is the operation that takes what is carried on as more operands,
   /// of the specifications `carried` (zeros at first), and gives it as more results.
-  case state(axis: Int, carried: [TensorSpec], stepped: any Operation)
+  case state(axis: Int, carried: [TensorSpec], stepped: any TensorOperation)
   /// Every output position may depend on all positions of the axis, or their number.
   case whole(because: String)
 }
@@ -66,13 +67,18 @@ extension TimeRule {
     for (spec, axis) in zip(call.inputs, call.axes) {
       guard let axis else { continue }
       let fromEnd = spec.shape.rank - axis
-      guard place == nil || place == fromEnd else { return .whole(because: "time lies on different axes of its operands") }
+      guard place == nil || place == fromEnd else {
+        return .whole(because: "time lies on different axes of its operands")
+      }
       place = fromEnd
     }
     guard let place else { return .whole(because: "no operand has time") }
     for (spec, axis) in zip(call.inputs, call.axes) {
       let (at, isTime) = (spec.shape.rank - place, axis != nil)
-      if isTime ? spec.shape[at] == 1 && call.outputs[0].shape[call.outputs[0].shape.rank - place] != 1 : at >= 0 && spec.shape[at] != 1 {
+      if isTime
+        ? spec.shape[at] == 1 && call.outputs[0].shape[call.outputs[0].shape.rank - place] != 1
+        : at >= 0 && spec.shape[at] != 1
+      {
         return .whole(because: "an operand without time changes along it")
       }
     }

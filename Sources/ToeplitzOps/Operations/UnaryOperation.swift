@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// A function of one number, applied to each element.
-package protocol UnaryOperation: Operation {
+package protocol UnaryOperation: TensorOperation {
   /// Whether whole numbers are taken too.
   static var takesIntegers: Bool { get }
 }

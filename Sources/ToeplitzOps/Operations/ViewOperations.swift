@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// The same elements in row-major order under another shape.
-package struct Reshape: Operation {
+package struct Reshape: TensorOperation {
   package var shape: Shape
   package var name: String { "reshape" }
 
@@ -47,7 +47,7 @@ package struct Reshape: Operation {
 }
 
 /// The axes in another order.
-package struct Permute: Operation {
+package struct Permute: TensorOperation {
   package var order: [Int]
   package var name: String { "permute" }
 
@@ -85,7 +85,7 @@ package struct Permute: Operation {
 }
 
 /// Every `step`-th element of a range of one axis, which goes to the end if its upper bound is `Int.max`.
-package struct Slice: Operation {
+package struct Slice: TensorOperation {
   package var axis: Int
   package var range: Range<Int>
   package var step: Int
@@ -140,7 +140,7 @@ package struct Slice: Operation {
 }
 
 /// Axes walked backwards.
-package struct Flip: Operation {
+package struct Flip: TensorOperation {
   package var axes: [Int]
   package var name: String { "flip" }
 
@@ -169,7 +169,7 @@ package struct Flip: Operation {
 }
 
 /// Axes of size 1 repeated without copying, by NumPy's broadcasting rule.
-package struct Expand: Operation {
+package struct Expand: TensorOperation {
   package var shape: Shape
   package var name: String { "expand" }
 

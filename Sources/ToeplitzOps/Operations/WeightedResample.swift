@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// One axis made of weighted sums of its positions.
-package struct WeightedResample: Operation {
+package struct WeightedResample: TensorOperation {
   /// A term of an output position; no position stands for `fill`.
   package struct Term: Sendable, Hashable {
     package var position: Int

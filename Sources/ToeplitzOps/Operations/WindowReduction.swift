@@ -3,7 +3,7 @@ import ToeplitzTensor
 /// A number for each window of an input `[N, C, spatial…]`, with any padding, dilation and rank.
 ///
 /// ``MaxPooling`` and ``AveragePooling`` are quicker where their geometry, PyTorch's, is enough.
-package struct WindowReduction: Operation {
+package struct WindowReduction: TensorOperation {
   package enum Function: Sendable, Hashable {
     /// The largest element; a second output says where it was in the whole input, row-major (or with the last two axes
     /// exchanged).

@@ -6,7 +6,7 @@ import ToeplitzTensor
 /// An operation is defined once, in one file: what shapes it accepts and gives (``infer(_:)``), its ``gradient`` and its
 /// behaviour in ``time(_:)``. All that it reads are its operands; `Hashable` keeps tensors, closures and caches out of it.
 /// Functions and methods that users call make an operation and hand it to ``apply(_:_:)``.
-public protocol Operation: Sendable, Hashable {
+public protocol TensorOperation: Sendable, Hashable {
   /// The name in errors and listings.
   var name: String { get }
 
@@ -33,7 +33,7 @@ public protocol Operation: Sendable, Hashable {
 ///
 /// - Returns: All outputs.
 /// - Throws: ``ToeplitzError`` if the inputs do not fit.
-public func applyAll(_ operation: some Operation, _ inputs: [Tensor]) throws -> [Tensor] {
+public func applyAll(_ operation: some TensorOperation, _ inputs: [Tensor]) throws -> [Tensor] {
   let outputs = try operation.infer(inputs.map(\.spec))
   return try OperationTrace.note(operation, inputs) {
     guard operation.flushesSubnormals else { return try operation.evaluate(inputs, outputs) }
@@ -44,11 +44,11 @@ public func applyAll(_ operation: some Operation, _ inputs: [Tensor]) throws -> 
 }
 
 /// Checks the inputs of an operation that has one output and computes it.
-public func apply(_ operation: some Operation, _ inputs: Tensor...) throws -> Tensor {
+public func apply(_ operation: some TensorOperation, _ inputs: Tensor...) throws -> Tensor {
   try applyAll(operation, inputs)[0]
 }
 
-extension Operation {
+extension TensorOperation {
   /// True.
   public var flushesSubnormals: Bool { true }
 

@@ -1,0 +1,264 @@
+import Foundation
+import Testing
+import ToeplitzTestSupport
+
+@testable import ToeplitzOps
+@testable import ToeplitzTensor
+
+/// What is true of all operations: each must stand in the catalogue, and each sample is checked.
+@Suite struct OperationCatalogTests {
+  private func types() throws -> Set<String> {
+    Set(try OperationCatalog.samples().map { String("\(type(of: $0.operation))".prefix { $0 != "<" }) })
+  }
+
+  /// The sources say which types are operations.
+  @Test func noOperationIsForgotten() throws {
+    let folder = URL(filePath: #filePath).appending(path: "../../../Sources/ToeplitzOps").standardized
+    var declared: Set<String> = []
+    let files = FileManager.default.enumerator(at: folder, includingPropertiesForKeys: nil)
+    while let file = files?.nextObject() as? URL {
+      guard file.pathExtension == "swift" else { continue }
+      let declaration = /struct (\w+)(?:<[^>]*>)?: (?:Unary|Tensor)Operation\b/
+      for match in try String(contentsOf: file, encoding: .utf8).matches(of: declaration) {
+        declared.insert(String(match.output.1))
+      }
+    }
+    #expect(declared.count > 60)
+    #expect(try declared.subtracting(types()) == OperationCatalog.lowered)
+  }
+
+  @Test func inferredSpecificationsAreThoseOfResults() throws {
+    for sample in try OperationCatalog.samples() {
+      let results = try applyAll(sample.operation, sample.inputs)
+      #expect(try results.map(\.spec) == sample.operation.infer(sample.inputs.map(\.spec)), "\(sample)")
+    }
+  }
+
+  @Test func equalAttributesMakeEqualOperations() throws {
+    let (one, other) = (try OperationCatalog.samples(), try OperationCatalog.samples(seed: 2))
+    for (a, b) in zip(one, other) { #expect(AnyHashable(a.operation) == AnyHashable(b.operation), "\(a)") }
+    #expect(Set(one.map { AnyHashable($0.operation) }).count > 150)
+  }
+
+  // MARK: Gradients
+
+  private func dot(_ a: Tensor, _ b: Tensor) throws -> Double {
+    zip(try a.doubles(), try b.doubles()).reduce(0) { $0 + $1.0 * $1.1 }
+  }
+
+  @Test func gradientsAgreeWithFiniteDifferences() throws {
+    var random = RandomSource(seed: 5)
+    var checked = 0
+    for sample in try OperationCatalog.samples() {
+      let (operation, inputs) = (sample.operation, sample.inputs)
+      let outputs = try applyAll(operation, inputs)
+      func noise(_ like: Tensor) throws -> Tensor? {
+        guard like.dtype.isFloatingPoint else { return nil }
+        return try Tensor.randomUniform(like.shape, from: -1, to: 1, dtype: like.dtype, using: &random)
+      }
+      let cotangents = try outputs.map(noise)
+      guard cotangents.contains(where: { $0 != nil }) else { continue }
+      let directions = try inputs.map(noise)
+      var slope = 0.0
+      switch operation.gradient {
+      case .none(let reason):
+        Issue.record("\(sample) has no gradient: \(reason)")
+        continue
+      case .zero: break
+      case .vjp(let rule):
+        let gradients = try rule(GradientCall(inputs: inputs, outputs: outputs, cotangents: cotangents))
+        #expect(gradients.count == inputs.count, "\(sample)")
+        for ((input, gradient), direction) in zip(zip(inputs, gradients), directions) {
+          #expect((gradient != nil) == input.dtype.isFloatingPoint, "\(sample)")
+          guard let gradient, let direction else { continue }
+          #expect(gradient.spec == input.spec, "\(sample)")
+          slope += try dot(gradient, direction)
+        }
+        // Rounding has no slope that differences could find.
+        if operation is Cast || operation is NarrowCast {
+          #expect(try gradients[0]?.distance(to: cotangents[0]!.cast(to: .float64)).absolute == 0)
+          continue
+        }
+      }
+      let step = 1e-6
+      func value(_ sign: Double) throws -> Double {
+        let moved = try zip(inputs, directions).map { try $1.map { [x = $0] in try x + $0 * (sign * step) } ?? $0 }
+        return try zip(applyAll(operation, moved), cotangents).reduce(0) { sum, pair in
+          try pair.1.map { try sum + dot(pair.0.cast(to: .float64), $0.cast(to: .float64)) } ?? sum
+        }
+      }
+      let difference = try (value(1) - value(-1)) / (2 * step)
+      #expect(
+        abs(slope - difference) <= 2e-7 * max(1, abs(slope)) + 2e-8 * Double(outputs[0].count),
+        "\(sample): \(slope), \(difference)")
+      checked += 1
+    }
+    #expect(checked > 250)
+  }
+
+  // MARK: Time
+
+  /// Other values for one position of an axis; together they show all that depends on it.
+  private func probes(_ x: Tensor, axis: Int, position: Int) throws -> [Tensor] {
+    let size = x.shape[axis]
+    func replaced(_ piece: Tensor) throws -> Tensor {
+      try Tensor.concatenated(
+        [
+          x.slice(axis: axis, 0..<position), piece.expanded(to: x.shape.replacing(axis, by: 1)),
+          x.slice(axis: axis, (position + 1)..<size),
+        ], axis: axis)
+    }
+    let old = try x.slice(axis: axis, position..<(position + 1))
+    if x.dtype == .bool { return [try replaced(old.logicalNot())] }
+    if x.dtype.isInteger { return try [0, 1].map { try replaced(Tensor.full([], $0, dtype: x.dtype)) } }
+    return try [.nan, 1e3, -1e3].map { try replaced(Tensor.full([], $0, dtype: x.dtype)) } + [
+      replaced(old * 0.7 + 0.03)
+    ]
+  }
+
+  /// The positions of `axis` where two tensors differ in a bit.
+  private func changed(_ a: Tensor, _ b: Tensor, axis: Int) throws -> Set<Int> {
+    Set(
+      try (0..<a.shape[axis]).filter { at in
+        try !a.slice(axis: axis, at..<(at + 1)).copied().sameBits(as: b.slice(axis: axis, at..<(at + 1)).copied())
+      })
+  }
+
+  private struct Declared {
+    var axis: Int
+    var positions: (Int) -> Set<Int>
+    /// Whether positions outside the input may stand for others.
+    var isExact = true
+  }
+
+  private func declared(_ rule: TimeRule, _ length: Int) -> Declared? {
+    switch rule {
+    case .pointwise(let axis, _): Declared(axis: axis) { [$0] }
+    case .window(let window, let axis, let mode, _):
+      Declared(
+        axis: axis,
+        positions: { position in
+          Set(
+            (0..<(length + 20)).filter { t in
+              (0..<window.extent).contains { t * window.stride + $0 * window.dilation - window.low == position }
+            })
+        }, isExact: mode == .zeros)
+    case .overlapAdd(let window, let axis, _):
+      Declared(axis: axis) { position in
+        Set((0..<window.extent).map { position * window.stride + $0 * window.dilation - window.low })
+      }
+    case .state(let axis, _, _): Declared(axis: axis) { Set($0..<length) }
+    case .whole: nil
+    }
+  }
+
+  @Test func timeIsAsDeclared() throws {
+    var kinds: [String: Int] = [:]
+    for sample in try OperationCatalog.samples() {
+      let outputs = try applyAll(sample.operation, sample.inputs)
+      for (index, input) in sample.inputs.enumerated() {
+        for axis in input.shape.indices where input.shape[axis] > 1 {
+          var axes = [Int?](repeating: nil, count: sample.inputs.count)
+          axes[index] = axis
+          let rule = sample.operation.time(
+            TimeCall(inputs: sample.inputs.map(\.spec), axes: axes, outputs: outputs.map(\.spec)))
+          let length = input.shape[axis]
+          kinds["\(rule)".prefix { $0 != "(" }.description, default: 0] += 1
+          guard let declared = declared(rule, length) else { continue }
+          for position in 0..<length {
+            var inputs = sample.inputs
+            var found: Set<Int> = []
+            for probe in try probes(input, axis: axis, position: position) {
+              inputs[index] = probe
+              guard let results = try? applyAll(sample.operation, inputs) else { continue }
+              for (result, output) in zip(results, outputs) {
+                found.formUnion(try changed(result, output, axis: declared.axis))
+              }
+            }
+            let expected = declared.positions(position).filter { (0..<outputs[0].shape[declared.axis]).contains($0) }
+            if declared.isExact {
+              #expect(found.isSubset(of: expected), "\(sample) axis \(axis) at \(position): \(found), \(expected)")
+            }
+            if !selects(sample.operation) {
+              #expect(expected.isSubset(of: found), "\(sample) axis \(axis) at \(position): \(found), \(expected)")
+            }
+          }
+        }
+      }
+    }
+    #expect(
+      kinds["pointwise"]! > 300 && kinds["window"]! > 40 && kinds["overlapAdd"]! > 10 && kinds["state"]! > 1, "\(kinds)"
+    )
+  }
+
+  /// Whether what an operation gives may not depend on some of the elements that it looks at.
+  private func selects(_ operation: any TensorOperation) -> Bool {
+    operation is Where || operation is Scatter || operation is Gather || operation is TopElements
+      || operation is Logical
+      || operation is Bitwise || operation is Classify || operation is EmbeddingLookup || operation is Binary
+      || operation is Round || operation is Cast || operation is NarrowCast || operation is Clamp
+      || operation is ScaledHardSigmoid
+      || operation is Slice || operation is Reduction
+  }
+
+  @Test func piecesOfPointwiseTimeAreThoseOfTheWhole() throws {
+    var checked = 0
+    for sample in try OperationCatalog.samples() {
+      let outputs = try applyAll(sample.operation, sample.inputs)
+      for axis in sample.inputs[0].shape.indices where sample.inputs[0].shape[axis] > 2 {
+        let axes = sample.inputs.indices.map { $0 == 0 ? axis : Int?.none }
+        let call = TimeCall(inputs: sample.inputs.map(\.spec), axes: axes, outputs: outputs.map(\.spec))
+        guard case .pointwise(let to, let resized) = sample.operation.time(call) else { continue }
+        let piece = try [sample.inputs[0].slice(axis: axis, 1..<3)] + sample.inputs.dropFirst()
+        let operation = resized?(2) ?? sample.operation
+        for (result, whole) in zip(try applyAll(operation, piece), outputs) {
+          #expect(try result.copied().sameBits(as: whole.slice(axis: to, 1..<3).copied()), "\(sample) axis \(axis)")
+        }
+        checked += 1
+      }
+    }
+    #expect(checked > 150)
+  }
+
+  @Test func carriedStateContinuesAsTheWhole() throws {
+    var checked = 0
+    for sample in try OperationCatalog.samples() {
+      let outputs = try applyAll(sample.operation, sample.inputs)
+      for axis in sample.inputs[0].shape.indices {
+        let axes = sample.inputs.indices.map { $0 == 0 ? axis : Int?.none }
+        let call = TimeCall(inputs: sample.inputs.map(\.spec), axes: axes, outputs: outputs.map(\.spec))
+        guard case .state(let to, let carried, let stepped) = sample.operation.time(call) else { continue }
+        var state = try carried.map { try Tensor.zeros($0.shape, dtype: $0.dtype) }
+        var pieces: [Tensor] = []
+        for position in 0..<sample.inputs[0].shape[axis] {
+          let input = try sample.inputs[0].slice(axis: axis, position..<(position + 1))
+          let results = try applyAll(stepped, [input] + sample.inputs.dropFirst() + state)
+          pieces.append(results[0])
+          state = Array(results.dropFirst(results.count - state.count))
+        }
+        #expect(try Tensor.concatenated(pieces, axis: to).sameBits(as: outputs[0].copied()), "\(sample)")
+        checked += 1
+      }
+    }
+    #expect(checked >= 2)
+  }
+
+  // MARK: Reasons
+
+  /// docs/architecture.md lists what has no gradient and what needs all of time, with the reasons that users are given.
+  @Test func reasonsAreDocumented() throws {
+    var reasons: Set<String> = []
+    for sample in try OperationCatalog.samples() {
+      let outputs = try sample.operation.infer(sample.inputs.map(\.spec))
+      if case .none(let reason) = sample.operation.gradient { reasons.insert("no gradient: \(reason)") }
+      for axis in sample.inputs[0].shape.indices {
+        let axes = sample.inputs.indices.map { $0 == 0 ? axis : Int?.none }
+        let call = TimeCall(inputs: sample.inputs.map(\.spec), axes: axes, outputs: outputs)
+        if case .whole(let reason) = sample.operation.time(call) { reasons.insert(reason) }
+      }
+    }
+    let path = URL(filePath: #filePath).appending(path: "../../../docs/architecture.md").standardized
+    let text = try String(contentsOf: path, encoding: .utf8)
+    for reason in reasons.sorted() { #expect(text.contains(reason), "docs/architecture.md does not say: \(reason)") }
+  }
+}
