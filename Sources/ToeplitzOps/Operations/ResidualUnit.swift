@@ -78,7 +78,9 @@ public struct ResidualUnit: TensorOperation {
     return (inputs[1..<middle], inputs[middle..<end], hasExtra ? inputs[end] : nil)
   }
 
+  /// None: compilation makes it after differentiation.
   public var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
+  /// All of time: compilation makes it after planning.
   public func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
 
   /// Computes the unit.

@@ -26,7 +26,7 @@ public enum TimeRule {
 public struct TimeCall: Sendable {
   /// The specifications of the operands.
   public let inputs: [TensorSpec]
-  /// The axis of each operand that is time; nil where it has none. At least one has.
+  /// The axis of each operand that is time, nil where it has none; at least one has.
   public let axes: [Int?]
   /// The specifications of the results.
   public let outputs: [TensorSpec]
