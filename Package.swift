@@ -29,21 +29,22 @@ struct Layer {
 let layers: [Layer] = [
   Layer(kind: .kernels, name: "CToeplitzKernels"),
   Layer(kind: .library, name: "ToeplitzTensor"),
-  Layer(kind: .library, name: "ToeplitzOps", uses: ["ToeplitzTensor", "CToeplitzKernels"]),
+  Layer(kind: .library, name: "ToeplitzOps", uses: ["ToeplitzTensor"]),
+  Layer(kind: .library, name: "ToeplitzCPU", uses: ["ToeplitzTensor", "ToeplitzOps", "CToeplitzKernels"]),
   Layer(kind: .library, name: "ToeplitzCheckpoint", uses: ["ToeplitzTensor"]),
   Layer(
     kind: .library, name: "ToeplitzNN",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint"]),
-  Layer(kind: .library, name: "ToeplitzGraph", uses: ["ToeplitzTensor", "ToeplitzOps"]),
+  Layer(kind: .library, name: "ToeplitzGraph", uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU"]),
   Layer(
     kind: .library, name: "ToeplitzONNX",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph"]),
   Layer(
     kind: .library, name: "ToeplitzModels",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
     kind: .library, name: "Toeplitz",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
     kind: .command, name: "ToeplitzCommand",
     uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels"],
@@ -51,26 +52,30 @@ let layers: [Layer] = [
     resources: [.copy("Resources/vocoder")]),
   Layer(
     kind: .testSupport, name: "ToeplitzTestSupport",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint"]),
   Layer(kind: .test, name: "ToeplitzTensorTests", uses: ["ToeplitzTensor", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzOpsTests",
-    uses: ["CToeplitzKernels", "ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
+    uses: [
+      "CToeplitzKernels", "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzTestSupport",
+    ]),
   Layer(
     kind: .test, name: "ToeplitzCheckpointTests",
     uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzGraphTests",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzTestSupport"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzGraph", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzONNXTests",
     uses: [
-      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph", "ToeplitzONNX",
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph",
+      "ToeplitzONNX",
       "ToeplitzTestSupport",
     ]),
   Layer(kind: .test, name: "ToeplitzNNTests", uses: ["Toeplitz", "ToeplitzTestSupport"]),
   Layer(
-    kind: .test, name: "ToeplitzModelsTests", uses: ["Toeplitz", "ToeplitzModels", "ToeplitzTestSupport"]),
+    kind: .test, name: "ToeplitzModelsTests",
+    uses: ["Toeplitz", "ToeplitzCPU", "ToeplitzModels", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzCommandTests",
     uses: ["Toeplitz", "ToeplitzModels", "ToeplitzONNX", "ToeplitzCommand", "ToeplitzTestSupport"]),

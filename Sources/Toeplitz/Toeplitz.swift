@@ -1,4 +1,5 @@
 @_exported import ToeplitzTensor
 @_exported import ToeplitzOps
+@_exported import ToeplitzCPU
 @_exported import ToeplitzCheckpoint
 @_exported import ToeplitzNN

@@ -104,6 +104,7 @@ extension Tensor {
 extension Tensor: CustomStringConvertible {
   /// Element type, shape and the first elements.
   public var description: String {
+    if let traced { return "Tensor(\(spec), traced: \(traced.origin))" }
     let shown = 8
     func text<T: TensorScalar>(_ type: T.Type) -> String {
       guard let values = try? scalars(type) else { return "" }

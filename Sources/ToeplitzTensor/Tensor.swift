@@ -12,15 +12,28 @@
 /// ```
 ///
 /// Computation throws ``ToeplitzError`` instead of stopping the process.
+///
+/// While code is traced its tensors are *traced*: shape and element type are known, elements are not, and operations on
+/// them are recorded instead of computed. Reading an element of one throws.
 public struct Tensor: Sendable {
+  /// What stands behind a tensor.
+  package enum Payload: Sendable {
+    /// Bytes.
+    case stored(Storage)
+    /// A value that is not computed yet.
+    case traced(TracedValue)
+    /// Nothing, for an instant: to be asked whether it is shared, a reference has to be taken out.
+    case moved
+  }
+
   /// The sizes, outermost first.
   public let shape: Shape
   /// Elements between neighbours, for each dimension.
   public let strides: [Int]
   /// The element type.
   public let dtype: DType
-  /// The bytes.
-  package private(set) var storage: Storage
+  /// The bytes, or a value that is not computed yet.
+  package private(set) var payload: Payload
   /// Elements from the start of the storage to this tensor's first.
   package private(set) var offset: Int
 
@@ -28,11 +41,38 @@ public struct Tensor: Sendable {
   ///
   /// The caller has checked that every element lies inside it.
   package init(storage: Storage, shape: Shape, strides: [Int], offset: Int, dtype: DType) {
-    self.storage = storage
+    payload = .stored(storage)
     self.shape = shape
     self.strides = strides
     self.offset = offset
     self.dtype = dtype
+  }
+
+  /// A value that is not computed yet.
+  package init(traced value: TracedValue, _ spec: TensorSpec) {
+    payload = .traced(value)
+    shape = spec.shape
+    strides = spec.shape.contiguousStrides
+    offset = 0
+    dtype = spec.dtype
+  }
+
+  /// The bytes.
+  ///
+  /// Kernels get stored operands only, and whoever reads elements asks for them first (``withElements(_:_:)``).
+  package var storage: Storage {
+    guard case .stored(let storage) = payload else { preconditionFailure("a traced tensor has no bytes") }
+    return storage
+  }
+
+  /// The value that is not computed yet, if it is one.
+  package var traced: TracedValue? {
+    if case .traced(let value) = payload { value } else { nil }
+  }
+
+  /// Whether operations on this tensor are recorded instead of computed, so that its elements cannot be read.
+  public var isTraced: Bool {
+    if case .traced = payload { true } else { false }
   }
 
   /// A contiguous tensor with unspecified values.
@@ -79,8 +119,9 @@ public struct Tensor: Sendable {
     isContiguous ? self : try copied()
   }
 
-  /// A contiguous copy in memory of its own.
+  /// A contiguous copy in memory of its own; a traced tensor is that already.
   public func copied() throws -> Tensor {
+    if isTraced { return self }
     let result = try Tensor(uninitialized: shape, dtype: dtype, operation: "copy")
     result.fillOnce(from: self)
     return result
@@ -101,17 +142,22 @@ public struct Tensor: Sendable {
   /// As long as both exist neither can be written in place, so who keeps a tensor can tell by this that a value made of
   /// it is still right.
   package func isSameView(as other: Tensor) -> Bool {
-    storage === other.storage && offset == other.offset && shape == other.shape && strides == other.strides
+    switch (payload, other.payload) {
+    case (.traced(let a), .traced(let b)): return a.trace === b.trace && a.id == b.id
+    case (.stored(let a), .stored(let b)) where a === b: break
+    default: return false
+    }
+    return offset == other.offset && shape == other.shape && strides == other.strides
       && dtype == other.dtype
   }
 
   /// Whether the elements belong to somebody else, such as a mapped file.
-  package var isBorrowed: Bool { storage.isBorrowed }
+  package var isBorrowed: Bool { !isTraced && storage.isBorrowed }
 
   /// Whether the elements lie where their type wants them.
   ///
   /// Weights that a file stores anywhere may not, as long as a ``Graph`` holds them for an operation that reads them once.
-  package var isAligned: Bool { Int(bitPattern: elements) % dtype.byteSize == 0 }
+  package var isAligned: Bool { isTraced || Int(bitPattern: elements) % dtype.byteSize == 0 }
 
   /// The same values where their type wants them; this tensor itself if they lie so already.
   package func aligned() throws -> Tensor { isAligned ? self : try copied() }
@@ -120,7 +166,10 @@ public struct Tensor: Sendable {
   ///
   /// What had been made of the memory (``Storage/prepared(_:_:)``) is forgotten if so.
   package mutating func ownsStorage() -> Bool {
-    guard !storage.isBorrowed, isKnownUniquelyReferenced(&storage) else { return false }
+    guard case .stored(var storage) = payload, !storage.isBorrowed else { return false }
+    payload = .moved
+    defer { payload = .stored(storage) }
+    guard isKnownUniquelyReferenced(&storage) else { return false }
     storage.dropPrepared()
     return true
   }
@@ -147,6 +196,14 @@ package struct TensorView: Sendable, Hashable {
 // MARK: - Reading
 
 extension Tensor {
+  /// This tensor with its bytes, which a trace may be able to compute.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` that names where the value comes from, if it is not known.
+  package func computed() throws -> Tensor {
+    guard let traced else { return self }
+    return try traced.trace.read(traced.id)
+  }
+
   /// All elements in row-major order.
   ///
   /// - Throws: ``ToeplitzError`` of kind `dtype` if the elements are not of type `T`.
@@ -169,7 +226,7 @@ extension Tensor {
     guard T.dtype == dtype else {
       throw ToeplitzError(.dtype, "read elements", expected: "\(T.dtype) elements", got: "a \(dtype) tensor")
     }
-    let flat = try contiguous()
+    let flat = try computed().contiguous()
     return try withExtendedLifetime(flat) {
       try body(UnsafeBufferPointer(start: flat.pointer(T.self), count: flat.count))
     }
@@ -180,7 +237,7 @@ extension Tensor {
   /// Looking at bits is fast without optimisation too.
   package func hasNonFinite() throws -> Bool {
     guard dtype.isFloatingPoint else { return false }
-    let flat = try contiguous()
+    let flat = try computed().contiguous()
     return withExtendedLifetime(flat) {
       UnsafeRawBufferPointer(start: flat.elements, count: flat.count * dtype.byteSize).hasNonFinite(dtype)
     }
@@ -192,6 +249,10 @@ extension Tensor {
   ) throws -> R {
     guard T.dtype == dtype else {
       throw ToeplitzError(.dtype, "write elements", expected: "\(T.dtype) elements", got: "a \(dtype) tensor")
+    }
+    if let traced {
+      throw ToeplitzError(
+        .argument, "write elements", expected: "a computed tensor, not one of a trace", got: traced.origin)
     }
     if !isContiguous || !ownsStorage() { self = try copied() }
     return try body(UnsafeMutableBufferPointer(start: pointer(T.self), count: count))

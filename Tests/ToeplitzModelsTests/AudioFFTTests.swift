@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 import ToeplitzModels
-import ToeplitzOps
+import ToeplitzCPU
 import ToeplitzTensor
 
 @Suite struct AudioFFT {

@@ -4,6 +4,7 @@ import ToeplitzTensor
 import ToeplitzTestSupport
 
 @testable import ToeplitzModels
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 
 /// Networks for images against torchvision's, and a U-Net against PyTorch's; see `Fixtures/models/generate.py`.

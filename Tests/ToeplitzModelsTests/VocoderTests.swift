@@ -6,6 +6,7 @@ import ToeplitzTensor
 import ToeplitzTestSupport
 
 @testable import ToeplitzModels
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 
 /// The bundled checkpoint against values that PyTorch computed in double precision.

@@ -3,6 +3,7 @@ import Toeplitz
 import ToeplitzTestSupport
 
 @testable import ToeplitzNN
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 
 /// Layers whose prepared weights are kept in fewer bits, and residual units of layers.

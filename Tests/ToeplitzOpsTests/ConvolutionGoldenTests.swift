@@ -3,6 +3,7 @@ import Testing
 import ToeplitzCheckpoint
 import ToeplitzTestSupport
 
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 @testable import ToeplitzTensor
 

@@ -1,5 +1,6 @@
 import Testing
 
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 @testable import ToeplitzTensor
 

@@ -2,6 +2,7 @@ import CToeplitzKernels
 import Testing
 import ToeplitzTensor
 
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 
 @Suite struct MachineRatesTests {

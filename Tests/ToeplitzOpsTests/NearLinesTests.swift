@@ -2,6 +2,7 @@ import CToeplitzKernels
 import Testing
 import ToeplitzTensor
 
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 
 /// What kernel calls bring near for the pack after them: the lines that it will read, each once, and no others.

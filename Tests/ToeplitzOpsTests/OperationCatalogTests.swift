@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import ToeplitzTestSupport
 
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 @testable import ToeplitzTensor
 

@@ -1,6 +1,7 @@
 import Testing
 import ToeplitzTestSupport
 
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 @testable import ToeplitzTensor
 

@@ -1,6 +1,7 @@
 import CToeplitzKernels
 import Testing
 
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 @testable import ToeplitzTensor
 

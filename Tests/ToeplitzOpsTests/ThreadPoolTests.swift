@@ -3,6 +3,7 @@ import Synchronization
 import Testing
 import ToeplitzTestSupport
 
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 @testable import ToeplitzTensor
 

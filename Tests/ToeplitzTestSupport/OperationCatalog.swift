@@ -1,3 +1,4 @@
+@testable import ToeplitzCPU
 @testable import ToeplitzOps
 import ToeplitzTensor
 

@@ -1,3 +1,4 @@
+import ToeplitzCPU
 import ToeplitzOps
 import ToeplitzTensor
 

@@ -18,7 +18,7 @@ package struct ConvolutionWeightGradient: TensorOperation {
   package var name: String { "\(geometry.name)WeightGradient" }
 
   /// The convolution itself, which knows the sizes.
-  private var convolution: ConvolutionOperation { ConvolutionOperation(geometry, layout: layout) }
+  package var convolution: ConvolutionOperation { ConvolutionOperation(geometry, layout: layout) }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
@@ -40,45 +40,12 @@ package struct ConvolutionWeightGradient: TensorOperation {
   }
 
   package func time(_ call: TimeCall) -> TimeRule { .whole(because: "it sums over all positions") }
-
-  package func evaluate(_ operands: [Tensor], _ specs: [TensorSpec]) throws -> [Tensor] {
-    let type = operands[0].dtype.convolutionType
-    let x = try convolution.canonical(operands[0].cast(to: type))
-    let dy = try convolution.canonical(operands[1].cast(to: type))
-    let conv = try geometry.isTransposed ? geometry.adjoint(inputSize: Array(x.shape.dropFirst(2))) : geometry
-    // The input and the output of the convolution proper.
-    var (read, made) = geometry.isTransposed ? (dy, x) : (x, dy)
-    for axis in 0..<conv.rank {
-      read = try read.padded(
-        [(axis: axis + 2, low: conv.paddingLow[axis], high: conv.paddingHigh[axis])], mode: conv.paddingMode)
-    }
-    let (groups, outputs, inputs) = (conv.groups, conv.outChannels / conv.groups, conv.inChannels / conv.groups)
-    let positions = made.shape.dropFirst(2).reduce(made.shape[0], *)
-    func rows(_ tensor: Tensor, _ channels: Int) throws -> Tensor {
-      try tensor.permuted([1, 0] + Array(2..<tensor.rank)).reshaped([groups, channels, positions])
-    }
-    let left = try rows(made, outputs)
-    var taps: [Tensor] = []
-    func go(_ window: Tensor, _ axis: Int) throws {
-      guard axis < conv.rank else {
-        let right = try rows(window, inputs).transposed(1, 2)
-        taps.append(try left.matrixMultiplied(by: right))
-        return
-      }
-      for index in 0..<conv.kernelSize[axis] {
-        let start = index * conv.dilation[axis]
-        let end = start + (made.shape[axis + 2] - 1) * conv.stride[axis] + 1
-        try go(window.slice(axis: axis + 2, start..<end, step: conv.stride[axis]), axis + 1)
-      }
-    }
-    try go(read, 0)
-    return [try Tensor.stacked(taps, axis: 3).reshaped(geometry.weightShape).cast(to: specs[0].dtype)]
-  }
 }
 
 extension ConvolutionOperation {
   /// The cotangent of an input of the given shape from that of the output: the adjoint map.
   func inputGradient(_ dy: Tensor, weight: Tensor, inputShape: Shape) throws -> Tensor {
+    if isLinear { return try apply(ConvolutionOperation(geometry.adjoint(inputSize: [1]), layout: layout), dy, weight) }
     let first =
       layout == .channelsFirst ? channelAxis(inputShape.rank) + 1 : channelAxis(inputShape.rank) - geometry.rank
     let mode = geometry.paddingMode

@@ -13,12 +13,4 @@ package struct ConvolutionStage: Sendable, Hashable {
 
   /// How many operands it takes beside its input and residuals: the weight, maybe a bias, maybe factors.
   package var weightCount: Int { 1 + (hasBias ? 1 : 0) + (operation.hasWeightFactors ? 1 : 0) }
-
-  /// The prepared weight of these operands.
-  func pack(_ operands: ArraySlice<Tensor>) throws -> WeightPackings.Kept {
-    let first = operands.startIndex
-    return try operation.pack(
-      operation.geometry, operands[first], hasBias ? operands[first + 1] : nil,
-      operation.hasWeightFactors ? operands[first + weightCount - 1] : nil)
-  }
 }

@@ -1,4 +1,3 @@
-import CToeplitzKernels
 import ToeplitzTensor
 
 /// The largest element of each window; NaN is larger than all.
@@ -27,134 +26,6 @@ package struct MaxPooling: TensorOperation {
 
   package func time(_ call: TimeCall) -> TimeRule {
     geometry.time(call) { MaxPooling(geometry: $0, givesIndices: false) }
-  }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
-    switch x.dtype {
-    case .float32: return try pool(x, outputs, least: -Float.infinity)
-    case .float64: return try pool(x, outputs, least: -Double.infinity)
-    case .int64: return try pool(x, outputs, least: Int64.min)
-    case .int32: return try pool(x, outputs, least: Int32.min)
-    default:
-      // float32 holds every value of the small types.
-      var results = try applyAll(self, [x.cast(to: .float32)])
-      results[0] = try results[0].cast(to: x.dtype)
-      return results
-    }
-  }
-
-  private func pool<T: NumericTensorScalar>(_ x: Tensor, _ outputs: [TensorSpec], least: T) throws -> [Tensor] {
-    let results = try outputs.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
-    guard results[0].count > 0 else { return results }
-    let axes = PoolAxis.three(
-      geometry, input: Array(x.shape.suffix(geometry.rank)),
-      output: Array(outputs[0].shape.suffix(geometry.rank)))
-    let inputPlane = axes.reduce(1) { $0 * $1.input }
-    let outputPlane = axes.reduce(1) { $0 * $1.output }
-    let source = x.pointer(T.self)
-    let kernel = T.self == Float.self ? tz_elementwise_kernels(InstructionSet.current.code).pointee.larger : nil
-    ThreadPool.shared.runRows(results[0].count / outputPlane, width: inputPlane) { range in
-      withUnsafeTemporaryAllocation(of: T.self, capacity: max(1, axes[2].input)) { line in
-        guard let line = line.baseAddress else { return }
-        for plane in range {
-          let (from, to) = (source + plane * inputPlane, results[0].pointer(T.self) + plane * outputPlane)
-          if givesIndices {
-            select(axes, from, to, results[1].pointer(Int64.self) + plane * outputPlane, least)
-          } else {
-            largest(axes, from, to, line, least, kernel)
-          }
-        }
-      }
-    }
-    withExtendedLifetime((x, results)) {}
-    return results
-  }
-
-  /// One plane, a row of outputs at a time: first the largest of each column of the window's rows, into `line`, then for each
-  /// position of a window in that line all outputs that have it.
-  @inline(__always)
-  private func largest<T: NumericTensorScalar>(
-    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ line: UnsafeMutablePointer<T>,
-    _ least: T, _ kernel: Kernel?
-  ) {
-    let (depth, height, width) = (axes[0], axes[1], axes[2])
-    let (count, stride) = (width.input, width.stride)
-    let windows = (0..<width.kernel).map { width.windows($0) }
-    for d in 0..<depth.output {
-      for h in 0..<height.output {
-        line.update(repeating: least, count: count)
-        for kd in depth.taps(d) {
-          for kh in height.taps(h) {
-            let at =
-              (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
-            keepLarger(x + at * count, 1, line, count, kernel)
-          }
-        }
-        let row = y + (d * height.output + h) * width.output
-        row.update(repeating: least, count: width.output)
-        for kw in 0..<width.kernel {
-          let range = windows[kw]
-          let from = line + (kw * width.dilation - width.padding + range.lowerBound * stride)
-          keepLarger(from, stride, row + range.lowerBound, range.count, kernel)
-        }
-      }
-    }
-  }
-
-  /// Lets each of some elements be the larger of itself and an input, of which those lie `stride` apart.
-  @inline(__always)
-  private func keepLarger<T: NumericTensorScalar>(
-    _ x: UnsafeMutablePointer<T>, _ stride: Int, _ y: UnsafeMutablePointer<T>, _ count: Int, _ kernel: Kernel?
-  ) {
-    if let kernel, stride <= 2 {
-      kernel(
-        UnsafeRawPointer(x).assumingMemoryBound(to: Float.self), stride,
-        UnsafeMutableRawPointer(y).assumingMemoryBound(to: Float.self), count)
-    } else {
-      for i in 0..<count { y[i] = larger(x[i * stride], y[i]) }
-    }
-  }
-
-  /// The function of float32 elements for that, for strides of 1 and 2.
-  private typealias Kernel = @convention(c) (UnsafePointer<Float>?, Int, UnsafeMutablePointer<Float>?, Int) -> Void
-
-  /// The larger of two, NaN being larger than all.
-  ///
-  /// Two selections in turn: a branch would often be guessed wrong, which took six times as long.
-  @inline(__always)
-  private func larger<T: NumericTensorScalar>(_ value: T, _ best: T) -> T {
-    let most = value > best ? value : best
-    return value == value ? most : value
-  }
-
-  /// One plane with indices: of equal elements the first counts, of several NaN the last, as in PyTorch.
-  private func select<T: NumericTensorScalar>(
-    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
-    _ indices: UnsafeMutablePointer<Int64>, _ least: T
-  ) {
-    let (depth, height, width) = (axes[0], axes[1], axes[2])
-    var out = 0
-    for d in 0..<depth.output {
-      for h in 0..<height.output {
-        for w in 0..<width.output {
-          var (best, index) = (least, -1)
-          for kd in depth.taps(d) {
-            for kh in height.taps(h) {
-              let at =
-                (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
-              for kw in width.taps(w) {
-                let here = at * width.input + width.start(w) + kw * width.dilation
-                if index < 0 || x[here] > best || x[here] != x[here] { (best, index) = (x[here], here) }
-              }
-            }
-          }
-          y[out] = best
-          indices[out] = Int64(index)
-          out += 1
-        }
-      }
-    }
   }
 }
 
@@ -188,83 +59,23 @@ package struct AveragePooling: TensorOperation {
   /// What the sum of each window is divided by.
   private func divisors(_ input: Shape, _ output: Shape) throws -> Tensor {
     if let divisor { return try Tensor.full([], Double(divisor), dtype: .float64) }
-    let axes = PoolAxis.three(
-      geometry, input: Array(input.suffix(geometry.rank)), output: Array(output.suffix(geometry.rank)))
-    let counts = axes.map { axis in (0..<axis.output).map { Double(size(axis, $0)) } }
+    let counts = (0..<3).map { axis -> [Double] in
+      // Missing axes come first and have one window of one position.
+      let own = axis - (3 - geometry.rank)
+      guard own >= 0 else { return [1] }
+      let (length, padding) = (input[input.rank - geometry.rank + own], geometry.padding[own])
+      return (0..<output[output.rank - geometry.rank + own]).map { index in
+        let start = index * geometry.stride[own] - padding
+        let end = start + geometry.kernelSize[own]
+        return Double(countsPadding ? min(end, length + padding) - start : max(0, min(end, length) - max(start, 0)))
+      }
+    }
     let values = counts[0].flatMap { d in counts[1].flatMap { h in counts[2].map { max(1, d * h * $0) } } }
     return try Tensor(values, shape: Shape(Array(output.suffix(geometry.rank))), device: .cpu)
   }
 
   package func time(_ call: TimeCall) -> TimeRule {
     geometry.time(call) { AveragePooling(geometry: $0, countsPadding: countsPadding, divisor: divisor) }
-  }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
-    switch x.dtype {
-    case .float32: return [try pool(x, Float.self, outputs[0])]
-    case .float64: return [try pool(x, Double.self, outputs[0])]
-    default: return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
-    }
-  }
-
-  private func pool<T: BinaryFloatingPoint & TensorScalar>(
-    _ x: Tensor, _ type: T.Type, _ output: TensorSpec
-  ) throws -> Tensor {
-    let y = try Tensor(uninitialized: output.shape, dtype: output.dtype, operation: name)
-    guard y.count > 0 else { return y }
-    let axes = PoolAxis.three(
-      geometry, input: Array(x.shape.suffix(geometry.rank)), output: Array(output.shape.suffix(geometry.rank))
-    )
-    let inputPlane = axes.reduce(1) { $0 * $1.input }
-    let outputPlane = axes.reduce(1) { $0 * $1.output }
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    ThreadPool.shared.runRows(y.count / outputPlane, width: inputPlane) { range in
-      withUnsafeTemporaryAllocation(of: Double.self, capacity: axes[2].output) { sums in
-        guard let sums = sums.baseAddress else { return }
-        for plane in range { average(axes, source + plane * inputPlane, target + plane * outputPlane, sums) }
-      }
-    }
-    withExtendedLifetime((x, y)) {}
-    return y
-  }
-
-  /// One plane, a row of outputs at a time.
-  @inline(__always)
-  private func average<T: BinaryFloatingPoint>(
-    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
-    _ sums: UnsafeMutablePointer<Double>
-  ) {
-    let (depth, height, width) = (axes[0], axes[1], axes[2])
-    for d in 0..<depth.output {
-      for h in 0..<height.output {
-        sums.update(repeating: 0, count: width.output)
-        for kd in depth.taps(d) {
-          for kh in height.taps(h) {
-            let at = (depth.start(d) + kd) * height.input + height.start(h) + kh
-            for kw in 0..<width.kernel {
-              let from = x + (at * width.input + kw - width.padding)
-              let range = width.windows(kw)
-              if width.stride == 1 {
-                for i in range { sums[i] += Double(from[i]) }
-              } else {
-                for i in range { sums[i] += Double(from[i * width.stride]) }
-              }
-            }
-          }
-        }
-        let row = y + (d * height.output + h) * width.output
-        let lines = size(depth, d) * size(height, h)
-        for i in 0..<width.output { row[i] = T(sums[i] / Double(divisor ?? max(1, lines * size(width, i)))) }
-      }
-    }
-  }
-
-  /// How many elements of window `index` count: with padding, but without what hangs over that in ceil mode.
-  @inline(__always)
-  private func size(_ axis: PoolAxis, _ index: Int) -> Int {
-    guard countsPadding else { return axis.taps(index).count }
-    return min(axis.start(index) + axis.kernel, axis.input + axis.padding) - axis.start(index)
   }
 }
 

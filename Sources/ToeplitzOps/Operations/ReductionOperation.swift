@@ -14,7 +14,7 @@ package struct Reduction: TensorOperation {
   package var correction: Double = 1
   package var name: String { function.rawValue }
 
-  private func reduced(_ shape: Shape) throws -> [Int] {
+  package func reduced(_ shape: Shape) throws -> [Int] {
     guard let axes else { return Array(shape.indices) }
     let normal = try axes.map { try shape.normalizedAxis($0, operation: name) }
     try require(Set(normal).count == normal.count, .argument, expected: "each axis once", got: "\(axes)")
@@ -86,139 +86,6 @@ package struct Reduction: TensorOperation {
       return .whole(because: "it joins all positions in one number")
     }
     return .pointwise(axis: keepsAxes ? axis : axis - gone.count { $0 < axis })
-  }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = inputs[0]
-    let gone = try reduced(x.shape)
-    let kept = x.shape.indices.filter { !gone.contains($0) }
-    let (rows, distance) = try x.permuted(kept + gone).rows(ofLast: gone.count)
-    let width = gone.reduce(1) { $0 * x.shape[$1] }
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
-    func walk<T: TensorScalar>(_ type: T.Type) { walkFloating(rows, distance, width, result, type) }
-    func walkInteger<T: TensorScalar & FixedWidthInteger>(_ type: T.Type) {
-      let source = rows.pointer(T.self)
-      for row in 0..<result.count {
-        let value = reduceInteger(UnsafeBufferPointer(start: source + row * distance, count: width))
-        if result.dtype == .int64 {
-          result.pointer(Int64.self)[row] = value
-        } else {
-          result.pointer(T.self)[row] = T(truncatingIfNeeded: value)
-        }
-      }
-    }
-    switch x.dtype {
-    case .int8: walkInteger(Int8.self)
-    case .uint8: walkInteger(UInt8.self)
-    case .int16: walkInteger(Int16.self)
-    case .uint16: walkInteger(UInt16.self)
-    case .uint32: walkInteger(UInt32.self)
-    case .uint64: walkInteger(UInt64.self)
-    case .int32: walkInteger(Int32.self)
-    case .int64: walkInteger(Int64.self)
-    // Spelt out, so that each is compiled for its type.
-    case .float32: walk(Float.self)
-    case .float64: walk(Double.self)
-    case .float16: walk(Float16.self)
-    case .bfloat16: walk(BFloat16.self)
-    default: walk(x.dtype.scalarType)
-    }
-    withExtendedLifetime((rows, result)) {}
-    return [result]
-  }
-
-  /// All rows, `distance` elements apart.
-  private func walkFloating<T: TensorScalar>(
-    _ rows: Tensor, _ distance: Int, _ width: Int, _ result: Tensor, _ type: T.Type
-  ) {
-    let source = rows.pointer(T.self)
-    let sums = function == .sum || function == .mean
-    let divisor = function == .mean ? Double(width) : 1
-    ThreadPool.shared.runRows(result.count, width: width) { range in
-      var row = range.lowerBound
-      while sums, row + 4 <= range.upperBound {
-        let four = fourSums(source + row * distance, distance, width)
-        for index in 0..<4 { put(four[index] / divisor, result, row + index, type) }
-        row += 4
-      }
-      for row in row..<range.upperBound {
-        put(reduceFloating(UnsafeBufferPointer(start: source + row * distance, count: width)), result, row, type)
-      }
-    }
-  }
-
-  /// Bool sums and all indices are int64; every other result has the elements' own type.
-  @inline(__always)
-  private func put<T: TensorScalar>(_ value: Double, _ result: Tensor, _ row: Int, _ type: T.Type) {
-    if result.dtype == .int64 {
-      result.pointer(Int64.self)[row] = Int64(converting: value)
-    } else {
-      result.pointer(T.self)[row] = T(converting: value)
-    }
-  }
-
-  /// The sums of four rows, side by side since the additions of one wait for each other.
-  @inline(__always)
-  private func fourSums<T: TensorScalar>(_ x: UnsafePointer<T>, _ distance: Int, _ width: Int) -> SIMD4<Double> {
-    var (a, b, c, d) = (0.0, 0.0, 0.0, 0.0)
-    let (second, third, fourth) = (x + distance, x + 2 * distance, x + 3 * distance)
-    for index in 0..<width {
-      a += x[index].doubleValue
-      b += second[index].doubleValue
-      c += third[index].doubleValue
-      d += fourth[index].doubleValue
-    }
-    return SIMD4(a, b, c, d)
-  }
-
-  /// One row, summed in double precision.
-  @inline(__always)
-  private func reduceFloating<T: TensorScalar>(_ row: UnsafeBufferPointer<T>) -> Double {
-    func sum(_ term: (Double) -> Double) -> Double {
-      var total = 0.0
-      for element in row { total += term(element.doubleValue) }
-      return total
-    }
-    switch function {
-    case .sum: return sum { $0 }
-    case .product:
-      var total = 1.0
-      for element in row { total *= element.doubleValue }
-      return total
-    case .mean: return sum { $0 } / Double(row.count)
-    case .variance:
-      let mean = sum { $0 } / Double(row.count)
-      return sum { ($0 - mean) * ($0 - mean) } / Swift.max(0, Double(row.count) - correction)
-    case .maximum: return row[Self.best(row) { $0 > $1 }].doubleValue
-    case .minimum: return row[Self.best(row) { $0 < $1 }].doubleValue
-    case .argMaximum: return Double(Self.best(row) { $0 > $1 })
-    case .argMinimum: return Double(Self.best(row) { $0 < $1 })
-    }
-  }
-
-  /// The first element that no other beats; NaN beats all.
-  @inline(__always)
-  private static func best<T: TensorScalar>(
-    _ row: UnsafeBufferPointer<T>, _ beats: (Double, Double) -> Bool
-  ) -> Int {
-    var (at, value) = (0, row[0].doubleValue)
-    for index in 1..<Swift.max(1, row.count) where !value.isNaN {
-      let next = row[index].doubleValue
-      if next.isNaN || beats(next, value) { (at, value) = (index, next) }
-    }
-    return at
-  }
-
-  private func reduceInteger<T: FixedWidthInteger>(_ row: UnsafeBufferPointer<T>) -> Int64 {
-    func first(_ value: T?) -> Int64 { Int64(row.firstIndex { $0 == value } ?? 0) }
-    switch function {
-    case .sum, .mean, .variance: return row.reduce(Int64(0)) { $0 &+ Int64(truncatingIfNeeded: $1) }
-    case .product: return row.reduce(Int64(1)) { $0 &* Int64(truncatingIfNeeded: $1) }
-    case .maximum: return Int64(truncatingIfNeeded: row.max() ?? 0)
-    case .minimum: return Int64(truncatingIfNeeded: row.min() ?? 0)
-    case .argMaximum: return first(row.max())
-    case .argMinimum: return first(row.min())
-    }
   }
 }
 

@@ -57,7 +57,7 @@ package struct Resample: TensorOperation {
   /// The samples of each output position with their weights, for an input of `length` positions.
   private func terms(_ length: Int) -> [[WeightedResample.Term]?] {
     if interpolation.isNearest { return nearest(length).map { [WeightedResample.Term(position: $0, weight: 1)] } }
-    return blends(length, Double.self).map { blend in
+    return blends(length).map { blend in
       let (at, weight) = (blend.at, blend.weight)
       return zip([at.0, at.1, at.2, at.3], [weight.0, weight.1, weight.2, weight.3]).compactMap {
         $1 == 0 ? nil : WeightedResample.Term(position: $0, weight: $1)
@@ -65,35 +65,10 @@ package struct Resample: TensorOperation {
     }
   }
 
-  package func time(_ call: TimeCall) -> TimeRule {
-    .pointwise(call, except: [axis], because: "the number of positions decides where samples are taken")
-  }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
-    let axis = try x.shape.normalizedAxis(axis, operation: name)
-    if interpolation.isNearest {
-      let y = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
-      switch x.dtype.byteSize {
-      case 1: copy(x, y, axis, UInt8.self)
-      case 2: copy(x, y, axis, UInt16.self)
-      case 4: copy(x, y, axis, UInt32.self)
-      default: copy(x, y, axis, UInt64.self)
-      }
-      return [y]
-    }
-    guard x.dtype == .float32 || x.dtype == .float64 else {
-      return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
-    }
-    let y = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
-    if x.dtype == .float32 { blend(x, y, axis, Float.self) } else { blend(x, y, axis, Double.self) }
-    return [y]
-  }
-
-  // MARK: Nearest
+  // MARK: Positions
 
   /// PyTorch computes these positions in float32 whatever the elements are.
-  private func nearest(_ length: Int) -> [Int] {
+  package func nearest(_ length: Int) -> [Int] {
     if size == length { return Array(0..<size) }
     if size == 2 * length { return (0..<size).map { $0 / 2 } }
     let scale = factor.map { Float(1 / $0) } ?? Float(length) / Float(size)
@@ -108,32 +83,10 @@ package struct Resample: TensorOperation {
     position > 0 ? Int(min(position, Double(length - 1))) : 0
   }
 
-  private func copy<T: BitwiseCopyable>(_ x: Tensor, _ y: Tensor, _ axis: Int, _ type: T.Type) {
-    guard y.count > 0 else { return }
-    let length = x.shape[axis]
-    let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    nearest(length).withUnsafeBufferPointer { from in
-      ThreadPool.shared.runRows(y.count / (size * inner), width: size * inner) { range in
-        for row in range {
-          let (a, b) = (source + row * length * inner, target + row * size * inner)
-          if inner == 1 {
-            for i in 0..<size { b[i] = a[from[i]] }
-          } else {
-            for i in 0..<size { (b + i * inner).update(from: a + from[i] * inner, count: inner) }
-          }
-        }
-      }
-    }
-    withExtendedLifetime((x, y)) {}
-  }
-
-  // MARK: Linear and cubic
-
   /// The samples and weights of one position.
-  private struct Blend<T: BinaryFloatingPoint> {
-    var at: (Int, Int, Int, Int)
-    var weight: (T, T, T, T)
+  package struct Blend {
+    package var at: (Int, Int, Int, Int)
+    package var weight: (Double, Double, Double, Double)
   }
 
   private func position(_ index: Int, _ length: Int) -> Double {
@@ -143,7 +96,7 @@ package struct Resample: TensorOperation {
     return min(scale * (Double(index) + 0.5) - 0.5, Double(length))
   }
 
-  private func blends<T: BinaryFloatingPoint>(_ length: Int, _ type: T.Type) -> [Blend<T>] {
+  package func blends(_ length: Int) -> [Blend] {
     (0..<size).map { index in
       let here = position(index, length)
       guard interpolation == .cubic else {
@@ -151,7 +104,7 @@ package struct Resample: TensorOperation {
         let from = size == length ? Double(index) : max(0, here)
         let low = sample(at: from, length)
         let rest = min(max(from - Double(low), 0), 1)
-        return Blend(at: (low, min(low + 1, length - 1), low, low), weight: (T(1 - rest), T(rest), 0, 0))
+        return Blend(at: (low, min(low + 1, length - 1), low, low), weight: (1 - rest, rest, 0, 0))
       }
       let floor = here.rounded(.down)
       let t = here - floor
@@ -161,63 +114,12 @@ package struct Resample: TensorOperation {
       func far(_ x: Double) -> Double { ((a * x - 5 * a) * x + 8 * a) * x - 4 * a }
       return Blend(
         at: (clamp(-1), clamp(0), clamp(1), clamp(2)),
-        weight: (T(far(t + 1)), T(near(t)), T(near(1 - t)), T(far(2 - t))))
+        weight: (far(t + 1), near(t), near(1 - t), far(2 - t)))
     }
   }
 
-  private func blend<T: BinaryFloatingPoint>(_ x: Tensor, _ y: Tensor, _ axis: Int, _ type: T.Type) {
-    guard y.count > 0 else { return }
-    let length = x.shape[axis]
-    let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
-    let isCubic = interpolation == .cubic
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    blends(length, type).withUnsafeBufferPointer { blends in
-      ThreadPool.shared.runRows(y.count / (size * inner), width: size * inner) { range in
-        for row in range {
-          let (from, to) = (source + row * length * inner, target + row * size * inner)
-          if inner == 1 {
-            mix(from, to, blends)
-          } else {
-            for (index, blend) in blends.enumerated() { mix(from, to + index * inner, blend, inner, isCubic) }
-          }
-        }
-      }
-    }
-    withExtendedLifetime((x, y)) {}
-  }
-
-  /// A row of single elements.
-  @inline(__always)
-  private func mix<T: BinaryFloatingPoint>(
-    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ blends: UnsafeBufferPointer<Blend<T>>
-  ) {
-    if interpolation == .cubic {
-      for (index, blend) in blends.enumerated() {
-        let (a, b) = (x[blend.at.0] * blend.weight.0, x[blend.at.1] * blend.weight.1)
-        y[index] = a + b + x[blend.at.2] * blend.weight.2 + x[blend.at.3] * blend.weight.3
-      }
-    } else {
-      for (index, blend) in blends.enumerated() {
-        y[index] = x[blend.at.0] * blend.weight.0 + x[blend.at.1] * blend.weight.1
-      }
-    }
-  }
-
-  /// One position of an axis whose elements are blocks of `count`.
-  @inline(__always)
-  private func mix<T: BinaryFloatingPoint>(
-    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ blend: Blend<T>, _ count: Int,
-    _ isCubic: Bool
-  ) {
-    let (a, b) = (x + blend.at.0 * count, x + blend.at.1 * count)
-    let (wa, wb) = (blend.weight.0, blend.weight.1)
-    if isCubic {
-      let (c, d) = (x + blend.at.2 * count, x + blend.at.3 * count)
-      let (wc, wd) = (blend.weight.2, blend.weight.3)
-      for i in 0..<count { y[i] = a[i] * wa + b[i] * wb + c[i] * wc + d[i] * wd }
-    } else {
-      for i in 0..<count { y[i] = a[i] * wa + b[i] * wb }
-    }
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [axis], because: "the number of positions decides where samples are taken")
   }
 }
 

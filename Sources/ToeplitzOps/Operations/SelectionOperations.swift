@@ -29,38 +29,6 @@ package struct TopElements: TensorOperation {
   package func time(_ call: TimeCall) -> TimeRule {
     .pointwise(call, except: [axis], because: "it orders all positions")
   }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
-    let rows = try inputs[0].transposed(axis, -1).contiguous()
-    let length = rows.shape[rows.rank - 1]
-    let shape = rows.shape.replacing(rows.rank - 1, by: count)
-    let values = try Tensor(uninitialized: shape, dtype: rows.dtype, operation: name)
-    let places = try Tensor(uninitialized: shape, dtype: .int64, operation: name)
-    func run<T: TensorScalar>(_ type: T.Type) {
-      let source = rows.pointer(type)
-      for row in 0..<(length == 0 ? 0 : rows.count / length) {
-        let from = source + row * length
-        // NaN counts as larger than all; of equal elements the first comes first.
-        let keys = (0..<length).map { from[$0].doubleValue }
-        let order = (0..<length).sorted { a, b in
-          let (x, y) = (keys[a], keys[b])
-          if x == y || (x.isNaN && y.isNaN) { return a < b }
-          if x.isNaN || y.isNaN { return x.isNaN == largest }
-          return largest ? x > y : x < y
-        }
-        for at in 0..<count {
-          values.pointer(type)[row * count + at] = from[order[at]]
-          places.pointer(Int64.self)[row * count + at] = Int64(order[at])
-        }
-      }
-    }
-    run(rows.dtype.scalarType)
-    withExtendedLifetime((rows, values, places)) {}
-    return [
-      try values.transposed(axis, -1).contiguous(), try places.transposed(axis, -1).contiguous(),
-    ]
-  }
 }
 
 extension Tensor {
@@ -78,10 +46,9 @@ extension Tensor {
   public func nonZeroPositions() throws -> Tensor {
     let flags = try equal(Tensor.full([], 0, dtype: dtype).cast(to: dtype)).logicalNot().scalars(Bool.self)
     var columns = [[Int64]](repeating: [], count: rank)
-    var walk = IndexWalk(shape, strides: shape.contiguousStrides)
-    for flag in flags {
-      if flag { for axis in 0..<rank { columns[axis].append(Int64(walk.index[axis])) } }
-      walk.advance()
+    let strides = shape.contiguousStrides
+    for (at, flag) in flags.enumerated() where flag {
+      for axis in 0..<rank { columns[axis].append(Int64(at / strides[axis] % shape[axis])) }
     }
     return try Tensor(columns.flatMap { $0 }, shape: [rank, columns.first?.count ?? 0], device: .cpu)
   }

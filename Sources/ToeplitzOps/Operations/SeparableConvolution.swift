@@ -39,7 +39,7 @@ package struct SeparableConvolution: TensorOperation {
     return try fold(inputs) { stage, operands in try stage.infer(operands) }
   }
 
-  private var residualCount: Int { stages[stages.count - 1].operation.residualCount }
+  package var residualCount: Int { stages[stages.count - 1].operation.residualCount }
 
   /// Hands each convolution the result of the one before it and its own operands.
   package func fold<T>(_ inputs: [T], _ body: (ConvolutionOperation, [T]) throws -> [T]) rethrows -> [T] {
@@ -55,59 +55,4 @@ package struct SeparableConvolution: TensorOperation {
 
   package var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
   package func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
-
-  /// Computes the convolutions.
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let residuals = Array(inputs.suffix(residualCount))
-    if let result = try prepared(inputs, result: outputs[0].shape)?(inputs[0], residuals: residuals) { return [result] }
-    let first = stages[0]
-    let operands = Array(inputs.prefix(1 + first.weightCount + first.operation.residualCount))
-    let middle = try first.operation.evaluate(operands, first.operation.infer(operands.map(\.spec)))
-    if stages.count == 1 { return middle }
-    return try Self(Array(stages.dropFirst())).evaluate(middle + inputs.dropFirst(operands.count), outputs)
-  }
-
-  /// The convolutions with their weights in the order of the kernels.
-  package final class Prepared: Sendable {
-    private let parts: [SeparablePart]
-    private let last: ConvolutionOperation
-    private let result: Shape
-    private let idle = IdleObjects<SeparableRun>(limit: 8)
-
-    fileprivate init(_ parts: [SeparablePart], _ last: ConvolutionOperation, _ result: Shape) {
-      self.parts = parts
-      self.last = last
-      self.result = result
-    }
-
-    /// The result for an input and residuals of the shapes that it was prepared for; nil where no kernels compute all at once.
-    package func callAsFunction(_ x: Tensor, residuals: [Tensor] = []) throws -> Tensor? {
-      let y = try last.memory(result, .float32)
-      guard
-        let run = try idle.take({ try $0.fits(input: x, output: y) })
-          ?? SeparableRun.make(parts, input: x, output: y)
-      else { return nil }
-      try run(input: x, output: y, residuals: residuals)
-      idle.give(run)
-      return y
-    }
-  }
-
-  /// The convolutions with prepared weights, for an input of this shape and a result of that; nil where no kernels compute all
-  /// at once.
-  package func prepared(_ inputs: [Tensor], result: Shape) throws -> Prepared? {
-    guard inputs[0].dtype == .float32, inputs[0].rank == 4,
-      stages.dropLast().allSatisfy({ $0.operation.residualCount == 0 }),
-      stages.allSatisfy({ $0.operation.layout == .channelsFirst }), Self.supports(stages.map(\.operation.geometry))
-    else { return nil }
-    var next = 1
-    let parts = try stages.map { stage in
-      defer { next += stage.weightCount }
-      let operation = stage.operation
-      let kept = try stage.pack(inputs[next..<(next + stage.weightCount)])
-      return SeparablePart(
-        geometry: operation.geometry, packed: kept.packed, runs: kept.runs, epilogue: operation.epilogue)
-    }
-    return Prepared(parts, stages[stages.count - 1].operation, result)
-  }
 }

@@ -43,19 +43,6 @@ package struct Concatenate: TensorOperation {
     return (axis < 0 ? axis + rank : axis) == time
       ? .whole(because: "one operand begins where the one before ends") : .pointwise(axis: time)
   }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
-    let axis = try outputs[0].shape.normalizedAxis(axis, operation: name)
-    var start = 0
-    for input in inputs where input.shape[axis] > 0 {
-      let target = result.view(
-        shape: input.shape, strides: result.strides, offset: start * result.strides[axis])
-      target.fillOnceTogether(from: input)
-      start += input.shape[axis]
-    }
-    return [result]
-  }
 }
 
 /// One axis extended at both ends.
@@ -128,43 +115,6 @@ package struct PadAxis: TensorOperation {
       PadAxis(axis: time, low: low, high: high, mode: mode, value: value)
     }
   }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = inputs[0]
-    let axis = try x.shape.normalizedAxis(axis, operation: name)
-    let size = x.shape[axis]
-    // Made first: a size that does not fit into memory is refused before anything else is.
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
-    func fill(from start: Int, with part: Tensor) {
-      result.view(shape: part.shape, strides: result.strides, offset: start * result.strides[axis]).fillOnce(from: part)
-    }
-    // Negative padding crops.
-    let kept = max(0, -low)..<(size + min(0, high))
-    fill(from: max(0, low), with: try x.slice(axis: axis, kept))
-    if low > 0 {
-      fill(from: 0, with: try edge(x, axis, low, mirrored: 1..<(low + 1), wrapped: (size - low)..<size, at: 0))
-    }
-    if high > 0 {
-      let part = try edge(
-        x, axis, high, mirrored: (size - 1 - high)..<(size - 1), wrapped: 0..<high, at: size - 1)
-      fill(from: result.shape[axis] - high, with: part)
-    }
-    return [result]
-  }
-
-  /// What stands in `count` positions at one end, as a view.
-  private func edge(
-    _ x: Tensor, _ axis: Int, _ count: Int, mirrored: @autoclosure () -> Range<Int>,
-    wrapped: @autoclosure () -> Range<Int>, at edge: Int
-  ) throws -> Tensor {
-    let shape = x.shape.replacing(axis, by: count)
-    switch mode {
-    case .reflect: return try x.slice(axis: axis, mirrored()).flipped([axis])
-    case .circular: return try x.slice(axis: axis, wrapped())
-    case .replicate: return try x.slice(axis: axis, edge..<(edge + 1)).expanded(to: shape)
-    case .zeros: return try Tensor.full([], value, dtype: x.dtype).expanded(to: shape)
-    }
-  }
 }
 
 /// Elements of one of two tensors, chosen by a third.
@@ -194,20 +144,6 @@ package struct Where: TensorOperation {
   }
 
   package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let shape = outputs[0].shape
-    let flat = try inputs.map { try $0.expanded(to: shape).contiguous() }
-    let result = try Tensor(uninitialized: shape, dtype: outputs[0].dtype, operation: name)
-    func choose<T: TensorScalar>(_ type: T.Type) {
-      let condition = flat[0].pointer(Bool.self)
-      let (a, b, to) = (flat[1].pointer(T.self), flat[2].pointer(T.self), result.pointer(T.self))
-      for index in 0..<result.count { to[index] = condition[index] ? a[index] : b[index] }
-    }
-    choose(result.dtype.scalarType)
-    withExtendedLifetime((flat, result)) {}
-    return [result]
-  }
 }
 
 extension Tensor {

@@ -1,4 +1,3 @@
-import CToeplitzKernels
 import ToeplitzTensor
 
 /// A computation on tensors, with its attributes as stored properties.
@@ -20,26 +19,37 @@ public protocol TensorOperation: Sendable, Hashable {
 
   /// How results depend on operands along time.
   func time(_ call: TimeCall) -> TimeRule
-
-  /// Whether subnormal numbers count as zero while it runs: arithmetic on them is a hundred times slower on many
-  /// processors. False for operations that only move or convert values.
-  var flushesSubnormals: Bool { get }
-
-  /// Computes the outputs, whose specifications ``infer(_:)`` gave for these inputs.
-  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor]
 }
 
-/// Checks the inputs of an operation and computes it.
+/// What computes operations.
+package protocol Backend: Sendable {
+  /// The results of an operation, whose specifications are `outputs`.
+  ///
+  /// Generic, so that nothing is boxed on the way.
+  static func run<Operation: TensorOperation>(
+    _ operation: Operation, _ inputs: [Tensor], _ outputs: [TensorSpec]
+  ) throws -> [Tensor]
+}
+
+/// The processor: declared here, so that operations can be applied, and made a ``Backend`` by the target that has the
+/// kernels.
+package enum CPUDevice {}
+
+/// What computes operations on the processor; nil where the target that has the kernels is not linked.
+package let cpuBackend: (any Backend.Type)? = CPUDevice.self as Any as? any Backend.Type
+
+/// Checks the inputs of an operation and computes it; on traced tensors it is recorded.
 ///
 /// - Returns: All outputs.
 /// - Throws: ``ToeplitzError`` if the inputs do not fit.
 public func applyAll(_ operation: some TensorOperation, _ inputs: [Tensor]) throws -> [Tensor] {
   let outputs = try operation.infer(inputs.map(\.spec))
+  if let trace = Trace.recording(inputs) { return try trace.record(operation, inputs, outputs) }
   return try OperationTrace.note(operation, inputs) {
-    guard operation.flushesSubnormals else { return try operation.evaluate(inputs, outputs) }
-    let state = tz_flush_denormals()
-    defer { tz_restore_denormals(state) }
-    return try operation.evaluate(inputs, outputs)
+    guard let cpuBackend else {
+      throw ToeplitzError(.device, operation.name, expected: "the target ToeplitzCPU to be linked", got: "no kernels")
+    }
+    return try cpuBackend.run(operation, inputs, outputs)
   }
 }
 
@@ -49,18 +59,15 @@ public func apply(_ operation: some TensorOperation, _ inputs: Tensor...) throws
 }
 
 extension TensorOperation {
-  /// True.
-  public var flushesSubnormals: Bool { true }
-
   /// Throws unless there are `count` inputs.
-  func require(_ inputs: [TensorSpec], count: Int) throws {
+  package func require(_ inputs: [TensorSpec], count: Int) throws {
     guard inputs.count == count else {
       throw ToeplitzError(.argument, name, expected: "\(count) tensors", got: "\(inputs.count)")
     }
   }
 
   /// Throws unless `condition` holds.
-  func require(
+  package func require(
     _ condition: Bool, _ kind: ToeplitzError.Kind = .shape, expected: @autoclosure () -> String,
     got: @autoclosure () -> String
   ) throws {

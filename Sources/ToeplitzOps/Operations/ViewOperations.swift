@@ -38,12 +38,6 @@ package struct Reshape: TensorOperation {
     }
     return .pointwise(axis: axis) { Reshape(shape: to.replacing(axis, by: $0)) }
   }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let flat = try inputs[0].contiguous()
-    let shape = outputs[0].shape
-    return [flat.view(shape: shape, strides: shape.contiguousStrides, offset: flat.offset)]
-  }
 }
 
 /// The axes in another order.
@@ -51,7 +45,7 @@ package struct Permute: TensorOperation {
   package var order: [Int]
   package var name: String { "permute" }
 
-  private func axes(_ shape: Shape) throws -> [Int] {
+  package func axes(_ shape: Shape) throws -> [Int] {
     let axes = try order.map { try shape.normalizedAxis($0, operation: name) }
     try require(
       axes.count == shape.rank && Set(axes).count == axes.count, .argument,
@@ -76,11 +70,6 @@ package struct Permute: TensorOperation {
       return .whole(because: "no operand has time")
     }
     return .pointwise(axis: axis)
-  }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = inputs[0]
-    return [x.view(shape: outputs[0].shape, strides: try axes(x.shape).map { x.strides[$0] }, offset: x.offset)]
   }
 }
 
@@ -128,15 +117,6 @@ package struct Slice: TensorOperation {
     let window = TimeWindow(extent: 1, stride: step, low: -range.lowerBound, high: last + 1 - shape[time])
     return .window(window, axis: time) { low, _ in Slice(axis: time, range: max(0, -low)..<Int.max, step: step) }
   }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = inputs[0]
-    let axis = try x.shape.normalizedAxis(axis, operation: name)
-    var strides = x.strides
-    let offset = x.offset + (outputs[0].shape[axis] == 0 ? 0 : range.lowerBound * strides[axis])
-    strides[axis] *= outputs[0].shape[axis] > 1 ? step : 1
-    return [x.view(shape: outputs[0].shape, strides: strides, offset: offset)]
-  }
 }
 
 /// Axes walked backwards.
@@ -154,17 +134,6 @@ package struct Flip: TensorOperation {
 
   package func time(_ call: TimeCall) -> TimeRule {
     .pointwise(call, except: axes, because: "it begins with the last position")
-  }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = inputs[0]
-    var strides = x.strides
-    var offset = x.offset
-    for axis in Set(try axes.map { try x.shape.normalizedAxis($0, operation: name) }) where x.shape[axis] > 0 {
-      offset += (x.shape[axis] - 1) * strides[axis]
-      strides[axis] = -strides[axis]
-    }
-    return [x.view(shape: x.shape, strides: strides, offset: offset)]
   }
 }
 
@@ -199,16 +168,11 @@ package struct Expand: TensorOperation {
     guard from[time] == to[axis] else { return .whole(because: "one position becomes all") }
     return .pointwise(axis: axis) { Expand(shape: to.replacing(axis, by: $0)) }
   }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let (x, shape) = (inputs[0], outputs[0].shape)
-    return [x.view(shape: shape, strides: x.broadcastStrides(to: shape), offset: x.offset)]
-  }
 }
 
 extension Tensor {
   /// Strides that walk this tensor as if it had `shape`; repeated axes get stride 0.
-  func broadcastStrides(to shape: Shape) -> [Int] {
+  package func broadcastStrides(to shape: Shape) -> [Int] {
     let missing = shape.rank - rank
     return shape.indices.map { axis in
       axis < missing || self.shape[axis - missing] == 1 ? 0 : strides[axis - missing]

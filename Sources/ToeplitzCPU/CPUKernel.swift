@@ -1,0 +1,103 @@
+import CToeplitzKernels
+import Synchronization
+import ToeplitzOps
+import ToeplitzTensor
+
+/// How the processor computes an operation.
+package protocol CPUKernel: TensorOperation {
+  /// Whether subnormal numbers count as zero while it runs: arithmetic on them is a hundred times slower on many
+  /// processors. False for operations that only move or convert values.
+  var flushesSubnormals: Bool { get }
+
+  /// Computes the outputs, whose specifications ``TensorOperation/infer(_:)`` gave for these inputs.
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor]
+}
+
+extension CPUKernel {
+  /// True.
+  package var flushesSubnormals: Bool { true }
+
+  /// Computes the outputs with subnormal numbers as the operation wants them.
+  package func run(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    guard flushesSubnormals else { return try evaluate(inputs, outputs) }
+    let state = tz_flush_denormals()
+    defer { tz_restore_denormals(state) }
+    return try evaluate(inputs, outputs)
+  }
+}
+
+extension CPUDevice: Backend {
+  package static func run<Operation: TensorOperation>(
+    _ operation: Operation, _ inputs: [Tensor], _ outputs: [TensorSpec]
+  ) throws -> [Tensor] {
+    guard let kernel = KernelTable.shared.kernel(of: Operation.self) else {
+      throw ToeplitzError(
+        .device, operation.name, expected: "an operation that the processor computes",
+        got: "\(Operation.self), without a kernel")
+    }
+    func open<Kernel: CPUKernel>(_ type: Kernel.Type) throws -> [Tensor] {
+      // Kernel is Operation, seen through its other protocol.
+      try withUnsafePointer(to: operation) {
+        try UnsafeRawPointer($0).assumingMemoryBound(to: Kernel.self).pointee.run(inputs, outputs)
+      }
+    }
+    return try open(kernel)
+  }
+}
+
+/// The kernels that were found by conformance.
+///
+/// The runtime is asked once for each type: its own table takes 40 to 130 ns a look-up and counts its readers in one word,
+/// which threads fight for; this one takes 9 ns and no lock.
+private struct KernelTable: ~Copyable, @unchecked Sendable {
+  /// Far more than there are types of operations.
+  private static let size = 1024
+
+  static let shared = KernelTable()
+
+  private let keys: UnsafeMutablePointer<Atomic<UInt>>
+  private let kernels: UnsafeMutablePointer<(any CPUKernel.Type)?>
+  private let count = Lock(0)
+
+  private init() {
+    keys = .allocate(capacity: Self.size)
+    kernels = .allocate(capacity: Self.size)
+    for index in 0..<Self.size { (keys + index).initialize(to: Atomic(0)) }
+    kernels.initialize(repeating: nil, count: Self.size)
+  }
+
+  @inline(__always)
+  private func place(_ key: UInt) -> Int { Int(truncatingIfNeeded: (key >> 4) &* 0x9E37_79B9) & (Self.size - 1) }
+
+  @inline(__always)
+  func kernel<Operation: TensorOperation>(of type: Operation.Type) -> (any CPUKernel.Type)? {
+    let key = UInt(bitPattern: ObjectIdentifier(type))
+    var at = place(key)
+    while true {
+      let found = keys[at].load(ordering: .acquiring)
+      if found == key { return kernels[at] }
+      if found == 0 { return add(type, key) }
+      at = (at + 1) & (Self.size - 1)
+    }
+  }
+
+  @inline(never)
+  private func add<Operation: TensorOperation>(_ type: Operation.Type, _ key: UInt) -> (any CPUKernel.Type)? {
+    count.withLock { count in
+      let kernel = type as Any.Type as? any CPUKernel.Type
+      // A full table is no reason to stop; whoever finds no place asks the runtime each time.
+      guard count < Self.size / 2 else { return kernel }
+      var at = place(key)
+      while true {
+        let found = keys[at].load(ordering: .relaxed)
+        if found == key { return kernels[at] }
+        if found == 0 { break }
+        at = (at + 1) & (Self.size - 1)
+      }
+      count += 1
+      kernels[at] = kernel
+      keys[at].store(key, ordering: .releasing)
+      return kernel
+    }
+  }
+}

@@ -1,0 +1,60 @@
+import CToeplitzKernels
+import ToeplitzOps
+import ToeplitzTensor
+
+extension Reshape: CPUKernel {
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let (x, shape) = (inputs[0], outputs[0].shape)
+    if !x.isContiguous, let strides = strides(x, shape) {
+      return [x.view(shape: shape, strides: strides, offset: x.offset)]
+    }
+    let flat = try x.contiguous()
+    return [flat.view(shape: shape, strides: shape.contiguousStrides, offset: flat.offset)]
+  }
+
+  /// The strides with which `x` can be seen in another shape without a copy, if only axes of size 1 come or go.
+  private func strides(_ x: Tensor, _ shape: Shape) -> [Int]? {
+    let kept = x.shape.indices.filter { x.shape[$0] != 1 }
+    guard shape.filter({ $0 != 1 }) == kept.map({ x.shape[$0] }) else { return nil }
+    var rest = kept.makeIterator()
+    return shape.map { $0 == 1 ? 1 : rest.next().map { x.strides[$0] } ?? 1 }
+  }
+}
+
+extension Permute: CPUKernel {
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    return [x.view(shape: outputs[0].shape, strides: try axes(x.shape).map { x.strides[$0] }, offset: x.offset)]
+  }
+}
+
+extension Slice: CPUKernel {
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    let axis = try x.shape.normalizedAxis(axis, operation: name)
+    var strides = x.strides
+    let offset = x.offset + (outputs[0].shape[axis] == 0 ? 0 : range.lowerBound * strides[axis])
+    strides[axis] *= outputs[0].shape[axis] > 1 ? step : 1
+    return [x.view(shape: outputs[0].shape, strides: strides, offset: offset)]
+  }
+}
+
+extension Flip: CPUKernel {
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    var strides = x.strides
+    var offset = x.offset
+    for axis in Set(try axes.map { try x.shape.normalizedAxis($0, operation: name) }) where x.shape[axis] > 0 {
+      offset += (x.shape[axis] - 1) * strides[axis]
+      strides[axis] = -strides[axis]
+    }
+    return [x.view(shape: x.shape, strides: strides, offset: offset)]
+  }
+}
+
+extension Expand: CPUKernel {
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let (x, shape) = (inputs[0], outputs[0].shape)
+    return [x.view(shape: shape, strides: x.broadcastStrides(to: shape), offset: x.offset)]
+  }
+}
