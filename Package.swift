@@ -30,15 +30,18 @@ let layers: [Layer] = [
   Layer(kind: .kernels, name: "CToeplitzKernels"),
   Layer(kind: .library, name: "ToeplitzTensor"),
   Layer(kind: .library, name: "ToeplitzOps", uses: ["ToeplitzTensor"]),
-  Layer(kind: .library, name: "ToeplitzCPU", uses: ["ToeplitzTensor", "ToeplitzOps", "CToeplitzKernels"]),
+  Layer(kind: .library, name: "ToeplitzGraph", uses: ["ToeplitzTensor", "ToeplitzOps"]),
+  Layer(
+    kind: .library, name: "ToeplitzCPU",
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "CToeplitzKernels"]),
   Layer(kind: .library, name: "ToeplitzCheckpoint", uses: ["ToeplitzTensor"]),
   Layer(
     kind: .library, name: "ToeplitzNN",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCheckpoint"]),
-  Layer(kind: .library, name: "ToeplitzGraph", uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCheckpoint"]),
+  Layer(kind: .library, name: "ToeplitzLegacyGraph", uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU"]),
   Layer(
     kind: .library, name: "ToeplitzONNX",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzLegacyGraph"]),
   Layer(
     kind: .library, name: "ToeplitzModels",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
@@ -47,7 +50,7 @@ let layers: [Layer] = [
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
     kind: .command, name: "ToeplitzCommand",
-    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels"],
+    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzLegacyGraph", "ToeplitzONNX", "ToeplitzModels"],
     products: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
     resources: [.copy("Resources/vocoder")]),
   Layer(
@@ -64,7 +67,7 @@ let layers: [Layer] = [
     uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzGraphTests",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzGraph", "ToeplitzTestSupport"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzLegacyGraph", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzONNXTests",
     uses: [
@@ -72,7 +75,9 @@ let layers: [Layer] = [
       "ToeplitzONNX",
       "ToeplitzTestSupport",
     ]),
-  Layer(kind: .test, name: "ToeplitzNNTests", uses: ["Toeplitz", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzNNTests",
+    uses: ["Toeplitz", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzNN", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzModelsTests",
     uses: ["Toeplitz", "ToeplitzCPU", "ToeplitzModels", "ToeplitzTestSupport"]),

@@ -9,6 +9,10 @@ package protocol CPUKernel: TensorOperation {
   /// processors. False for operations that only move or convert values.
   var flushesSubnormals: Bool { get }
 
+  /// The operands that the kernel copies into an order of its own when it first sees them, wherever in memory they lie;
+  /// others must be aligned for their element type.
+  var packedOperands: [Int] { get }
+
   /// Computes the outputs, whose specifications ``TensorOperation/infer(_:)`` gave for these inputs.
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor]
 }
@@ -17,13 +21,21 @@ extension CPUKernel {
   /// True.
   package var flushesSubnormals: Bool { true }
 
+  /// None.
+  package var packedOperands: [Int] { [] }
+
   /// Computes the outputs with subnormal numbers as the operation wants them.
   package func run(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     guard flushesSubnormals else { return try evaluate(inputs, outputs) }
-    let state = tz_flush_denormals()
-    defer { tz_restore_denormals(state) }
-    return try evaluate(inputs, outputs)
+    return try withFlushedSubnormals { try evaluate(inputs, outputs) }
   }
+}
+
+/// Calls `body` while subnormal numbers count as zero.
+func withFlushedSubnormals<Result>(_ body: () throws -> Result) rethrows -> Result {
+  let state = tz_flush_denormals()
+  defer { tz_restore_denormals(state) }
+  return try body()
 }
 
 extension CPUDevice: Backend {

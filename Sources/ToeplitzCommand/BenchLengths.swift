@@ -1,6 +1,6 @@
 import Foundation
 import Toeplitz
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzONNX
 
 /// Calls of one layer or model with inputs of many sizes: what the first call with a size costs more than the second.

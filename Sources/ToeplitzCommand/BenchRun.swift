@@ -1,6 +1,6 @@
 import Foundation
 import Toeplitz
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzONNX
 
 /// One case with its weights and inputs, ready to be timed.

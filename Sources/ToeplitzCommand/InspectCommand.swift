@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Toeplitz
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzONNX
 
 /// `toeplitz inspect`: shows what a model or a checkpoint holds.

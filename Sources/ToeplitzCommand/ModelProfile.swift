@@ -1,6 +1,6 @@
 import Foundation
 import Toeplitz
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 
 /// The time that each operation of a model takes.
 struct ModelProfile {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Toeplitz
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzONNX
 
 /// `toeplitz verify`: runs models that come with recorded inputs and outputs.

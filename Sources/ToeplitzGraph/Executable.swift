@@ -1,42 +1,41 @@
 import ToeplitzOps
 import ToeplitzTensor
 
-/// A compiled graph: immutable, callable from several threads at a time, with its weights prepared once.
+/// A compiled computation: callable from several threads at a time, for inputs of any shape that it accepts.
+///
+/// The first call with a new signature (shapes and element types of the inputs) records the computation, fuses operations
+/// and plans their memory; what depends on weights alone, such as packed weights, is prepared once for all signatures.
 ///
 /// ```swift
-/// let model = try Executable(graph)
+/// let model = try Executable(contentsOf: "model.onnx")
 /// let outputs = try model(["x": tensor])
 /// ```
-///
-/// Sizes of inputs that the graph leaves open may change from call to call; nothing is prepared anew for them.
 public final class Executable: Sendable {
-  /// The graph after compilation.
-  public let graph: Graph
-  /// What compilation did.
-  public let report: CompilationReport
-  private let program: Program
-
-  /// Compiles a graph.
-  ///
-  /// - Parameters:
-  ///   - graph: the graph.
-  ///   - weights: tensors for ``Graph/weight(_:)``.
-  ///   - optimizes: whether constants are computed and operations joined.
-  /// - Throws: ``ToeplitzError`` if the graph is not well formed or a weight is missing.
-  public init(_ graph: Graph, weights: [String: Tensor] = [:], optimizes: Bool = true) throws {
-    var compiled = graph
-    try compiled.bind(weights)
-    try compiled.validate()
-    report = optimizes ? compiled.compile() : CompilationReport()
-    try compiled.settleConstants()
-    self.graph = compiled
-    program = Program(compiled)
-  }
-
   /// What a caller gives.
-  public var inputs: [PortDescription] { graph.inputs }
+  public let inputs: [PortDescription]
   /// What a caller gets.
-  public var outputs: [PortDescription] { graph.outputs }
+  public let outputs: [PortDescription]
+  /// The name; may be empty.
+  public let name: String
+  /// Whether operations are fused.
+  private let optimizes: Bool
+
+  /// A source, which may hold a model that is not Sendable; only who has the lock touches it.
+  private struct Source: @unchecked Sendable {
+    var source: any TraceSource
+  }
+  private let source: Lock<Source>
+  private let outputValues: [Int]
+  private let folded = FoldedConstants()
+  private let start = SegmentTable()
+
+  /// Compiles what `source` does; it must not be used elsewhere.
+  package init(_ source: sending any TraceSource, name: String = "", optimizes: Bool = true) {
+    (inputs, outputs, outputValues) = (source.inputs, source.outputs, source.outputValues())
+    self.name = name
+    self.optimizes = optimizes
+    self.source = Lock(Source(source: source))
+  }
 
   /// Computes all outputs.
   ///
@@ -47,16 +46,23 @@ public final class Executable: Sendable {
     return Dictionary(zip(outputs.map(\.name), results)) { first, _ in first }
   }
 
-  /// Computes all outputs, in the order of ``outputs``.
+  /// The first output for inputs in the order of ``inputs``.
   ///
-  /// - Parameter observe: called after each node with its number and results.
-  public func run(_ inputs: [String: Tensor], observe: ((Int, [Tensor?]) -> Void)? = nil) throws -> [Tensor] {
-    try program.run(try ordered(inputs), observe: observe)
+  /// - Throws: As ``callAsFunction(_:)-([String:Tensor])``.
+  public func callAsFunction(_ inputs: Tensor...) throws -> Tensor { try run(inputs)[0] }
+
+  /// Computes all outputs, in the order of ``outputs``.
+  public func run(_ inputs: [String: Tensor]) throws -> [Tensor] { try execute(ordered(inputs), observe: nil) }
+
+  /// Computes all outputs, in the order of ``outputs``, for inputs in the order of ``inputs``.
+  public func run(_ inputs: [Tensor]) throws -> [Tensor] {
+    try check(inputs.map(\.spec))
+    return try execute(inputs, observe: nil)
   }
 
-  /// The inputs in the graph's order.
+  /// The inputs in their order.
   ///
-  /// - Throws: ``ToeplitzError`` that names the input that does not fit.
+  /// - Throws: ``ToeplitzError`` that names the input that is missing, unknown or does not fit.
   public func ordered(_ given: [String: Tensor]) throws -> [Tensor] {
     let names = inputs.map(\.name)
     if let unknown = given.keys.sorted().first(where: { !names.contains($0) }) {
@@ -64,52 +70,250 @@ public final class Executable: Sendable {
         .argument, "inputs", expected: names.isEmpty ? "no input" : "one of " + names.joined(separator: ", "),
         got: "'\(unknown)'")
     }
-    var sizes: [String: (Int, String)] = [:]
-    return try inputs.map { port in
+    let tensors = try inputs.map { port in
       guard let tensor = given[port.name] else {
         throw ToeplitzError(
           .argument, "inputs", expected: "an input '\(port.name)' of \(port.description)", got: "none")
       }
-      try check(tensor, port, &sizes)
       return tensor
+    }
+    try check(tensors.map(\.spec))
+    return tensors
+  }
+
+  private func check(_ given: [TensorSpec]) throws {
+    guard given.count == inputs.count else {
+      throw ToeplitzError(.argument, "inputs", expected: "\(inputs.count) tensors", got: "\(given.count)")
+    }
+    var sizes: [String: (size: Int, port: String)] = [:]
+    for (port, tensor) in zip(inputs, given) { try port.check(tensor, &sizes) }
+  }
+
+  // MARK: Graphs
+
+  /// The operations for inputs of the given shapes as they were recorded: constants are folded, nothing is fused.
+  ///
+  /// - Throws: ``ToeplitzError`` if the inputs do not fit, or if shapes depend on elements, so that one graph cannot tell
+  ///   all.
+  public func graph(for inputs: [TensorSpec]) throws -> Graph {
+    try check(inputs)
+    let values = inputs.indices.map { $0 }
+    let recorded = try record(from: 0, values, inputs, [:])
+    if let step = recorded.cut {
+      throw ToeplitzError(
+        .unsupported, "graph", expected: "shapes that follow from the inputs' shapes",
+        got: "\(step.operation) '\(step.name)', whose result depends on elements")
+    }
+    var graph = recorded.graph
+    for (index, value) in outputValues.enumerated() {
+      if let at = recorded.values.firstIndex(of: value) {
+        graph.outputs.append(Graph.Port(name: outputs[index].name, value: recorded.ids[at]))
+      } else if let constant = recorded.constants[value] {
+        graph.outputs.append(Graph.Port(name: outputs[index].name, value: graph.constant(constant)))
+      }
+    }
+    graph.outputs.removeFirst(recorded.ids.count)
+    for (index, port) in self.inputs.enumerated() { graph.inputs[index].name = port.name }
+    graph.removeDeadNodes()
+    graph.name = name
+    return graph
+  }
+
+  /// The steps of the program for inputs of the given shapes, with what was fused into each.
+  ///
+  /// - Throws: As ``graph(for:)``.
+  public func loweredGraph(for inputs: [TensorSpec]) throws -> Graph {
+    try lower(graph(for: inputs), folded, optimizes: optimizes).graph
+  }
+
+  /// What of a computation was recorded in one trace.
+  fileprivate struct Recorded {
+    var graph: Graph
+    /// The source's values that the graph's outputs are, with their numbers in the graph.
+    var values: [Int]
+    var ids: [Int]
+    /// The source's values that are known.
+    var constants: [Int: Tensor]
+    /// The step that comes next, which cannot be recorded.
+    var cut: UnrecordedStep?
+    /// Those of `values` that are used behind it.
+    var crossing: [Int] = []
+  }
+
+  private func record(
+    from position: Int, _ values: [Int], _ specs: [TensorSpec], _ constants: [Int: Tensor]
+  ) throws -> Recorded {
+    let trace = Trace()
+    var known = constants
+    for (index, (value, spec)) in zip(values, specs).enumerated() {
+      known[value] = trace.input(spec, name: position == 0 ? inputs[index].name : nil)
+    }
+    let cut = try source.withLock { source in
+      let cut = try trace.during { try source.source.record(from: position, &known, in: trace) }
+      let limit = cut?.position ?? Int.max
+      known = known.filter { source.source.lastUse(of: $0.key) >= limit }
+      return cut
+    }
+    let alive = known.filter(\.value.isTraced).sorted { $0.key < $1.key }
+    let ids = try alive.map { try trace.id(of: $0.value) }
+    var graph = Graph(trace.close(), outputs: ids.map { Graph.Port(name: "", value: $0) })
+    graph.foldConstants(folded)
+    graph.mergeEqualNodes()
+    graph.foldConstants(folded)
+    // What has turned out constant needs no operation to hand it on.
+    var recorded = Recorded(
+      graph: graph, values: [], ids: [], constants: known.filter { !$0.value.isTraced }, cut: cut)
+    recorded.graph.outputs = []
+    for (entry, port) in zip(alive, graph.outputs) {
+      if let constant = graph.constants[port.value] {
+        recorded.constants[entry.key] = try folded.aligned(constant)
+        continue
+      }
+      recorded.values.append(entry.key)
+      recorded.ids.append(port.value)
+      recorded.graph.outputs.append(port)
+    }
+    recorded.graph.removeDeadNodes()
+    if let cut {
+      recorded.crossing = source.withLock { source in
+        recorded.values.filter { source.source.lastUse(of: $0) > cut.position }
+      }
+    }
+    return recorded
+  }
+
+  // MARK: Running
+
+  /// A recorded part of the computation as a program.
+  fileprivate final class Segment: Sendable {
+    let program: any Program
+    /// The source's values that the program's outputs are.
+    let values: [Int]
+    let constants: [Int: Tensor]
+    /// The step behind it, which has to be computed by itself; nil at the end.
+    let cut: UnrecordedStep?
+    /// Those of `values` that are used behind that step.
+    let crossing: [Int]
+    let next = SegmentTable()
+
+    init(_ program: any Program, _ recorded: Recorded) {
+      self.program = program
+      (values, constants, cut, crossing) = (recorded.values, recorded.constants, recorded.cut, recorded.crossing)
     }
   }
 
-  private func check(_ tensor: Tensor, _ port: PortDescription, _ sizes: inout [String: (Int, String)]) throws {
-    func refuse(_ kind: ToeplitzError.Kind, _ expected: String, _ got: String) -> ToeplitzError {
-      ToeplitzError(kind, "input '\(port.name)'", expected: expected, got: got)
-    }
-    if let dtype = port.dtype, tensor.dtype != dtype {
-      throw refuse(.dtype, "\(dtype) elements", "\(tensor.dtype)")
-    }
-    guard let dimensions = port.dimensions else { return }
-    guard dimensions.count == tensor.rank else {
-      throw refuse(.shape, "\(dimensions.count) dimensions (\(port.description))", "shape \(tensor.shape)")
-    }
-    for (axis, dimension) in dimensions.enumerated() {
-      switch dimension {
-      case .any: break
-      case .fixed(let size):
-        guard tensor.shape[axis] == size else {
-          throw refuse(.shape, "size \(size) on axis \(axis) (\(port.description))", "shape \(tensor.shape)")
+  /// What a run tells its observer of a step.
+  package struct Observation {
+    /// The step as a node; for a step that was computed by itself its operation is an ``UncompiledStep``.
+    package var node: Graph.Node
+    /// The graph of the segment that it belongs to; nil for a step that was computed by itself.
+    package var graph: Graph?
+    /// Its results.
+    package var results: [Tensor]
+  }
+
+  /// Computes all outputs for inputs that fit, in their order.
+  package func execute(_ given: [Tensor], observe: ((Observation) throws -> Void)?) throws -> [Tensor] {
+    // Kernels want elements where their type wants them.
+    var operands = try given.map { try $0.aligned() }
+    var segment = try segment(in: start, from: 0, Array(operands.indices), operands.map(\.spec), [:])
+    while true {
+      let program = segment.program
+      let results: [Tensor]
+      if let observe {
+        results = try program.run(operands) {
+          try observe(Observation(node: program.graph.nodes[$0], graph: program.graph, results: $1))
         }
-      case .symbol(let name):
-        if let (size, other) = sizes[name], size != tensor.shape[axis] {
-          throw refuse(
-            .shape, "size \(size) on axis \(axis), as '\(name)' is in '\(other)'", "shape \(tensor.shape)")
-        }
-        sizes[name] = (tensor.shape[axis], port.name)
+      } else {
+        results = try program.run(operands, observe: nil)
       }
+      guard let cut = segment.cut else {
+        if segment.values == outputValues { return results }
+        return try outputValues.map { value in
+          if let at = segment.values.firstIndex(of: value) { return results[at] }
+          guard let constant = segment.constants[value] else {
+            throw ToeplitzError(.argument, "Executable", expected: "a result for each output", got: "none")
+          }
+          return constant
+        }
+      }
+      var values = segment.constants
+      for (value, result) in zip(segment.values, results) { values[value] = result }
+      let made = try cut.compute(values)
+      let order = made.keys.sorted()
+      if let observe {
+        try observe(
+          Observation(
+            node: Graph.Node(UncompiledStep(name: cut.operation), inputs: [], outputs: [], path: cut.name),
+            results: order.compactMap { made[$0] }))
+      }
+      values.merge(made) { $1 }
+      let crossing = segment.crossing + order
+      operands = crossing.compactMap { values[$0] }
+      segment = try self.segment(
+        in: segment.next, from: cut.position + 1, crossing, operands.map(\.spec), segment.constants)
+    }
+  }
+
+  private func segment(
+    in table: SegmentTable, from position: Int, _ values: [Int], _ specs: [TensorSpec], _ constants: [Int: Tensor]
+  ) throws -> Segment {
+    try table.entry(specs).segment {
+      let recorded = try record(from: position, values, specs, constants)
+      let program = try lower(recorded.graph, folded, optimizes: optimizes)
+      return Segment(program, recorded)
     }
   }
 }
 
-/// What a compilation did.
-public struct CompilationReport: Sendable {
-  /// Nodes before.
-  public var nodesBefore = 0
-  /// Nodes after.
-  public var nodesAfter = 0
-  /// How often each kind of joining happened.
-  public var counts: [String: Int] = [:]
+/// The segments of a computation that begin at one step, by the signature of what they are given.
+private final class SegmentTable: Sendable {
+  /// A segment that is made by whom needs it first, while others wait for it alone.
+  final class Entry: Sendable {
+    private let made = Lock<Executable.Segment?>(nil)
+
+    func segment(_ make: () throws -> Executable.Segment) throws -> Executable.Segment {
+      try made.withLock { made in
+        if let made { return made }
+        let segment = try make()
+        made = segment
+        return segment
+      }
+    }
+  }
+
+  /// The most signatures; beyond that the one used longest ago is forgotten.
+  private static let limit = 32
+
+  /// The entry used last stands last.
+  private let entries = Lock<[(signature: [TensorSpec], entry: Entry)]>([])
+
+  func entry(_ signature: [TensorSpec]) -> Entry {
+    entries.withLock { entries in
+      if let at = entries.lastIndex(where: { $0.signature == signature }) {
+        if at + 1 < entries.count { entries.append(entries.remove(at: at)) }
+        return entries[entries.count - 1].entry
+      }
+      if entries.count >= Self.limit { entries.removeFirst() }
+      let entry = Entry()
+      entries.append((signature, entry))
+      return entry
+    }
+  }
+}
+
+/// A step of a source that is computed by itself, as it stands in observations and listings.
+package struct UncompiledStep: TensorOperation {
+  /// The name of the operation.
+  package var name: String
+
+  /// Refuses: only the elements tell.
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    throw ToeplitzError(.unsupported, name, expected: "shapes that follow from shapes", got: "a step of elements")
+  }
+
+  /// None.
+  package var gradient: GradientRule { .none(because: "it is no operation of a graph") }
+  /// None.
+  package func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is no operation of a graph") }
 }

@@ -1,244 +1,225 @@
 import ToeplitzOps
 import ToeplitzTensor
 
-/// The number of a value in its graph.
-public struct ValueID: Sendable, Hashable, CustomStringConvertible {
-  /// Position in ``Graph/values``.
-  public let index: Int
-  /// The number after a percent sign.
-  public var description: String { "%\(index)" }
+/// A computation for inputs of known shapes: values, and operations between them.
+///
+/// A graph is what an ``Executable`` makes of a module, an ONNX model or a ``GraphBuilder`` for one signature of inputs;
+/// it can be listed, drawn and written, and a device lowers it to a program of its own.
+public struct Graph: Sendable {
+  /// An operation on values.
+  public struct Node: Sendable {
+    /// What is computed.
+    public var operation: any TensorOperation
+    /// The numbers of the operands.
+    public var inputs: [Int]
+    /// The numbers of the results.
+    public var outputs: [Int]
+    /// The layer, or the node of a file, that it stands for; may be empty.
+    public var path: String
+    /// What was fused into it, in order.
+    public var fused: [String]
 
-  init(_ index: Int) { self.index = index }
-}
-
-/// One size of an input: a number, a name that stands for one number throughout a call, or anything.
-public enum Dimension: Sendable, Hashable, CustomStringConvertible, ExpressibleByIntegerLiteral,
-  ExpressibleByStringLiteral
-{
-  /// This size only.
-  case fixed(Int)
-  /// Any size, but the same wherever the name stands.
-  case symbol(String)
-  /// Any size.
-  case any
-
-  /// The number, the name or `?`.
-  public var description: String {
-    switch self {
-    case .fixed(let size): "\(size)"
-    case .symbol(let name): name
-    case .any: "?"
+    /// A node that computes `operation`.
+    public init(
+      _ operation: any TensorOperation, inputs: [Int], outputs: [Int], path: String = "", fused: [String] = []
+    ) {
+      (self.operation, self.inputs, self.outputs, self.path, self.fused) = (operation, inputs, outputs, path, fused)
     }
   }
 
-  /// A fixed size.
-  public init(integerLiteral value: Int) { self = .fixed(value) }
-  /// A named size.
-  public init(stringLiteral value: String) { self = .symbol(value) }
-}
-
-/// What a graph says of one of its inputs or outputs.
-public struct PortDescription: Sendable {
-  /// The name.
-  public var name: String
-  /// The value.
-  public var value: ValueID
-  /// The element type, if it is known.
-  public var dtype: DType?
-  /// The sizes, if their number is known.
-  public var dimensions: [Dimension]?
-
-  /// Element type and sizes, such as `float32[N, 3, 224, 224]`.
-  public var description: String {
-    let sizes = dimensions.map { "[" + $0.map(\.description).joined(separator: ", ") + "]" } ?? "[…]"
-    return (dtype?.description ?? "any") + sizes
-  }
-}
-
-/// A computation as values and operations between them.
-///
-/// A graph can be built by hand, is what an ONNX file loads into, and is what ``Executable`` compiles:
-///
-/// ```swift
-/// var graph = Graph(name: "gain")
-/// let x = graph.input("x", .float32, ["N", 2, "L"])
-/// let gain = graph.constant(try Tensor([2, 3], shape: [2, 1]), name: "gain")
-/// let y = graph.node(MultiplyNode(), [x, gain])[0]
-/// graph.output(y, name: "y")
-/// ```
-public struct Graph: Sendable {
-  /// A node: an operation between values.
-  public struct Node: Sendable {
-    /// The name, for errors; may be empty.
-    public var name: String
-    /// What is computed.
-    public var operation: any GraphOperation
-    /// The operands; nil for one left out.
-    public var inputs: [ValueID?]
-    /// The results; nil for one nobody wants.
-    public var outputs: [ValueID?]
-    /// What was folded into this node, for listings.
-    public var fused: [String] = []
-  }
-
-  /// What is known of a value.
-  public struct Value: Sendable {
+  /// A value that callers give or get.
+  public struct Port: Sendable {
     /// The name; may be empty.
     public var name: String
-    /// The tensor, of a constant; nil also where there is no memory left for a copy that it needs.
-    public var constant: Tensor? { try? stored?.aligned() }
-    /// The tensor as it was given.
-    ///
-    /// It may not be aligned, so only its shape and type may be looked at, or an operation
-    /// may read it among whose ``GraphOperation/rearrangedOperands`` it is.
-    package fileprivate(set) var stored: Tensor?
+    /// The number of the value.
+    public var value: Int
   }
 
-  /// The name.
-  public var name: String
-  /// All values.
-  public private(set) var values: [Value] = []
+  /// The name; may be empty.
+  public var name = ""
+  /// Shape and element type of each value.
+  public package(set) var specs: [TensorSpec]
   /// The nodes, each after those it needs.
-  public var nodes: [Node] = []
-  /// What a caller gives.
-  public private(set) var inputs: [PortDescription] = []
-  /// What a caller gets.
-  public private(set) var outputs: [PortDescription] = []
-  /// Weights by name that a caller supplies when the graph is compiled.
-  public private(set) var weights: [String: ValueID] = [:]
+  public package(set) var nodes: [Node]
+  /// The tensors of values that no node makes and no caller gives.
+  public package(set) var constants: [Int: Tensor]
+  /// The names of values, as far as they have any.
+  public package(set) var names: [Int: String]
+  /// What callers give.
+  public package(set) var inputs: [Port]
+  /// What callers get.
+  public package(set) var outputs: [Port]
 
-  /// An empty graph.
-  public init(name: String = "") { self.name = name }
-
-  /// A new value.
-  public mutating func value(name: String = "", constant: Tensor? = nil) -> ValueID {
-    values.append(Value(name: name, stored: constant))
-    return ValueID(values.count - 1)
+  /// What a trace has recorded.
+  package init(_ recorded: Trace.State, outputs: [Port]) {
+    specs = recorded.specs
+    nodes = recorded.nodes.map {
+      Node($0.operation, inputs: $0.inputs, outputs: Array($0.outputs), path: recorded.paths[$0.path])
+    }
+    (constants, names) = (recorded.constants, recorded.names)
+    inputs = recorded.inputs.map { Port(name: recorded.names[$0] ?? "", value: $0) }
+    self.outputs = outputs
   }
 
-  /// A new input of the given element type and sizes.
-  public mutating func input(_ name: String, _ dtype: DType?, _ dimensions: [Dimension]?) -> ValueID {
-    let value = value(name: name)
-    inputs.append(PortDescription(name: name, value: value, dtype: dtype, dimensions: dimensions))
-    return value
+  /// A new value that is a constant.
+  package mutating func constant(_ tensor: Tensor) -> Int {
+    constants[specs.count] = tensor
+    specs.append(tensor.spec)
+    return specs.count - 1
   }
 
-  /// A new constant.
-  public mutating func constant(_ tensor: Tensor, name: String = "") -> ValueID {
-    value(name: name, constant: tensor)
+  /// A new value for a node's result.
+  package mutating func value(_ spec: TensorSpec) -> Int {
+    specs.append(spec)
+    return specs.count - 1
   }
 
-  /// A new constant whose tensor is found by name when the graph is compiled.
-  public mutating func weight(_ name: String) -> ValueID {
-    if let known = weights[name] { return known }
-    let value = value(name: name)
-    weights[name] = value
-    return value
+  /// The number that a constant of one element holds.
+  package func number(_ value: Int) -> Double? {
+    guard let constant = constants[value], constant.count == 1, constant.dtype.isFloatingPoint else { return nil }
+    return try? constant.cast(to: .float64).reshaped([]).item(Double.self)
+  }
+}
+
+extension Graph {
+  /// Removes nodes whose results nobody uses, and constants likewise.
+  package mutating func removeDeadNodes() {
+    var isNeeded = [Bool](repeating: false, count: specs.count)
+    for output in outputs { isNeeded[output.value] = true }
+    var kept: [Node] = []
+    for node in nodes.reversed() where node.outputs.contains(where: { isNeeded[$0] }) {
+      for input in node.inputs { isNeeded[input] = true }
+      kept.append(node)
+    }
+    nodes = kept.reversed()
+    constants = constants.filter { isNeeded[$0.key] }
   }
 
-  /// A new node; gives its results.
-  public mutating func node(
-    _ operation: some GraphOperation, _ operands: [ValueID?], results: Int = 1, name: String = ""
-  ) -> [ValueID] {
-    let outputs = (0..<results).map { _ in value() }
-    nodes.append(Node(name: name, operation: operation, inputs: operands, outputs: outputs))
-    return outputs
-  }
-
-  /// A new node of an operation on tensors; gives its results.
-  public mutating func node(
-    _ operation: some TensorOperation, _ operands: [ValueID], results: Int = 1, name: String = ""
-  ) -> [ValueID] {
-    node(OperationNode(operation), operands, results: results, name: name)
-  }
-
-  /// Makes a value an output.
-  public mutating func output(
-    _ value: ValueID, name: String, dtype: DType? = nil, dimensions: [Dimension]? = nil
-  ) {
-    outputs.append(PortDescription(name: name, value: value, dtype: dtype, dimensions: dimensions))
-  }
-
-  /// The constant tensor of a value, if it is one.
-  public func constant(of value: ValueID?) -> Tensor? { value.flatMap { values[$0.index].constant } }
-
-  /// Shape and element type of a constant, if the value is one.
-  func constantSpec(_ value: ValueID?) -> TensorSpec? { value.flatMap { values[$0.index].stored?.spec } }
-
-  /// Names a value.
-  public mutating func setName(_ name: String, of value: ValueID) { values[value.index].name = name }
-
-  /// Gives a value its constant tensor.
-  mutating func setConstant(_ tensor: Tensor, of value: ValueID) { values[value.index].stored = tensor }
-
-  /// Forgets constants that nobody uses any more, and copies those that have to be aligned for their users.
-  package mutating func settleConstants() throws {
-    var used = Set(outputs.map(\.value) + nodes.flatMap(\.operation.captures))
-    var rearranged: Set<ValueID> = []
+  /// Computes what depends on constants alone.
+  package mutating func foldConstants(_ folded: FoldedConstants) {
+    var kept: [Node] = []
     for node in nodes {
-      let own = node.operation.rearrangedOperands
-      for (index, input) in node.inputs.enumerated() {
-        guard let input else { continue }
-        if own.contains(index) { rearranged.insert(input) } else { used.insert(input) }
+      let operands = node.inputs.compactMap { constants[$0] }
+      guard operands.count == node.inputs.count, !operands.isEmpty,
+        let results = folded.results(node.operation, operands, node.outputs.map { specs[$0] })
+      else {
+        kept.append(node)
+        continue
       }
+      for (output, result) in zip(node.outputs, results) { constants[output] = result }
     }
-    for index in values.indices {
-      let id = ValueID(index)
-      guard let stored = values[index].stored, used.contains(id) || !rearranged.contains(id) else { continue }
-      values[index].stored = used.contains(id) ? try stored.aligned() : nil
-      // What was copied or folded into others need not stay in memory; a few pages are not worth asking.
-      if values[index].stored?.storage !== stored.storage, stored.storage.byteCount >= 1 << 16 {
-        stored.storage.forgetFilePages()
+    nodes = kept
+  }
+
+  /// Lets users of equal operations on equal operands share one result, and of operations that change nothing use the
+  /// operand.
+  package mutating func mergeEqualNodes() {
+    struct Key: Hashable {
+      var operation: AnyHashable
+      var inputs: [Int]
+    }
+    var seen: [Key: [Int]] = [:]
+    var other: [Int: Int] = [:]
+    nodes = nodes.compactMap { node in
+      var node = node
+      node.inputs = node.inputs.map { other[$0] ?? $0 }
+      if isNoOperation(node) {
+        other[node.outputs[0]] = node.inputs[0]
+        return nil
       }
+      let key = Key(operation: AnyHashable(node.operation), inputs: node.inputs)
+      guard let known = seen[key] else {
+        seen[key] = node.outputs
+        return node
+      }
+      for (old, new) in zip(node.outputs, known) { other[old] = new }
+      return nil
+    }
+    for index in outputs.indices { outputs[index].value = other[outputs[index].value] ?? outputs[index].value }
+  }
+
+  /// Whether a node gives its operand as it is.
+  private func isNoOperation(_ node: Node) -> Bool {
+    guard node.inputs.count == 1, node.outputs.count == 1, specs[node.inputs[0]] == specs[node.outputs[0]] else {
+      return false
+    }
+    switch node.operation {
+    case is Reshape, is Expand, is Cast, is Slice: return true
+    case let permute as Permute:
+      return (try? permute.axes(specs[node.inputs[0]].shape)) == Array(specs[node.inputs[0]].shape.indices)
+    default: return false
+    }
+  }
+}
+
+/// Results of operations on constants, which all graphs of an executable share.
+///
+/// Each is computed once, so that what is prepared of it, such as packed weights, is prepared once too.
+package final class FoldedConstants: Sendable {
+  private struct Operand: Hashable {
+    var storage: ObjectIdentifier
+    var view: TensorView
+  }
+
+  private struct Key: Hashable, @unchecked Sendable {
+    // Sendable, as all operations are.
+    var operation: AnyHashable
+    var operands: [Operand]
+  }
+
+  /// Operands are held so that their identity stays theirs.
+  private let known = Lock<[Key: (operands: [Tensor], results: [Tensor])]>([:])
+  private let alignedCopies = Lock<[ObjectIdentifier: [(view: Tensor, copy: Tensor)]]>([:])
+  /// Results are not kept if they have more elements: a few numbers in a file can ask for a huge tensor.
+  private static let largest = 1 << 24
+  /// The most results; beyond that all are forgotten.
+  private static let limit = 1 << 14
+
+  /// An empty table.
+  package init() {}
+
+  /// The results of an operation on constants, whose specifications are `outputs`; nil where they are too large, or where
+  /// the operation fails, which it will do again when it is run.
+  package func results(
+    _ operation: any TensorOperation, _ operands: [Tensor], _ outputs: [TensorSpec]
+  ) -> [Tensor]? {
+    let key = Key(
+      operation: AnyHashable(operation),
+      operands: operands.map { Operand(storage: ObjectIdentifier($0.storage), view: TensorView($0)) })
+    if let known = known.withLock({ $0[key]?.results }) { return known }
+    let isView = operation is Reshape || operation is Permute || operation is Slice || operation is Expand
+    let bytes = outputs.reduce(0) { $0 + $1.shape.reduce(1, *) * $1.dtype.byteSize }
+    guard isView || bytes <= Self.largest || bytes <= 4 * operands.reduce(0, { $0 + $1.count * $1.dtype.byteSize })
+    else { return nil }
+    guard let operands = try? isView ? operands : operands.map(aligned),
+      let results = try? applyAll(operation, operands)
+    else { return nil }
+    return known.withLock { known in
+      // One object for all, whoever was first.
+      if let first = known[key]?.results { return first }
+      if known.count >= Self.limit { known.removeAll() }
+      known[key] = (operands, results)
+      return results
     }
   }
 
-  /// Lets every use of a value be one of another.
-  mutating func replace(_ old: ValueID, by new: ValueID) {
-    for index in nodes.indices {
-      for (at, input) in nodes[index].inputs.enumerated() where input == old { nodes[index].inputs[at] = new }
-    }
-    for index in outputs.indices where outputs[index].value == old { outputs[index].value = new }
+  /// The one result of an operation on constants; nil as for ``results(_:_:_:)``.
+  package func result(_ operation: some TensorOperation, _ operands: Tensor...) -> Tensor? {
+    guard let outputs = try? operation.infer(operands.map(\.spec)) else { return nil }
+    return results(operation, operands, outputs)?[0]
   }
 
-  /// Lets an output be another value.
-  mutating func replaceOutput(_ index: Int, by value: ValueID) { outputs[index].value = value }
-
-  /// Refuses a graph whose nodes use values before they are made, or values that nobody makes.
-  ///
-  /// - Throws: ``ToeplitzError`` of kind `argument` that names the node.
-  public func validate() throws {
-    var known = Set(inputs.map(\.value))
-    for (index, value) in values.enumerated() where value.stored != nil { known.insert(ValueID(index)) }
-    for node in nodes {
-      for need in node.inputs.compactMap({ $0 }) + node.operation.captures where !known.contains(need) {
-        throw ToeplitzError(
-          .argument, node.operation.name, expected: "operands that exist before the node",
-          got: values[need.index].name.isEmpty ? "\(need)" : "'\(values[need.index].name)'", path: node.name)
-      }
-      for output in node.outputs.compactMap({ $0 }) where !known.insert(output).inserted {
-        throw ToeplitzError(
-          .argument, node.operation.name, expected: "results that no other node makes",
-          got: values[output.index].name, path: node.name)
-      }
-    }
-    for output in outputs where !known.contains(output.value) {
-      throw ToeplitzError(.argument, "Graph", expected: "outputs that a node makes", got: "'\(output.name)'")
-    }
-  }
-
-  /// Gives weights their tensors.
-  ///
-  /// - Throws: ``ToeplitzError`` of kind `checkpoint` that lists the names without a tensor.
-  public mutating func bind(_ tensors: [String: Tensor]) throws {
-    let missing = weights.keys.filter { tensors[$0] == nil && values[weights[$0]?.index ?? 0].stored == nil }
-    guard missing.isEmpty else {
-      throw ToeplitzError(
-        .checkpoint, name.isEmpty ? "Graph" : name, expected: "a tensor for each weight",
-        got: "none for " + missing.sorted().joined(separator: ", "))
-    }
-    for (name, value) in weights {
-      if let tensor = tensors[name] { setConstant(tensor, of: value) }
+  /// A constant where its elements are aligned, as most kernels want them: itself, or its one copy.
+  package func aligned(_ tensor: Tensor) throws -> Tensor {
+    if tensor.isAligned { return tensor }
+    return try alignedCopies.withLock { copies in
+      let key = ObjectIdentifier(tensor.storage)
+      if let known = copies[key]?.first(where: { $0.view.isSameView(as: tensor) }) { return known.copy }
+      let copy = try tensor.aligned()
+      copies[key, default: []].append((tensor, copy))
+      // What has been copied need not stay in memory; a few pages are not worth asking.
+      if tensor.storage.byteCount >= 1 << 16 { tensor.storage.forgetFilePages() }
+      return copy
     }
   }
 }

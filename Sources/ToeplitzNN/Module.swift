@@ -86,8 +86,17 @@ extension UnaryLayer {
 extension Module {
   /// Runs one call of this module: errors get its path inside the outermost called module, and a listener hears of it.
   func observed(_ x: Tensor, _ body: () throws -> Tensor) throws -> Tensor {
+    if let trace = Trace.running {
+      trace.enter(path)
+      defer { trace.leave() }
+      return try called(x, body)
+    }
+    return try called(x, body)
+  }
+
+  private func called(_ x: Tensor, _ body: () throws -> Tensor) throws -> Tensor {
     guard let call = OutermostCall.current else {
-      return try OutermostCall.$current.withValue(OutermostCall(module: self)) { try observed(x, body) }
+      return try OutermostCall.$current.withValue(OutermostCall(module: self)) { try called(x, body) }
     }
     do {
       let y = try body()
@@ -103,13 +112,6 @@ extension Module {
   }
 }
 
-extension Module {
-  /// Lets a listener hear of a call of this module whose output another module's call has computed in passing.
-  func heard(_ x: Tensor, _ y: Tensor) {
-    OutermostCall.current?.heard?(self, x.shape, y.shape)
-  }
-}
-
 /// The call that all others which run now are part of.
 ///
 /// Calls are synchronous, so the module is only touched by the task that called it.
@@ -117,8 +119,6 @@ struct OutermostCall: @unchecked Sendable {
   @TaskLocal static var current: OutermostCall?
   /// The module that was called.
   let module: Module
-  /// Whether somebody hears of the calls.
-  static var isHeard: Bool { current?.heard != nil }
   /// Hears of every call with the shapes of input and output (see ``Module/summary(inputShape:dtype:)``).
   var heard: ((Module, Shape, Shape) -> Void)?
 }

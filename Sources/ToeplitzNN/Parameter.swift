@@ -82,6 +82,11 @@ public final class LayerWeight {
     }
   }
 
+  /// Takes `weight` for what direction and length give, as they are now.
+  func keep(_ weight: Tensor) {
+    if case .normalized(let g, let v, _) = form { folded = (g.value, v.value, weight) }
+  }
+
   /// Replaces the weight; with weight norm, length and direction follow from it.
   public func set(_ weight: Tensor) throws {
     switch form {

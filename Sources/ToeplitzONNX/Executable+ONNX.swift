@@ -1,6 +1,6 @@
 import Foundation
 import ToeplitzCheckpoint
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzTensor
 
 extension Graph {

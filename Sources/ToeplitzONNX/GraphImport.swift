@@ -1,5 +1,5 @@
 import ToeplitzCheckpoint
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzTensor
 
 /// Turns the nodes of an ONNX model into a ``Graph``.

@@ -1,5 +1,5 @@
 import Testing
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 import ToeplitzTestSupport

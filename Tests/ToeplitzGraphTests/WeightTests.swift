@@ -1,6 +1,6 @@
 import Foundation
 import Testing
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 import ToeplitzTestSupport

@@ -1,6 +1,6 @@
 import Foundation
 import Testing
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzNN
 import ToeplitzONNX
 import ToeplitzOps

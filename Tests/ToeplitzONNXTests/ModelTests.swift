@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 import ToeplitzCheckpoint
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzONNX
 import ToeplitzTensor
 import ToeplitzTestSupport

@@ -3,6 +3,8 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension ConvolutionOperation: CPUKernel {
+  package var packedOperands: [Int] { [1] }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let operands = operands(inputs)
     if outputs[0].shape.contains(0) { return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)] }

@@ -3,6 +3,8 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension ResidualUnit: CPUKernel {
+  package var packedOperands: [Int] { [1, 1 + firstStage.weightCount] }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let operands = operands(inputs)
     let residuals = [inputs[0]] + [operands.extra].compactMap { $0 }

@@ -3,6 +3,10 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension SeparableConvolution: CPUKernel {
+  package var packedOperands: [Int] {
+    stages.indices.map { index in stages[..<index].reduce(1) { $0 + $1.weightCount } }
+  }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let residuals = Array(inputs.suffix(residualCount))
     if let result = try prepared(inputs, result: outputs[0].shape)?(inputs[0], residuals: residuals) { return [result] }

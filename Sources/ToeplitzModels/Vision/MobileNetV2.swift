@@ -83,7 +83,7 @@ public final class MobileNetV2: Module, UnaryLayer {
     }
 
     func forward(_ x: Tensor) throws -> Tensor {
-      try keepsShape ? conv(x, adding: x) : conv(x)
+      try keepsShape ? conv(x) + x : conv(x)
     }
   }
 }

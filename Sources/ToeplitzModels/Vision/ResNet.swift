@@ -117,7 +117,7 @@ public final class ResNet: Module, UnaryLayer {
 
   /// Class scores `[N, classes]` of images `[N, 3, H, W]`.
   public func forward(_ x: Tensor) throws -> Tensor {
-    var x = try maxpool(conv1(x, normalizedBy: bn1, epilogue: .rectified))
+    var x = try maxpool(bn1(conv1(x)).relu())
     for stage in [layer1, layer2, layer3, layer4] { x = try stage.reduce(x) { try $1($0) } }
     return try fc(pooledFeatures(x))
   }
@@ -169,17 +169,8 @@ final class ResNetBlock: Module, UnaryLayer {
 
   func forward(_ x: Tensor) throws -> Tensor {
     let identity = try downsample.map { try $0(x) } ?? x
-    let inner = try conv1(x, normalizedBy: bn1, epilogue: .rectified)
-    guard let conv3, let bn3 else {
-      return try conv2(inner, normalizedBy: bn2, epilogue: .rectified, adding: [identity])
-    }
-    return try conv3(
-      conv2(inner, normalizedBy: bn2, epilogue: .rectified), normalizedBy: bn3, epilogue: .rectified,
-      adding: [identity])
+    let inner = try bn2(conv2(bn1(conv1(x)).relu()))
+    guard let conv3, let bn3 else { return try (inner + identity).relu() }
+    return try (bn3(conv3(inner.relu())) + identity).relu()
   }
-}
-
-extension Epilogue {
-  /// A rectifier after the convolution.
-  static let rectified = Epilogue(outputSlope: 0)
 }

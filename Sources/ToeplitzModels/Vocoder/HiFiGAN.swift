@@ -10,7 +10,7 @@ private let lastSlope = 0.01
 
 /// A residual block of a HiFi-GAN generator: `x + convs2(leaky(convs1(leaky(x))))` for each pair (kind "1"), or
 /// `x + convs(leaky(x))` for each convolution (kind "2").
-final class HiFiGANResBlock: Module {
+final class HiFiGANResBlock: Module, UnaryLayer {
   private let convs1: ModuleList<WeightNormConv1d>?
   private let convs2: ModuleList<WeightNormConv1d>?
   private let convs: ModuleList<WeightNormConv1d>?
@@ -39,19 +39,10 @@ final class HiFiGANResBlock: Module {
   /// Input positions on each side of an output that it depends on.
   var context: Int { steps.joined().reduce(0) { $0 + $1.geometry.paddingLow[0] } }
 
-  /// The block's value plus `sum`, times `scale`.
-  func callAsFunction(_ x: Tensor, adding sum: Tensor?, scale: Double) throws -> Tensor {
-    let steps = self.steps
-    return try steps.indices.reduce(x) { x, index in
-      let isLast = index == steps.count - 1
-      let (extra, factor) = isLast ? (sum, scale) : (nil, 1)
-      let step = steps[index]
-      if step.count == 2 {
-        return try step[0].residualUnit(
-          x, step[1], inputSlope: slope, middleSlope: slope, adding: extra, scale: factor)
-      }
-      return try step[0](
-        x, epilogue: Epilogue(inputSlope: slope, outputScale: factor), adding: [x] + [extra].compactMap { $0 })
+  /// `x` after all steps, each of which adds to it.
+  func forward(_ x: Tensor) throws -> Tensor {
+    try steps.reduce(x) { x, step in
+      try x + step.reduce(x) { try $1($0.leakyReLU(negativeSlope: slope)) }
     }
   }
 }
@@ -101,14 +92,12 @@ public final class HiFiGANGenerator: Module, UnaryLayer {
     var x = try convPre(x)
     let kinds = configuration.resblockKernelSizes.count
     for stage in ups.indices {
-      x = try ups[stage](x, epilogue: Epilogue(inputSlope: slope))
-      var sum: Tensor?
-      for kind in 0..<kinds {
-        sum = try resblocks[stage * kinds + kind](x, adding: sum, scale: kind == kinds - 1 ? 1 / Double(kinds) : 1)
-      }
-      x = sum ?? x
+      let grown = try ups[stage](x.leakyReLU(negativeSlope: slope))
+      let blocks = try (0..<kinds).map { try resblocks[stage * kinds + $0](grown) }
+      guard let first = blocks.first else { return grown }
+      x = try blocks.dropFirst().reduce(first) { try $0 + $1 } * (1 / Double(kinds))
     }
-    return try convPost(x, epilogue: Epilogue(inputSlope: lastSlope)).hyperbolicTangent()
+    return try convPost(x.leakyReLU(negativeSlope: lastSlope)).hyperbolicTangent()
   }
 
   /// `T × hop`.

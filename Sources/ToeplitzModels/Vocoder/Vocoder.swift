@@ -13,6 +13,8 @@ import ToeplitzTensor
 public final class Vocoder {
   /// The network.
   public let generator: HiFiGANGenerator
+  /// The generator, compiled.
+  private let compiled: CompiledModule<HiFiGANGenerator>
   /// The front end.
   public let mel: MelSpectrogram
   /// Mel frames that are computed at a time.
@@ -45,6 +47,7 @@ public final class Vocoder {
       throw error
     }
     generator.eval()
+    compiled = generator.compiled()
   }
 
   /// The configuration and weights that `path` means.
@@ -96,7 +99,7 @@ public final class Vocoder {
         try resampler.outputs(range, inputCount: recording.frameCount) { try recording.readMono(frames: $0) }
       }
       let hop = generator.configuration.hopSize
-      let samples = try generator(input)
+      let samples = try compiled(input)
         .slice(axis: 2, ((first - window.lowerBound) * hop)..<((last - window.lowerBound) * hop))
       try writer.append(samples.reshaped([-1]).scalars(Float.self))
       written += (last - first) * hop

@@ -23,17 +23,8 @@ open class ConvolutionLayer: Module, UnaryLayer {
     didSet {
       guard weightStorage != oldValue else { return }
       try? weight.value().storage.dropPrepared()
-      foldedNorm = nil
     }
   }
-  /// Weight and bias with the normalisation that was last folded into them.
-  var foldedNorm: FoldedNorm?
-
-  /// Whether nobody has derived from the layer, so that its value is known without calling it.
-  ///
-  /// Stored, because looking up types takes as long as a small convolution.
-  private(set) var isPlain = false
-
   /// Whether weights are held as direction and length from the start.
   class var normalizesWeight: Bool { false }
 
@@ -58,18 +49,6 @@ open class ConvolutionLayer: Module, UnaryLayer {
       bias ? Parameter(try generator.uniform([geometry.outChannels], from: -bound, to: bound, dtype: dtype)) : nil
     super.init()
     if Self.normalizesWeight { try weight.normalize(axis: 0) }
-    switch geometry.rank {
-    case 1: isPlain = Self.isOne(of: Rank1.self, self)
-    case 2: isPlain = Self.isOne(of: Rank2.self, self)
-    default: isPlain = Self.isOne(of: Rank3.self, self)
-    }
-  }
-
-  private static func isOne<R: SpatialRank>(of rank: R.Type, _ layer: ConvolutionLayer) -> Bool {
-    let types: [Any.Type] = [
-      Conv<R>.self, ConvTranspose<R>.self, WeightNormConv<R>.self, WeightNormConvTranspose<R>.self,
-    ]
-    return types.contains { $0 == type(of: layer) }
   }
 
   /// `weight` and `bias`, after the base name if there is one.
@@ -78,46 +57,16 @@ open class ConvolutionLayer: Module, UnaryLayer {
   }
 
   /// The convolution of `x`.
-  open func forward(_ x: Tensor) throws -> Tensor { try compute(geometry, x, Epilogue()) }
+  open func forward(_ x: Tensor) throws -> Tensor { try compute(geometry, x) }
 
-  /// The convolution together with what can be computed in the same pass.
-  ///
-  /// - Parameter residuals: at most two tensors of the output's shape that are added to the sums.
-  package func callAsFunction(_ x: Tensor, epilogue: Epilogue, adding residuals: [Tensor] = []) throws -> Tensor {
-    try observed(x) {
-      try compute(geometry, x, epilogue, weight: weight.value(), bias: bias?.value, adding: residuals)
-    }
-  }
-
-  func compute(_ geometry: ConvolutionGeometry, _ x: Tensor, _ epilogue: Epilogue) throws -> Tensor {
-    try compute(geometry, x, epilogue, weight: weight.value(), bias: bias?.value)
-  }
-
-  func compute(
-    _ geometry: ConvolutionGeometry, _ x: Tensor, _ epilogue: Epilogue, weight: Tensor, bias: Tensor?,
-    adding residuals: [Tensor] = []
-  ) throws -> Tensor {
-    var operation = operation(epilogue)
-    operation.geometry = geometry
-    return try operation(x, weight: weight, bias: bias, adding: residuals)
-  }
-
-  /// The operation of this layer.
-  final func operation(_ epilogue: Epilogue) -> ConvolutionOperation {
+  func compute(_ geometry: ConvolutionGeometry, _ x: Tensor) throws -> Tensor {
     var operation = ConvolutionOperation(geometry, layout: layout)
-    operation.epilogue = epilogue
     operation.weightStorage = weightStorage
-    return operation
+    return try operation(x, weight: weight.value(), bias: bias?.value)
   }
 
-  /// Bytes held beside the parameters, for the packed weight and one with a normalisation folded in; 0 before the first
-  /// call.
-  public var packedByteCount: Int {
-    let folded = foldedNorm.map {
-      ($0.weight.count + $0.bias.count) * $0.weight.dtype.byteSize + $0.weight.storage.preparedByteCount
-    }
-    return ((try? weight.value().storage.preparedByteCount) ?? 0) + (folded ?? 0)
-  }
+  /// Bytes held beside the parameters, for the packed weight; 0 before the first call.
+  public var packedByteCount: Int { (try? weight.value().storage.preparedByteCount) ?? 0 }
 
   /// The multiply-adds of all samples.
   open override func multiplyAdds(input: Shape, output: Shape) throws -> Int {
@@ -336,7 +285,7 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
         throw ToeplitzError(
           .shape, geometry.name, expected: "an outputSize of \(Shape(expected))", got: "\(Shape(outputSize))")
       }
-      return try compute(sized, x, Epilogue())
+      return try compute(sized, x)
     }
   }
 }

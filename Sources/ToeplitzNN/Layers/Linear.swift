@@ -15,12 +15,10 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
   public let weight: LayerWeight
   /// One number for each output feature, if the layer has a bias.
   public let bias: Parameter?
-  private let geometry: ConvolutionGeometry
-
   /// Size of the input's last axis.
-  public var inFeatures: Int { geometry.inChannels }
+  public let inFeatures: Int
   /// Size of the output's last axis.
-  public var outFeatures: Int { geometry.outChannels }
+  public let outFeatures: Int
 
   /// Creates a layer with random initial values (Kaiming uniform with a = √5).
   ///
@@ -43,8 +41,8 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
     guard dtype.isNumber else {
       throw ToeplitzError(.dtype, "Linear", expected: "a number type", got: "bool")
     }
-    geometry = try ConvolutionGeometry(
-      rank: 1, inChannels: inFeatures, outChannels: outFeatures, kernelSize: 1)
+    self.inFeatures = inFeatures
+    self.outFeatures = outFeatures
     let generator = generator ?? Generator()
     let bound = 1 / Double(inFeatures).squareRoot()
     weight = LayerWeight(
@@ -59,20 +57,12 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
       throw ToeplitzError(
         .shape, "Linear", expected: "a last axis of size \(inFeatures)", got: "shape \(x.shape)")
     }
-    let shape = Shape(x.shape.dropLast() + [outFeatures])
     let weight = try weight.value()
     guard x.dtype == weight.dtype else {
       throw ToeplitzError(
         .dtype, "Linear", expected: "an input of the weight's type \(weight.dtype)", got: "\(x.dtype)")
     }
-    let rows = x.shape.dropLast().reduce(1, *)
-    guard rows > 0 else { return try Tensor.zeros(shape, dtype: x.dtype) }
-    // The rows are the positions and the features the channels, which stand last.
-    let operation = ConvolutionOperation(geometry, layout: .channelsLast)
-    let inputs =
-      [try x.reshaped([rows, inFeatures]), try weight.reshaped(geometry.weightShape)]
-      + (bias.map { [$0.value] } ?? [])
-    return try applyAll(operation, inputs)[0].reshaped(shape)
+    return try x.linear(weight: weight, bias: bias?.value)
   }
 
   /// `inFeatures × outFeatures` for each row.

@@ -1,5 +1,5 @@
 import ToeplitzCheckpoint
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzNN
 import ToeplitzOps
 import ToeplitzTensor

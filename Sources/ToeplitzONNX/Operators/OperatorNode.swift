@@ -1,5 +1,5 @@
 import ToeplitzCheckpoint
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzTensor
 
 /// Makes the operation of a node; the operator table's entries are of this type.

@@ -1,4 +1,4 @@
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 
 /// All operators of ONNX that Toeplitz has.
 ///

@@ -1,4 +1,4 @@
-import ToeplitzGraph
+import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 

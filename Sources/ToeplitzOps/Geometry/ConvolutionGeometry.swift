@@ -108,7 +108,7 @@ public final class ConvolutionGeometry: Sendable, Hashable {
 
   /// The same convolution with other paddings on one axis, which may be negative; of a transposed one negative padding
   /// after the axis becomes output padding as far as that may be.
-  package func padded(axis: Int, _ low: Int, _ high: Int) throws -> ConvolutionGeometry {
+  package func padded(axis: Int, _ low: Int, _ high: Int, mode: PaddingMode? = nil) throws -> ConvolutionGeometry {
     var pads = Array(zip(paddingLow, paddingHigh).map { (low: $0, high: $1) })
     var outputPadding = outputPadding
     pads[axis] = (low, high)
@@ -116,8 +116,8 @@ public final class ConvolutionGeometry: Sendable, Hashable {
     return try ConvolutionGeometry(
       rank: rank, isTransposed: isTransposed, inChannels: inChannels, outChannels: outChannels,
       kernelSize: PerAxis(kernelSize), stride: PerAxis(stride), padding: .asymmetric(pads),
-      outputPadding: PerAxis(outputPadding), dilation: PerAxis(dilation), groups: groups, paddingMode: paddingMode,
-      leastPadding: -Int.max / 4)
+      outputPadding: PerAxis(outputPadding), dilation: PerAxis(dilation), groups: groups,
+      paddingMode: mode ?? paddingMode, leastPadding: -Int.max / 4)
   }
 
   /// The adjoint with the same weight: the transposed convolution of a convolution, and the other way round.

@@ -115,3 +115,19 @@ public func convTranspose3d(
     geometry(rank: 3, transposed: true, weight, stride, padding, outputPadding, dilation, groups, paddingMode), layout,
     x, weight, bias)
 }
+
+extension Tensor {
+  /// The linear map of the last axis, `y = x Wᵀ + b`, computed as a convolution with one tap.
+  ///
+  /// - Parameters:
+  ///   - weight: `[out, in]`; it is packed once.
+  ///   - bias: `[out]`.
+  /// - Returns: `[…, out]` for an input `[…, in]`.
+  /// - Throws: ``ToeplitzError`` if shapes or types do not fit.
+  package func linear(weight: Tensor, bias: Tensor? = nil) throws -> Tensor {
+    let geometry = try ConvolutionGeometry(
+      rank: 1, inChannels: weight.shape[1], outChannels: weight.shape[0], kernelSize: 1)
+    return try ConvolutionOperation(geometry, layout: .channelsLast)(
+      self, weight: weight.reshaped(geometry.weightShape), bias: bias)
+  }
+}

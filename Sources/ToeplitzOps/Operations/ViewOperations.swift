@@ -3,6 +3,9 @@ import ToeplitzTensor
 /// The same elements in row-major order under another shape.
 package struct Reshape: TensorOperation {
   package var shape: Shape
+
+  package init(shape: Shape) { self.shape = shape }
+
   package var name: String { "reshape" }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
@@ -43,6 +46,9 @@ package struct Reshape: TensorOperation {
 /// The axes in another order.
 package struct Permute: TensorOperation {
   package var order: [Int]
+
+  package init(order: [Int]) { self.order = order }
+
   package var name: String { "permute" }
 
   package func axes(_ shape: Shape) throws -> [Int] {

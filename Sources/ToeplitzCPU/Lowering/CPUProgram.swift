@@ -1,0 +1,160 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+extension CPUDevice: LoweringBackend {
+  package static func lower(
+    _ graph: Graph, _ folded: FoldedConstants, optimizes: Bool
+  ) throws -> any Program {
+    guard optimizes else { return try CPUProgram(graph, folded) }
+    let passes = [
+      ActivationPatterns.applied, ConstantProducts.applied, ConvolutionFusions.applied, ResidualUnits.applied,
+      SeparableConvolutions.applied, ElementwiseChains.applied,
+    ]
+    var lowered = passes.reduce(graph) { $1($0, folded) }
+    lowered.removeDeadNodes()
+    return try CPUProgram(lowered, folded)
+  }
+}
+
+/// The steps of a lowered graph in order, with what can be forgotten after each.
+private final class CPUProgram: Program {
+  let graph: Graph
+  private let steps: [Step]
+  /// The constants; nil for values that are computed.
+  private let initial: [Tensor?]
+  private let inputs: [Int]
+  private let outputs: [Int]
+
+  init(_ graph: Graph, _ folded: FoldedConstants) throws {
+    var last = [Int](repeating: -1, count: graph.specs.count)
+    for (index, node) in graph.nodes.enumerated() {
+      for value in node.inputs + node.outputs { last[value] = index }
+    }
+    for output in graph.outputs { last[output.value] = Int.max }
+    var initial = [Tensor?](repeating: nil, count: graph.specs.count)
+    for (id, tensor) in graph.constants where last[id] >= 0 { initial[id] = tensor }
+    // Packing takes weights wherever they lie; everything else wants them aligned.
+    var aligned = Set(graph.outputs.map(\.value))
+    var kernels: [any CPUKernel] = []
+    for node in graph.nodes {
+      guard let kernel = node.operation as? any CPUKernel else {
+        throw ToeplitzError(
+          .device, node.operation.name, expected: "an operation that the processor computes", got: "one without kernel",
+          path: node.path)
+      }
+      kernels.append(kernel)
+      let packed = Set(kernel.packedOperands.map { node.inputs[$0] })
+      aligned.formUnion(node.inputs.filter { !packed.contains($0) })
+    }
+    for id in aligned { initial[id] = try initial[id].map(folded.aligned) }
+    steps = graph.nodes.enumerated().map { index, node in
+      let dead = Set(node.inputs + node.outputs).filter { last[$0] == index && initial[$0] == nil }
+      return Step(kernels[index], node, node.outputs.map { graph.specs[$0] }, dead: dead.sorted())
+    }
+    self.graph = graph
+    self.initial = initial
+    inputs = graph.inputs.map(\.value)
+    outputs = graph.outputs.map(\.value)
+  }
+
+  /// A node with what is known of its operands.
+  ///
+  /// An object, because a copy of its references would take as long as a small convolution.
+  private final class Step: Sendable {
+    let kernel: any CPUKernel
+    let path: String
+    let inputs: [Int]
+    let outputs: [Int]
+    let specs: [TensorSpec]
+    /// The operands that nobody needs afterwards, and the results that nobody needs at all.
+    let lastUsed: [Int]
+    let unused: [Int]
+    /// Computes it with what was prepared for it.
+    private let prepared: PreparedSeparable?
+
+    init(_ kernel: any CPUKernel, _ node: Graph.Node, _ specs: [TensorSpec], dead: [Int]) {
+      self.kernel = kernel
+      (path, inputs, outputs, self.specs) = (node.path, node.inputs, node.outputs, specs)
+      unused = dead.filter { node.outputs.contains($0) }
+      lastUsed = dead.filter { !node.outputs.contains($0) }
+      prepared = (node.operation as? SeparableConvolution).map(PreparedSeparable.init)
+    }
+
+    func run(_ operands: consuming [Tensor]) throws -> [Tensor] {
+      var operands = consume operands
+      do {
+        if let prepared { return try prepared.run(operands, specs) }
+        if let convolution = kernel as? ConvolutionOperation, convolution.residualCount > 0 {
+          return try convolution.overwriting(&operands).run(operands, specs)
+        }
+        return try kernel.run(operands, specs)
+      } catch let error as ToeplitzError {
+        throw path.isEmpty || !error.path.isEmpty ? error : error.inside(path)
+      }
+    }
+  }
+
+  func run(_ given: [Tensor], observe: ((Int, [Tensor]) throws -> Void)?) throws -> [Tensor] {
+    var values = initial
+    for (id, tensor) in zip(inputs, given) { values[id] = tensor }
+    for (index, step) in steps.enumerated() {
+      let operands = try step.inputs.map { try Self.required(values[$0]) }
+      for value in step.lastUsed { values[value] = nil }
+      let results = try step.run(operands)
+      try observe?(index, results)
+      for (output, result) in zip(step.outputs, results) { values[output] = result }
+      for value in step.unused { values[value] = nil }
+    }
+    return try outputs.map { try Self.required(values[$0]) }
+  }
+
+  private static func required(_ value: Tensor?) throws -> Tensor {
+    guard let value else {
+      throw ToeplitzError(.argument, "Executable", expected: "a value that a step has made", got: "none")
+    }
+    return value
+  }
+}
+
+/// A separable convolution with what was prepared for its weights when it was first run.
+private final class PreparedSeparable: Sendable {
+  private let operation: SeparableConvolution
+  private enum State {
+    case new
+    case ready(SeparableConvolution.Prepared)
+    /// No kernels compute all stages at once.
+    case impossible
+  }
+  private let state = Lock<State>(.new)
+
+  init(_ operation: SeparableConvolution) { self.operation = operation }
+
+  func run(_ operands: [Tensor], _ specs: [TensorSpec]) throws -> [Tensor] {
+    let prepared = try state.withLock { state -> SeparableConvolution.Prepared? in
+      switch state {
+      case .ready(let prepared): return prepared
+      case .impossible: return nil
+      case .new:
+        let made = try operation.prepared(operands, result: specs[0].shape)
+        state = made.map { .ready($0) } ?? .impossible
+        return made
+      }
+    }
+    guard let prepared else { return try operation.run(operands, specs) }
+    let residuals = Array(operands.suffix(operation.residualCount))
+    if let result = try withFlushedSubnormals({ try prepared(operands[0], residuals: residuals) }) { return [result] }
+    state.withLock { $0 = .impossible }
+    return try operation.run(operands, specs)
+  }
+}
+
+extension ConvolutionOperation {
+  /// The operation that writes its result over a residual that nobody else holds, if there is one.
+  fileprivate func overwriting(_ operands: inout [Tensor]) -> Self {
+    var operation = self
+    let first = operands.count - residualCount
+    operation.overwrittenResidual = (0..<residualCount).first { operands[first + $0].ownsStorage() }
+    return operation
+  }
+}

@@ -1,0 +1,28 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+/// Makes matrix products with a constant on the right linear maps of the last axis, whose weights are packed once.
+enum ConstantProducts {
+  static func applied(to graph: Graph, _ folded: FoldedConstants) -> Graph {
+    var rewriter = GraphRewriter(graph, folded)
+    for index in rewriter.nodes.indices {
+      guard let node = rewriter.nodes[index], node.operation is MatrixMultiply,
+        let matrix = rewriter.constant(node.inputs[1]), matrix.rank == 2, matrix.count > 0,
+        rewriter.graph.specs[node.inputs[0]].shape.rank >= 2,
+        let geometry = try? ConvolutionGeometry(
+          rank: 1, inChannels: matrix.shape[0], outChannels: matrix.shape[1], kernelSize: 1),
+        // Views, which copy nothing.
+        let columns = folded.result(Permute(order: [1, 0]), matrix),
+        let weight = folded.result(Reshape(shape: geometry.weightShape), columns)
+      else { continue }
+      let operation = ConvolutionOperation(geometry, layout: .channelsLast)
+      let value = rewriter.graph.constant(weight)
+      rewriter.replace(
+        index,
+        by: Graph.Node(
+          operation, inputs: [node.inputs[0], value], outputs: node.outputs, path: node.path, fused: node.fused))
+    }
+    return rewriter.finished
+  }
+}

@@ -1,0 +1,217 @@
+import ToeplitzGraph
+import ToeplitzOps
+import ToeplitzTensor
+
+extension Executable {
+  /// Compiles a layer, which the executable takes over and puts into evaluation mode.
+  ///
+  /// ```swift
+  /// let encoder = try Executable(tracing: Encoder(channels: 64))
+  /// let y = try encoder(x)  // from any task, for inputs of any length
+  /// ```
+  ///
+  /// The layer's code runs once for each new shape, on tensors that have shapes but no elements; it must not read elements
+  /// of what it computes. See ``CompiledModule`` for a model that its owner goes on using.
+  public convenience init<Model: UnaryLayer>(tracing model: sending Model, optimizes: Bool = true) {
+    self.init(tracing: model, inputs: [PortDescription(name: "x")], optimizes: optimizes) { [try $0($1[0])] }
+  }
+
+  /// Compiles what `forward` does with a model, which the executable takes over and puts into evaluation mode.
+  ///
+  /// - Parameters:
+  ///   - model: the model.
+  ///   - inputs: what callers give.
+  ///   - outputs: the names of what they get.
+  ///   - optimizes: whether operations are fused.
+  ///   - forward: gives the outputs for inputs in the order of `inputs`.
+  public convenience init<Model: Module>(
+    tracing model: sending Model, inputs: [PortDescription], outputs: [String] = ["y"], optimizes: Bool = true,
+    _ forward: @escaping @Sendable (Model, [Tensor]) throws -> [Tensor]
+  ) {
+    model.eval()
+    let name = model.displayName
+    self.init(
+      ModuleSource(model, inputs: inputs, outputs: outputs, forward), name: name, optimizes: optimizes)
+  }
+}
+
+/// A model and a function of it, as code that can be traced.
+final class ModuleSource<Model: Module>: TraceSource {
+  let inputs: [PortDescription]
+  let outputs: [PortDescription]
+  private let model: Model
+  private let forward: (Model, [Tensor]) throws -> [Tensor]
+  /// The parameters and weights with their names; walking a model takes longer than recording it.
+  private var values: ModuleValues?
+
+  init(
+    _ model: Model, inputs: [PortDescription], outputs: [String],
+    _ forward: @escaping (Model, [Tensor]) throws -> [Tensor]
+  ) {
+    self.model = model
+    self.inputs = inputs
+    self.outputs = outputs.map { PortDescription(name: $0) }
+    self.forward = forward
+  }
+
+  func outputValues() -> [Int] { outputs.indices.map { inputs.count + $0 } }
+
+  func record(from position: Int, _ known: inout [Int: Tensor], in trace: Trace) throws -> UnrecordedStep? {
+    let values = values ?? ModuleValues(model)
+    self.values = values
+    let operands = inputs.indices.compactMap { known[$0] }
+    let results = try values.traced(in: trace) { try forward(model, operands) }
+    guard results.count == outputs.count else {
+      throw ToeplitzError(
+        .argument, model.displayName, expected: "\(outputs.count) outputs", got: "\(results.count)")
+    }
+    for (index, result) in results.enumerated() { known[inputs.count + index] = result }
+    return nil
+  }
+
+  func lastUse(of value: Int) -> Int { value < inputs.count ? -1 : .max }
+}
+
+/// The parameters, buffers and weights of a model, as they are replaced by traced values for a while.
+struct ModuleValues {
+  private let parameters: [(name: String, parameter: Parameter)]
+  /// Weights held as direction and length, which are traced as the weight that they are.
+  private let weights: [(name: String, weight: LayerWeight)]
+
+  /// Walks a model, which also tells its modules their paths.
+  init(_ model: Module) {
+    var seen: Set<ObjectIdentifier> = []
+    parameters = model.namedValues().filter { seen.insert(ObjectIdentifier($0.parameter)).inserted }
+    weights = model.namedModules().flatMap { path, module in
+      module.items.compactMap { key, item in
+        guard case .weight(let weight) = item, weight.isNormalized, seen.insert(ObjectIdentifier(weight)).inserted
+        else {
+          return nil
+        }
+        return (join(path, key), weight)
+      }
+    }
+  }
+
+  /// Runs `body` while all values are traced as named constants.
+  ///
+  /// - Throws: ``ToeplitzError`` that names a buffer which `body` assigns, besides what `body` throws.
+  func traced<Result>(in trace: Trace, _ body: () throws -> Result) throws -> Result {
+    let folded = try weights.map { try $0.weight.value() }
+    let before = parameters.map(\.parameter.value)
+    let during = zip(parameters, before).map { trace.weight($1, name: $0.name) }
+    defer {
+      for ((_, parameter), value) in zip(parameters, before) { parameter.value = value }
+      for ((_, weight), value) in zip(weights, folded) { weight.keep(value) }
+    }
+    for ((_, parameter), value) in zip(parameters, during) { parameter.value = value }
+    for ((name, weight), value) in zip(weights, folded) { weight.keep(trace.weight(value, name: name)) }
+    let result = try body()
+    for ((name, parameter), value) in zip(parameters, during) where !parameter.value.isSameView(as: value) {
+      throw ToeplitzError(
+        .argument, "compile", expected: "a model that assigns no parameters or buffers (in evaluation mode)",
+        got: "a new value of '\(name)'")
+    }
+    return result
+  }
+
+  /// The values of all parameters and buffers.
+  var tensors: [Tensor] { parameters.map(\.parameter.value) }
+
+  /// Whether `model` still has these parameters, with the values `known`.
+  func isUnchanged(_ model: Module, _ known: [Tensor]) -> Bool {
+    let now = ModuleValues(model)
+    return now.parameters.count == parameters.count
+      && zip(now.parameters, parameters).allSatisfy { $0.parameter === $1.parameter }
+      && zip(now.tensors, known).allSatisfy { $0.isSameView(as: $1) }
+  }
+}
+
+/// What a model computes in evaluation mode, compiled, while its owner keeps the model.
+///
+/// It may be used in the task that uses the model. Weights may change between calls, by training or loading: then it is
+/// compiled anew.
+///
+/// ```swift
+/// let compiled = model.compiled()
+/// let y = try compiled(x)
+/// ```
+public final class CompiledModule<Model: Module> {
+  /// The model.
+  public let model: Model
+  private let inputs: [PortDescription]
+  private let outputs: [String]
+  private let forward: (Model, [Tensor]) throws -> [Tensor]
+  private var compiled: (executable: Executable, values: ModuleValues, tensors: [Tensor], changes: Int)?
+
+  init(
+    _ model: Model, inputs: [PortDescription], outputs: [String],
+    _ forward: @escaping (Model, [Tensor]) throws -> [Tensor]
+  ) {
+    self.model = model
+    self.inputs = inputs
+    self.outputs = outputs
+    self.forward = forward
+  }
+
+  /// The first output.
+  ///
+  /// - Throws: ``ToeplitzError`` if the inputs do not fit, or the model is in training mode.
+  public func callAsFunction(_ inputs: Tensor...) throws -> Tensor { try run(inputs)[0] }
+
+  /// All outputs.
+  ///
+  /// - Throws: As ``callAsFunction(_:)``.
+  public func run(_ inputs: [Tensor]) throws -> [Tensor] {
+    let executable = try executable()
+    defer { compiled?.changes = ModuleChanges.count }
+    return try executable.run(inputs)
+  }
+
+  /// The operations for inputs of the given shapes, before anything is fused.
+  ///
+  /// - Throws: As ``callAsFunction(_:)``.
+  public func graph(for inputs: [TensorSpec]) throws -> Graph {
+    let executable = try executable()
+    defer { compiled?.changes = ModuleChanges.count }
+    return try executable.graph(for: inputs)
+  }
+
+  /// The steps of the program for inputs of the given shapes, with what was fused into each.
+  ///
+  /// - Throws: As ``callAsFunction(_:)``.
+  public func loweredGraph(for inputs: [TensorSpec]) throws -> Graph {
+    let executable = try executable()
+    defer { compiled?.changes = ModuleChanges.count }
+    return try executable.loweredGraph(for: inputs)
+  }
+
+  /// What runs in its one task, though its type does not know.
+  private struct Confined: @unchecked Sendable {
+    var source: any TraceSource
+  }
+
+  package func executable() throws -> Executable {
+    if let compiled, compiled.changes == ModuleChanges.count { return compiled.executable }
+    guard !model.isTraining else {
+      throw ToeplitzError(
+        .argument, model.displayName, expected: "a model in evaluation mode (call eval() first)", got: "training mode")
+    }
+    if let known = compiled, known.values.isUnchanged(model, known.tensors) {
+      compiled?.changes = ModuleChanges.count
+      return known.executable
+    }
+    let values = ModuleValues(model)
+    let source = Confined(source: ModuleSource(model, inputs: inputs, outputs: outputs, forward))
+    let executable = Executable(source.source, name: model.displayName)
+    compiled = (executable, values, values.tensors, ModuleChanges.count)
+    return executable
+  }
+}
+
+extension UnaryLayer {
+  /// The layer compiled, for the task that uses it.
+  public func compiled() -> CompiledModule<Self> {
+    CompiledModule(self, inputs: [PortDescription(name: "x")], outputs: ["y"]) { [try $0($1[0])] }
+  }
+}
