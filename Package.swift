@@ -38,19 +38,18 @@ let layers: [Layer] = [
   Layer(
     kind: .library, name: "ToeplitzNN",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCheckpoint"]),
-  Layer(kind: .library, name: "ToeplitzLegacyGraph", uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU"]),
   Layer(
     kind: .library, name: "ToeplitzONNX",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzLegacyGraph"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
     kind: .library, name: "ToeplitzModels",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
     kind: .library, name: "Toeplitz",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
     kind: .command, name: "ToeplitzCommand",
-    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzLegacyGraph", "ToeplitzONNX", "ToeplitzModels"],
+    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels"],
     products: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
     resources: [.copy("Resources/vocoder")]),
   Layer(
@@ -60,14 +59,15 @@ let layers: [Layer] = [
   Layer(
     kind: .test, name: "ToeplitzOpsTests",
     uses: [
-      "CToeplitzKernels", "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzTestSupport",
+      "CToeplitzKernels", "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint",
+      "ToeplitzTestSupport",
     ]),
   Layer(
     kind: .test, name: "ToeplitzCheckpointTests",
     uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzGraphTests",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzLegacyGraph", "ToeplitzTestSupport"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzGraph", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzONNXTests",
     uses: [

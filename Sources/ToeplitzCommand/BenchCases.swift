@@ -1,4 +1,5 @@
 import Toeplitz
+import ToeplitzGraph
 import ToeplitzModels
 
 /// Something to time: a convolution or a whole network with its usual input.
@@ -118,16 +119,28 @@ struct NetworkCase: BenchCase {
   /// What the network is called, without the size of its input.
   var network: String
   var inputShape: Shape
+  /// The network compiled, with random weights.
+  let executable: @Sendable (_ optimizes: Bool) throws -> Executable
   private var build: @Sendable (Generator) throws -> any UnaryLayer
 
-  private init(
+  private init<Model: UnaryLayer>(
     _ name: String, of network: String? = nil, _ inputShape: Shape,
-    _ build: @escaping @Sendable (Generator) throws -> any UnaryLayer
+    _ build: @escaping @Sendable (Generator) throws -> Model
   ) {
     self.name = name
     self.network = network ?? name
     self.inputShape = inputShape
     self.build = build
+    let port = PortDescription(
+      name: "x", dtype: .float32, dimensions: ["N", .fixed(inputShape[1])] + inputShape.dropFirst(2).map { .fixed($0) })
+    executable = { optimizes in
+      Executable(tracing: try build(Generator(seed: 1)), inputs: [port], optimizes: optimizes) { [try $0($1[0])] }
+    }
+  }
+
+  /// One case of each network.
+  static let networks = all.reduce(into: [NetworkCase]()) { found, network in
+    if !found.contains(where: { $0.network == network.network }) { found.append(network) }
   }
 
   func model(_ generator: Generator) throws -> any UnaryLayer { try build(generator) }

@@ -1,6 +1,6 @@
 import Foundation
 import Toeplitz
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzONNX
 
 /// Calls of one layer or model with inputs of many sizes: what the first call with a size costs more than the second.
@@ -48,8 +48,7 @@ struct BenchLengths: Encodable {
     candidates.shuffle(using: &random)
     let lengths = Array(candidates.prefix(count))
     self.lengths = lengths
-    let model = try benchCase.model(Generator(seed: 1))
-    model.eval()
+    let model = BenchRun.compiled(try benchCase.model(Generator(seed: 1)).eval())
     let x = try Generator(seed: 2).uniform(benchCase.inputShape, from: -1, to: 1)
     // Both calls of a length have an input of their own, so that neither finds it in the cache.
     let inputs = try lengths.map { length in

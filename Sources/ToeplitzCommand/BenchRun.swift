@@ -1,6 +1,6 @@
 import Foundation
 import Toeplitz
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzONNX
 
 /// One case with its weights and inputs, ready to be timed.
@@ -57,7 +57,7 @@ struct BenchRun {
     x = try x.cast(to: storage.dtype)
     let (result, summary) = try layer.summarized(x)
     let y = try compiled.map { try $0(x) } ?? result
-    model = compiled ?? { try layer($0) }
+    model = compiled ?? Self.compiled(layer)
     if let data { try NumPy.write(y.cast(to: .float32), to: "\(data)/y.npy") }
     operations = 2 * Double(summary.multiplyAdds)
     let weights = layer.parameters().reduce(0) { sum, parameter in
@@ -80,6 +80,12 @@ struct BenchRun {
   }
 
   /// The model of one input and output in a folder, if there is one.
+  /// A layer as a compiled function.
+  static func compiled<Model: UnaryLayer>(_ layer: Model) -> (Tensor) throws -> Tensor {
+    let compiled = layer.compiled()
+    return { try compiled($0) }
+  }
+
   private static func compiled(
     in data: String, _ weights: WeightStorage, _ storage: BenchStorage
   ) throws -> ((Tensor) throws -> Tensor)? {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Toeplitz
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzModels
 
 /// How pictures become numbers.

@@ -1,20 +1,24 @@
 import ArgumentParser
 import Foundation
 import Toeplitz
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzONNX
 
 /// `toeplitz inspect`: shows what a model or a checkpoint holds.
 struct InspectCommand: ToolCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Show the operations of an ONNX model, or the tensors of a checkpoint.",
+    abstract: "Show the operations of a model, or the tensors of a checkpoint.",
     discussion: """
-      Prints the operations of a model as it is computed, with shapes, parameters, multiply-adds and what was joined. \
+      Prints the operations of a model as it is computed, with shapes, parameters, multiply-adds and what was fused. \
       Sizes that the model leaves open are 1 on the first axis and 64 elsewhere unless --size or --shape says otherwise.
       """)
 
-  @Argument(help: "An ONNX model, or a checkpoint (.safetensors, .npz, .pt, .pth, .ckpt).")
+  @Argument(
+    help: """
+      An ONNX model, a checkpoint (.safetensors, .npz, .pt, .pth, .ckpt), or the name of a network: \
+      \(NamedModel.names.joined(separator: ", ")).
+      """)
   var file: String
 
   @Option(name: .customLong("size"), help: "A size that the model leaves open, as NAME=SIZE; may be repeated.")
@@ -28,6 +32,9 @@ struct InspectCommand: ToolCommand {
 
   @Flag(help: "Print a drawing of the graph in the SVG format instead.")
   var svg = false
+
+  @Flag(help: "Also print how long each operation took.")
+  var profile = false
 
   @OptionGroup var options: ModelOptions
 
@@ -50,31 +57,37 @@ struct InspectCommand: ToolCommand {
   }
 
   func execute() throws {
-    guard (file as NSString).pathExtension.lowercased() == "onnx" else { return try showCheckpoint() }
+    let named = NamedModel(file)
+    guard named != nil || (file as NSString).pathExtension.lowercased() == "onnx" else { return try showCheckpoint() }
     let deadline = options.apply()
     defer { deadline.meet() }
-    let executable = try Executable(contentsOf: file, optimizes: !options.plain)
+    let executable =
+      try named?.executable(optimizes: !options.plain) ?? Executable(contentsOf: file, optimizes: !options.plain)
+    let inputs = try executable.inputs.reduce(into: [:]) { $0[$1.name] = try example($1) }
+    let graph = try executable.executedGraph(inputs)
     if dot || svg {
-      print(svg ? executable.graph.svg : executable.graph.dot)
+      print(svg ? graph.svg : graph.dot)
       return
     }
     for port in executable.inputs { print("input  \(port.name): \(port.description)") }
     for port in executable.outputs { print("output \(port.name): \(port.description)") }
-    let inputs = try executable.inputs.reduce(into: [:]) { $0[$1.name] = try example($1) }
-    let rows = try executable.listing(inputs)
+    let rows = graph.listing
     show(rows)
     let given = inputs.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.shape)" }.joined(separator: ", ")
     let parameters = rows.reduce(0) { $0 + $1.parameters }
     let work = rows.reduce(0) { $0 + $1.multiplyAdds }
     print("\(rows.count) operations, \(parameters) parameters, \(work) multiply-adds for \(given)")
-    guard !options.plain else { return }
-    print("\(executable.report.nodesBefore) operations in the file")
-    for (what, count) in executable.report.counts.sorted(by: { $0.key < $1.key }) { print("  \(count) \(what)") }
+    let fused = Dictionary(grouping: rows.flatMap(\.fused), by: { $0 }).mapValues(\.count)
+    if !fused.isEmpty {
+      print("fused: " + fused.sorted { $0.key < $1.key }.map { "\($0.value) \($0.key)" }.joined(separator: ", "))
+    }
+    guard profile else { return }
+    for line in try ModelProfile(executable, inputs, runs: 5).lines { print(line) }
   }
 
   private func show(_ rows: [ListingRow]) {
     var table = TextTable(columns: [
-      ("operation", false), ("output", false), ("parameters", true), ("multiply-adds", true), ("joined", false),
+      ("operation", false), ("output", false), ("parameters", true), ("multiply-adds", true), ("fused", false),
       ("name", false),
     ])
     table.rows = rows.map { row in

@@ -21,7 +21,7 @@ struct ModelOptions: ParsableArguments {
       """)
   var timeLimit: Double?
 
-  @Flag(help: "Run the operations as they stand in the file, without joining any.")
+  @Flag(help: "Run the operations as they stand in the file, without fusing any.")
   var plain = false
 
   func validate() throws {

@@ -1,6 +1,6 @@
 import Foundation
 import Toeplitz
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 
 /// The time that each operation of a model takes.
 struct ModelProfile {
@@ -8,7 +8,7 @@ struct ModelProfile {
   struct Row {
     var name: String
     var operation: String
-    /// What was joined to it.
+    /// What was fused into it.
     var fused: [String]
     var outputs: [TensorSpec] = []
     /// The median over all runs.
@@ -18,18 +18,24 @@ struct ModelProfile {
   /// The operations, in the order in which they are computed.
   private(set) var rows: [Row]
 
-  /// Runs the model; each operation counts from the end of the one before it.
-  ///
-  /// - Throws: ``ToeplitzError`` if the inputs do not fit.
+  /// Runs the model `runs` times.
   init(_ executable: Executable, _ inputs: [String: Tensor], runs: Int) throws {
-    var rows = executable.graph.nodes.map { Row(name: $0.name, operation: $0.operation.name, fused: $0.fused) }
-    var times = [[Double]](repeating: [], count: rows.count)
+    var rows: [Row] = []
+    var times: [[Double]] = []
     let clock = ContinuousClock()
     for run in 0..<runs {
+      var index = 0
       var last = clock.now
-      _ = try executable.run(inputs) { index, results in
-        times[index].append((clock.now - last) / .milliseconds(1))
-        if run == 0 { rows[index].outputs = results.compactMap { $0?.spec } }
+      _ = try executable.run(inputs) { step in
+        let time = (clock.now - last) / .milliseconds(1)
+        if run == 0 {
+          let row = step.row
+          rows.append(Row(name: row.name, operation: row.operation, fused: row.fused, outputs: row.outputs))
+          times.append([])
+        }
+        // Elements may decide how many steps there are, but not for the same inputs.
+        if index < times.count { times[index].append(time) }
+        index += 1
         last = clock.now
       }
     }
@@ -48,7 +54,7 @@ struct ModelProfile {
     }
     let numbers = [("ms", true), ("share", true)]
     var operations = TextTable(
-      columns: numbers + [("operation", false), ("output", false), ("joined", false), ("name", false)])
+      columns: numbers + [("operation", false), ("output", false), ("fused", false), ("name", false)])
     operations.rows = rows.map { row in
       cells(row.milliseconds) + [
         row.operation, row.outputs.map(\.description).joined(separator: " "), row.fused.joined(separator: ", "),

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Toeplitz
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzONNX
 
 /// `toeplitz run`: computes a model on files.

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 import Toeplitz
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzONNX
 
 /// `toeplitz verify`: runs models that come with recorded inputs and outputs.
@@ -23,7 +23,7 @@ struct VerifyCommand: ToolCommand {
   @Option(help: "How far results may be off besides.")
   var atol = 1e-7
 
-  @Flag(help: "Run the operations as they stand in the file, without joining any.")
+  @Flag(help: "Run the operations as they stand in the file, without fusing any.")
   var plain = false
 
   @Flag(help: "Print only what did not pass, and the counts.")

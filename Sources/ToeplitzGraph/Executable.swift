@@ -143,6 +143,7 @@ public final class Executable: Sendable {
   private func record(
     from position: Int, _ values: [Int], _ specs: [TensorSpec], _ constants: [Int: Tensor]
   ) throws -> Recorded {
+    folded.beginGraph()
     let trace = Trace()
     var known = constants
     for (index, (value, spec)) in zip(values, specs).enumerated() {
@@ -182,6 +183,68 @@ public final class Executable: Sendable {
     return recorded
   }
 
+  /// The steps of the programs for some inputs, with what was fused into each.
+  ///
+  /// Unlike ``loweredGraph(for:)`` it runs them, so that it knows shapes that depend on elements.
+  ///
+  /// - Throws: ``ToeplitzError`` if the inputs do not fit or a step fails.
+  public func executedGraph(_ inputs: [String: Tensor]) throws -> Graph {
+    var whole = Graph(name: name)
+    // Values of the source, as far as they exist, with their numbers in the whole.
+    var known: [Int: Int] = [:]
+    _ = try execute(ordered(inputs), observe: nil) { part in
+      switch part {
+      case .segment(let segment, let operands):
+        let graph = segment.program.graph
+        var numbers: [Int: Int] = [:]
+        for (port, value) in zip(graph.inputs, operands) {
+          let number = known[value] ?? whole.value(graph.specs[port.value])
+          if known[value] == nil {
+            whole.inputs.append(Graph.Port(name: port.name, value: number))
+            known[value] = number
+          }
+          numbers[port.value] = number
+        }
+        func number(_ value: Int) -> Int {
+          if let known = numbers[value] { return known }
+          let number = graph.constants[value].map { whole.constant($0) } ?? whole.value(graph.specs[value])
+          whole.names[number] = graph.names[value]
+          numbers[value] = number
+          return number
+        }
+        for node in graph.nodes {
+          var node = node
+          node.inputs = node.inputs.map(number)
+          node.outputs = node.outputs.map(number)
+          whole.nodes.append(node)
+        }
+        for (port, value) in zip(graph.outputs, segment.values) { known[value] = number(port.value) }
+        for (value, constant) in segment.constants where known[value] == nil { known[value] = whole.constant(constant) }
+      case .step(let step, let made):
+        let outputs = made.sorted { $0.key < $1.key }.map { value, tensor in
+          known[value] = whole.value(tensor.spec)
+          return known[value] ?? 0
+        }
+        whole.nodes.append(
+          Graph.Node(
+            UncompiledStep(name: step.operation), inputs: step.inputs.compactMap { known[$0] }, outputs: outputs,
+            path: step.name))
+      }
+    }
+    for (port, value) in zip(outputs, outputValues) {
+      if let number = known[value] { whole.outputs.append(Graph.Port(name: port.name, value: number)) }
+    }
+    return whole
+  }
+
+  /// A part of a run, as ``executedGraph(_:)`` sees it.
+  private enum Part {
+    /// A segment, with the source's values that it is given.
+    case segment(Segment, operands: [Int])
+    /// A step between segments, with the values that it makes.
+    case step(UnrecordedStep, [Int: Tensor])
+  }
+
   // MARK: Running
 
   /// A recorded part of the computation as a program.
@@ -203,26 +266,44 @@ public final class Executable: Sendable {
   }
 
   /// What a run tells its observer of a step.
-  package struct Observation {
-    /// The step as a node; for a step that was computed by itself its operation is an ``UncompiledStep``.
-    package var node: Graph.Node
+  public struct Step {
+    fileprivate let node: Graph.Node
     /// The graph of the segment that it belongs to; nil for a step that was computed by itself.
-    package var graph: Graph?
+    fileprivate let graph: Graph?
     /// Its results.
-    package var results: [Tensor]
+    public let results: [Tensor]
+
+    /// What it does.
+    public var row: ListingRow {
+      graph?.row(node)
+        ?? ListingRow(
+          name: node.path, operation: node.operation.name, outputs: results.map(\.spec), parameters: 0,
+          multiplyAdds: 0, fused: [])
+    }
+  }
+
+  /// Computes all outputs, in the order of ``outputs``.
+  ///
+  /// - Parameter observe: called after each step.
+  public func run(_ inputs: [String: Tensor], observe: @escaping (Step) throws -> Void) throws -> [Tensor] {
+    try execute(ordered(inputs), observe: observe)
   }
 
   /// Computes all outputs for inputs that fit, in their order.
-  package func execute(_ given: [Tensor], observe: ((Observation) throws -> Void)?) throws -> [Tensor] {
+  private func execute(
+    _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
+  ) throws -> [Tensor] {
     // Kernels want elements where their type wants them.
     var operands = try given.map { try $0.aligned() }
-    var segment = try segment(in: start, from: 0, Array(operands.indices), operands.map(\.spec), [:])
+    var crossing = Array(operands.indices)
+    var segment = try segment(in: start, from: 0, crossing, operands.map(\.spec), [:])
     while true {
+      follow?(.segment(segment, operands: crossing))
       let program = segment.program
       let results: [Tensor]
       if let observe {
         results = try program.run(operands) {
-          try observe(Observation(node: program.graph.nodes[$0], graph: program.graph, results: $1))
+          try observe(Step(node: program.graph.nodes[$0], graph: program.graph, results: $1))
         }
       } else {
         results = try program.run(operands, observe: nil)
@@ -240,15 +321,16 @@ public final class Executable: Sendable {
       var values = segment.constants
       for (value, result) in zip(segment.values, results) { values[value] = result }
       let made = try cut.compute(values)
+      follow?(.step(cut, made))
       let order = made.keys.sorted()
       if let observe {
         try observe(
-          Observation(
-            node: Graph.Node(UncompiledStep(name: cut.operation), inputs: [], outputs: [], path: cut.name),
+          Step(
+            node: Graph.Node(UncompiledStep(name: cut.operation), inputs: [], outputs: [], path: cut.name), graph: nil,
             results: order.compactMap { made[$0] }))
       }
       values.merge(made) { $1 }
-      let crossing = segment.crossing + order
+      crossing = segment.crossing + order
       operands = crossing.compactMap { values[$0] }
       segment = try self.segment(
         in: segment.next, from: cut.position + 1, crossing, operands.map(\.spec), segment.constants)

@@ -33,6 +33,8 @@ public struct Graph: Sendable {
     public var name: String
     /// The number of the value.
     public var value: Int
+
+    package init(name: String, value: Int) { (self.name, self.value) = (name, value) }
   }
 
   /// The name; may be empty.
@@ -49,6 +51,12 @@ public struct Graph: Sendable {
   public package(set) var inputs: [Port]
   /// What callers get.
   public package(set) var outputs: [Port]
+
+  /// An empty graph.
+  package init(name: String = "") {
+    self.name = name
+    (specs, nodes, constants, names, inputs, outputs) = ([], [], [:], [:], [], [])
+  }
 
   /// What a trace has recorded.
   package init(_ recorded: Trace.State, outputs: [Port]) {
@@ -119,7 +127,7 @@ extension Graph {
       var inputs: [Int]
     }
     var seen: [Key: [Int]] = [:]
-    var other: [Int: Int] = [:]
+    var other = equalConstants()
     nodes = nodes.compactMap { node in
       var node = node
       node.inputs = node.inputs.map { other[$0] ?? $0 }
@@ -136,6 +144,22 @@ extension Graph {
       return nil
     }
     for index in outputs.indices { outputs[index].value = other[outputs[index].value] ?? outputs[index].value }
+  }
+
+  /// For constants that equal another the number of that: views of the same elements, or equal single numbers.
+  private func equalConstants() -> [Int: Int] {
+    enum Key: Hashable {
+      case view(ObjectIdentifier, TensorView)
+      case number(DType, Shape, UInt64)
+    }
+    var seen: [Key: Int] = [:]
+    var other: [Int: Int] = [:]
+    for (id, tensor) in constants.sorted(by: { $0.key < $1.key }) {
+      var key = Key.view(ObjectIdentifier(tensor.storage), TensorView(tensor))
+      if let number = number(id) { key = .number(tensor.dtype, tensor.shape, number.bitPattern) }
+      if let first = seen[key] { other[id] = first } else { seen[key] = id }
+    }
+    return other
   }
 
   /// Whether a node gives its operand as it is.
@@ -167,16 +191,41 @@ package final class FoldedConstants: Sendable {
     var operands: [Operand]
   }
 
-  /// Operands are held so that their identity stays theirs.
-  private let known = Lock<[Key: (operands: [Tensor], results: [Tensor])]>([:])
+  private struct Entry {
+    /// Held so that their identity stays theirs.
+    var operands: [Tensor]
+    var results: [Tensor]
+    /// The number of the graph that used it last.
+    var graph: Int
+  }
+
+  private struct State {
+    var known: [Key: Entry] = [:]
+    var graphCount = 0
+  }
+
+  private let state = Lock(State())
   private let alignedCopies = Lock<[ObjectIdentifier: [(view: Tensor, copy: Tensor)]]>([:])
-  /// Results are not kept if they have more elements: a few numbers in a file can ask for a huge tensor.
+  /// Results are not kept if they have more bytes, unless their operands do too: a few numbers in a file can ask for a huge
+  /// tensor.
   private static let largest = 1 << 24
-  /// The most results; beyond that all are forgotten.
-  private static let limit = 1 << 14
+  /// As many graphs later a result that none of them has used is forgotten.
+  private static let graphsKept = 64
 
   /// An empty table.
   package init() {}
+
+  /// Notes that a new graph begins, and forgets what the last graphs have not used.
+  ///
+  /// Some constants depend on the inputs' shapes, such as positions; those of all shapes would fill the memory.
+  func beginGraph() {
+    state.withLock { state in
+      state.graphCount += 1
+      guard state.graphCount % Self.graphsKept == 0 else { return }
+      let oldest = state.graphCount - Self.graphsKept
+      state.known = state.known.filter { $0.value.graph >= oldest }
+    }
+  }
 
   /// The results of an operation on constants, whose specifications are `outputs`; nil where they are too large, or where
   /// the operation fails, which it will do again when it is run.
@@ -186,19 +235,21 @@ package final class FoldedConstants: Sendable {
     let key = Key(
       operation: AnyHashable(operation),
       operands: operands.map { Operand(storage: ObjectIdentifier($0.storage), view: TensorView($0)) })
-    if let known = known.withLock({ $0[key]?.results }) { return known }
+    func known(_ state: inout State) -> [Tensor]? {
+      state.known[key]?.graph = state.graphCount
+      return state.known[key]?.results
+    }
+    if let known = state.withLock(known) { return known }
     let isView = operation is Reshape || operation is Permute || operation is Slice || operation is Expand
-    let bytes = outputs.reduce(0) { $0 + $1.shape.reduce(1, *) * $1.dtype.byteSize }
-    guard isView || bytes <= Self.largest || bytes <= 4 * operands.reduce(0, { $0 + $1.count * $1.dtype.byteSize })
+    func bytes(_ specs: [TensorSpec]) -> Int { specs.reduce(0) { $0 + $1.shape.reduce(1, *) * $1.dtype.byteSize } }
+    guard isView || bytes(outputs) <= max(Self.largest, 4 * bytes(operands.map(\.spec))) else { return nil }
+    guard let computed = try? isView ? operands : operands.map(aligned),
+      let results = try? applyAll(operation, computed)
     else { return nil }
-    guard let operands = try? isView ? operands : operands.map(aligned),
-      let results = try? applyAll(operation, operands)
-    else { return nil }
-    return known.withLock { known in
+    return state.withLock { state in
       // One object for all, whoever was first.
-      if let first = known[key]?.results { return first }
-      if known.count >= Self.limit { known.removeAll() }
-      known[key] = (operands, results)
+      if let first = known(&state) { return first }
+      state.known[key] = Entry(operands: operands, results: results, graph: state.graphCount)
       return results
     }
   }

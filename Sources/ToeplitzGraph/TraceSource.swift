@@ -33,14 +33,46 @@ package struct UnrecordedStep: Sendable {
   package var name: String
   /// What it does.
   package var operation: String
+  /// The values that it takes.
+  package var inputs: [Int]
   /// Its results that later steps use, by number, for the values that are known.
   package var compute: @Sendable ([Int: Tensor]) throws -> [Int: Tensor]
 
   /// Step `position` of a source.
   package init(
-    position: Int, name: String, operation: String,
+    position: Int, name: String, operation: String, inputs: [Int],
     compute: @escaping @Sendable ([Int: Tensor]) throws -> [Int: Tensor]
   ) {
-    (self.position, self.name, self.operation, self.compute) = (position, name, operation, compute)
+    (self.position, self.name, self.operation, self.inputs) = (position, name, operation, inputs)
+    self.compute = compute
   }
+}
+
+/// A function of tensors that is recorded as a whole.
+package final class FunctionSource: TraceSource {
+  package let inputs: [PortDescription]
+  package let outputs: [PortDescription]
+  private let body: ([Tensor], Trace) throws -> [Tensor]
+
+  /// A function that gives `outputs` for inputs in the order of `inputs`.
+  package init(
+    inputs: [PortDescription], outputs: [String], _ body: @escaping ([Tensor], Trace) throws -> [Tensor]
+  ) {
+    self.inputs = inputs
+    self.outputs = outputs.map { PortDescription(name: $0) }
+    self.body = body
+  }
+
+  package func outputValues() -> [Int] { outputs.indices.map { inputs.count + $0 } }
+
+  package func record(from position: Int, _ values: inout [Int: Tensor], in trace: Trace) throws -> UnrecordedStep? {
+    let results = try body(inputs.indices.compactMap { values[$0] }, trace)
+    guard results.count == outputs.count else {
+      throw ToeplitzError(.argument, "Executable", expected: "\(outputs.count) outputs", got: "\(results.count)")
+    }
+    for (index, result) in results.enumerated() { values[inputs.count + index] = result }
+    return nil
+  }
+
+  package func lastUse(of value: Int) -> Int { value < inputs.count ? -1 : .max }
 }

@@ -30,59 +30,36 @@ extension Executable {
   ) {
     model.eval()
     let name = model.displayName
-    self.init(
-      ModuleSource(model, inputs: inputs, outputs: outputs, forward), name: name, optimizes: optimizes)
+    self.init(moduleSource(model, inputs: inputs, outputs: outputs, forward), name: name, optimizes: optimizes)
   }
 }
 
-/// A model and a function of it, as code that can be traced.
-final class ModuleSource<Model: Module>: TraceSource {
-  let inputs: [PortDescription]
-  let outputs: [PortDescription]
-  private let model: Model
-  private let forward: (Model, [Tensor]) throws -> [Tensor]
-  /// The parameters and weights with their names; walking a model takes longer than recording it.
-  private var values: ModuleValues?
-
-  init(
-    _ model: Model, inputs: [PortDescription], outputs: [String],
-    _ forward: @escaping (Model, [Tensor]) throws -> [Tensor]
-  ) {
-    self.model = model
-    self.inputs = inputs
-    self.outputs = outputs.map { PortDescription(name: $0) }
-    self.forward = forward
+/// A function of a model as code that can be traced.
+private func moduleSource<Model: Module>(
+  _ model: Model, inputs: [PortDescription], outputs: [String],
+  _ forward: @escaping (Model, [Tensor]) throws -> [Tensor]
+) -> FunctionSource {
+  // Walking a model takes longer than recording it, so it is done once.
+  let values = ModuleValues(model)
+  return FunctionSource(inputs: inputs, outputs: outputs) { operands, trace in
+    try values.traced(in: trace) { try forward(model, operands) }
   }
-
-  func outputValues() -> [Int] { outputs.indices.map { inputs.count + $0 } }
-
-  func record(from position: Int, _ known: inout [Int: Tensor], in trace: Trace) throws -> UnrecordedStep? {
-    let values = values ?? ModuleValues(model)
-    self.values = values
-    let operands = inputs.indices.compactMap { known[$0] }
-    let results = try values.traced(in: trace) { try forward(model, operands) }
-    guard results.count == outputs.count else {
-      throw ToeplitzError(
-        .argument, model.displayName, expected: "\(outputs.count) outputs", got: "\(results.count)")
-    }
-    for (index, result) in results.enumerated() { known[inputs.count + index] = result }
-    return nil
-  }
-
-  func lastUse(of value: Int) -> Int { value < inputs.count ? -1 : .max }
 }
 
 /// The parameters, buffers and weights of a model, as they are replaced by traced values for a while.
-struct ModuleValues {
+package struct ModuleValues {
   private let parameters: [(name: String, parameter: Parameter)]
   /// Weights held as direction and length, which are traced as the weight that they are.
   private let weights: [(name: String, weight: LayerWeight)]
 
-  /// Walks a model, which also tells its modules their paths.
-  init(_ model: Module) {
+  /// Walks a model, which also tells its modules their paths; names begin with `path`.
+  package init(_ model: Module, path: String = "") {
     var seen: Set<ObjectIdentifier> = []
     parameters = model.namedValues().filter { seen.insert(ObjectIdentifier($0.parameter)).inserted }
-    weights = model.namedModules().flatMap { path, module in
+      .map { (join(path, $0.name), $0.parameter) }
+    let modules = model.namedModules().map { (join(path, $0.path), $0.module) }
+    for (path, module) in modules { module.path = path }
+    weights = modules.flatMap { path, module in
       module.items.compactMap { key, item in
         guard case .weight(let weight) = item, weight.isNormalized, seen.insert(ObjectIdentifier(weight)).inserted
         else {
@@ -96,7 +73,7 @@ struct ModuleValues {
   /// Runs `body` while all values are traced as named constants.
   ///
   /// - Throws: ``ToeplitzError`` that names a buffer which `body` assigns, besides what `body` throws.
-  func traced<Result>(in trace: Trace, _ body: () throws -> Result) throws -> Result {
+  package func traced<Result>(in trace: Trace, _ body: () throws -> Result) throws -> Result {
     let folded = try weights.map { try $0.weight.value() }
     let before = parameters.map(\.parameter.value)
     let during = zip(parameters, before).map { trace.weight($1, name: $0.name) }
@@ -202,7 +179,7 @@ public final class CompiledModule<Model: Module> {
       return known.executable
     }
     let values = ModuleValues(model)
-    let source = Confined(source: ModuleSource(model, inputs: inputs, outputs: outputs, forward))
+    let source = Confined(source: moduleSource(model, inputs: inputs, outputs: outputs, forward))
     let executable = Executable(source.source, name: model.displayName)
     compiled = (executable, values, values.tensors, ModuleChanges.count)
     return executable

@@ -152,7 +152,7 @@ private struct WeightSpelling {
       } assign: { direction in
         guard let length else { return }
         guard case .normalized(let g, let v, _) = weight.form else {
-          return try weight.set(LayerWeight.fold(g: length, v: direction, axis: axis))
+          return try weight.set(direction.weightNormalized(length: length, axis: axis))
         }
         g.value = length
         v.value = direction

@@ -76,7 +76,7 @@ public final class LayerWeight {
     case .plain(let parameter): return parameter.value
     case .normalized(let g, let v, let axis):
       if let folded, folded.g.isSameView(as: g.value), folded.v.isSameView(as: v.value) { return folded.weight }
-      let weight = try Self.fold(g: g.value, v: v.value, axis: axis)
+      let weight = try v.value.weightNormalized(length: g.value, axis: axis)
       folded = (g.value, v.value, weight)
       return weight
     }
@@ -119,18 +119,8 @@ public final class LayerWeight {
 
   /// The norm over all axes but `axis`, which stays, the others having size 1; without axis one number.
   static func norm(_ v: Tensor, axis: Int?) throws -> Tensor {
-    let wide = try v.cast(to: .float64)
-    let axes = v.shape.indices.filter { $0 != axis }
-    let norm = try (wide * wide).sum(axes, keepsAxes: true).squareRoot()
+    let norm = try WeightNormalization(axis: axis).norms(v)
     return try (axis == nil ? norm.reshaped([]) : norm).cast(to: v.dtype)
-  }
-
-  static func fold(g: Tensor, v: Tensor, axis: Int?) throws -> Tensor {
-    let wide = try v.cast(to: .float64)
-    let axes = v.shape.indices.filter { $0 != axis }
-    let norm = try (wide * wide).sum(axes, keepsAxes: true).squareRoot()
-    let length = try g.cast(to: .float64).reshaped(norm.shape)
-    return try (wide * (length / norm)).cast(to: v.dtype)
   }
 
   /// The parameters with their names, given the weight's.

@@ -1,56 +1,56 @@
 import Foundation
 import ToeplitzCheckpoint
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzTensor
 
-extension Graph {
-  /// Reads an ONNX model: IR version 3 or higher, opset 7 or higher.
+extension Executable {
+  /// Reads the ONNX model at `url`.
+  ///
+  /// - Throws: As ``init(contentsOf:optimizes:)-(String,_)``.
+  public convenience init(contentsOf url: URL, optimizes: Bool = true) throws {
+    try self.init(contentsOf: url.path, optimizes: optimizes)
+  }
+
+  /// Reads the ONNX model at `path`: IR version 3 or higher, opset 7 or higher.
   ///
   /// The file is mapped and weights refer to it where they are aligned, so it must not be overwritten in place while the
-  /// graph is alive. External data is read from the model's folder only. Nothing in the file is executed.
+  /// executable is alive. External data is read from the model's folder only. Nothing in the file is executed.
   ///
+  /// - Parameter optimizes: whether operations are fused.
   /// - Throws: ``ToeplitzError`` of kind `file` if a file cannot be read, of kind `format` if one breaks a rule, of kind
   ///   `unsupported` that lists all operators of the model that Toeplitz does not have.
-  public init(onnx path: String) throws {
+  public convenience init(contentsOf path: String, optimizes: Bool = true) throws {
     let file = try MappedFile(path: path)
     let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
     let data = ONNXData(place: FilePlace(file: path), file: file, folder: folder)
-    self = try withExtendedLifetime(file) { try Graph(onnx: file.bytes, data) }
+    try self.init(onnx: file.bytes, data, optimizes: optimizes)
     // Of the pages that were read most hold weights, which nobody needs yet.
-    file.forget(file.bytes)
+    withExtendedLifetime(file) { file.forget(file.bytes) }
   }
 
   /// Reads an ONNX model from memory; it may have no external data.
   ///
-  /// - Throws: As ``init(onnx:)-(String)``.
-  public init(onnx bytes: [UInt8]) throws {
+  /// - Throws: As ``init(contentsOf:optimizes:)-(String,_)``.
+  public convenience init(onnx bytes: [UInt8], optimizes: Bool = true) throws {
     let data = ONNXData(place: FilePlace(file: "model"), file: nil, folder: nil)
-    self = try bytes.withUnsafeBytes { try Graph(onnx: $0, data) }
+    let source = try bytes.withUnsafeBytes { try Self.source($0, data) }
+    self.init(source.steps, name: source.name, optimizes: optimizes)
   }
 
-  init(onnx bytes: UnsafeRawBufferPointer, _ data: ONNXData) throws {
+  private convenience init(onnx bytes: UnsafeRawBufferPointer, _ data: ONNXData, optimizes: Bool) throws {
+    let source = try Self.source(bytes, data)
+    self.init(source.steps, name: source.name, optimizes: optimizes)
+  }
+
+  private static func source(
+    _ bytes: UnsafeRawBufferPointer, _ data: ONNXData
+  ) throws -> (steps: ONNXSource, name: String) {
     let model = try ONNXModel(bytes, data.place)
     if let opset = model.opsets[""], opset < OperatorTable.oldestOpset {
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "opset \(OperatorTable.oldestOpset) or higher", got: "\(opset)")
     }
-    self = try GraphImport(model, data).run()
-  }
-}
-
-extension Executable {
-  /// Reads and compiles the ONNX model at `url`.
-  ///
-  /// - Throws: As ``Graph/init(onnx:)-(String)``.
-  public convenience init(contentsOf url: URL, optimizes: Bool = true) throws {
-    try self.init(contentsOf: url.path, optimizes: optimizes)
-  }
-
-  /// Reads and compiles the ONNX model at `path`.
-  ///
-  /// - Throws: As ``Graph/init(onnx:)-(String)``.
-  public convenience init(contentsOf path: String, optimizes: Bool = true) throws {
-    try self.init(Graph(onnx: path), optimizes: optimizes)
+    return (try ModelImport(model, data).run(), model.graph.name)
   }
 }
 

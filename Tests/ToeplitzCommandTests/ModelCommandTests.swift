@@ -67,8 +67,8 @@ import ToeplitzTestSupport
       #expect(parts.count == 2)
       guard parts.count == 2 else { return }
       let (operations, kinds) = (parts[0].dropFirst(), parts[1].dropFirst())
-      #expect(parts[0][0] == ["ms", "share", "operation", "output", "joined", "name"])
-      #expect(operations.filter { $0[3] == "Conv" && $0[4].hasPrefix("float32[") }.count == 4)
+      #expect(parts[0][0] == ["ms", "share", "operation", "output", "fused", "name"])
+      #expect(operations.filter { $0[3] == "Conv2d" && $0[4].hasPrefix("float32[") }.count == 4)
       // Kinds and shares add up.
       #expect(kinds.dropLast().reduce(0) { $0 + (Int($1[3]) ?? 0) } == operations.count)
       #expect(kinds.last?[3...] == ["\(operations.count)", "all"] && kinds.last?[1] == "100.0")
@@ -157,7 +157,7 @@ import ToeplitzTestSupport
     try withFolder { folder in
       let result = try runTool(["inspect", model, "--size", "H=9", "--size", "W=11"], in: folder)
       #expect(result.status == 0, "\(result.errors)")
-      for word in ["input  x: float32[N, 3, H, W]", "Pad, BatchNormalization, Relu", "20736", "float32[1, 8, 8, 12]"] {
+      for word in ["input  x: float32[N, 3, H, W]", "Pad, BatchNormalization, ReLU", "20736", "float32[1, 8, 8, 12]"] {
         #expect(result.output.contains(word), "\(word) is not in: \(result.output)")
       }
       let plain = try runTool(["inspect", model, "--plain"], in: folder)

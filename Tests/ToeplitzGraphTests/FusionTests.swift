@@ -1,314 +1,227 @@
 import Testing
-import ToeplitzLegacyGraph
-import ToeplitzOps
 import ToeplitzTensor
 import ToeplitzTestSupport
 
-/// What compilation joins gives the values of the operations one by one.
+@testable import ToeplitzCPU
+@testable import ToeplitzGraph
+@testable import ToeplitzOps
+
+/// What lowering fuses gives the values of the operations one by one.
 @Suite struct FusionTests {
-  /// A graph under construction with random numbers.
-  private struct Builder {
-    var graph = Graph()
+  /// Constants of a function under test.
+  private struct Constants {
+    let trace: Trace
     var random = RandomSource(seed: 4)
 
-    mutating func weight(_ shape: Shape, from low: Double = -1, to high: Double = 1) throws -> ValueID {
-      graph.constant(try Tensor.randomUniform(shape, from: low, to: high, using: &random))
+    mutating func weight(_ shape: Shape, from low: Double = -1, to high: Double = 1) throws -> Tensor {
+      let tensor = try Tensor.randomUniform(shape, from: low, to: high, using: &random)
+      return trace.weight(tensor, name: "weight")
     }
 
-    mutating func normalization(_ x: ValueID, _ channels: Int) throws -> ValueID {
-      let operands = [
-        x, try weight([channels]), try weight([channels]), try weight([channels]),
-        try weight([channels], from: 0.5, to: 2),
-      ]
-      return graph.node(BatchNormNode(eps: 1e-5), operands)[0]
-    }
-
-    mutating func pad(_ x: ValueID, _ low: Int, _ high: Int, _ mode: PaddingMode = .zeros) -> ValueID {
-      graph.node(PadNode(mode: mode) { _ in [(axis: 2, low: low, high: high)] }, [x])[0]
+    mutating func normalized(_ x: Tensor, _ channels: Int) throws -> Tensor {
+      try x.normalizedChannels(
+        mean: weight([channels]), variance: weight([channels], from: 0.5, to: 2), weight: weight([channels]),
+        bias: weight([channels]))
     }
   }
 
-  /// Compares both ways of computing a graph and gives the names of the nodes that are left.
-  private func compare(_ graph: Graph, _ shape: Shape, tolerance: Double = 1e-5) throws -> [Graph.Node] {
+  private typealias Body = (Tensor, inout Constants) throws -> [Tensor]
+
+  private func executable(_ outputs: Int, optimizes: Bool, _ body: @escaping Body) -> Executable {
+    let source = FunctionSource(
+      inputs: [PortDescription(name: "x")], outputs: (0..<outputs).map { "y\($0)" }
+    ) { operands, trace in
+      var constants = Constants(trace: trace)
+      return try body(operands[0], &constants)
+    }
+    // Every test uses its executable alone.
+    nonisolated(unsafe) let sent = source
+    return Executable(sent, optimizes: optimizes)
+  }
+
+  /// Compares both ways of computing a function and gives the nodes that are left.
+  private func compare(
+    _ shape: Shape, outputs: Int = 1, tolerance: Double = 1e-5, dtype: DType = .float32, _ body: @escaping Body
+  ) throws -> [Graph.Node] {
     var random = RandomSource(seed: 11)
-    let x = try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
-    let (fast, plain) = (try Executable(graph), try Executable(graph, optimizes: false))
-    #expect(plain.graph.nodes.count == graph.nodes.count)
-    let (a, b) = (try fast.run(["x": x]), try plain.run(["x": x]))
-    for (got, expected) in zip(a, b) {
+    let x = try Tensor.randomUniform(shape, from: -1, to: 1, dtype: dtype, using: &random)
+    let fast = executable(outputs, optimizes: true, body)
+    let plain = executable(outputs, optimizes: false, body)
+    for (got, expected) in zip(try fast.run([x]), try plain.run([x])) {
       #expect(got.spec == expected.spec)
       let distance = try got.distance(to: expected)
       #expect(distance.absolute <= tolerance * max(1, distance.scale) && distance.sameSpecials, "\(distance)")
     }
-    return fast.graph.nodes
+    return try fast.loweredGraph(for: [x.spec]).nodes
   }
 
   @Test(arguments: [false, true], [1, 2])
   func normalisationBiasAndActivationDisappear(transposed: Bool, groups: Int) throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 4, "L"])
-    var convolution = ConvolutionNode()
-    convolution.isTransposed = transposed
-    convolution.groups = groups
-    convolution.strides = [2]
-    let shape: Shape = transposed ? [4, 6 / groups, 3] : [6, 4 / groups, 3]
-    var y = b.graph.node(convolution, [x, try b.weight(shape), try b.weight([6])])[0]
-    y = try b.normalization(y, 6)
-    y = b.graph.node(ElementwiseNode.add, [try b.weight([6, 1]), y])[0]
-    y = b.graph.node(ElementwiseNode.multiply, [y, b.graph.constant(try Tensor(scalar: Float(0.7)))])[0]
-    y = b.graph.node(LeakyNode(name: "Relu", slope: 0), [y])[0]
-    b.graph.output(y, name: "y")
-    let nodes = try compare(b.graph, [2, 4, 21])
+    let nodes = try compare([2, 4, 21]) { x, c in
+      let weight = try c.weight(transposed ? [4, 6 / groups, 3] : [6, 4 / groups, 3])
+      var y =
+        try transposed
+        ? convTranspose1d(x, weight, bias: c.weight([6]), stride: 2, groups: groups)
+        : conv1d(x, weight, bias: c.weight([6]), stride: 2, groups: groups)
+      y = try c.normalized(y, 6)
+      y = try c.weight([6, 1]) + y
+      return [try (y * 0.7).relu()]
+    }
     #expect(nodes.count == 1)
-    #expect(nodes.first?.fused == ["BatchNormalization", "Add", "Mul", "Relu"])
+    #expect(nodes.first?.fused == ["normalizedChannels", "add", "multiply", "ReLU"])
   }
 
-  @Test func residualsScaleAndRectifiersAreJoined() throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 4, "L"])
-    var convolution = ConvolutionNode()
-    convolution.padding = .explicit(low: [1], high: [1])
-    let before = b.graph.node(LeakyNode(slope: 0.1), [x])[0]
-    let first = b.graph.node(convolution, [before, try b.weight([4, 4, 3])])[0]
-    let second = b.graph.node(convolution, [before, try b.weight([4, 4, 3]), try b.weight([4])])[0]
-    var y = b.graph.node(ElementwiseNode.add, [first, x])[0]
-    y = b.graph.node(ElementwiseNode.add, [y, second])[0]
-    let three = b.graph.constant(try Tensor(scalar: Float(3)))
-    let divide = ElementwiseNode(name: "Div", kind: .divide) { try $0 / $1 }
-    y = b.graph.node(divide, [y, three])[0]
-    y = b.graph.node(LeakyNode(slope: 0.2), [y])[0]
-    b.graph.output(y, name: "y")
-    #expect(try compare(b.graph, [2, 4, 33]).map(\.operation.name) == ["Conv", "Conv"])
+  @Test func residualsScaleAndRectifiersAreFused() throws {
+    let nodes = try compare([2, 4, 33]) { x, c in
+      let before = try x.leakyReLU(negativeSlope: 0.1)
+      let first = try conv1d(before, c.weight([4, 4, 3]), padding: 1)
+      let second = try conv1d(before, c.weight([4, 4, 3]), bias: c.weight([4]), padding: 1)
+      return [try ((first + x + second) / 3).leakyReLU(negativeSlope: 0.2)]
+    }
+    #expect(nodes.map(\.operation.name) == ["conv1d", "conv1d"].map { _ in nodes[0].operation.name })
   }
 
   /// `x + conv(leaky(conv(leaky(x))))`, more of it in a second unit, with the rectifier between them joined to either.
   @Test(arguments: [false, true])
   func residualUnitsAreOneNode(scaled: Bool) throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 8, "L"])
-    func padded(_ count: Int, _ dilation: Int) -> ConvolutionNode {
-      var convolution = ConvolutionNode()
-      convolution.padding = .explicit(low: [count], high: [count])
-      convolution.dilations = [dilation]
-      return convolution
+    let body: Body = { x, c in
+      var y = x
+      for dilation in [1, 3] {
+        var inner = try y.leakyReLU(negativeSlope: 0.1)
+        inner = try conv1d(
+          inner, c.weight([6, 8, 3]), bias: c.weight([6]), padding: .uniform(dilation), dilation: PerAxis(dilation))
+        inner = try conv1d(inner.leakyReLU(negativeSlope: 0.2), c.weight([8, 6, 5]), padding: .uniform(2))
+        y = try inner + y
+      }
+      return [scaled ? try (y + c.weight([1, 8, 50])) * 0.5 : y]
     }
-    var y = x
-    for dilation in [1, 3] {
-      var inner = b.graph.node(LeakyNode(slope: 0.1), [y])[0]
-      inner = b.graph.node(padded(dilation, dilation), [inner, try b.weight([6, 8, 3]), try b.weight([6])])[0]
-      inner = b.graph.node(LeakyNode(slope: 0.2), [inner])[0]
-      inner = b.graph.node(padded(2, 1), [inner, try b.weight([8, 6, 5])])[0]
-      y = b.graph.node(ElementwiseNode.add, [inner, y])[0]
-    }
-    if scaled {
-      y = b.graph.node(ElementwiseNode.add, [y, try b.weight([1, 8, 50])])[0]
-      y = b.graph.node(ElementwiseNode.multiply, [y, b.graph.constant(try Tensor(scalar: Float(0.5)))])[0]
-    }
-    b.graph.output(y, name: "y")
-    let nodes = try compare(b.graph, [1, 8, 50])
-    #expect(nodes.map(\.operation.name).filter { $0 == "ResidualUnit" }.count == 2, "\(nodes.map(\.operation.name))")
-    #expect(nodes.allSatisfy { $0.operation.name != "Conv" })
-    let x0 = try Tensor.zeros([2, 8, 50])
-    let listing = try Executable(b.graph).listing(["x": x0])
-    let found: Int = listing.reduce(0) { $0 + $1.multiplyAdds }
+    let nodes = try compare([1, 8, 50], body)
+    #expect(nodes.map(\.operation.name) == ["ResidualUnit", "ResidualUnit"], "\(nodes.map(\.operation.name))")
+    let graph = try executable(1, optimizes: true, body).loweredGraph(for: [TensorSpec([1, 8, 50], .float32)])
     let (first, second) = (6 * 8 * 3 * 50, 8 * 6 * 5 * 50)
-    // The batch, and two units.
-    #expect(found == 2 * 2 * (first + second))
-  }
-
-  @Test func convolutionsOfImagesThatAreUsedTwiceStayTwo() throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 4, "H", "W"])
-    var convolution = ConvolutionNode()
-    convolution.padding = .explicit(low: [1, 1], high: [1, 1])
-    let inner = b.graph.node(convolution, [x, try b.weight([4, 4, 3, 3])])[0]
-    let last = b.graph.node(convolution, [inner, try b.weight([4, 4, 3, 3])])[0]
-    b.graph.output(b.graph.node(ElementwiseNode.add, [last, x])[0], name: "y")
-    #expect(try compare(b.graph, [1, 4, 6, 7]).map(\.operation.name) == ["Conv", "Conv"])
+    #expect(graph.listing.reduce(0) { $0 + $1.multiplyAdds } == 2 * (first + second))
   }
 
   @Test func aResidualThatBroadcastsIsStillRight() throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 4, "L"])
-    let narrow = b.graph.input("narrow", .float32, ["N", 1, 1])
-    let y = b.graph.node(ConvolutionNode(), [x, try b.weight([4, 4, 1])])[0]
-    b.graph.output(b.graph.node(ElementwiseNode.add, [narrow, y])[0], name: "y")
-    let model = try Executable(b.graph)
-    #expect(model.graph.nodes.count == 1)
-    let inputs = ["x": try Tensor.zeros([2, 4, 5]), "narrow": try Tensor([3, -1], shape: [2, 1, 1])]
-    let result = try #require(try model(inputs)["y"])
-    #expect(
-      try result.shape == [2, 4, 5]
-        && result.scalars(Float.self) == Array(repeating: 3, count: 20) + Array(repeating: -1, count: 20))
+    let nodes = try compare([2, 4, 5]) { x, c in
+      [try x.mean([1, 2], keepsAxes: true) + conv1d(x, c.weight([4, 4, 1]))]
+    }
+    #expect(nodes.count == 3)
   }
 
   @Test(arguments: PaddingMode.allCases)
   func padsAreFolded(mode: PaddingMode) throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 2, "L"])
-    let padded = b.pad(x, 3, 1, mode)
-    b.graph.output(b.graph.node(ConvolutionNode(), [padded, try b.weight([3, 2, 3])])[0], name: "y")
-    #expect(try compare(b.graph, [2, 2, 12]).count == 1)
+    let nodes = try compare([2, 2, 12, 9]) { x, c in
+      [try conv2d(x.padded([(2, 3, 1), (3, 0, 2)], mode: mode), c.weight([3, 2, 3, 3]))]
+    }
+    #expect(nodes.count == 1)
   }
 
   @Test func padsOfOtherValuesStay() throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 2, "L"])
-    let padded = b.graph.node(PadNode(mode: .zeros, value: 2) { _ in [(axis: 2, low: 1, high: 1)] }, [x])[0]
-    b.graph.output(b.graph.node(ConvolutionNode(), [padded, try b.weight([3, 2, 3])])[0], name: "y")
-    #expect(try compare(b.graph, [1, 2, 6]).count == 2)
+    let nodes = try compare([1, 2, 6]) { x, c in
+      [try conv1d(x.padded([(2, 1, 1)], value: 2), c.weight([3, 2, 3]))]
+    }
+    #expect(nodes.count == 2)
   }
 
-  @Test func whatOthersUseIsNotJoined() throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 2, "L"])
-    let y = b.graph.node(ConvolutionNode(), [x, try b.weight([2, 2, 1])])[0]
-    b.graph.output(b.graph.node(LeakyNode(slope: 0), [y])[0], name: "rectified")
-    b.graph.output(y, name: "plain")
-    #expect(try compare(b.graph, [1, 2, 50]).count == 2)
+  @Test func whatOthersUseIsNotFused() throws {
+    let nodes = try compare([1, 2, 50], outputs: 2) { x, c in
+      let y = try conv1d(x, c.weight([2, 2, 1]))
+      return [try y.relu(), y]
+    }
+    #expect(nodes.count == 2)
   }
 
   @Test(arguments: [5, 100_000])
   func chainsOfElementwiseOperationsAreOneNode(count: Int) throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", "L"])
-    let half = b.graph.constant(try Tensor(scalar: Float(0.5)))
-    let row = try b.weight([1, count])
-    var sigmoid = FunctionOperation("Sigmoid") { [try $0[0].required("Sigmoid", 0).sigmoid()] }
-    sigmoid.isElementwise = true
-    let gate = b.graph.node(sigmoid, [x])[0]
-    var y = b.graph.node(ElementwiseNode.multiply, [x, gate])[0]
-    y = b.graph.node(ElementwiseNode.add, [y, half])[0]
-    b.graph.output(b.graph.node(ElementwiseNode.multiply, [y, row])[0], name: "y")
-    #expect(try compare(b.graph, [2, count], tolerance: 1e-6).count == 1)
-    #expect(try compare(b.graph, [1, count], tolerance: 1e-6).count == 1)
+    for rows in [1, 2] {
+      let nodes = try compare([rows, count], tolerance: 1e-6) { x, c in
+        [try (x * x.sigmoid() + 0.5) * c.weight([1, count])]
+      }
+      #expect(nodes.count == 1)
+    }
   }
 
-  private func scalar(_ value: Float, _ b: inout Builder) throws -> ValueID {
-    b.graph.constant(try Tensor(scalar: value))
+  @Test func productsWithWeightsAreLinear() throws {
+    let nodes = try compare([2, 3, 4, 7]) { x, c in
+      let y = try x.matrixMultiplied(by: c.weight([7, 5])) + c.weight([5])
+      return [try y.gelu()]
+    }
+    #expect(nodes.count == 1)
+    let transposed = try compare([4, 7]) { x, c in
+      [try x.matrixMultiplied(by: c.weight([5, 7]).transposed(0, 1)) * 2 + c.weight([1, 5])]
+    }
+    #expect(transposed.count == 1)
   }
 
-  /// Activations as exporters write them, given a value; the number of nodes that each takes.
-  private static let spellings: [(name: String, write: @Sendable (inout Graph, ValueID) throws -> ValueID)] = [
-    (
-      "Silu",
-      { graph, x in
-        let gate = graph.node(ActivationNode(name: "Sigmoid", .sigmoid), [x])[0]
-        return graph.node(ElementwiseNode.multiply, [x, gate])[0]
-      }
-    ),
-    (
-      "HardSwish",
-      { graph, x in
-        let gate = graph.node(ActivationNode(name: "HardSigmoid", .hardsigmoid), [x])[0]
-        return graph.node(ElementwiseNode.multiply, [gate, x])[0]
-      }
-    ),
-    (
-      "HardSwish",
-      { graph, x in
-        let sum = graph.node(ElementwiseNode.add, [x, graph.constant(try Tensor(scalar: Float(3)))])[0]
-        let clip = graph.node(
-          ClipNode(bounds: (0, 6)) { [try $0[0].required("Clip", 0).clamped(from: 0, to: 6)] }, [sum])[0]
-        let product = graph.node(ElementwiseNode.multiply, [x, clip])[0]
-        let divide = ElementwiseNode(name: "Div", kind: .divide) { try $0 / $1 }
-        return graph.node(divide, [product, graph.constant(try Tensor(scalar: Float(6)))])[0]
-      }
-    ),
-    (
-      "Mish",
-      { graph, x in
-        let soft = graph.node(ActivationNode(name: "Softplus", .softplus(beta: 1, threshold: 1e30)), [x])[0]
-        let gate = graph.node(ActivationNode(name: "Tanh", .tanh), [soft])[0]
-        return graph.node(ElementwiseNode.multiply, [x, gate])[0]
-      }
-    ),
-    (
-      "Gelu",
-      { graph, x in
-        let divide = ElementwiseNode(name: "Div", kind: .divide) { try $0 / $1 }
-        let scaled = graph.node(divide, [x, graph.constant(try Tensor(scalar: Float(2).squareRoot()))])[0]
-        let erf = graph.node(FunctionOperation("Erf") { [try $0[0].required("Erf", 0).errorFunction()] }, [scaled])[0]
-        let sum = graph.node(ElementwiseNode.add, [erf, graph.constant(try Tensor(scalar: Float(1)))])[0]
-        let product = graph.node(ElementwiseNode.multiply, [x, sum])[0]
-        return graph.node(ElementwiseNode.multiply, [product, graph.constant(try Tensor(scalar: Float(0.5)))])[0]
-      }
-    ),
+  /// Activations as exporters write them, with what they are.
+  private static let spellings: [(name: String, write: @Sendable (Tensor) throws -> Tensor)] = [
+    ("SiLU", { try $0 * $0.sigmoid() }),
+    ("Hardswish", { try $0.hardsigmoid() * $0 }),
+    ("Hardswish", { try $0 * ($0 + 3).clamped(from: 0, to: 6) / 6 }),
+    ("Mish", { try $0 * $0.softplus(threshold: 1e30).hyperbolicTangent() }),
+    ("GELU", { try $0 * (($0 / 2.0.squareRoot()).errorFunction() + 1) * 0.5 }),
   ]
 
   @Test(arguments: spellings.indices)
-  func activationsOfSeveralOperationsAreJoined(index: Int) throws {
+  func activationsOfSeveralOperationsAreRecognised(index: Int) throws {
     let (name, write) = Self.spellings[index]
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 4, "L"])
-    let y = b.graph.node(ConvolutionNode(), [x, try b.weight([6, 4, 3], from: -3, to: 3)])[0]
-    b.graph.output(try write(&b.graph, y), name: "y")
-    let nodes = try compare(b.graph, [2, 4, 50], tolerance: 2e-6)
+    let nodes = try compare([2, 4, 50], tolerance: 2e-6) { x, c in
+      [try write(conv1d(x, c.weight([6, 4, 3], from: -3, to: 3)))]
+    }
     #expect(nodes.map(\.fused) == [[name]])
   }
 
   @Test(arguments: spellings.indices)
   func partsThatOthersUseAreKept(index: Int) throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 4])
-    b.graph.output(try Self.spellings[index].write(&b.graph, x), name: "y")
-    // The first operation's result is wanted as well.
-    let first = try #require(b.graph.nodes[0].outputs[0])
-    b.graph.output(first, name: "z")
-    let nodes = try compare(b.graph, [7, 4])
-    #expect(nodes.contains { $0.outputs.contains(first) })
+    // The whole, and what a part of it computes.
+    let (name, write) = Self.spellings[index]
+    let nodes = try compare([7, 4], outputs: 2) { x, _ in
+      switch index {
+      case 0: [try write(x), try x.sigmoid()]
+      case 1: [try write(x), try x.hardsigmoid()]
+      case 2: [try write(x), try x + 3]
+      case 3: [try write(x), try x.softplus(threshold: 1e30)]
+      default: [try write(x), try x / 2.0.squareRoot()]
+      }
+    }
+    #expect(!nodes.contains { $0.operation.name == name })
   }
 
   @Test func otherNumbersAreNotTheActivation() throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 4])
-    let sum = b.graph.node(ElementwiseNode.add, [x, try scalar(2, &b)])[0]
-    let clip = b.graph.node(
-      ClipNode(bounds: (0, 6)) { [try $0[0].required("Clip", 0).clamped(from: 0, to: 6)] }, [sum])[0]
-    let product = b.graph.node(ElementwiseNode.multiply, [x, clip])[0]
-    b.graph.output(b.graph.node(ElementwiseNode.multiply, [product, try scalar(1.0 / 6, &b)])[0], name: "y")
-    #expect(
-      try compare(b.graph, [9, 4]).allSatisfy { !$0.fused.contains("HardSwish") && $0.operation.name != "HardSwish" })
+    let nodes = try compare([9, 4]) { x, _ in [try x * (x + 2).clamped(from: 0, to: 6) * (1.0 / 6)] }
+    #expect(nodes.allSatisfy { !$0.fused.contains("Hardswish") && $0.operation.name != "Hardswish" })
   }
 
   @Test(arguments: [false, true])
   func residualsThatAreWantedAgainKeepTheirValues(isWantedAgain: Bool) throws {
     // x is the residual of the first convolution and the caller's; the second one's is a value of the graph.
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 8, "L"])
-    let first = b.graph.node(ConvolutionNode(), [x, try b.weight([8, 8, 1])])[0]
-    let sum = b.graph.node(ElementwiseNode.add, [first, x])[0]
-    let second = b.graph.node(ConvolutionNode(), [sum, try b.weight([8, 8, 1])])[0]
-    let third = b.graph.node(ConvolutionNode(), [second, try b.weight([8, 8, 1])])[0]
-    let y = b.graph.node(ElementwiseNode.add, [third, sum])[0]
-    b.graph.output(y, name: "y")
-    if isWantedAgain { b.graph.output(sum, name: "sum") }
-    let nodes = try compare(b.graph, [2, 8, 100])
-    #expect(nodes.map(\.operation.name) == ["Conv", "ResidualUnit"])
-    let executable = try Executable(b.graph)
+    let body: Body = { x, c in
+      let sum = try conv1d(x, c.weight([8, 8, 1])) + x
+      let third = try conv1d(conv1d(sum, c.weight([8, 8, 1])), c.weight([8, 8, 1]))
+      return isWantedAgain ? [try third + sum, sum] : [try third + sum]
+    }
+    let nodes = try compare([2, 8, 100], outputs: isWantedAgain ? 2 : 1, body)
+    #expect(nodes.count == 2 && nodes[1].operation.name == "ResidualUnit")
+    let executable = executable(isWantedAgain ? 2 : 1, optimizes: true, body)
     var random = RandomSource(seed: 12)
     let input = try Tensor.randomUniform([2, 8, 100], from: -1, to: 1, using: &random)
     let copy = try input.copied()
-    let results = try (0..<2).map { _ in try executable.run(["x": input]) }
+    let results = try (0..<2).map { _ in try executable.run([input]) }
     #expect(try input.sameBits(as: copy))
     for (once, twice) in zip(results[0], results[1]) { #expect(try once.sameBits(as: twice)) }
   }
 
-  /// What a node of joined convolutions keeps of one call serves the next only where it belongs to it.
+  /// What a step of several convolutions keeps of one call serves the next only where it belongs to it.
   @Test func invertedResidualsTakeEveryInputInTurn() async throws {
-    var b = Builder()
-    let x = b.graph.input("x", .float32, ["N", 8, "H", "W"])
-    var depthwise = ConvolutionNode()
-    depthwise.groups = 24
-    depthwise.padding = .explicit(low: [1, 1], high: [1, 1])
-    var y = b.graph.node(ConvolutionNode(), [x, try b.weight([24, 8, 1, 1]), try b.weight([24])])[0]
-    y = b.graph.node(LeakyNode(name: "Relu", slope: 0), [y])[0]
-    y = b.graph.node(depthwise, [y, try b.weight([24, 1, 3, 3]), try b.weight([24])])[0]
-    y = b.graph.node(LeakyNode(name: "Relu", slope: 0), [y])[0]
-    y = b.graph.node(ConvolutionNode(), [y, try b.weight([8, 24, 1, 1])])[0]
-    b.graph.output(b.graph.node(ElementwiseNode.add, [y, x])[0], name: "y")
-    let (joined, plain) = (try Executable(b.graph), try Executable(b.graph, optimizes: false))
-    #expect(joined.graph.nodes.map(\.operation.name) == ["InvertedResidual"])
+    let body: Body = { x, c in
+      var y = try conv2d(x, c.weight([24, 8, 1, 1]), bias: c.weight([24])).relu()
+      y = try conv2d(y, c.weight([24, 1, 3, 3]), bias: c.weight([24]), padding: 1, groups: 24).relu()
+      return [try conv2d(y, c.weight([8, 24, 1, 1])) + x]
+    }
+    let (joined, plain) = (executable(1, optimizes: true, body), executable(1, optimizes: false, body))
+    let nodes = try joined.loweredGraph(for: [TensorSpec([1, 8, 40, 30], .float32)]).nodes
+    #expect(nodes.map(\.operation.name) == ["SeparableConvolution"])
     let shapes: [Shape] = [
       [1, 8, 40, 30], [1, 8, 40, 30], [2, 8, 40, 30], [1, 8, 7, 7], [1, 8, 7, 7], [3, 8, 33, 1],
     ]
@@ -318,7 +231,7 @@ import ToeplitzTestSupport
           var random = RandomSource(seed: UInt64(20 + task))
           for shape in shapes {
             let input = try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
-            let (got, expected) = (try joined.run(["x": input])[0], try plain.run(["x": input])[0])
+            let (got, expected) = (try joined(input), try plain(input))
             let distance = try got.distance(to: expected)
             #expect(got.spec == expected.spec && distance.absolute < 1e-4, "\(shape): \(distance)")
           }
@@ -326,6 +239,35 @@ import ToeplitzTestSupport
       }
       try await group.waitForAll()
     }
-    #expect(throws: ToeplitzError.self) { try joined.run(["x": Tensor.zeros([1, 9, 5, 5])]) }
+    #expect(throws: ToeplitzError.self) { try joined(Tensor.zeros([1, 9, 5, 5])) }
+  }
+
+  /// Weights of any type whose elements lie anywhere, and which packing takes as they lie.
+  @Test(arguments: [1, 2, 3], [false, true])
+  func weightsMayLieAnywhere(shift: Int, transposed: Bool) throws {
+    var random = RandomSource(seed: 8)
+    let weight = try Tensor.randomUniform([8, 8, 5], from: -1, to: 1, using: &random)
+    let matrix = try Tensor.randomUniform([12, 40], from: -1, to: 1, using: &random)
+    let bias = try Tensor.randomUniform([40], from: -1, to: 1, using: &random)
+    let statistics = try (0..<4).map { _ in try Tensor.randomUniform([8], from: 0.5, to: 2, using: &random) }
+    let x = try Tensor.randomUniform([2, 8, 12], from: -1, to: 1, using: &random)
+    func run(_ change: @escaping (Tensor) throws -> Tensor) throws -> [Tensor] {
+      let tensors = try ([weight, matrix, bias] + statistics).map(change)
+      let model = executable(2, optimizes: true) { x, c in
+        let c = tensors.map { [trace = c.trace] in trace.weight($0, name: "w") }
+        let y =
+          try transposed
+          ? convTranspose1d(x, c[0], padding: .uniform(2)) : conv1d(x, c[0], padding: .uniform(2))
+        let z = try y.normalizedChannels(mean: c[3], variance: c[4], weight: c[5], bias: c[6])
+        // The weight is also used by an operation that wants it aligned.
+        return [try z.matrixMultiplied(by: c[1]) + c[2], try c[0] + c[0]]
+      }
+      let nodes = try model.loweredGraph(for: [x.spec]).nodes
+      #expect(nodes.count == 2)
+      _ = try model.run([x])
+      return try model.run([x])
+    }
+    let (plain, odd) = (try run { $0 }, try run { try $0.shifted(by: shift) })
+    for (a, b) in zip(plain, odd) { #expect(try a.sameBits(as: b)) }
   }
 }

@@ -1,40 +1,25 @@
+import Foundation
 import Testing
-import ToeplitzLegacyGraph
-import ToeplitzOps
 import ToeplitzTensor
 
-/// Graphs built by hand.
+@testable import ToeplitzCPU
+@testable import ToeplitzGraph
+@testable import ToeplitzOps
+
+/// Executables and the graphs that they show.
 @Suite struct GraphTests {
-  private func gain() throws -> Graph {
-    var graph = Graph(name: "gain")
-    let x = graph.input("x", .float32, ["N", 2, "L"])
-    let factor = graph.weight("factor")
-    let y = graph.node(ElementwiseNode.multiply, [x, factor], name: "scale")[0]
-    graph.output(graph.node(ElementwiseNode.add, [y, x])[0], name: "y")
-    return graph
-  }
-
-  @Test func aGraphIsComputedWithItsWeights() throws {
-    let model = try Executable(try gain(), weights: ["factor": Tensor([2, -1], shape: [2, 1])])
-    for length in [1, 3, 100_000] {
-      let x = try Tensor.full([3, 2, length], 1.5)
-      let y = try #require(try model(["x": x])["y"])
-      #expect(y.shape == x.shape)
-      #expect(try y.slice(axis: 1, 0..<1).scalars(Float.self).allSatisfy { $0 == 4.5 })
-      #expect(try y.slice(axis: 1, 1..<2).scalars(Float.self).allSatisfy { $0 == 0 })
-    }
-  }
-
-  @Test func aMissingWeightIsNamed() throws {
-    let error = #expect(throws: ToeplitzError.self) { try Executable(try gain()) }
-    #expect(error?.kind == .checkpoint && error?.got == "none for factor")
+  private func executable(
+    _ inputs: [PortDescription], _ body: @escaping ([Tensor], Trace) throws -> [Tensor]
+  ) -> Executable {
+    nonisolated(unsafe) let source = FunctionSource(inputs: inputs, outputs: ["y"], body)
+    return Executable(source, name: "test")
   }
 
   @Test func unfitInputsAreNamed() throws {
-    var graph = Graph()
-    let (a, b) = (graph.input("a", .float32, ["N", 4]), graph.input("b", .float32, ["N"]))
-    graph.output(graph.node(ElementwiseNode.add, [a, b])[0], name: "y")
-    let model = try Executable(graph)
+    let model = executable([
+      PortDescription(name: "a", dtype: .float32, dimensions: ["N", 4]),
+      PortDescription(name: "b", dtype: .float32, dimensions: ["N"]),
+    ]) { x, _ in [try x[0] + x[1].unsqueezed(1)] }
     func refuse(_ inputs: [String: Tensor], _ kind: ToeplitzError.Kind, _ words: String...) {
       let error = #expect(throws: ToeplitzError.self) { try model(inputs) }
       #expect(error?.kind == kind)
@@ -47,70 +32,95 @@ import ToeplitzTensor
     refuse(["a": try .zeros([4, 5]), "b": vector], .shape, "'a'", "size 4 on axis 1")
     refuse(["a": good, "b": try .zeros([3])], .shape, "'b'", "'N'")
     refuse(["a": try .zeros([4, 4], dtype: .int32), "b": vector], .dtype, "'a'", "float32", "int32")
-  }
-
-  @Test func aNodeThatFailsIsNamed() throws {
-    let model = try Executable(try gain(), weights: ["factor": Tensor.zeros([5])])
-    let error = #expect(throws: ToeplitzError.self) { try model(["x": Tensor.zeros([1, 2, 3])]) }
-    #expect(error?.path == "scale" || error?.description.contains("broadcast") == true)
-  }
-
-  @Test func valuesMustExistBeforeTheyAreUsed() throws {
-    var graph = Graph()
-    let lost = graph.value(name: "lost")
-    graph.output(graph.node(ElementwiseNode.add, [lost, lost], name: "sum")[0], name: "y")
-    let error = #expect(throws: ToeplitzError.self) { try Executable(graph) }
-    #expect(error?.path == "sum" && error?.got == "'lost'")
-    var empty = Graph()
-    let nothing = empty.value()
-    empty.output(nothing, name: "y")
-    #expect(throws: ToeplitzError.self) { try Executable(empty) }
+    #expect(try model(["a": good, "b": vector])["y"]?.shape == [4, 4])
   }
 
   @Test func severalThreadsMayCallOneExecutable() async throws {
-    var graph = Graph()
-    let x = graph.input("x", .float32, [1, 4, "L"])
     var random = RandomSource(seed: 9)
-    let weight = graph.constant(try Tensor.randomUniform([4, 4, 3], from: -1, to: 1, using: &random))
-    var convolution = ConvolutionNode()
-    convolution.padding = .same(restAtEnd: true)
-    let y = graph.node(convolution, [x, weight])[0]
-    graph.output(graph.node(LeakyNode(slope: 0.1), [y])[0], name: "y")
-    let model = try Executable(graph)
-    let inputs = try (1...24).map { try Tensor.randomUniform([1, 4, 7 * $0], from: -1, to: 1, using: &random) }
-    let expected = try inputs.map { try model(["x": $0])["y"]?.scalars(Float.self) }
-    try await withThrowingTaskGroup(of: (Int, [Float]?).self) { group in
+    let weight = try Tensor.randomUniform([4, 4, 3], from: -1, to: 1, using: &random)
+    let model = executable([PortDescription(name: "x", dtype: .float32, dimensions: [1, 4, "L"])]) { x, trace in
+      [try conv1d(x[0], trace.weight(weight, name: "w"), padding: 1).leakyReLU(negativeSlope: 0.1)]
+    }
+    let inputs = try (1...48).map { try Tensor.randomUniform([1, 4, 7 * $0], from: -1, to: 1, using: &random) }
+    let expected = try inputs.map { try model($0).scalars(Float.self) }
+    try await withThrowingTaskGroup(of: (Int, [Float]).self) { group in
       for (index, input) in inputs.enumerated() {
-        group.addTask { (index, try model(["x": input])["y"]?.scalars(Float.self)) }
+        group.addTask { (index, try model(input).scalars(Float.self)) }
       }
       for try await (index, result) in group { #expect(result == expected[index]) }
     }
   }
 
-  @Test func aNodeChangedAfterItsUseIsComputedAnew() throws {
-    var node = ConvolutionNode()
-    let operands: [Tensor?] = [try Tensor.ones([1, 1, 9]), try Tensor.ones([1, 1, 3])]
-    func shape() throws -> Shape? { try node.evaluate(operands, EvaluationContext())[0]?.shape }
-    #expect(try shape() == [1, 1, 7])
-    node.strides = [2]
-    #expect(try shape() == [1, 1, 4])
-    node.padding = .explicit(low: [1], high: [1])
-    #expect(try shape() == [1, 1, 5])
-    node.isTransposed = true
-    #expect(try shape() == [1, 1, 17])
+  @Test func constantsAreComputedOnceAndDeadNodesGo() throws {
+    let tensors = (try Tensor([1, 2]), try Tensor([3, 4]))
+    let model = executable([PortDescription(name: "x")]) { x, trace in
+      let (a, b) = (trace.weight(tensors.0, name: "a"), trace.weight(tensors.1, name: "b"))
+      _ = try x[0] * x[0]
+      // Equal operations on equal operands are one, and a reshape to the same shape is none.
+      return [try (x[0] * (a + b)).reshaped([2]) + x[0] * (a + b)]
+    }
+    let spec = TensorSpec([2], .float32)
+    let graph = try model.graph(for: [spec])
+    #expect(graph.nodes.map(\.operation.name) == ["multiply", "add"])
+    #expect(graph.constants.count == 1)
+    #expect(try model(Tensor([10, 10])).scalars(Float.self) == [80, 120])
+    // Graphs of all shapes share what is computed of constants.
+    #expect(
+      try model.graph(for: [spec]).constants.first?.value.isSameView(as: #require(graph.constants.first?.value)) == true
+    )
   }
 
-  @Test func constantsAreComputedOnceAndDeadNodesGo() throws {
-    var graph = Graph()
-    let x = graph.input("x", .float32, ["N"])
-    let (a, b) = (graph.constant(try Tensor([1, 2])), graph.constant(try Tensor([3, 4])))
-    let sum = graph.node(ElementwiseNode.add, [a, b])[0]
-    _ = graph.node(ElementwiseNode.multiply, [x, x])
-    let kept = graph.node(IdentityNode(), [x])[0]
-    graph.output(graph.node(ElementwiseNode.multiply, [kept, sum])[0], name: "y")
-    let model = try Executable(graph)
-    #expect(model.graph.nodes.count == 1)
-    #expect(model.report.nodesBefore == 4)
-    #expect(try model(["x": Tensor([10, 10])])["y"]?.scalars(Float.self) == [40, 60])
+  @Test func errorsNameTheOperation() throws {
+    let model = executable([PortDescription(name: "x")]) { x, _ in [try x[0].matrixMultiplied(by: x[0])] }
+    let error = #expect(throws: ToeplitzError.self) { try model(Tensor.ones([2, 3])) }
+    #expect(error?.description.contains("as many columns left as rows right") == true)
+    let other = executable([PortDescription(name: "x")]) { _, _ in [] }
+    #expect(throws: ToeplitzError.self) { try other(Tensor.ones([2])) }
+  }
+
+  /// A trace keeps what was traced: it is neither mixed with another nor used afterwards.
+  @Test func tracedTensorsStayInTheirTrace() throws {
+    nonisolated(unsafe) var escaped: Tensor?
+    let model = executable([PortDescription(name: "x")]) { x, _ in
+      if let escaped { return [try x[0] + escaped] }
+      escaped = x[0]
+      return [x[0]]
+    }
+    #expect(try model(Tensor.ones([3])).scalars(Float.self) == [1, 1, 1])
+    let error = #expect(throws: ToeplitzError.self) { try model(Tensor.ones([4])) }
+    #expect(error?.description.contains("another") == true || error?.kind == .shape, "\(String(describing: error))")
+    let kept = try #require(escaped)
+    #expect(kept.isTraced)
+    #expect(throws: ToeplitzError.self) { try kept.scalars(Float.self) }
+    #expect(throws: ToeplitzError.self) { try kept + kept }
+  }
+
+  /// Outputs that are inputs or constants, and outputs that are the same.
+  @Test func outputsMayBeAnything() throws {
+    nonisolated(unsafe) let source = FunctionSource(
+      inputs: [PortDescription(name: "x")], outputs: ["same", "constant", "twice", "again"]
+    ) { x, trace in
+      let y = try x[0] * 2
+      return [x[0], trace.weight(try Tensor([5, 6]), name: "c"), y, y]
+    }
+    let model = Executable(source)
+    let x = try Tensor([1, 2])
+    let results = try model(["x": x])
+    #expect(try results["same"]?.scalars(Float.self) == [1, 2])
+    #expect(try results["constant"]?.scalars(Float.self) == [5, 6])
+    #expect(try results["twice"]?.scalars(Float.self) == [2, 4])
+    #expect(try results["again"]?.scalars(Float.self) == [2, 4])
+    let graph = try model.graph(for: [x.spec])
+    #expect(graph.outputs.map(\.name) == ["same", "constant", "twice", "again"] && graph.nodes.count == 1)
+  }
+
+  @Test func aDrawingShowsEveryNode() throws {
+    let model = executable([PortDescription(name: "<x>")]) { x, _ in [try (x[0] + x[0]).softmax(axis: 0)] }
+    var graph = try model.graph(for: [TensorSpec([4], .float32)])
+    graph.name = "a & b"
+    let svg = graph.svg
+    for text in ["&lt;x&gt;: float32[4]", ">add<", ">y<", "</svg>"] { #expect(svg.contains(text), "\(text)\n\(svg)") }
+    #expect(svg.components(separatedBy: "<rect").count == 5 && svg.components(separatedBy: "<path").count == 5)
+    #expect(graph.dot.contains("digraph \"a & b\"") && graph.dot.contains("n0 -> n1"))
   }
 }

@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 import ToeplitzCheckpoint
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzONNX
 import ToeplitzTensor
 import ToeplitzTestSupport
@@ -60,13 +60,13 @@ private struct Message {
   }
 
   private func refuse(_ bytes: [UInt8], _ kind: ToeplitzError.Kind, _ words: String...) {
-    let error = #expect(throws: ToeplitzError.self) { try Executable(Graph(onnx: bytes)) }
+    let error = #expect(throws: ToeplitzError.self) { try Executable(onnx: bytes) }
     #expect(error?.kind == kind, "\(error?.description ?? "")")
     for word in words { #expect(error?.description.contains(word) == true, "\(error?.description ?? "")") }
   }
 
   @Test func aModelMadeHereRuns() throws {
-    let model = try Executable(Graph(onnx: model([node("Neg", ["x"], ["y"])])))
+    let model = try Executable(onnx: model([node("Neg", ["x"], ["y"])]))
     #expect(try model(["x": Tensor([1, -2])])["y"]?.scalars(Float.self) == [-1, 2])
   }
 
@@ -103,7 +103,7 @@ private struct Message {
   @Test func tensorsMustHaveTheirBytes() {
     func refuse(_ tensor: Message, _ kind: ToeplitzError.Kind, _ words: String...) {
       let error = #expect(throws: ToeplitzError.self) {
-        try Graph(onnx: model([node("Add", ["x", "w"], ["y"])], tensors: [tensor.with(8, "w")]))
+        try Executable(onnx: model([node("Add", ["x", "w"], ["y"])], tensors: [tensor.with(8, "w")]))
       }
       #expect(error?.kind == kind && error?.path == "w", "\(error?.description ?? "")")
       for word in words { #expect(error?.description.contains(word) == true, "\(error?.description ?? "")") }
@@ -126,12 +126,12 @@ private struct Message {
     try Data(count: 64).write(to: inner.appending(path: "data.bin"))
     try FileManager.default.createSymbolicLink(
       at: inner.appending(path: "link.bin"), withDestinationURL: folder.appending(path: "secret.bin"))
-    func load(_ entries: [String: String]) throws -> Graph {
+    func load(_ entries: [String: String]) throws -> Executable {
       var tensor = Message().with(1, 4).with(2, 1).with(8, "w").with(14, 1)
       for (key, value) in entries { tensor = tensor.with(13, Message().with(1, key).with(2, value)) }
       let path = inner.appending(path: "m.onnx")
       try Data(model([node("Add", ["x", "w"], ["y"])], tensors: [tensor])).write(to: path)
-      return try Graph(onnx: path.path)
+      return try Executable(contentsOf: path.path)
     }
     _ = try load(["location": "data.bin"])
     _ = try load(["location": "data.bin", "offset": "48", "length": "16"])
@@ -164,7 +164,7 @@ private struct Message {
           if bytes.isEmpty { bytes = [0] }
         }
         do {
-          let model = try Executable(Graph(onnx: bytes))
+          let model = try Executable(onnx: bytes)
           var inputs: [String: Tensor] = [:]
           for port in model.inputs {
             let sizes = (port.dimensions ?? []).map { if case .fixed(let size) = $0 { min(size, 8) } else { 3 } }

@@ -78,7 +78,8 @@ package enum OperationCatalog {
         ThresholdedReLU(alpha: 0.5),
         Shrink(lambda: 0.5, bias: 0.1), Clamp(low: -0.5, high: 0.5), Round(rule: .down), Round(rule: .up),
         Round(rule: .towardZero), Round(rule: .toNearestOrEven), Cast(dtype: .float32), Cast(dtype: .int64),
-        NarrowCast(dtype: .float8E4M3FN, saturates: false, powerRounding: .up), Classify(question: .isNaN),
+        NarrowCast(dtype: .float8E4M3FN, saturates: false, powerRounding: .up), Reinterpret(dtype: .int64),
+        Classify(question: .isNaN),
         Classify(question: .isInfinite(positive: true, negative: false)), Classify(question: .isZero),
       ]
       let positive: [any TensorOperation] = [SquareRoot(), Logarithm(), Reciprocal()]
@@ -156,7 +157,9 @@ package enum OperationCatalog {
         Reshape(shape: [3, 2, 6]), Reshape(shape: [2, 18]), Reshape(shape: [2, 3, 1, 6]), Permute(order: [2, 0, 1]),
         Slice(axis: 2, range: 1..<5, step: 1), Slice(axis: 2, range: 1..<6, step: 2),
         Slice(axis: -2, range: 1..<2, step: 1),
-        Slice(axis: 2, range: 2..<Int.max, step: 3), Flip(axes: [1]), Flip(axes: [0, -1]), Expand(shape: [4, 2, 3, 6]),
+        Slice(axis: 2, range: 2..<Int.max, step: 3), Unfold(axis: 2, size: 3, step: 2),
+        Unfold(axis: 2, size: 2, step: 3, low: 1, high: 2), Unfold(axis: -2, size: 2, step: 1), Flip(axes: [1]),
+        Flip(axes: [0, -1]), Expand(shape: [4, 2, 3, 6]),
         CumulativeSum(axis: 2), CumulativeSum(axis: 0), AxisSoftmax(axis: 1, isLogarithmic: false),
         AxisSoftmax(axis: -1, isLogarithmic: true),
         PadAxis(axis: 2, low: 2, high: 1, mode: .zeros, value: 0.5),
@@ -377,6 +380,50 @@ package enum OperationCatalog {
         samples.append(.init(operation: MatrixMultiply(), inputs: [try numbers(a), try numbers(b)]))
       }
       samples.append(.init(operation: LSTMCell(), inputs: [try numbers([3, 8]), try numbers([3, 2])]))
+      return try samples + recurrent() + weightNorms()
+    }
+
+    mutating func weightNorms() throws -> [OperationSample] {
+      try [(0, [4, 3, 2]), (1, [4, 3, 2]), (nil, [2, 3])].map { axis, shape in
+        let count = axis.map { shape[$0] } ?? 1
+        return OperationSample(
+          operation: WeightNormalization(axis: axis), inputs: [try numbers([count]), try numbers(Shape(shape))])
+      }
+    }
+
+    mutating func recurrent() throws -> [OperationSample] {
+      var samples: [OperationSample] = []
+      let (steps, batch, size) = (4, 3, 2)
+      let cells: [Recurrence.Cell] = [
+        .simple, .gated(resetsAfter: true), .gated(resetsAfter: false), .memory(couplesGates: false),
+        .memory(couplesGates: true),
+      ]
+      for cell in cells {
+        for options in 0..<4 {
+          var operation = Recurrence(cell)
+          let gates = operation.gateCount
+          operation.isReversed = options == 1 || options == 3
+          operation.hasBias = options > 0
+          operation.hasLengths = options == 3
+          operation.hasInitialState = options > 1
+          operation.hasPeepholes = operation.hasCell && options == 2
+          operation.hasProjection = operation.hasCell && options == 1
+          operation.clip = options == 2 ? 3 : nil
+          let width = operation.hasProjection ? 1 : size
+          var inputs = [
+            try numbers([steps, batch, gates * size], -1...1), try numbers([gates * size, width], -1...1),
+          ]
+          if operation.hasBias { inputs.append(try numbers([gates * size], -1...1)) }
+          if operation.hasLengths { inputs.append(try Tensor([Int64(4), 1, 3], shape: nil, device: .cpu)) }
+          if operation.hasPeepholes { inputs.append(try numbers([3 * size], -1...1)) }
+          if operation.hasProjection { inputs.append(try numbers([width, size], -1...1)) }
+          if operation.hasInitialState {
+            inputs.append(try numbers([batch, width], -1...1))
+            if operation.hasCell { inputs.append(try numbers([batch, size], -1...1)) }
+          }
+          samples.append(.init(operation: operation, inputs: inputs))
+        }
+      }
       return samples
     }
   }

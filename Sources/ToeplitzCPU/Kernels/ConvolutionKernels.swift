@@ -79,7 +79,10 @@ extension ConvolutionOperation: CPUKernel {
   func pack(
     _ geometry: ConvolutionGeometry, _ weight: Tensor, _ bias: Tensor?, _ factors: Tensor?
   ) throws -> WeightPackings.Kept {
-    try WeightPackings.packed(geometry, weight: weight, factors: factors, bias: bias, storage: weightStorage)
+    let weight =
+      weight.rank == geometry.rank + 2
+      ? weight : weight.view(shape: geometry.weightShape, strides: weight.strides + [1], offset: weight.offset)
+    return try WeightPackings.packed(geometry, weight: weight, factors: factors, bias: bias, storage: weightStorage)
   }
 
   /// A view with batch and channels first.

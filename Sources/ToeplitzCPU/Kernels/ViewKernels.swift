@@ -39,6 +39,26 @@ extension Slice: CPUKernel {
   }
 }
 
+extension Unfold: CPUKernel {
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    let x = try low == 0 && high == 0 ? inputs[0] : inputs[0].padded([(axis: axis, low: low, high: high)])
+    var strides = x.strides
+    strides.insert(strides[axis], at: axis + 1)
+    strides[axis] *= step
+    return [x.view(shape: outputs[0].shape, strides: strides, offset: x.offset)]
+  }
+}
+
+extension Reinterpret: CPUKernel {
+  package var flushesSubnormals: Bool { false }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    let x = inputs[0]
+    return [Tensor(storage: x.storage, shape: x.shape, strides: x.strides, offset: x.offset, dtype: dtype)]
+  }
+}
+
 extension Flip: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]

@@ -12,9 +12,8 @@ enum ConstantProducts {
         rewriter.graph.specs[node.inputs[0]].shape.rank >= 2,
         let geometry = try? ConvolutionGeometry(
           rank: 1, inChannels: matrix.shape[0], outChannels: matrix.shape[1], kernelSize: 1),
-        // Views, which copy nothing.
-        let columns = folded.result(Permute(order: [1, 0]), matrix),
-        let weight = folded.result(Reshape(shape: geometry.weightShape), columns)
+        // A view, which copies nothing.
+        let weight = folded.result(Permute(order: [1, 0]), matrix)
       else { continue }
       let operation = ConvolutionOperation(geometry, layout: .channelsLast)
       let value = rewriter.graph.constant(weight)

@@ -199,6 +199,9 @@ struct ConvolutionFusions {
         if fold(kind, [value], source, to: index, user) { return }
       }
     }
+    if kind == .add, spec == rewriter.graph.specs[user.outputs[0]], source.parts.residuals.count < 2 {
+      return move(source, to: index, user) { $0.residuals.append(value) }
+    }
     guard kind != .add, let number = rewriter.graph.number(value), number != 0 || kind == .multiply else { return }
     move(source, to: index, user) { $0.operation.epilogue.outputScale = kind == .divide ? 1 / number : number }
   }

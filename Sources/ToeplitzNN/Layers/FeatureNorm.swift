@@ -65,13 +65,17 @@ open class FeatureNorm<Rank: SpatialRank>: ElementwiseLayer {
     }
   }
 
-  /// Moves the running statistics towards those of a batch.
-  func track(mean: [Double], unbiasedVariance: [Double], share: Double) throws {
-    func move(_ parameter: Parameter?, to new: [Double]) throws {
+  /// Moves the running statistics a share of the way to those of a batch.
+  ///
+  /// - Parameters:
+  ///   - mean: `[C]`, float64.
+  ///   - unbiasedVariance: `[C]`, float64.
+  ///   - share: one float64 number.
+  func track(mean: Tensor, unbiasedVariance: Tensor, share: Tensor) throws {
+    func move(_ parameter: Parameter?, to new: Tensor) throws {
       guard let parameter else { return }
-      let old = try parameter.value.cast(to: .float64).scalars(Double.self)
-      let mixed = zip(old, new).map { (1 - share) * $0 + share * $1 }
-      parameter.value = try Tensor(mixed, shape: parameter.value.shape).cast(to: parameter.value.dtype)
+      let old = try parameter.value.cast(to: .float64)
+      parameter.value = try (old * (share.negated() + 1) + new * share).cast(to: parameter.value.dtype)
     }
     try move(runningMean, to: mean)
     try move(runningVar, to: unbiasedVariance)
@@ -127,38 +131,26 @@ open class BatchNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
     guard count > 0 else { return x }
     let (mean, variance) = try batchStatistics(x)
     if isTraining, let numBatchesTracked {
-      let seen = try numBatchesTracked.value.item(Int64.self) + 1
-      numBatchesTracked.value = try Tensor(scalar: seen)
-      let unbiased = variance.map { $0 * Double(count) / Double(count - 1) }
-      try track(mean: mean, unbiasedVariance: unbiased, share: momentum ?? 1 / Double(seen))
+      numBatchesTracked.value = try numBatchesTracked.value + Tensor(scalar: Int64(1))
+      let share =
+        try momentum.map { try Tensor(scalar: $0) } ?? numBatchesTracked.value.cast(to: .float64).reciprocal()
+      try track(mean: mean, unbiasedVariance: variance * (Double(count) / Double(count - 1)), share: share)
     }
     return try x.normalizedChannels(
-      mean: Tensor(mean, shape: [numFeatures]), variance: Tensor(variance, shape: [numFeatures]),
-      weight: weight?.value,
-      bias: bias?.value, eps: eps, name: displayName)
+      mean: mean, variance: variance, weight: weight?.value, bias: bias?.value, eps: eps, name: displayName)
   }
 
-  /// Mean and population variance of each channel over all samples.
-  private func batchStatistics(_ x: Tensor) throws -> (mean: [Double], variance: [Double]) {
+  /// Mean and population variance of each channel over all samples, in float64.
+  private func batchStatistics(_ x: Tensor) throws -> (mean: Tensor, variance: Tensor) {
     let width = x.shape.dropFirst(2).reduce(1, *)
     // Short rows are joined first: measuring each costs more than copying.
     let isShort = width < 16 && x.shape[0] > 1
     let rows = try isShort ? x.transposed(0, 1).reshaped([1, numFeatures, x.shape[0] * width]) : x
     let parts = try rows.channelMoments(name: displayName)
-    let means = try parts.mean.scalars(Double.self)
-    let variances = try parts.variance.scalars(Double.self)
-    let samples = rows.shape[0]
-    func average(_ value: (Int, Int) -> Double) -> [Double] {
-      (0..<numFeatures).map { channel in
-        (0..<samples).reduce(0) { $0 + value($1 * numFeatures + channel, channel) } / Double(samples)
-      }
-    }
-    let mean = average { at, _ in means[at] }
+    let mean = try parts.mean.mean([0])
     // The variance within samples and that between their means.
-    let variance = average { at, channel in
-      variances[at] + (means[at] - mean[channel]) * (means[at] - mean[channel])
-    }
-    return (mean, variance)
+    let distance = try parts.mean - mean
+    return (mean, try (parts.variance + distance * distance).mean([0]))
   }
 }
 
@@ -218,9 +210,8 @@ open class InstanceNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
     if isTraining, runningMean != nil {
       let unbiased = Double(count) / Double(count - 1)
       try track(
-        mean: moments.mean.mean([0]).scalars(Double.self),
-        unbiasedVariance: moments.variance.mean([0]).scalars(Double.self).map { $0 * unbiased },
-        share: momentum ?? 0)
+        mean: moments.mean.mean([0]), unbiasedVariance: moments.variance.mean([0]) * unbiased,
+        share: Tensor(scalar: momentum ?? 0))
     }
     return try x.normalizedChannels(
       mean: moments.mean, variance: moments.variance, weight: weight?.value, bias: bias?.value, eps: eps,

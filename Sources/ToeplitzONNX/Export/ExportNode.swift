@@ -9,6 +9,8 @@ struct ExportNode: Sendable {
     case input(Int)
     /// A result of an earlier node of the operation.
     case node(Int)
+    /// Result `result` of another node that gives several.
+    case result(of: Int, Int)
     /// A constant.
     case constant(Tensor)
     /// None.
@@ -29,6 +31,8 @@ struct ExportNode: Sendable {
   var attributes: [String: Attribute]
   /// Which of the operation's results this node gives, if any.
   var results: [Int]
+  /// How many results the node itself has, where other nodes take them.
+  var resultCount = 1
 
   init(
     _ name: String, _ inputs: [Operand], _ attributes: [String: Attribute] = [:], result: Int? = nil,
@@ -38,20 +42,6 @@ struct ExportNode: Sendable {
     self.inputs = inputs
     self.attributes = attributes
     self.results = results ?? (result.map { [$0] } ?? [])
-  }
-
-  /// The node of one operation among those of another: its nodes come after `offset` others, and its operands are what
-  /// `operand` says.
-  func moved(by offset: Int, _ operand: (Int) -> Operand) -> ExportNode {
-    var copy = self
-    copy.inputs = inputs.map {
-      switch $0 {
-      case .input(let index): operand(index)
-      case .node(let index): .node(offset + index)
-      default: $0
-      }
-    }
-    return copy
   }
 }
 

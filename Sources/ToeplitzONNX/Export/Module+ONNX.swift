@@ -1,5 +1,5 @@
 import ToeplitzCheckpoint
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzNN
 import ToeplitzOps
 import ToeplitzTensor
@@ -33,13 +33,14 @@ extension Module {
   public func onnxModel(
     input: Tensor, inputName: String = "x", outputName: String = "y", forward: (Tensor) throws -> Tensor
   ) throws -> [UInt8] {
-    // Packed weights and the like are made before, so that they are not recorded.
-    _ = try forward(input)
-    // Memory of its own, so that nothing else looks like the input.
-    let x = try input.copied()
-    let (y, steps) = try OperationTrace.record { try forward(x) }
-    let bytes = try TraceExport.model(
-      steps, inputs: [(inputName, x)], outputs: [(outputName, y)], parameters: stateDictionary(), name: displayName)
+    let trace = Trace()
+    let x = trace.input(input.spec, name: inputName)
+    let y = try trace.during { try ModuleValues(self).traced(in: trace) { try forward(x) } }
+    let output = try trace.id(of: y)
+    var graph = Graph(trace.close(), outputs: [Graph.Port(name: outputName, value: output)])
+    graph.removeDeadNodes()
+    graph.name = displayName
+    let bytes = try graph.onnxModel()
     try compare(bytes, input, inputName, forward)
     return bytes
   }
@@ -54,7 +55,7 @@ extension Module {
       other = try Tensor.randomUniform(input.shape, from: -1, to: 1, dtype: input.dtype, using: &random)
     }
     let expected = try forward(other)
-    let got = try Executable(Graph(onnx: bytes)).run([name: other])[0]
+    let got = try Executable(onnx: bytes).run([name: other])[0]
     guard got.spec == expected.spec else {
       throw ToeplitzError(.unsupported, "export", expected: "a model that gives \(expected.spec)", got: "\(got.spec)")
     }

@@ -1,6 +1,8 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
+
+/// A function of each element that convolutions can compute too.
+func applied(_ activation: Activation) -> OperatorFunction { { [try activation($0(0))] } }
 
 /// An activation with one number, `alpha`.
 private func activation(
@@ -8,9 +10,7 @@ private func activation(
 ) -> OperatorMaker {
   { node in
     let alpha = try node.float("alpha", standard)
-    var operation = node.function { [try body($0(0), alpha)] }
-    operation.isElementwise = true
-    return operation
+    return { [try body($0(0), alpha)] }
   }
 }
 
@@ -19,7 +19,7 @@ private func alongAxis(_ body: @escaping @Sendable (Tensor, Int) throws -> Tenso
   { node in
     let isFlat = node.opset < 13
     let axis = try node.int("axis", isFlat ? 1 : -1)
-    return node.function { x in
+    return { x in
       let x = try x(0)
       guard isFlat else { return [try body(x, axis)] }
       let at = axis == x.rank ? axis : try x.shape.normalizedAxis(axis, operation: "Softmax")
@@ -31,11 +31,11 @@ private func alongAxis(_ body: @escaping @Sendable (Tensor, Int) throws -> Tenso
 
 extension OperatorTable {
   static let activations: [String: OperatorMaker] = [
-    "Relu": { _ in LeakyNode(name: "Relu", slope: 0) },
-    "LeakyRelu": { node in LeakyNode(name: node.operation, slope: try node.float("alpha", 0.01)) },
+    "Relu": { _ in applied(.leakyReLU(slope: 0)) },
+    "LeakyRelu": { node in applied(.leakyReLU(slope: try node.float("alpha", 0.01))) },
     "PRelu": { node in
       let isOld = node.opset < 7
-      return node.function { operands in
+      return { operands in
         let (x, slope) = (try operands(0), try operands(1))
         // One slope a channel has a kernel of its own; before opset 7 it need not be spelt as broadcasting wants.
         let channels = x.rank >= 2 ? x.shape[1] : 1
@@ -49,41 +49,40 @@ extension OperatorTable {
         return [try x.less(zero).choosing(x * slope, x)]
       }
     },
-    "Elu": { node in ActivationNode(name: "Elu", .elu(alpha: try node.float("alpha", 1))) },
-    "Celu": { node in ActivationNode(name: "Celu", .celu(alpha: try node.float("alpha", 1))) },
+    "Elu": { node in applied(.elu(alpha: try node.float("alpha", 1))) },
+    "Celu": { node in applied(.celu(alpha: try node.float("alpha", 1))) },
     "Selu": { node in
       let alpha = try node.float("alpha", 1.6732632423543772)
       let gamma = try node.float("gamma", 1.0507009873554805)
-      return node.function { [try $0(0).elu(alpha: alpha) * gamma] }
+      return { [try $0(0).elu(alpha: alpha) * gamma] }
     },
-    "Sigmoid": { _ in ActivationNode(name: "Sigmoid", .sigmoid) },
+    "Sigmoid": { _ in applied(.sigmoid) },
     "HardSigmoid": { node in
       let (alpha, beta) = (try node.float("alpha", 0.2), try node.float("beta", 0.5))
-      if abs(alpha - 1.0 / 6) < 1e-6, beta == 0.5 { return ActivationNode(name: "HardSigmoid", .hardsigmoid) }
-      return node.function { [try $0(0).hardsigmoid(alpha: alpha, beta: beta)] }
+      if abs(alpha - 1.0 / 6) < 1e-6, beta == 0.5 { return applied(.hardsigmoid) }
+      return { [try $0(0).hardsigmoid(alpha: alpha, beta: beta)] }
     },
-    "HardSwish": { _ in ActivationNode(name: "HardSwish", .hardswish) },
+    "HardSwish": { _ in applied(.hardswish) },
     "Swish": activation(1) { x, alpha in try alpha == 1 ? x.silu() : x * (x * alpha).sigmoid() },
-    "Softplus": { _ in ActivationNode(name: "Softplus", .softplus(beta: 1, threshold: 1e30)) },
-    "Softsign": { _ in ActivationNode(name: "Softsign", .softsign) },
-    "Mish": { _ in ActivationNode(name: "Mish", .mish) },
+    "Softplus": { _ in applied(.softplus(beta: 1, threshold: 1e30)) },
+    "Softsign": { _ in applied(.softsign) },
+    "Mish": { _ in applied(.mish) },
     "Gelu": { node in
       let approximation = try node.string("approximate", "none")
       guard ["none", "tanh"].contains(approximation) else {
         throw node.refuse("approximate none or tanh", got: approximation)
       }
-      return ActivationNode(name: "Gelu", .gelu(approximateTanh: approximation == "tanh"))
+      return applied(.gelu(approximateTanh: approximation == "tanh"))
     },
     "ThresholdedRelu": activation(1) { try $0.thresholdedReLU(alpha: $1) },
     "Shrink": { node in
       let (lambda, bias) = (try node.float("lambd", 0.5), try node.float("bias", 0))
-      return node.function { [try $0(0).shrunk(lambda: lambda, bias: bias)] }
+      return { [try $0(0).shrunk(lambda: lambda, bias: bias)] }
     },
     "Clip": { node in
       let (low, high) = (try node.float("min"), try node.float("max"))
       let isOld = node.opset < 11
-      return ClipNode(bounds: isOld ? (low ?? -.infinity, high ?? .infinity) : nil) { operands in
-        let x = Operands(name: "Clip", tensors: operands)
+      return { x in
         var result = try x(0)
         if isOld { return [try result.clipped(low, high)] }
         if result.dtype.isFloatingPoint { return [try result.clipped(x.scalar(1), x.scalar(2))] }

@@ -1,20 +1,135 @@
-import ToeplitzLegacyGraph
+import ToeplitzGraph
+import ToeplitzOps
 import ToeplitzTensor
 
 extension OperatorTable {
   static let control: [String: OperatorMaker] = [
-    "If": { node in IfNode(then: try node.program("then_branch"), else: try node.program("else_branch")) },
-    "Loop": { node in LoopNode(body: try node.program("body")) },
+    "If": { node in
+      let (whenTrue, whenFalse) = (try node.graph("then_branch"), try node.graph("else_branch"))
+      return { x in try (x(0).truth(x.name) ? whenTrue : whenFalse)([], of: x) }
+    },
+    "Loop": { node in
+      let body = try node.graph("body")
+      return { try loop(body, $0) }
+    },
     "Scan": { node in
       guard node.opset >= 9 else {
         throw ToeplitzError(.unsupported, "Scan", expected: "opset 9 or higher", got: "\(node.opset)")
       }
-      return ScanNode(
-        body: try node.program("body"), count: try node.int("num_scan_inputs", 0),
+      let rule = ScanRule(
+        body: try node.graph("body"), count: try node.int("num_scan_inputs", 0),
         axes: try node.ints("scan_input_axes") ?? [],
         reversed: (try node.ints("scan_input_directions") ?? []).map { $0 != 0 },
         resultAxes: try node.ints("scan_output_axes") ?? [],
         resultReversed: (try node.ints("scan_output_directions") ?? []).map { $0 != 0 })
+      return { try rule.scan($0) }
     },
   ]
+
+  /// More rounds than this are refused: a few bytes of a file can ask for any number.
+  private static let mostRounds = 1 << 17
+  /// Loops of more steps than this, over all rounds, are not recorded round by round.
+  fileprivate static let mostUnrolledSteps = 1 << 10
+
+  /// A graph computed again and again.
+  ///
+  /// Operands are the number of rounds, whether to begin, and the values handed from round to round. The body gets the
+  /// round's number, the condition and these values; it gives the next condition, the next values, and then what is
+  /// collected, one slice a round.
+  private static func loop(_ body: ONNXBody, _ x: Operands) throws -> [Tensor?] {
+    let carried = max(0, x.count - 2)
+    guard body.inputCount == carried + 2, body.outputCount >= carried + 1 else {
+      throw x.refuse(
+        "a body of \(carried + 2) inputs and at least \(carried + 1) outputs",
+        got: "\(body.inputCount) and \(body.outputCount)")
+    }
+    let rounds = try x.optional(0).map { try $0.cast(to: .int64).reshaped([]).item(Int64.self) } ?? .max
+    var goesOn = try x.optional(1)?.truth(x.name) ?? true
+    try x.refuseRecording(of: body, rounds: Int(clamping: rounds))
+    var values = try (0..<carried).map { try x($0 + 2) }
+    var collected = [[Tensor]](repeating: [], count: body.outputCount - carried - 1)
+    var round: Int64 = 0
+    while round < rounds, goesOn {
+      guard round < mostRounds else { throw x.refuse("at most \(mostRounds) rounds", got: "more") }
+      let results = try body([Tensor(scalar: round), Tensor(scalar: goesOn)] + values, of: x)
+      goesOn = try results[0].truth(x.name)
+      values = Array(results[1..<(carried + 1)])
+      for index in collected.indices { collected[index].append(results[carried + 1 + index]) }
+      round += 1
+      if goesOn { try x.refuseRecording(of: body, rounds: Int(round)) }
+    }
+    return values
+      + (try collected.enumerated().map { index, slices in
+        try slices.isEmpty ? nothing(body.source.outputs[carried + 1 + index]) : Tensor.stacked(slices)
+      })
+  }
+
+  /// No slices of what a port describes.
+  private static func nothing(_ port: PortDescription) throws -> Tensor {
+    let sizes = (port.dimensions ?? []).map { if case .fixed(let size) = $0 { size } else { 0 } }
+    return try Tensor.zeros(Shape([0] + sizes), dtype: port.dtype ?? .float32)
+  }
+}
+
+extension Operands {
+  /// Refuses to record a body so many times that the graph would be too large: it is compiled by itself then.
+  fileprivate func refuseRecording(of body: ONNXBody, rounds: Int) throws {
+    guard let trace = Trace.running,
+      rounds > OperatorTable.mostUnrolledSteps / max(1, body.source.stepCount)
+    else { return }
+    guard let traced = (tensors.compactMap { $0 } + captured).lazy.compactMap(\.traced).first else { return }
+    throw trace.refusal(name, traced)
+  }
+}
+
+/// A graph computed for each slice of some tensors.
+///
+/// Operands are the values handed from slice to slice, then the tensors that are cut. Lists may be empty, which stands for
+/// axis 0 and forwards.
+private struct ScanRule: Sendable {
+  var body: ONNXBody
+  var count: Int
+  var axes: [Int]
+  var reversed: [Bool]
+  var resultAxes: [Int]
+  var resultReversed: [Bool]
+
+  func scan(_ x: Operands) throws -> [Tensor?] {
+    let carried = (1...max(1, x.count)).contains(count) ? x.count - count : -1
+    guard carried >= 0, body.inputCount == x.count, body.outputCount >= carried else {
+      throw x.refuse("a body for \(x.count) operands", got: "\(body.inputCount)")
+    }
+    let all = try x.all()
+    var values = Array(all[..<carried])
+    let cut = try all[carried...].enumerated().map { index, tensor in
+      let axis = try tensor.shape.normalizedAxis(index < axes.count ? axes[index] : 0, operation: x.name)
+      return (try index < reversed.count && reversed[index] ? tensor.flipped([axis]) : tensor, axis)
+    }
+    let length = cut[0].0.shape[cut[0].1]
+    guard cut.allSatisfy({ $0.0.shape[$0.1] == length }), length > 0 else {
+      throw x.refuse(.shape, "tensors of one length of at least 1", got: "\(length)")
+    }
+    try x.refuseRecording(of: body, rounds: length)
+    var collected = [[Tensor]](repeating: [], count: body.outputCount - carried)
+    for step in 0..<length {
+      let results = try body(values + cut.map { try $0.0.select(axis: $0.1, step) }, of: x)
+      values = Array(results[..<carried])
+      for index in collected.indices { collected[index].append(results[carried + index]) }
+    }
+    return values
+      + (try collected.enumerated().map { index, slices in
+        let ordered = index < resultReversed.count && resultReversed[index] ? slices.reversed() : slices
+        return try Tensor.stacked(ordered, axis: index < resultAxes.count ? resultAxes[index] : 0)
+      })
+  }
+}
+
+extension Tensor {
+  /// The truth value of a tensor of one.
+  fileprivate func truth(_ operation: String) throws -> Bool {
+    guard dtype == .bool, count == 1 else {
+      throw ToeplitzError(.dtype, operation, expected: "one bool as condition", got: "\(spec)")
+    }
+    return try item(Bool.self)
+  }
 }

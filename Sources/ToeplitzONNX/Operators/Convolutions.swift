@@ -1,10 +1,143 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
+/// The attributes of a convolution or transposed convolution of 1 to 3 spatial axes.
+///
+/// Channels and kernel size come from the weight.
+struct ConvolutionAttributes: Sendable {
+  /// How the input is extended (convolution) or the output cropped (transposed).
+  enum Extension: Sendable {
+    /// By these numbers on each axis.
+    case explicit(low: [Int], high: [Int])
+    /// So that the output has `ceil(L / stride)` (transposed: `L × stride`) positions; an odd rest goes to the end, or to
+    /// the beginning.
+    case same(restAtEnd: Bool)
+    /// Not at all.
+    case none
+  }
+
+  var name: String
+  var isTransposed = false
+  /// Step on each axis; 1 if nil.
+  var strides: [Int]?
+  /// Distance of taps on each axis; 1 if nil.
+  var dilations: [Int]?
+  var groups = 1
+  var padding = Extension.none
+  /// Positions added to the end of a transposed convolution's output.
+  var outputPadding: [Int]?
+  /// The spatial size of a transposed convolution's output, which then decides how much is cropped.
+  var outputShape: [Int]?
+  /// What the weight's spatial sizes must be, if anything.
+  var kernelShape: [Int]?
+
+  /// The convolution of x `[N, C, spatial…]` with a weight in PyTorch's order.
+  func callAsFunction(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) throws -> Tensor {
+    let (geometry, extra) = try geometry(x.shape, weight.shape)
+    let result = try ConvolutionOperation(geometry)(x, weight: weight, bias: bias)
+    return extra.isEmpty ? result : try extended(result, extra, bias)
+  }
+
+  /// Where a transposed convolution is asked for more positions than it reaches, they hold the bias alone.
+  private func extended(_ y: Tensor, _ extra: [(axis: Int, low: Int, high: Int)], _ bias: Tensor?) throws -> Tensor {
+    guard let bias else { return try y.padded(extra) }
+    let shape = Shape([1, bias.count] + Array(repeating: 1, count: y.rank - 2))
+    let shift = try bias.reshaped(shape)
+    return try (y - shift).padded(extra) + shift
+  }
+
+  /// The geometry for an input and a weight, and how much the output is extended after all.
+  private func geometry(
+    _ x: Shape, _ weight: Shape
+  ) throws -> (ConvolutionGeometry, [(axis: Int, low: Int, high: Int)]) {
+    func refuse(_ expected: String, _ got: String) -> ToeplitzError {
+      ToeplitzError(.shape, name, expected: expected, got: got)
+    }
+    let rank = weight.rank - 2
+    guard (1...3).contains(rank) else { throw refuse("a weight of 3 to 5 dimensions", "shape \(weight)") }
+    guard x.rank == weight.rank else { throw refuse("an input of \(weight.rank) dimensions", "shape \(x)") }
+    let kernel = Array(weight.dropFirst(2))
+    if let kernelShape, kernelShape != kernel { throw refuse("a kernel of \(kernelShape)", "\(kernel)") }
+    func perAxis(_ values: [Int]?, _ label: String) throws -> [Int] {
+      guard let values else { return Array(repeating: 1, count: rank) }
+      guard values.count == rank, values.allSatisfy({ (1...(1 << 28)).contains($0) }) else {
+        throw refuse("\(rank) \(label) of at least 1", "\(values)")
+      }
+      return values
+    }
+    let (strides, dilations) = (try perAxis(strides, "strides"), try perAxis(dilations, "dilations"))
+    guard groups > 0, groups <= 1 << 40, kernel.allSatisfy({ (1...Int(Int32.max)).contains($0) }) else {
+      throw refuse("groups and a kernel of at least 1", "groups \(groups), kernel \(kernel)")
+    }
+    let (channels, overflow) = weight[1].multipliedReportingOverflow(by: groups)
+    guard !overflow else { throw refuse("a legal number of groups", "\(groups)") }
+    let sizes = Array(x.dropFirst(2))
+    guard sizes.allSatisfy({ $0 < 1 << 31 }) else { throw refuse("sizes below 2³¹", "shape \(x)") }
+    var outputPadding = outputPadding ?? Array(repeating: 0, count: rank)
+    guard outputPadding.count == rank, outputPadding.allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
+      throw refuse("\(rank) numbers of output padding", "\(outputPadding)")
+    }
+    var (pads, extra) = try pads(sizes, kernel, strides, dilations, outputPadding)
+    // The geometry's rule for output padding is PyTorch's; what lies beyond it is added afterwards.
+    for axis in 0..<rank where isTransposed && outputPadding[axis] >= max(strides[axis], dilations[axis]) {
+      extra.append((axis + 2, 0, outputPadding[axis]))
+      outputPadding[axis] = 0
+    }
+    return (
+      try ConvolutionGeometry(
+        rank: rank, isTransposed: isTransposed, inChannels: isTransposed ? weight[0] : channels,
+        outChannels: isTransposed ? channels : weight[0], kernelSize: PerAxis(kernel), stride: PerAxis(strides),
+        padding: .asymmetric(pads), outputPadding: PerAxis(outputPadding), dilation: PerAxis(dilations), groups: groups),
+      extra
+    )
+  }
+
+  private func pads(
+    _ sizes: [Int], _ kernel: [Int], _ strides: [Int], _ dilations: [Int], _ outputPadding: [Int]
+  ) throws -> ([(low: Int, high: Int)], [(axis: Int, low: Int, high: Int)]) {
+    var extra: [(axis: Int, low: Int, high: Int)] = []
+    func total(_ axis: Int) -> Int {
+      let extent = (kernel[axis] - 1) * dilations[axis] + 1
+      if isTransposed {
+        let wanted = outputShape?[axis] ?? sizes[axis] * strides[axis]
+        return (sizes[axis] - 1) * strides[axis] + outputPadding[axis] + extent - wanted
+      }
+      let outputs = (sizes[axis] + strides[axis] - 1) / strides[axis]
+      return max(0, (outputs - 1) * strides[axis] + extent - sizes[axis])
+    }
+    func split(_ restAtEnd: Bool) -> [(low: Int, high: Int)] {
+      sizes.indices.map { axis in
+        let sum = total(axis)
+        if sum < 0 {
+          extra.append((axis + 2, 0, -sum))
+          return (0, 0)
+        }
+        return restAtEnd ? (sum / 2, sum - sum / 2) : (sum - sum / 2, sum / 2)
+      }
+    }
+    if let outputShape, isTransposed {
+      guard outputShape.count == sizes.count, outputShape.allSatisfy({ (1...Int(Int32.max)).contains($0) }) else {
+        throw ToeplitzError(
+          .argument, name, expected: "an output shape of \(sizes.count) sizes", got: "\(outputShape)")
+      }
+      if case .same(restAtEnd: true) = padding { return (split(true), extra) }
+      return (split(false), extra)
+    }
+    switch padding {
+    case .none: return (sizes.map { _ in (0, 0) }, [])
+    case .same(let restAtEnd): return (split(restAtEnd), extra)
+    case .explicit(let low, let high):
+      guard low.count == sizes.count, high.count == sizes.count else {
+        throw ToeplitzError(.argument, name, expected: "\(2 * sizes.count) pads", got: "\(low + high)")
+      }
+      return (zip(low, high).map { ($0, $1) }, [])
+    }
+  }
+}
+
 extension OperatorNode {
   /// `pads` and `auto_pad`.
-  func padding() throws -> ConvolutionNode.Extension {
+  func padding() throws -> ConvolutionAttributes.Extension {
     switch try string("auto_pad", "NOTSET") {
     case "NOTSET", "":
       guard let pads = try ints("pads") else { return .none }
@@ -18,8 +151,8 @@ extension OperatorNode {
   }
 
   /// The options that all convolutions share.
-  func convolution() throws -> ConvolutionNode {
-    var convolution = ConvolutionNode(name: operation)
+  func convolution() throws -> ConvolutionAttributes {
+    var convolution = ConvolutionAttributes(name: operation)
     convolution.strides = try ints("strides")
     convolution.dilations = try ints("dilations")
     convolution.groups = try int("group", 1)
@@ -31,29 +164,32 @@ extension OperatorNode {
 
 extension OperatorTable {
   static let convolutions: [String: OperatorMaker] = [
-    "Conv": { try $0.convolution() },
+    "Conv": { node in
+      let convolution = try node.convolution()
+      return { [try convolution($0(0), $0(1), $0.optional(2))] }
+    },
     "ConvTranspose": { node in
       var convolution = try node.convolution()
       convolution.isTransposed = true
       convolution.outputPadding = try node.ints("output_padding")
       convolution.outputShape = try node.ints("output_shape")
-      return convolution
+      return { [convolution] in [try convolution($0(0), $0(1), $0.optional(2))] }
     },
     "ConvInteger": { node in
       let convolution = try node.convolution()
-      return node.function { x in
+      return { x in
         let input = try x(0).centered(x.optional(2), axis: nil)
         let weight = try x(1).centered(x.optional(3), axis: 0)
-        return try convolution.evaluate([input, weight], EvaluationContext())
+        return [try convolution(input, weight, nil)]
       }
     },
     "QLinearConv": { node in
       let convolution = try node.convolution()
-      return node.function { x in
+      return { x in
         let input = try x(0).centered(x(2), axis: nil)
         let weight = try x(3).centered(x(5), axis: 0)
         let bias = x.optional(8)
-        let sums = try convolution.evaluate([input, weight, bias], EvaluationContext())[0].required("QLinearConv", 0)
+        let sums = try convolution(input, weight, bias)
         let weightScale = try x(4)
         let axes = Array(repeating: 1, count: sums.rank - 2)
         let scale =
@@ -89,6 +225,14 @@ extension Tensor {
 
 extension ConvolutionOperation: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    if isLinear {
+      let matrix = inputs[1].shape.rank == 2 ? [] : [ExportNode("Squeeze", [.input(1), try numbers([2])])]
+      let columns = ExportNode(
+        "Transpose", [matrix.isEmpty ? .input(1) : .node(0)], ["perm": .ints(geometry.isTransposed ? [0, 1] : [1, 0])])
+      let product = ExportNode("MatMul", [.input(0), .node(matrix.count)])
+      let bias = inputs.count > 2 ? [ExportNode("Add", [.node(matrix.count + 1), .input(2)])] : []
+      return matrix + [columns, product] + bias
+    }
     let g = geometry
     let rank = g.rank
     var nodes: [ExportNode] = []
@@ -102,7 +246,6 @@ extension ConvolutionOperation: ExportableOperation {
     if layout == .channelsLast {
       add(ExportNode("Transpose", [x], ["perm": .ints([0, rank + 1] + Array(1...rank))]))
     }
-    if epilogue.inputSlope != 1 { add(ExportNode("LeakyRelu", [x], ["alpha": .float(epilogue.inputSlope)])) }
     var (low, high) = (g.paddingLow, g.paddingHigh)
     if !g.isTransposed, g.paddingMode != .zeros || (low + high).contains(where: { $0 < 0 }) {
       let modes: [PaddingMode: String] = [.zeros: "constant", .reflect: "reflect", .replicate: "edge"]
@@ -118,89 +261,13 @@ extension ConvolutionOperation: ExportableOperation {
       "group": .int(g.groups), "pads": .ints(low + high),
     ]
     if g.isTransposed { attributes["output_padding"] = .ints(g.outputPadding) }
-    let residuals = (inputs.count - residualCount)..<inputs.count
-    guard !hasWeightFactors else { throw unexportable("factors of weights") }
-    let weights = (1..<residuals.lowerBound).map { ExportNode.Operand.input($0) }
+    guard epilogue == Epilogue(), residualCount == 0, !hasWeightFactors else { throw unexportable("fused operations") }
+    let weights = (1..<inputs.count).map { ExportNode.Operand.input($0) }
     add(ExportNode(g.isTransposed ? "ConvTranspose" : "Conv", [x] + weights, attributes))
     if layout == .channelsLast {
       add(ExportNode("Transpose", [x], ["perm": .ints([0] + Array(2...(rank + 1)) + [1])]))
     }
     if !isBatched { add(ExportNode("Squeeze", [x, try numbers([0])])) }
-    nodes += try epilogue.exported(from: nodes.count - 1, adding: residuals, dtype: inputs[0].dtype)
-    return nodes
-  }
-}
-
-extension Epilogue {
-  /// The nodes for what happens to the sums, which node `last` gives.
-  ///
-  /// - Parameter residuals: the operands that are added first.
-  func exported(from last: Int, adding residuals: Range<Int>, dtype: DType) throws -> [ExportNode] {
-    var nodes: [ExportNode] = []
-    func add(_ name: String, _ more: [ExportNode.Operand], _ attributes: [String: ExportNode.Attribute] = [:]) {
-      nodes.append(ExportNode(name, [.node(last + nodes.count)] + more, attributes))
-    }
-    for residual in residuals { add("Add", [.input(residual)]) }
-    if outputScale != 1 { add("Mul", [.constant(try Tensor.full([], outputScale, dtype: dtype))]) }
-    if outputSlope != 1 { add("LeakyRelu", [], ["alpha": .float(outputSlope)]) }
-    if let activation {
-      let first = last + nodes.count
-      nodes += try activation.exported(dtype).map { $0.moved(by: first + 1) { _ in .node(first) } }
-    }
-    return nodes
-  }
-}
-
-extension Activation {
-  /// The nodes of the operations that compute it on a whole tensor.
-  func exported(_ dtype: DType) throws -> [ExportNode] {
-    let steps = try OperationTrace.record { try self(Tensor.zeros([1], dtype: dtype)) }.steps
-    guard steps.count == 1, let operation = steps[0].operation as? any ExportableOperation else {
-      throw ToeplitzError(
-        .unsupported, "export", expected: "an activation that can be written as ONNX", got: "\(self)")
-    }
-    return try operation.exported(steps[0].inputs.map(\.spec), steps[0].outputs.map(\.spec))
-  }
-}
-
-extension ResidualUnit: ExportableOperation {
-  /// Two convolutions and an addition.
-  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    let operands = operands(inputs)
-    let one = [inputs[0]] + operands.first
-    let middle = try firstStage.operation.infer(one)
-    let nodes = try firstStage.operation.exported(one, middle)
-    let two = middle + operands.second + [inputs[0]] + [operands.extra].compactMap { $0 }
-    return try nodes
-      + secondStage.operation.exported(two, outputs).map {
-        // The second one's operand 0 is what the first gave, and its first residual is x.
-        $0.moved(by: nodes.count) {
-          switch $0 {
-          case 0: .node(nodes.count - 1)
-          case secondStage.weightCount + 1: .input(0)
-          default: .input(firstStage.weightCount + ($0 <= secondStage.weightCount ? $0 : $0 - 1))
-          }
-        }
-      }
-  }
-}
-
-extension SeparableConvolution: ExportableOperation {
-  /// A node for each convolution.
-  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    var nodes: [ExportNode] = []
-    var next = 0
-    _ = try fold(inputs) { operation, operands in
-      let result = try operation.infer(operands)
-      let before = nodes.count
-      let first = next
-      nodes += try operation.exported(operands, result).map {
-        // The first input of all but the first is what the convolution before gave.
-        $0.moved(by: before) { $0 == 0 && before > 0 ? .node(before - 1) : .input(first + $0) }
-      }
-      next += operands.count - 1
-      return result
-    }
     return nodes
   }
 }

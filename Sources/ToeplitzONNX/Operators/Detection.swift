@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -32,7 +31,7 @@ extension OperatorTable {
   static let detection: [String: OperatorMaker] = [
     "NonMaxSuppression": { node in
       let isCentered = try node.flag("center_point_box")
-      return node.function { x in
+      return { x in
         let (boxes, scores) = (try x(0), try x(1))
         guard boxes.rank == 3, scores.rank == 3, boxes.shape[2] == 4, boxes.shape[0] == scores.shape[0],
           boxes.shape[1] == scores.shape[2]

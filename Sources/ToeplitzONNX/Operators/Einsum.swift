@@ -91,20 +91,28 @@ struct Einsum: Sendable {
 
   /// A letter that stands twice in one operand walks its diagonal.
   private func diagonal(_ tensor: Tensor, _ axes: [Character]) throws -> (tensor: Tensor, axes: [Character]) {
-    var (shape, strides, letters): ([Int], [Int], [Character]) = ([], [], [])
-    for (axis, letter) in axes.enumerated() {
-      if let first = letters.firstIndex(of: letter) {
-        guard shape[first] == tensor.shape[axis] else {
-          throw refuse("equal sizes on a diagonal", "shape \(tensor.shape)")
-        }
-        strides[first] += tensor.strides[axis]
-      } else {
-        letters.append(letter)
-        shape.append(tensor.shape[axis])
-        strides.append(tensor.strides[axis])
+    var (tensor, letters) = (tensor, axes)
+    while let (first, second) = repeated(letters) {
+      let size = tensor.shape[first]
+      guard size == tensor.shape[second] else {
+        throw refuse("equal sizes on a diagonal", "shape \(tensor.shape)")
       }
+      // Both axes at the end as one, of which every size + 1 st element lies on the diagonal.
+      let rest = letters.indices.filter { $0 != first && $0 != second }
+      let flat = try tensor.permuted(rest + [first, second]).reshaped(
+        Shape(rest.map { tensor.shape[$0] } + [size * size]))
+      tensor = try flat.slice(axis: rest.count, 0..<(size * size), step: size + 1)
+      letters = rest.map { letters[$0] } + [letters[first]]
     }
-    return (tensor.view(shape: Shape(shape), strides: strides, offset: tensor.offset), letters)
+    return (tensor, letters)
+  }
+
+  /// The places of a letter that stands twice.
+  private func repeated(_ letters: [Character]) -> (Int, Int)? {
+    for (second, letter) in letters.enumerated() {
+      if let first = letters.firstIndex(of: letter), first < second { return (first, second) }
+    }
+    return nil
   }
 
   /// The product of two terms, summed over letters that nobody needs any more, as one batch of matrix products.

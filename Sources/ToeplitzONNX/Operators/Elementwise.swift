@@ -1,35 +1,30 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
 /// An operator with one operand, whose elements are treated alike.
 func unary(_ body: @escaping @Sendable (Tensor) throws -> Tensor) -> OperatorMaker {
-  { node in
-    var operation = node.function { [try body($0(0))] }
-    operation.isElementwise = true
-    return operation
-  }
+  { _ in { [try body($0(0))] } }
 }
 
 /// An operator with two operands, whose elements are treated alike after broadcasting.
-func binary(
-  _ kind: ElementwiseNode.Kind = .other, _ body: @escaping @Sendable (Tensor, Tensor) throws -> Tensor
-) -> OperatorMaker {
+func binary(_ body: @escaping @Sendable (Tensor, Tensor) throws -> Tensor) -> OperatorMaker {
   { node in
     // Before opset 7 the second operand broadcasts only where the node says so, from a given axis on.
     let isLegacy = try node.opset < 7 && node.flag("broadcast")
     let legacyAxis = isLegacy ? try node.int("axis") : nil
-    return ElementwiseNode(name: node.operation, kind: kind) { a, b in
-      guard let axis = legacyAxis, (0...a.rank).contains(axis), axis + b.rank <= a.rank else { return try body(a, b) }
-      return try body(a, b.reshaped(Shape(b.shape + Array(repeating: 1, count: a.rank - axis - b.rank))))
+    return { x in
+      let (a, b) = (try x(0), try x(1))
+      guard x.count == 2 else { throw x.refuse("2 operands", got: "\(x.count)") }
+      guard let axis = legacyAxis, (0...a.rank).contains(axis), axis + b.rank <= a.rank else { return [try body(a, b)] }
+      return [try body(a, b.reshaped(Shape(b.shape + Array(repeating: 1, count: a.rank - axis - b.rank))))]
     }
   }
 }
 
 /// An operator with any number of operands, joined from the left.
 private func variadic(_ join: @escaping @Sendable (Tensor, Tensor) throws -> Tensor) -> OperatorMaker {
-  { node in
-    node.function { x in
+  { _ in
+    { x in
       let first = try x(0)
       return [try x.all().dropFirst().reduce(first, join)]
     }
@@ -38,10 +33,10 @@ private func variadic(_ join: @escaping @Sendable (Tensor, Tensor) throws -> Ten
 
 extension OperatorTable {
   static let elementwise: [String: OperatorMaker] = [
-    "Add": binary(.add) { try $0 + $1 },
+    "Add": binary { try $0 + $1 },
     "Sub": binary { try $0 - $1 },
-    "Mul": binary(.multiply) { try $0 * $1 },
-    "Div": binary(.divide) { try $0 / $1 },
+    "Mul": binary { try $0 * $1 },
+    "Div": binary { try $0 / $1 },
     "Pow": binary { a, b in
       if a.dtype == b.dtype, a.dtype.isFloatingPoint || a.dtype.isInteger { return try a.power(b) }
       if a.dtype.isFloatingPoint { return try a.power(b.cast(to: a.dtype)) }
@@ -50,13 +45,13 @@ extension OperatorTable {
     },
     "Mod": { node in
       let truncates = try node.flag("fmod")
-      return ElementwiseNode(name: node.operation) { try $0.remainder($1, truncates: truncates) }
+      return { [try $0(0).remainder($0(1), truncates: truncates)] }
     },
     "Max": variadic { try $0.maximum($1) },
     "Min": variadic { try $0.minimum($1) },
     "Sum": variadic { try $0 + $1 },
     "Mean": { node in
-      node.function { x in
+      { x in
         let all = try x.all()
         return [try all.dropFirst().reduce(x(0)) { try $0 + $1 } / Double(all.count)]
       }
@@ -79,12 +74,12 @@ extension OperatorTable {
     "Atan": unary { try $0.arcTangent() },
     "Sinh": unary { try $0.hyperbolicSine() },
     "Cosh": unary { try $0.hyperbolicCosine() },
-    "Tanh": { _ in ActivationNode(name: "Tanh", .tanh) },
+    "Tanh": { _ in applied(.tanh) },
     "Asinh": unary { try $0.inverseHyperbolicSine() },
     "Acosh": unary { try $0.inverseHyperbolicCosine() },
     "Atanh": unary { try $0.inverseHyperbolicTangent() },
     "Erf": unary { try $0.errorFunction() },
-    "Identity": { _ in IdentityNode(name: "Identity") },
+    "Identity": unary { $0 },
   ]
 
   static let logic: [String: OperatorMaker] = [
@@ -106,16 +101,14 @@ extension OperatorTable {
       guard direction == "LEFT" || direction == "RIGHT" else {
         throw node.refuse("direction LEFT or RIGHT", got: direction)
       }
-      return ElementwiseNode(name: node.operation) {
-        try direction == "LEFT" ? $0.shiftedLeft($1) : $0.shiftedRight($1)
-      }
+      return { [try direction == "LEFT" ? $0(0).shiftedLeft($0(1)) : $0(0).shiftedRight($0(1))] }
     },
     "IsNaN": unary { try $0.isNaN() },
     "IsInf": { node in
       let (positive, negative) = (try node.flag("detect_positive", true), try node.flag("detect_negative", true))
-      return node.function { [try $0(0).isInfinite(positive: positive, negative: negative)] }
+      return { [try $0(0).isInfinite(positive: positive, negative: negative)] }
     },
-    "Where": { node in node.function { [try $0(0).choosing($0(1), $0(2))] } },
+    "Where": { node in { [try $0(0).choosing($0(1), $0(2))] } },
   ]
 }
 

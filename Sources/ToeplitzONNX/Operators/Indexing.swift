@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -18,7 +17,7 @@ extension OperatorTable {
       let starts = try node.numbers("starts", operand: 1)
       let ends = try node.numbers("ends", operand: 2)
       let axes = try node.numbers("axes", operand: 3)
-      return node.function { x in
+      return { x in
         var result = try x(0)
         guard let starts = try starts(x), let ends = try ends(x), starts.count == ends.count else {
           throw x.refuse("as many starts as ends", got: "others")
@@ -36,27 +35,27 @@ extension OperatorTable {
     },
     "Gather": { node in
       let axis = try node.int("axis", 0)
-      return node.function { [try $0(0).gathered($0(1), axis: axis)] }
+      return { [try $0(0).gathered($0(1), axis: axis)] }
     },
     "GatherElements": { node in
       let axis = try node.int("axis", 0)
-      return node.function { [try $0(0).gatheredElements($0(1), axis: axis)] }
+      return { [try $0(0).gatheredElements($0(1), axis: axis)] }
     },
     "GatherND": { node in
       let batch = try node.int("batch_dims", 0)
-      return node.function { [try $0(0).gatheredRows($0(1), batch: batch)] }
+      return { [try $0(0).gatheredRows($0(1), batch: batch)] }
     },
     "ScatterElements": scatterElements,
     "Scatter": scatterElements,
     "ScatterND": { node in
       let reduction = try node.reduction()
-      return node.function { [try $0(0).scatteringRows($0(2), at: $0(1), reduction: reduction)] }
+      return { [try $0(0).scatteringRows($0(2), at: $0(1), reduction: reduction)] }
     },
     "TopK": { node in
       let axis = try node.int("axis", -1)
       let fixed = try node.int("k")
       let largest = try node.flag("largest", true)
-      return node.function { x in
+      return { x in
         guard let count = try fixed ?? x.optionalInts(1)?.first else { throw x.refuse("a k", got: "none") }
         let top = try x(0).topElements(count, axis: axis, largest: largest)
         return [top.values, top.indices]
@@ -64,21 +63,21 @@ extension OperatorTable {
     },
     "CumSum": { node in
       let (exclusive, reverse) = (try node.flag("exclusive"), try node.flag("reverse"))
-      return node.function { x in
+      return { x in
         guard let axis = try x.ints(1).first else { throw x.refuse("an axis", got: "none") }
         return [try x(0).accumulated(axis: axis, exclusive: exclusive, reverse: reverse)]
       }
     },
     "CumProd": { node in
       let (exclusive, reverse) = (try node.flag("exclusive"), try node.flag("reverse"))
-      return node.function { x in
+      return { x in
         guard let axis = try x.ints(1).first else { throw x.refuse("an axis", got: "none") }
         return [try x(0).accumulated(axis: axis, product: true, exclusive: exclusive, reverse: reverse)]
       }
     },
     "Compress": { node in
       let axis = try node.int("axis")
-      return node.function { x in
+      return { x in
         let input = try axis == nil ? x(0).reshaped([-1]) : x(0)
         let at = try input.shape.normalizedAxis(axis ?? 0, operation: "Compress")
         let flags = try x(1).cast(to: .bool).scalars(Bool.self)
@@ -91,7 +90,7 @@ extension OperatorTable {
     },
     "ReverseSequence": { node in
       let (batchAxis, timeAxis) = (try node.int("batch_axis", 1), try node.int("time_axis", 0))
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let batch = try input.shape.normalizedAxis(batchAxis, operation: "ReverseSequence")
         let time = try input.shape.normalizedAxis(timeAxis, operation: "ReverseSequence")
@@ -115,7 +114,7 @@ extension OperatorTable {
   private static let scatterElements: OperatorMaker = { node in
     let axis = try node.int("axis", 0)
     let reduction = try node.reduction()
-    return node.function { [try $0(0).scatteringElements($0(2), at: $0(1), axis: axis, reduction: reduction)] }
+    return { [try $0(0).scatteringElements($0(2), at: $0(1), axis: axis, reduction: reduction)] }
   }
 }
 

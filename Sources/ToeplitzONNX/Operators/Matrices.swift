@@ -1,38 +1,21 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
 extension OperatorTable {
   static let matrices: [String: OperatorMaker] = [
-    "MatMul": { node in
-      let linear = LinearNode(name: "MatMul", isTransposed: false)
-      var operation = node.function { x in
-        let (a, b) = (try x(0), try x(1))
-        // A plain matrix on the right is likely a weight, which is prepared once.
-        if b.rank == 2, a.rank >= 2, a.dtype == b.dtype {
-          return try linear.evaluate([a, b], EvaluationContext())
-        }
-        return [try a.matrixMultiplied(by: b.aligned())]
-      }
-      operation.rearrangedOperands = linear.rearrangedOperands
-      return operation
-    },
+    "MatMul": { _ in { [try $0(0).matrixMultiplied(by: $0(1))] } },
     "Gemm": { node in
       let (alpha, beta) = (try node.float("alpha", 1), try node.float("beta", 1))
       let (turnsA, turnsB) = (try node.flag("transA"), try node.flag("transB"))
-      let linear = LinearNode(name: "Gemm", isTransposed: turnsB)
-      var operation = node.function { x in
-        let (left, b) = (try x(0), try x(1))
-        guard left.rank == 2, b.rank == 2 else {
-          throw x.refuse(.shape, "two matrices", got: "\(left.shape) and \(b.shape)")
+      return { x in
+        let (left, right) = (try x(0), try x(1))
+        guard left.rank == 2, right.rank == 2 else {
+          throw x.refuse(.shape, "two matrices", got: "\(left.shape) and \(right.shape)")
         }
         let a = try turnsA ? left.transposed(0, 1) : left
+        let b = try turnsB ? right.transposed(0, 1) : right
         let c = x.optional(2)
-        let outputs = b.shape[turnsB ? 0 : 1]
-        if alpha == 1, beta == 1, let c, c.shape == [outputs], c.dtype == a.dtype {
-          return try linear.evaluate([a, b, c], EvaluationContext())
-        }
-        var product = try linear.evaluate([a, b], EvaluationContext())[0].required("Gemm", 0)
+        var product = try a.matrixMultiplied(by: b)
         if alpha != 1 { product = try product * alpha }
         guard let c, beta != 0 else { return [product] }
         let sum = try product + (beta == 1 ? c : c * beta)
@@ -41,11 +24,9 @@ extension OperatorTable {
         }
         return [sum]
       }
-      operation.rearrangedOperands = linear.rearrangedOperands
-      return operation
     },
     "MatMulInteger": { node in
-      node.function { x in
+      { x in
         let (a, b) = (try x(0), try x(1))
         let left = try a.centeredRows(x.optional(2), axis: a.rank - 2)
         let right = try b.centeredRows(x.optional(3), axis: b.rank - 1)
@@ -53,7 +34,7 @@ extension OperatorTable {
       }
     },
     "QLinearMatMul": { node in
-      node.function { x in
+      { x in
         let (a, b) = (try x(0), try x(3))
         let left = try a.centeredRows(x(2), axis: a.rank - 2)
         let right = try b.centeredRows(x(5), axis: b.rank - 1)
@@ -64,10 +45,10 @@ extension OperatorTable {
     },
     "Einsum": { node in
       let equation = try Einsum(node.string("equation", ""))
-      return node.function { [try equation.evaluate($0.all())] }
+      return { [try equation.evaluate($0.all())] }
     },
     "Det": { node in
-      node.function { x in
+      { x in
         let input = try x(0)
         guard input.rank >= 2, input.shape[input.rank - 1] == input.shape[input.rank - 2] else {
           throw x.refuse(.shape, "square matrices", got: "shape \(input.shape)")

@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -10,9 +9,19 @@ extension OperatorTable {
     "BatchNormalization": { node in
       let eps = try node.float("epsilon", 1e-5)
       guard try node.flag("spatial", true) else { throw node.refuse("spatial 1", got: "0") }
-      guard try node.flag("training_mode") else { return BatchNormNode(eps: eps) }
+      guard try node.flag("training_mode") else {
+        return { x in
+          let input = try x(0)
+          return [
+            try input.normalizedChannels(
+              mean: x(3), variance: x(4), weight: x(1).cast(to: input.dtype), bias: x(2).cast(to: input.dtype),
+              eps: eps,
+              name: x.name)
+          ]
+        }
+      }
       let momentum = try node.float("momentum", 0.9)
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let axes = Array(0..<input.rank).filter { $0 != 1 }
         let mean = try input.cast(to: .float64).mean(axes)
@@ -27,7 +36,7 @@ extension OperatorTable {
     },
     "InstanceNormalization": { node in
       let eps = try node.float("epsilon", 1e-5)
-      return node.function { x in
+      return { x in
         let moments = try x(0).channelMoments(name: "InstanceNormalization")
         return [
           try x(0).normalizedChannels(
@@ -39,7 +48,7 @@ extension OperatorTable {
     "GroupNormalization": { node in
       let eps = try node.float("epsilon", 1e-5)
       guard let groups = try node.int("num_groups") else { throw node.refuse("num_groups", got: "none") }
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let moments = try input.channelMoments(groups: groups, name: "GroupNormalization")
         let channels = input.shape[1]
@@ -58,7 +67,7 @@ extension OperatorTable {
     "LayerNormalization": { node in
       let (eps, axis) = (try node.float("epsilon", 1e-5), try node.int("axis", -1))
       let results = node.resultCount
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let at = try input.shape.normalizedAxis(axis, operation: "LayerNormalization")
         let shape = Shape(Array(input.shape[at...]))
@@ -76,7 +85,7 @@ extension OperatorTable {
     },
     "RMSNormalization": { node in
       let (eps, axis) = (try node.float("epsilon", 1e-5), try node.int("axis", -1))
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let at = try input.shape.normalizedAxis(axis, operation: "RMSNormalization")
         let exact = try input.cast(to: wide(input.dtype))
@@ -88,7 +97,7 @@ extension OperatorTable {
     "LpNormalization": { node in
       let (axis, p) = (try node.int("axis", -1), try node.int("p", 2))
       guard p == 1 || p == 2 else { throw node.refuse("p 1 or 2", got: "\(p)") }
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let norm =
           try p == 1
@@ -101,7 +110,7 @@ extension OperatorTable {
     },
     "MeanVarianceNormalization": { node in
       let axes = try node.ints("axes") ?? [0, 2, 3]
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let exact = try input.cast(to: .float64)
         let mean = try exact.mean(axes, keepsAxes: true)
@@ -113,14 +122,14 @@ extension OperatorTable {
       guard let size = try node.int("size") else { throw node.refuse("a size", got: "none") }
       let (alpha, beta) = (try node.float("alpha", 1e-4), try node.float("beta", 0.75))
       let bias = try node.float("bias", 1)
-      return node.function { [try $0(0).locallyNormalized(size: size, alpha: alpha, beta: beta, bias: bias)] }
+      return { [try $0(0).locallyNormalized(size: size, alpha: alpha, beta: beta, bias: bias)] }
     },
     "Dropout": { node in
       let (seed, ratio) = (try node.int("seed", 0), try node.float("ratio", 0.5))
       let results = node.resultCount
       let mayTrain = node.hasInput.count > 2 && node.hasInput[2]
-      if !mayTrain, results == 1 { return IdentityNode(name: "Dropout") }
-      return node.function { x in
+      if !mayTrain, results == 1 { return { [try $0(0)] } }
+      return { x in
         let input = try x(0)
         let share = try x.scalar(1) ?? ratio
         let isTraining = try x.scalar(2).map { $0 != 0 } ?? false
@@ -187,6 +196,22 @@ extension LayerNormalize: ExportableOperation {
     return [
       ExportNode(
         "LayerNormalization", [.input(0), weight] + bias, ["axis": .int(-shape.rank), "epsilon": .float(eps)])
+    ]
+  }
+}
+
+extension WeightNormalization: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let axes = normAxes(inputs[1].shape)
+    let norms = Shape(inputs[1].shape.indices.map { axes.contains($0) ? 1 : inputs[1].shape[$0] })
+    // Computed in float64, as here.
+    return try [
+      ExportNode("Cast", [.input(1)], ["to": .string("float64")]), ExportNode("Mul", [.node(0), .node(0)]),
+      ExportNode("ReduceSum", [.node(1), numbers(axes)], ["keepdims": .int(1)]), ExportNode("Sqrt", [.node(2)]),
+      ExportNode("Cast", [.input(0)], ["to": .string("float64")]),
+      ExportNode("Reshape", [.node(4), numbers(norms.dimensions)]), ExportNode("Div", [.node(5), .node(3)]),
+      ExportNode("Mul", [.node(0), .node(6)]),
+      ExportNode("Cast", [.node(7)], ["to": .string(outputs[0].dtype.rawValue)]),
     ]
   }
 }

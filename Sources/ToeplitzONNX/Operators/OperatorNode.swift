@@ -1,9 +1,13 @@
 import ToeplitzCheckpoint
-import ToeplitzLegacyGraph
+import ToeplitzGraph
+import ToeplitzOps
 import ToeplitzTensor
 
-/// Makes the operation of a node; the operator table's entries are of this type.
-typealias OperatorMaker = @Sendable (OperatorNode) throws -> any GraphOperation
+/// What a node computes: a function of tensors, applied while a model is recorded.
+typealias OperatorFunction = @Sendable (Operands) throws -> [Tensor?]
+
+/// Makes the function of a node from its attributes; the operator table's entries are of this type.
+typealias OperatorMaker = @Sendable (OperatorNode) throws -> OperatorFunction
 
 /// A node of an ONNX graph as an operator's definition sees it.
 struct OperatorNode {
@@ -17,10 +21,10 @@ struct OperatorNode {
   let hasInput: [Bool]
   private let attributes: [String: ONNXAttribute]
   private let data: ONNXData
-  private let body: (ONNXGraph) throws -> Program
+  private let body: (ONNXGraph) throws -> ONNXBody
 
   init(
-    _ node: ONNXNode, opset: Int, data: ONNXData, body: @escaping (ONNXGraph) throws -> Program
+    _ node: ONNXNode, opset: Int, data: ONNXData, body: @escaping (ONNXGraph) throws -> ONNXBody
   ) {
     operation = node.operation
     domain = node.domain
@@ -95,8 +99,8 @@ struct OperatorNode {
   /// The element type that an attribute names by number.
   func dtype(_ name: String) throws -> DType? { try int(name).map { try DType(onnx: $0, data.place) } }
 
-  /// The graph of an attribute, ready to run.
-  func program(_ name: String) throws -> Program {
+  /// The graph of an attribute.
+  func graph(_ name: String) throws -> ONNXBody {
     guard let attribute = attributes[name], case .graph(let graph) = attribute else { throw wrong(name, "a graph") }
     return try body(graph)
   }
@@ -106,12 +110,14 @@ struct OperatorNode {
     ToeplitzError(.argument, operation, expected: expected, got: got)
   }
 
-  /// An operation that computes `body`.
-  func function(
-    isPure: Bool = true, _ body: @escaping @Sendable (Operands) throws -> [Tensor?]
-  ) -> FunctionOperation {
-    let name = operation
-    return FunctionOperation(name, isPure: isPure) { try body(Operands(name: name, tensors: $0)) }
+  /// A function that needs elements: it is never recorded.
+  func computed(_ body: @escaping OperatorFunction) -> OperatorFunction {
+    { x in
+      if let traced = x.tensors.lazy.compactMap({ $0?.traced }).first, let trace = Trace.running {
+        throw trace.refusal(x.name, traced)
+      }
+      return try body(x)
+    }
   }
 }
 
@@ -119,12 +125,17 @@ struct OperatorNode {
 struct Operands {
   let name: String
   let tensors: [Tensor?]
+  /// The values that graphs inside the node take from the graph around it.
+  var captured: [Tensor] = []
 
   var count: Int { tensors.count }
 
   /// An operand that must be there.
   func callAsFunction(_ index: Int) throws -> Tensor {
-    try (index < tensors.count ? tensors[index] : nil).required(name, index)
+    guard let tensor = optional(index) else {
+      throw ToeplitzError(.argument, name, expected: "an input number \(index + 1)", got: "none")
+    }
+    return tensor
   }
 
   /// An operand that may be missing.

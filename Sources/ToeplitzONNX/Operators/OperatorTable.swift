@@ -1,8 +1,6 @@
-import ToeplitzLegacyGraph
-
 /// All operators of ONNX that Toeplitz has.
 ///
-/// Each is defined once, in the file of its family, as a function from a node to a graph operation.
+/// Each is defined once, in the file of its family, as a function from a node to a function of tensors.
 enum OperatorTable {
   /// The oldest version of the standard domain whose rules are known.
   static let oldestOpset = 1

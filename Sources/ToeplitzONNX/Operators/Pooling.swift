@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -44,7 +43,7 @@ extension OperatorNode {
 /// A pooling over all spatial axes.
 private func global(_ body: @escaping @Sendable (Tensor, [Int]) throws -> Tensor) -> OperatorMaker {
   { node in
-    node.function { x in
+    { x in
       let x = try x(0)
       guard x.rank >= 2 else {
         throw ToeplitzError(.shape, "global pooling", expected: "an input [N, C, …]", got: "shape \(x.shape)")
@@ -60,7 +59,7 @@ extension OperatorTable {
       let windows = try node.windows()
       let columnMajor = try node.flag("storage_order")
       let givesPositions = node.resultCount > 1
-      return node.function { x in
+      return { x in
         let x = try x(0)
         guard givesPositions else { return [try x.maxPooled(windows: windows(x.shape), name: "MaxPool")] }
         let both = try x.maxPooledWithPositions(windows: windows(x.shape), columnMajor: columnMajor, name: "MaxPool")
@@ -70,7 +69,7 @@ extension OperatorTable {
     "AveragePool": { node in
       let windows = try node.windows()
       let countsPadding = try node.flag("count_include_pad")
-      return node.function { x in
+      return { x in
         let x = try x(0)
         return [try x.averagePooled(windows: windows(x.shape), countIncludePad: countsPadding, name: "AveragePool")]
       }
@@ -79,7 +78,7 @@ extension OperatorTable {
       let windows = try node.windows()
       let p = try node.int("p", 2)
       guard p > 0 else { throw node.refuse("p of at least 1", got: "\(p)") }
-      return node.function { x in
+      return { x in
         let x = try x(0)
         return [try x.normPooled(windows: windows(x.shape), p: Double(p), name: "LpPool")]
       }
@@ -102,7 +101,7 @@ extension OperatorTable {
       guard (kernel + strides + pads).allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
         throw node.refuse("sizes of at least 0", got: "others")
       }
-      return node.function { x in
+      return { x in
         let (values, indices) = (try x(0), try x(1))
         guard values.rank == kernel.count + 2, values.shape.allSatisfy({ $0 < 1 << 31 }) else {
           throw x.refuse(.shape, "an input of \(kernel.count + 2) dimensions", got: "shape \(values.shape)")

@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -8,7 +7,7 @@ extension OperatorTable {
       let (axis, block) = (try node.int("axis", 1), try node.int("block_size", 0))
       let saturates = try node.flag("saturate", true)
       let outputType = try node.dtype("output_dtype")
-      return node.function { x in
+      return { x in
         let (input, scale) = (try x(0), try x(1))
         let zero = x.optional(2)
         let dtype = zero?.dtype ?? outputType ?? .uint8
@@ -28,7 +27,7 @@ extension OperatorTable {
     "DequantizeLinear": { node in
       let (axis, block) = (try node.int("axis", 1), try node.int("block_size", 0))
       let outputType = try node.dtype("output_dtype")
-      return node.function { x in
+      return { x in
         let (input, scale) = (try x(0), try x(1))
         var codes = try input.cast(to: .float64)
         if let zero = x.optional(2) { codes = try codes - spread(zero.cast(to: .float64), input, axis, block) }
@@ -38,7 +37,7 @@ extension OperatorTable {
       }
     },
     "DynamicQuantizeLinear": { node in
-      node.function { x in
+      { x in
         let input = try x(0)
         let zero = try Tensor.full([], 0, dtype: input.dtype)
         guard input.count > 0 else { throw x.refuse(.shape, "at least one element", got: "none") }

@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -10,7 +9,7 @@ private func reduction(
     let axes = try node.numbers("axes", operand: 1)
     let keeps = try node.flag("keepdims", true)
     let leavesAlone = try node.flag("noop_with_empty_axes")
-    return node.function { x in
+    return { x in
       let input = try x(0)
       var gone = try axes(x)
       if gone?.isEmpty ?? true { gone = leavesAlone ? [] : nil }
@@ -23,7 +22,7 @@ private func position(_ largest: Bool) -> OperatorMaker {
   { node in
     let (axis, keeps) = (try node.int("axis", 0), try node.flag("keepdims", true))
     let last = try node.flag("select_last_index")
-    return node.function { x in
+    return { x in
       let input = try x(0)
       let at = try input.shape.normalizedAxis(axis, operation: "ArgMax")
       let source = last ? try input.flipped([at]) : input

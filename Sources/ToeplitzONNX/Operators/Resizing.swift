@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -162,7 +161,7 @@ extension OperatorTable {
       }
       let isOld = node.opset < 11
       let scalesAt = isOld ? 1 : 2
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let at = try axes?.map { try input.shape.normalizedAxis($0, operation: "Resize") } ?? Array(0..<input.rank)
         func numbers(_ index: Int) throws -> [Double]? {
@@ -197,7 +196,7 @@ extension OperatorTable {
     "Upsample": { node in
       let rule = try ResizeRule(node)
       let fixed = try node.floats("scales")
-      return node.function { x in
+      return { x in
         let input = try x(0)
         guard let scales = try fixed ?? x.optional(1)?.cast(to: .float64).scalars(Double.self),
           scales.count == input.rank

@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -22,12 +21,12 @@ extension OperatorTable {
       } else {
         throw ToeplitzError(.unsupported, "Constant", expected: "a constant of numbers", got: "another")
       }
-      return node.function { _ in [value] }
+      return { _ in [value] }
     },
     "ConstantOfShape": { node in
       let value = try node.tensor("value") ?? Tensor(scalar: Float(0))
       guard value.count == 1 else { throw node.refuse("a value of one element", got: "shape \(value.shape)") }
-      return node.function { x in
+      return { x in
         let shape = Shape(try x.ints(0))
         _ = try shape.elementCount("ConstantOfShape")
         // No memory for what is all the same.
@@ -36,16 +35,16 @@ extension OperatorTable {
     },
     "Shape": { node in
       let (start, end) = (try node.int("start", 0), try node.int("end"))
-      return node.function { x in
+      return { x in
         let shape = try x(0).shape
         func clamp(_ axis: Int) -> Int { min(max(axis < 0 ? axis + shape.rank : axis, 0), shape.rank) }
         let (first, last) = (clamp(start), clamp(end ?? shape.rank))
         return [try Tensor(shape.dimensions[first..<max(first, last)].map { Int64($0) }, shape: nil, device: .cpu)]
       }
     },
-    "Size": { node in node.function { [try Tensor(scalar: Int64($0(0).count))] } },
+    "Size": { node in { [try Tensor(scalar: Int64($0(0).count))] } },
     "Range": { node in
-      node.function { x in
+      { x in
         let (start, limit, step) = (try x(0), try x(1), try x(2))
         let dtype = start.dtype
         guard limit.dtype == dtype, step.dtype == dtype else {
@@ -76,7 +75,7 @@ extension OperatorTable {
     },
     "EyeLike": { node in
       let (dtype, k) = (try node.dtype("dtype"), try node.int("k", 0))
-      return node.function { x in
+      return { x in
         let shape = try x(0).shape
         guard shape.rank == 2 else { throw x.refuse(.shape, "a matrix", got: "shape \(shape)") }
         let (rows, columns) = (try positions(shape[0], column: true), try positions(shape[1], column: false))
@@ -86,7 +85,7 @@ extension OperatorTable {
     },
     "Trilu": { node in
       let isUpper = try node.flag("upper", true)
-      return node.function { x in
+      return { x in
         let input = try x(0)
         guard input.rank >= 2 else { throw x.refuse(.shape, "matrices", got: "shape \(input.shape)") }
         let k = try x.optionalInts(1)?.first ?? 0
@@ -100,7 +99,7 @@ extension OperatorTable {
     },
     "OneHot": { node in
       let axis = try node.int("axis", -1)
-      return node.function { x in
+      return { x in
         let indices = try x(0)
         let depth = try x.size(1)
         let values = try x(2)
@@ -118,7 +117,7 @@ extension OperatorTable {
         return [try wrapped.equal(row).choosing(flat.select(axis: 0, 1), flat.select(axis: 0, 0))]
       }
     },
-    "NonZero": { node in node.function { [try $0(0).nonZeroPositions()] } },
+    "NonZero": { node in { [try $0(0).nonZeroPositions()] } },
   ]
 
   /// The numbers 0 to `count` − 1 as int64, across or down.

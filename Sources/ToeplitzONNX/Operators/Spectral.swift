@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -7,7 +6,7 @@ private func window(_ coefficients: [Double]) -> OperatorMaker {
   { node in
     let isPeriodic = try node.flag("periodic", true)
     let dtype = try node.dtype("output_datatype") ?? .float32
-    return node.function { x in
+    return { x in
       let size = try x.size(0)
       guard (0...(1 << 28)).contains(size) else { throw x.refuse("a size from 0 to 2²⁸", got: "\(size)") }
       let period = Double(isPeriodic ? size : max(size - 1, 1))
@@ -27,7 +26,7 @@ extension OperatorTable {
       let fixed = try node.int("axis")
       let (isInverse, isOneSided) = (try node.flag("inverse"), try node.flag("onesided"))
       let isOld = node.opset < 20
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let axis = try isOld ? fixed ?? 1 : x.optionalInts(2)?.first ?? -2
         let length = try x.optionalInts(1)?.first
@@ -36,7 +35,7 @@ extension OperatorTable {
     },
     "STFT": { node in
       let isOneSided = try node.flag("onesided", true)
-      return node.function { x in
+      return { x in
         var signal = try x(0)
         if signal.rank == 2 { signal = try signal.unsqueezed(2) }
         guard let step = try x.ints(1).first else { throw x.refuse("a step", got: "none") }

@@ -1,4 +1,3 @@
-import ToeplitzLegacyGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -14,13 +13,13 @@ extension OperatorTable {
   static let structure: [String: OperatorMaker] = [
     "Concat": { node in
       let axis = try node.int("axis", 1)
-      return node.function { [try Tensor.concatenated($0.all(), axis: axis)] }
+      return { [try Tensor.concatenated($0.all(), axis: axis)] }
     },
     "Split": { node in
       let axis = try node.int("axis", 0)
       let sizes = try node.numbers("split", operand: 1)
       let results = node.resultCount
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let at = try input.shape.normalizedAxis(axis, operation: "Split")
         let length = input.shape[at]
@@ -47,7 +46,7 @@ extension OperatorTable {
     "Reshape": { node in
       let sizes = try node.numbers("shape", operand: 1)
       let keepsZero = try node.flag("allowzero")
-      return node.function { x in
+      return { x in
         let input = try x(0)
         guard var shape = try sizes(x) else { throw x.refuse("a shape", got: "none") }
         if !keepsZero {
@@ -58,7 +57,7 @@ extension OperatorTable {
     },
     "Flatten": { node in
       let axis = try node.int("axis", 1)
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let at = axis < 0 ? axis + input.rank : axis
         guard (0...input.rank).contains(at) else { throw x.refuse("an axis in 0...\(input.rank)", got: "\(axis)") }
@@ -67,14 +66,14 @@ extension OperatorTable {
     },
     "Transpose": { node in
       let order = try node.ints("perm")
-      return node.function { x in
+      return { x in
         let input = try x(0)
         return [try input.permuted(order ?? Array((0..<input.rank).reversed()))]
       }
     },
     "Squeeze": { node in
       let axes = try node.numbers("axes", operand: 1)
-      return node.function { x in
+      return { x in
         let input = try x(0)
         let gone =
           try axes(x)?.map { try input.shape.normalizedAxis($0, operation: "Squeeze") }
@@ -87,7 +86,7 @@ extension OperatorTable {
     },
     "Unsqueeze": { node in
       let axes = try node.numbers("axes", operand: 1)
-      return node.function { x in
+      return { x in
         let input = try x(0)
         guard let given = try axes(x) else { throw x.refuse("axes", got: "none") }
         let rank = input.rank + given.count
@@ -100,14 +99,14 @@ extension OperatorTable {
       }
     },
     "Expand": { node in
-      node.function { x in
+      { x in
         let input = try x(0)
         let shape = try Shape.broadcast(input.shape, Shape(x.ints(1)), operation: "Expand")
         return [try input.expanded(to: shape)]
       }
     },
     "Tile": { node in
-      node.function { x in
+      { x in
         let input = try x(0)
         var repeats = try x.ints(1)
         // Opset 1 named one axis.
@@ -125,22 +124,30 @@ extension OperatorTable {
       }
       let pads = try node.numbers(node.opset < 2 ? "paddings" : "pads", operand: 1)
       let value = try node.float("value", 0)
-      return PadNode(mode: paddingMode, value: value) { operands in
-        let x = Operands(name: "Pad", tensors: operands)
+      return { x in
         guard let pads = try pads(x) else { throw x.refuse("pads", got: "none") }
-        let rank = try x(0).rank
-        let axes = try x.optionalInts(3)?.map { try x(0).shape.normalizedAxis($0, operation: "Pad") } ?? Array(0..<rank)
+        let input = try x(0)
+        let axes =
+          try x.optionalInts(3)?.map { try input.shape.normalizedAxis($0, operation: "Pad") }
+          ?? Array(0..<input.rank)
         guard pads.count == 2 * axes.count, Set(axes).count == axes.count else {
           throw x.refuse("\(2 * axes.count) pads", got: "\(pads.count)")
         }
-        return axes.enumerated().map { (axis: $1, low: pads[$0], high: pads[$0 + axes.count]) }
+        // Sums of larger ones could overflow.
+        let legal = -Int(Int32.max)...Int(Int32.max)
+        if let wrong = pads.first(where: { !legal.contains($0) }) {
+          throw x.refuse("pads of at most \(Int32.max)", got: "\(wrong)")
+        }
+        let entries = axes.enumerated().map { (axis: $1, low: pads[$0], high: pads[$0 + axes.count]) }
+          .filter { $0.low != 0 || $0.high != 0 }
+        return [try input.extended(entries, paddingMode, value: x.optional(2), otherwise: value)]
       }
     },
     "DepthToSpace": { node in
       guard let block = try node.int("blocksize") else { throw node.refuse("a blocksize", got: "none") }
       let mode = try node.string("mode", "DCR")
       guard mode == "DCR" || mode == "CRD" else { throw node.refuse("mode DCR or CRD", got: mode) }
-      return node.function { x in
+      return { x in
         let input = try x(0)
         guard input.rank == 4, input.shape.allSatisfy({ $0 < 1 << 31 }), (1...(1 << 20)).contains(block),
           input.shape[1] % (block * block) == 0
@@ -159,7 +166,7 @@ extension OperatorTable {
       guard let block = try node.int("blocksize") else { throw node.refuse("a blocksize", got: "none") }
       let mode = try node.string("mode", "DCR")
       guard mode == "DCR" || mode == "CRD" else { throw node.refuse("mode DCR or CRD", got: mode) }
-      return node.function { x in
+      return { x in
         let input = try x(0)
         guard input.rank == 4, input.shape.allSatisfy({ $0 < 1 << 31 }), (1...(1 << 20)).contains(block),
           input.shape[2] % block == 0, input.shape[3] % block == 0
@@ -174,7 +181,7 @@ extension OperatorTable {
     },
     "CenterCropPad": { node in
       let axes = try node.ints("axes")
-      return node.function { x in
+      return { x in
         var input = try x(0)
         let sizes = try x.ints(1)
         let at =
@@ -202,6 +209,52 @@ extension OperatorTable {
 }
 
 extension Tensor {
+  /// Axes extended, or cropped by negative numbers; new positions hold `fill` if it is there, else `value`.
+  fileprivate func extended(
+    _ pads: [(axis: Int, low: Int, high: Int)], _ mode: PaddingMode, value fill: Tensor?, otherwise value: Double
+  ) throws -> Tensor {
+    // Mirrors and circles longer than the axis are made of several steps.
+    guard mode == .zeros else { return try pads.reduce(self) { try $0.mirrored($1, mode) } }
+    guard let fill else { return try padded(pads, mode: mode, value: value) }
+    if dtype.isFloatingPoint, fill.count == 1, let number = try? fill.number("Pad") {
+      return try padded(pads, mode: mode, value: number)
+    }
+    // The value as it is, in any element type.
+    return try pads.reduce(self) { whole, pad in
+      let x =
+        pad.low < 0 || pad.high < 0 ? try whole.padded([(pad.axis, min(pad.low, 0), min(pad.high, 0))]) : whole
+      func block(_ size: Int) throws -> Tensor {
+        var shape = x.shape
+        shape[pad.axis] = size
+        return try fill.reshaped([]).expanded(to: shape)
+      }
+      let parts = (pad.low > 0 ? [try block(pad.low)] : []) + [x] + (pad.high > 0 ? [try block(pad.high)] : [])
+      return parts.count > 1 ? try Tensor.concatenated(parts, axis: pad.axis) : x
+    }
+  }
+
+  private func mirrored(_ pad: (axis: Int, low: Int, high: Int), _ mode: PaddingMode) throws -> Tensor {
+    let size = shape[pad.axis]
+    let most = mode == .reflect ? size - 1 : mode == .circular ? size : Int.max
+    guard most > 0 || (pad.low <= 0 && pad.high <= 0) else {
+      throw ToeplitzError(.shape, "Pad", expected: "more positions to mirror or repeat", got: "shape \(shape)")
+    }
+    if pad.low <= most, pad.high <= most { return try padded([pad], mode: mode) }
+    // A mirror goes there and back; its ends stand once.
+    let period = mode == .reflect ? 2 * (size - 1) : size
+    var result = shape
+    result[pad.axis] = max(0, size + pad.low + pad.high)
+    let count = try result.elementCount("Pad")
+    guard max(count, 2 * result[pad.axis]) <= Platform.memoryLimit / 8 else {
+      throw ToeplitzError(.memory, "Pad", expected: "at most \(Platform.memoryLimit) bytes", got: "shape \(result)")
+    }
+    let places = (0..<result[pad.axis]).map { index -> Int64 in
+      let at = ((index - pad.low) % period + period) % period
+      return Int64(at < size ? at : period - at)
+    }
+    return try gathered(Tensor(places, shape: nil, device: .cpu), axis: pad.axis)
+  }
+
   /// The tensor repeated along each axis.
   fileprivate func tiled(_ repeats: [Int]) throws -> Tensor {
     guard repeats.count == rank, repeats.allSatisfy({ $0 >= 0 }) else {

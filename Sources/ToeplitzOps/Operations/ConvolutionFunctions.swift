@@ -125,9 +125,12 @@ extension Tensor {
   /// - Returns: `[…, out]` for an input `[…, in]`.
   /// - Throws: ``ToeplitzError`` if shapes or types do not fit.
   package func linear(weight: Tensor, bias: Tensor? = nil) throws -> Tensor {
+    guard weight.rank == 2 else {
+      throw ToeplitzError(.shape, "linear", expected: "a weight [out, in]", got: "shape \(weight.shape)")
+    }
     let geometry = try ConvolutionGeometry(
       rank: 1, inChannels: weight.shape[1], outChannels: weight.shape[0], kernelSize: 1)
     return try ConvolutionOperation(geometry, layout: .channelsLast)(
-      self, weight: weight.reshaped(geometry.weightShape), bias: bias)
+      self, weight: weight, bias: bias)
   }
 }

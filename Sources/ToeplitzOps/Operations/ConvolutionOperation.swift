@@ -43,7 +43,8 @@ public struct ConvolutionOperation: TensorOperation {
       x.shape.rank == rank + 1 || x.shape.rank == rank + 2 || isLinear && x.shape.rank > 0,
       expected: "an input of \(rank + 2) dimensions \(axes), or \(rank + 1) without batch", got: "shape \(x.shape)")
     try require(
-      weight.shape == geometry.weightShape, expected: "a weight of shape \(geometry.weightShape)",
+      weight.shape == geometry.weightShape || isLinear && weight.shape == Shape(geometry.weightShape.dropLast()),
+      expected: "a weight of shape \(geometry.weightShape)",
       got: "\(weight.shape)")
     let inner = x.shape.rank - rank - 1
     let (channelAxis, spatial) = layout == .channelsFirst ? (inner, inner + 1) : (inner + rank, inner)
@@ -107,13 +108,15 @@ public struct ConvolutionOperation: TensorOperation {
       let dy = try call.dy
       let dx = try inputGradient(dy, weight: call.inputs[1], inputShape: call.x.shape)
       let dWeight = try apply(ConvolutionWeightGradient(geometry, layout: layout), call.x, dy)
+        .reshaped(call.inputs[1].shape)
       guard call.inputs.count > 2 else { return [dx, dWeight] }
       let channel = channelAxis(call.x.shape.rank)
       return [dx, dWeight, try dy.sum(dy.shape.indices.filter { $0 != channel })]
     }
   }
 
-  /// Whether it is a linear map of the last axis, so that x may have any number of axes before it.
+  /// Whether it is a linear map of the last axis, so that x may have any number of axes before it, and the weight may be
+  /// `[out, in]`.
   package var isLinear: Bool {
     layout == .channelsLast && geometry.rank == 1 && geometry.groups == 1 && geometry.kernelSize[0] == 1
       && geometry.stride[0] == 1 && geometry.paddingLow[0] == 0 && geometry.paddingHigh[0] == 0

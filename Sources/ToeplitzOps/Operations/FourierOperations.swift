@@ -91,12 +91,7 @@ extension Tensor {
         .shape, "stft", expected: "a signal [N, L, 1 or 2] of at least a window's length, and a step of at least 1",
         got: "shape \(shape), step \(step), window \(window?.shape ?? [piece])")
     }
-    let signal = try contiguous()
-    let frames = (shape[1] - piece) / step + 1
-    var pieces = signal.view(
-      shape: [shape[0], frames, piece, shape[2]],
-      strides: [signal.strides[0], step * signal.strides[1], signal.strides[1], signal.strides[2]],
-      offset: signal.offset)
+    var pieces = try apply(Unfold(axis: 1, size: piece, step: step), self)
     if let window { pieces = try pieces * window.cast(to: dtype).reshaped([piece, 1]) }
     return try pieces.fourierTransform(axis: 2, isOneSided: isOneSided)
   }

@@ -29,6 +29,26 @@ package struct NarrowCast: TensorOperation {
   package func time(_ call: TimeCall) -> TimeRule { .pointwise(call, except: [], because: "") }
 }
 
+/// The same bits as numbers of another type of the same width.
+package struct Reinterpret: TensorOperation {
+  package var dtype: DType
+  package var name: String { "reinterpret" }
+
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let from = inputs[0].dtype
+    try require(
+      from.byteSize == dtype.byteSize && dtype != .bool && from != .bool && !dtype.isNarrow && !from.isNarrow,
+      .unsupported,
+      expected: "numbers of the same width", got: "\(from) to \(dtype)")
+    return [TensorSpec(inputs[0].shape, dtype)]
+  }
+
+  package var gradient: GradientRule { .none(because: "the bits of a number have no slope") }
+
+  package func time(_ call: TimeCall) -> TimeRule { .pointwise(call, except: [], because: "") }
+}
+
 extension Tensor {
   /// The values converted to `dtype`.
   ///
@@ -47,8 +67,8 @@ extension Tensor {
     return try apply(NarrowCast(dtype: dtype, saturates: saturates, powerRounding: powerRounding), self)
   }
 
-  /// The same bits as numbers of another type of the same width, neither of them bool or narrow.
-  package func reinterpreted(as dtype: DType) -> Tensor {
-    Tensor(storage: storage, shape: shape, strides: strides, offset: offset, dtype: dtype)
-  }
+  /// The same bits as numbers of another type of the same width.
+  ///
+  /// - Throws: ``ToeplitzError`` if the widths differ, or a type is bool or narrow.
+  package func reinterpreted(as dtype: DType) throws -> Tensor { try apply(Reinterpret(dtype: dtype), self) }
 }

@@ -45,12 +45,10 @@ package let cpuBackend: (any Backend.Type)? = CPUDevice.self as Any as? any Back
 public func applyAll(_ operation: some TensorOperation, _ inputs: [Tensor]) throws -> [Tensor] {
   let outputs = try operation.infer(inputs.map(\.spec))
   if let trace = Trace.recording(inputs) { return try trace.record(operation, inputs, outputs) }
-  return try OperationTrace.note(operation, inputs) {
-    guard let cpuBackend else {
-      throw ToeplitzError(.device, operation.name, expected: "the target ToeplitzCPU to be linked", got: "no kernels")
-    }
-    return try cpuBackend.run(operation, inputs, outputs)
+  guard let cpuBackend else {
+    throw ToeplitzError(.device, operation.name, expected: "the target ToeplitzCPU to be linked", got: "no kernels")
   }
+  return try cpuBackend.run(operation, inputs, outputs)
 }
 
 /// Checks the inputs of an operation that has one output and computes it.

@@ -38,6 +38,8 @@ package final class Trace: TraceReader, Sendable {
     fileprivate var constantsOfStorage: [ObjectIdentifier: [Int]] = [:]
     fileprivate var pathStack: [Int] = [0]
     fileprivate var isOpen = true
+    /// Whether elements have been asked for that are not known.
+    fileprivate var hasRefused = false
 
     fileprivate mutating func value(_ spec: TensorSpec, maker: Int = -1) -> Int {
       specs.append(spec)
@@ -49,8 +51,6 @@ package final class Trace: TraceReader, Sendable {
   private let state = Lock(State())
   /// The trace that this one is part of, such as the body of a loop.
   private let parent: Trace?
-  /// Whether inputs have values, so that reading a traced tensor computes it.
-  private let isConcrete: Bool
 
   /// The trace that operations of this task are recorded in.
   @TaskLocal private static var current: Trace?
@@ -63,13 +63,10 @@ package final class Trace: TraceReader, Sendable {
 
   /// An empty trace.
   ///
-  /// - Parameters:
-  ///   - isConcrete: whether inputs come with values, so that reading a traced tensor computes it.
-  ///   - parent: the trace that this one is part of.
-  package init(isConcrete: Bool = false, parent: Trace? = nil) {
-    self.isConcrete = isConcrete
-    self.parent = parent
-  }
+  /// Reading a traced tensor computes it, if all inputs that it depends on come with values.
+  ///
+  /// - Parameter parent: the trace that this one is part of.
+  package init(parent: Trace? = nil) { self.parent = parent }
 
   /// Runs `body` as part of the trace.
   package func during<Result>(_ body: () throws -> Result) rethrows -> Result {
@@ -210,13 +207,25 @@ package final class Trace: TraceReader, Sendable {
 
   package func read(_ id: Int) throws -> Tensor {
     let state = state.withLock { $0 }
-    if let constant = state.constants[id] { return constant }
-    guard isConcrete else {
-      throw ToeplitzError(
-        .argument, "read elements", expected: "a computed tensor (while code is traced only shapes are known)",
-        got: origin(of: id))
-    }
+    if let constant = state.constants[id] { return try constant.aligned() }
     return try compute(id, state)
+  }
+
+  /// Refuses to go on because `operation` needs the elements of a traced value.
+  package func refusal(_ operation: String, _ value: TracedValue) -> ToeplitzError {
+    state.withLock { $0.hasRefused = true }
+    return ToeplitzError(
+      .argument, operation, expected: "a computed tensor (while code is traced only shapes are known)",
+      got: value.origin)
+  }
+
+  /// Whether elements have been asked for that are not known, which is forgotten.
+  @discardableResult
+  package func forgetRefusal() -> Bool {
+    state.withLock { state in
+      defer { state.hasRefused = false }
+      return state.hasRefused
+    }
   }
 
   /// Computes a value and all that it needs, which is kept for the next that is read.
@@ -228,20 +237,22 @@ package final class Trace: TraceReader, Sendable {
       order.append(node)
       wanted.formUnion(node.inputs)
     }
+    // Nothing is computed in vain.
+    let made = Set(order.flatMap(\.outputs))
+    if wanted.contains(where: { known[$0] == nil && state.constants[$0] == nil && !made.contains($0) }) {
+      throw refusal("read elements", TracedValue(self, id))
+    }
     for node in order.reversed() {
       let operands = try node.inputs.map { input in
         guard let operand = known[input] ?? state.constants[input] else {
-          throw ToeplitzError(
-            .argument, "read elements", expected: "a value whose inputs are known", got: origin(of: input))
+          throw refusal("read elements", TracedValue(self, id))
         }
-        return operand
+        return try operand.aligned()
       }
       for (output, result) in zip(node.outputs, try applyAll(node.operation, operands)) { known[output] = result }
     }
     self.state.withLock { $0.known.merge(known) { first, _ in first } }
-    guard let result = known[id] else {
-      throw ToeplitzError(.argument, "read elements", expected: "a value whose inputs are known", got: origin(of: id))
-    }
+    guard let result = known[id] else { throw refusal("read elements", TracedValue(self, id)) }
     return result
   }
 }

@@ -125,6 +125,66 @@ package struct Slice: TensorOperation {
   }
 }
 
+/// Pieces of one axis, each `step` after the one before: `[…, L, …]` becomes `[…, count, size, …]`.
+///
+/// Zeros stand before and after the axis where `low` and `high` say so.
+package struct Unfold: TensorOperation {
+  package var axis: Int
+  package var size: Int
+  package var step: Int
+  package var low = 0
+  package var high = 0
+  package var name: String { "unfold" }
+
+  package init(axis: Int, size: Int, step: Int, low: Int = 0, high: Int = 0) {
+    (self.axis, self.size, self.step, self.low, self.high) = (axis, size, step, low, high)
+  }
+
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: 1)
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    let length = inputs[0].shape[axis] + low + high
+    try require(
+      size > 0 && step > 0 && low >= 0 && high >= 0, .argument, expected: "size and step of at least 1",
+      got: "size \(size), step \(step), padding \(low) and \(high)")
+    try require(length >= size, expected: "at least \(size) positions on axis \(axis)", got: "\(length)")
+    var shape = inputs[0].shape.dimensions
+    shape[axis] = (length - size) / step + 1
+    shape.insert(size, at: axis + 1)
+    return [TensorSpec(Shape(shape), inputs[0].dtype)]
+  }
+
+  package var gradient: GradientRule {
+    .vjp { call in
+      guard call.x.dtype.isFloatingPoint else { return [nil] }
+      let axis = try call.x.shape.normalizedAxis(axis, operation: name)
+      let (shape, length) = (call.x.shape, call.x.shape[axis])
+      let frames = call.y.shape[axis]
+      // Overlapping pieces are added by a transposed convolution with the identity.
+      let before = shape[..<axis].reduce(1, *)
+      let after = shape[(axis + 1)...].reduce(1, *)
+      let rows = try call.dy.reshaped([before, frames, size, after]).permuted([0, 3, 2, 1])
+        .reshaped([before * after, size, frames])
+      let positions = try Tensor.range(to: Double(size), dtype: .int64)
+      let identity = try positions.reshaped([size, 1]).equal(positions).cast(to: call.x.dtype)
+        .reshaped([size, 1, size])
+      var sums = try convTranspose1d(rows, identity, stride: PerAxis(step))
+      let read = sums.shape[2]
+      sums = try sums.padded([(axis: 2, low: -low, high: length + low - read)])
+      return [try sums.reshaped([before, after, length]).permuted([0, 2, 1]).reshaped(shape)]
+    }
+  }
+
+  package func time(_ call: TimeCall) -> TimeRule {
+    guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
+    let axis = axis < 0 ? axis + call.inputs[0].shape.rank : axis
+    guard axis == time else { return .pointwise(axis: time < axis ? time : time + 1) }
+    return .window(TimeWindow(extent: size, stride: step, low: low, high: high), axis: axis) {
+      Unfold(axis: axis, size: size, step: step, low: $0, high: $1)
+    }
+  }
+}
+
 /// Axes walked backwards.
 package struct Flip: TensorOperation {
   package var axes: [Int]

@@ -12,8 +12,8 @@ private struct Layout {
   var edges: [(from: Int, to: Int)] = []
 
   init(_ graph: Graph) {
-    var makers: [ValueID: Int] = [:]
-    func connect(_ values: [ValueID], _ box: Int) {
+    var makers: [Int: Int] = [:]
+    func connect(_ values: [Int], _ box: Int) {
       for maker in values.compactMap({ makers[$0] }) {
         edges.append((maker, box))
         boxes[box].row = max(boxes[box].row, boxes[maker].row + 1)
@@ -21,13 +21,12 @@ private struct Layout {
     }
     for input in graph.inputs {
       makers[input.value] = boxes.count
-      boxes.append(Box(label: "\(input.name): \(input.description)", isPort: true, row: 0))
+      boxes.append(Box(label: "\(input.name): \(graph.specs[input.value])", isPort: true, row: 0))
     }
     for node in graph.nodes {
-      let joined = node.fused.isEmpty ? "" : " (\(node.fused.joined(separator: ", ")))"
-      boxes.append(Box(label: node.operation.name + joined, isPort: false, row: 1))
-      connect(node.inputs.compactMap { $0 } + node.operation.captures, boxes.count - 1)
-      for output in node.outputs.compactMap({ $0 }) { makers[output] = boxes.count - 1 }
+      boxes.append(Box(label: node.label, isPort: false, row: 1))
+      connect(node.inputs, boxes.count - 1)
+      for output in node.outputs { makers[output] = boxes.count - 1 }
     }
     for output in graph.outputs {
       boxes.append(Box(label: output.name, isPort: true, row: 1))

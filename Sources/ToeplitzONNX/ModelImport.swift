@@ -1,9 +1,9 @@
 import ToeplitzCheckpoint
-import ToeplitzLegacyGraph
+import ToeplitzGraph
 import ToeplitzTensor
 
-/// Turns the nodes of an ONNX model into a ``Graph``.
-final class GraphImport {
+/// Turns the nodes of an ONNX model into the steps of an ``ONNXSource``.
+final class ModelImport {
   private let model: ONNXModel
   private let data: ONNXData
   private var unsupported: [String] = []
@@ -12,6 +12,8 @@ final class GraphImport {
   private static let mostCalls = 32
   private static let mostNodes = 1 << 18
   private var nodeCount = 0
+  private static let mostBodies = 64
+  private var bodyDepth = 0
 
   init(_ model: ONNXModel, _ data: ONNXData) {
     self.model = model
@@ -25,34 +27,69 @@ final class GraphImport {
 
   /// Names and the graph they belong to; inner graphs see the names of outer ones.
   private final class Scope {
-    var graph: Graph
-    var names: [String: ValueID] = [:]
-    var captures: [(outer: ValueID, inner: ValueID)] = []
+    var names: [String: Int] = [:]
+    var inputs: [(port: PortDescription, value: Int)] = []
+    var outputs: [(port: PortDescription, value: Int)] = []
+    var steps: [ONNXSource.Step] = []
+    var initializers: [Int: ONNXSource.Initializer] = [:]
+    /// Values of the graph around it, with the values that they are here.
+    var captures: [(outer: Int, inner: Int)] = []
     let outer: Scope?
+    private var valueCount = 0
 
-    init(_ name: String, outer: Scope?) {
-      graph = Graph(name: name)
-      self.outer = outer
+    init(outer: Scope?) { self.outer = outer }
+
+    func value() -> Int {
+      valueCount += 1
+      return valueCount - 1
+    }
+
+    func initializer(_ name: String, _ tensor: Tensor) -> Int {
+      let value = value()
+      initializers[value] = ONNXSource.Initializer(name: name, tensor: tensor)
+      return value
     }
 
     /// The value of a name; one of an outer graph is captured.
-    func find(_ name: String) -> ValueID? {
+    func find(_ name: String) -> Int? {
       if let known = names[name] { return known }
       guard let outer, let found = outer.find(name) else { return nil }
-      let constant = outer.graph.values[found.index].stored
-      let inner = graph.value(name: name, constant: constant)
-      if constant == nil { captures.append((found, inner)) }
+      let inner = value()
+      if let constant = outer.initializers[found] {
+        initializers[inner] = constant
+      } else {
+        captures.append((found, inner))
+      }
       names[name] = inner
       return inner
     }
+
+    /// The steps, with the inputs and then the captured values numbered first.
+    func source() -> ONNXSource {
+      let first = inputs.map(\.value) + captures.map(\.inner)
+      let others = (0..<valueCount).filter { !Set(first).contains($0) }
+      let numbers = Dictionary(uniqueKeysWithValues: (first + others).enumerated().map { ($0.element, $0.offset) })
+      func number(_ value: Int) -> Int { numbers[value] ?? value }
+      return ONNXSource(
+        inputs: inputs.map(\.port) + captures.map { PortDescription(name: "captured \($0.outer)") },
+        outputs: outputs.map(\.port), results: outputs.map { number($0.value) },
+        steps: steps.map { step in
+          var step = step
+          step.inputs = step.inputs.map { $0.map(number) }
+          step.outputs = step.outputs.map { $0.map(number) }
+          step.captured = step.captured.map(number)
+          return step
+        },
+        initializers: Dictionary(uniqueKeysWithValues: initializers.map { (number($0.key), $0.value) }))
+    }
   }
 
-  /// The graph of the model.
+  /// The steps of the model.
   ///
   /// - Throws: ``ToeplitzError`` of kind `unsupported` that lists all operators Toeplitz does not have, or of kind
   ///   `format` for a graph that is not well formed.
-  func run() throws -> Graph {
-    let scope = Scope(model.graph.name, outer: nil)
+  func run() throws -> ONNXSource {
+    let scope = Scope(outer: nil)
     try fill(scope, model.graph)
     guard unsupported.isEmpty else {
       var seen: Set<String> = []
@@ -60,27 +97,28 @@ final class GraphImport {
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "operators that Toeplitz has", got: list.joined(separator: "; "))
     }
-    return scope.graph
+    return scope.source()
   }
 
   private func fill(_ scope: Scope, _ source: ONNXGraph) throws {
-    func define(_ name: String, _ value: ValueID) throws {
+    func define(_ name: String, _ value: Int) throws {
       guard scope.names.updateValue(value, forKey: name) == nil else {
         throw data.place.inside(name).malformed("one value of each name", got: "two")
       }
     }
     for tensor in source.initializers {
       guard !tensor.name.isEmpty else { throw data.place.malformed("initializers with names", got: "one without") }
-      try define(tensor.name, scope.graph.constant(try tensor.tensor(data, anywhere: true), name: tensor.name))
+      try define(tensor.name, scope.initializer(tensor.name, try tensor.tensor(data, anywhere: true)))
     }
     for tensor in source.sparseInitializers {
-      try define(tensor.name, scope.graph.constant(try tensor.tensor(data), name: tensor.name))
+      try define(tensor.name, scope.initializer(tensor.name, try tensor.tensor(data)))
     }
     // Up to IR version 3 initializers stood among the inputs too; the inputs are what is left.
     let initialized = Set(scope.names.keys)
     for input in source.inputs where !initialized.contains(input.name) {
-      let port = try port(input)
-      try define(input.name, scope.graph.input(input.name, port.dtype, port.dimensions))
+      let value = scope.value()
+      scope.inputs.append((try port(input), value))
+      try define(input.name, value)
     }
     for node in source.nodes { try add(node, to: scope, opsets: model.opsets, prefix: "", depth: 0) }
     guard !source.outputs.isEmpty else { throw data.place.malformed("a graph with outputs", got: "none") }
@@ -90,11 +128,11 @@ final class GraphImport {
         guard unsupported.isEmpty else { continue }
         throw data.place.inside(output.name).malformed("a node that makes the output", got: "none")
       }
-      scope.graph.output(value, name: output.name, dtype: port.dtype, dimensions: port.dimensions)
+      scope.outputs.append((port, value))
     }
   }
 
-  private func port(_ info: ONNXValueInfo) throws -> (dtype: DType?, dimensions: [Dimension]?) {
+  private func port(_ info: ONNXValueInfo) throws -> PortDescription {
     if let other = info.otherType {
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "inputs and outputs that are tensors", got: other, path: info.name)
@@ -111,7 +149,7 @@ final class GraphImport {
       case .unknown: return .any
       }
     }
-    return (dtype, dimensions)
+    return PortDescription(name: info.name, dtype: dtype, dimensions: dimensions)
   }
 
   private func add(
@@ -131,43 +169,54 @@ final class GraphImport {
     }
     guard let maker = OperatorTable.maker(node.domain, node.operation) else {
       report(node, opsets, label(node, prefix))
-      for output in node.outputs where !output.isEmpty { scope.names[output] = scope.graph.value(name: output) }
+      for output in node.outputs where !output.isEmpty { scope.names[output] = scope.value() }
       return
     }
     guard let opset = opsets[node.domain] else {
       throw place.malformed("an imported version of the domain '\(node.domain)'", got: "none")
     }
-    var operands: [ValueID?] = []
-    for input in node.inputs {
-      guard !input.isEmpty else {
-        operands.append(nil)
-        continue
-      }
+    let operands = try node.inputs.map { input -> Int? in
+      guard !input.isEmpty else { return nil }
       guard let value = scope.find(input) else {
         throw place.malformed("inputs that exist before the node", got: input.quoted)
       }
-      operands.append(value)
+      return value
     }
+    var captured: [Int] = []
     let description = OperatorNode(node, opset: opset, data: data) { [self] graph in
-      let inner = Scope(graph.name, outer: scope)
+      guard bodyDepth < Self.mostBodies else {
+        throw place.malformed("at most \(Self.mostBodies) nested graphs", got: "more")
+      }
+      bodyDepth += 1
+      defer { bodyDepth -= 1 }
+      let inner = Scope(outer: scope)
       try fill(inner, graph)
-      // Copied once here rather than in each round of a loop.
-      try inner.graph.settleConstants()
-      return Program(inner.graph, captures: inner.captures)
+      let start = captured.count
+      captured += inner.captures.map(\.outer)
+      return ONNXBody(inner.source(), inputCount: inner.inputs.count, captured: start..<captured.count)
     }
-    let operation: any GraphOperation
+    let function: OperatorFunction
     do {
-      operation = try maker(description)
+      function = try maker(description)
     } catch let error as ToeplitzError {
       throw error.path.isEmpty ? error.inside(label(node, prefix)) : error
     }
-    let results = scope.graph.node(operation, operands, results: node.outputs.count, name: label(node, prefix))
-    for (name, value) in zip(node.outputs, results) where !name.isEmpty {
+    var results: [Int?] = []
+    for name in node.outputs {
+      guard !name.isEmpty else {
+        results.append(nil)
+        continue
+      }
+      let value = scope.value()
+      results.append(value)
       guard scope.names.updateValue(value, forKey: name) == nil else {
         throw place.malformed("results that no other node makes", got: name.quoted)
       }
-      scope.graph.setName(name, of: value)
     }
+    scope.steps.append(
+      ONNXSource.Step(
+        name: label(node, prefix), operation: node.operation, function: function, inputs: operands, outputs: results,
+        captured: captured))
   }
 
   /// A name to find the node by: its own, or that of its first result, which tells by itself whose it is.
