@@ -71,7 +71,7 @@ let layers: [Layer] = [
   Layer(
     kind: .test, name: "ToeplitzONNXTests",
     uses: [
-      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN", "ToeplitzGraph",
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN",
       "ToeplitzONNX",
       "ToeplitzTestSupport",
     ]),

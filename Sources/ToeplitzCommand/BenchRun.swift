@@ -79,13 +79,13 @@ struct BenchRun {
     inputs = try [x] + (1..<max(count, 1)).map { _ in try x.copied() }
   }
 
-  /// The model of one input and output in a folder, if there is one.
   /// A layer as a compiled function.
   static func compiled<Model: UnaryLayer>(_ layer: Model) -> (Tensor) throws -> Tensor {
     let compiled = layer.compiled()
     return { try compiled($0) }
   }
 
+  /// The model of one input and output in a folder, if there is one.
   private static func compiled(
     in data: String, _ weights: WeightStorage, _ storage: BenchStorage
   ) throws -> ((Tensor) throws -> Tensor)? {

@@ -18,15 +18,15 @@ public final class Executable: Sendable {
   /// The name; may be empty.
   public let name: String
   /// Whether operations are fused.
-  private let optimizes: Bool
+  let optimizes: Bool
 
   /// A source, which may hold a model that is not Sendable; only who has the lock touches it.
-  private struct Source: @unchecked Sendable {
+  struct Source: @unchecked Sendable {
     var source: any TraceSource
   }
-  private let source: Lock<Source>
-  private let outputValues: [Int]
-  private let folded = FoldedConstants()
+  let source: Lock<Source>
+  let outputValues: [Int]
+  let folded = FoldedConstants()
   private let start = SegmentTable()
 
   /// Compiles what `source` does; it must not be used elsewhere.
@@ -81,7 +81,7 @@ public final class Executable: Sendable {
     return tensors
   }
 
-  private func check(_ given: [TensorSpec]) throws {
+  func check(_ given: [TensorSpec]) throws {
     guard given.count == inputs.count else {
       throw ToeplitzError(.argument, "inputs", expected: "\(inputs.count) tensors", got: "\(given.count)")
     }
@@ -89,45 +89,10 @@ public final class Executable: Sendable {
     for (port, tensor) in zip(inputs, given) { try port.check(tensor, &sizes) }
   }
 
-  // MARK: Graphs
-
-  /// The operations for inputs of the given shapes as they were recorded: constants are folded, nothing is fused.
-  ///
-  /// - Throws: ``ToeplitzError`` if the inputs do not fit, or if shapes depend on elements, so that one graph cannot tell
-  ///   all.
-  public func graph(for inputs: [TensorSpec]) throws -> Graph {
-    try check(inputs)
-    let values = inputs.indices.map { $0 }
-    let recorded = try record(from: 0, values, inputs, [:])
-    if let step = recorded.cut {
-      throw ToeplitzError(
-        .unsupported, "graph", expected: "shapes that follow from the inputs' shapes",
-        got: "\(step.operation) '\(step.name)', whose result depends on elements")
-    }
-    var graph = recorded.graph
-    for (index, value) in outputValues.enumerated() {
-      if let at = recorded.values.firstIndex(of: value) {
-        graph.outputs.append(Graph.Port(name: outputs[index].name, value: recorded.ids[at]))
-      } else if let constant = recorded.constants[value] {
-        graph.outputs.append(Graph.Port(name: outputs[index].name, value: graph.constant(constant)))
-      }
-    }
-    graph.outputs.removeFirst(recorded.ids.count)
-    for (index, port) in self.inputs.enumerated() { graph.inputs[index].name = port.name }
-    graph.removeDeadNodes()
-    graph.name = name
-    return graph
-  }
-
-  /// The steps of the program for inputs of the given shapes, with what was fused into each.
-  ///
-  /// - Throws: As ``graph(for:)``.
-  public func loweredGraph(for inputs: [TensorSpec]) throws -> Graph {
-    try lower(graph(for: inputs), folded, optimizes: optimizes).graph
-  }
+  // MARK: Recording
 
   /// What of a computation was recorded in one trace.
-  fileprivate struct Recorded {
+  struct Recorded {
     var graph: Graph
     /// The source's values that the graph's outputs are, with their numbers in the graph.
     var values: [Int]
@@ -140,7 +105,7 @@ public final class Executable: Sendable {
     var crossing: [Int] = []
   }
 
-  private func record(
+  func record(
     from position: Int, _ values: [Int], _ specs: [TensorSpec], _ constants: [Int: Tensor]
   ) throws -> Recorded {
     folded.beginGraph()
@@ -183,62 +148,8 @@ public final class Executable: Sendable {
     return recorded
   }
 
-  /// The steps of the programs for some inputs, with what was fused into each.
-  ///
-  /// Unlike ``loweredGraph(for:)`` it runs them, so that it knows shapes that depend on elements.
-  ///
-  /// - Throws: ``ToeplitzError`` if the inputs do not fit or a step fails.
-  public func executedGraph(_ inputs: [String: Tensor]) throws -> Graph {
-    var whole = Graph(name: name)
-    // Values of the source, as far as they exist, with their numbers in the whole.
-    var known: [Int: Int] = [:]
-    _ = try execute(ordered(inputs), observe: nil) { part in
-      switch part {
-      case .segment(let segment, let operands):
-        let graph = segment.program.graph
-        var numbers: [Int: Int] = [:]
-        for (port, value) in zip(graph.inputs, operands) {
-          let number = known[value] ?? whole.value(graph.specs[port.value])
-          if known[value] == nil {
-            whole.inputs.append(Graph.Port(name: port.name, value: number))
-            known[value] = number
-          }
-          numbers[port.value] = number
-        }
-        func number(_ value: Int) -> Int {
-          if let known = numbers[value] { return known }
-          let number = graph.constants[value].map { whole.constant($0) } ?? whole.value(graph.specs[value])
-          whole.names[number] = graph.names[value]
-          numbers[value] = number
-          return number
-        }
-        for node in graph.nodes {
-          var node = node
-          node.inputs = node.inputs.map(number)
-          node.outputs = node.outputs.map(number)
-          whole.nodes.append(node)
-        }
-        for (port, value) in zip(graph.outputs, segment.values) { known[value] = number(port.value) }
-        for (value, constant) in segment.constants where known[value] == nil { known[value] = whole.constant(constant) }
-      case .step(let step, let made):
-        let outputs = made.sorted { $0.key < $1.key }.map { value, tensor in
-          known[value] = whole.value(tensor.spec)
-          return known[value] ?? 0
-        }
-        whole.nodes.append(
-          Graph.Node(
-            UncompiledStep(name: step.operation), inputs: step.inputs.compactMap { known[$0] }, outputs: outputs,
-            path: step.name))
-      }
-    }
-    for (port, value) in zip(outputs, outputValues) {
-      if let number = known[value] { whole.outputs.append(Graph.Port(name: port.name, value: number)) }
-    }
-    return whole
-  }
-
   /// A part of a run, as ``executedGraph(_:)`` sees it.
-  private enum Part {
+  enum Part {
     /// A segment, with the source's values that it is given.
     case segment(Segment, operands: [Int])
     /// A step between segments, with the values that it makes.
@@ -248,7 +159,7 @@ public final class Executable: Sendable {
   // MARK: Running
 
   /// A recorded part of the computation as a program.
-  fileprivate final class Segment: Sendable {
+  final class Segment: Sendable {
     let program: any Program
     /// The source's values that the program's outputs are.
     let values: [Int]
@@ -257,7 +168,7 @@ public final class Executable: Sendable {
     let cut: UnrecordedStep?
     /// Those of `values` that are used behind that step.
     let crossing: [Int]
-    let next = SegmentTable()
+    fileprivate let next = SegmentTable()
 
     init(_ program: any Program, _ recorded: Recorded) {
       self.program = program
@@ -290,7 +201,7 @@ public final class Executable: Sendable {
   }
 
   /// Computes all outputs for inputs that fit, in their order.
-  private func execute(
+  func execute(
     _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
   ) throws -> [Tensor] {
     // Kernels want elements where their type wants them.

@@ -38,7 +38,7 @@ final class ONNXSource: TraceSource, Sendable {
   /// The most elements of whole numbers that are computed at once.
   private static let mostIndices = 1 << 12
 
-  /// A graph whose inputs are values 0, 1, …
+  /// A graph whose inputs are the first values.
   init(
     inputs: [PortDescription], outputs: [PortDescription], results: [Int], steps: [Step],
     initializers: [Int: Initializer]

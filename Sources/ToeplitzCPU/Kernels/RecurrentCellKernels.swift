@@ -32,16 +32,21 @@ extension LSTMCell: CPUKernel {
     tanh: (UnsafeMutablePointer<T>, UnsafeMutablePointer<T>, Int) -> Void
   ) {
     let size = cell.shape[1]
+    let places = order.memory
     for row in 0..<cell.shape[0] {
       let g = gates.pointer(T.self) + 4 * row * size
       let (c, h, n) = (
         cell.pointer(T.self) + row * size, hidden.pointer(T.self) + row * size, next.pointer(T.self) + row * size
       )
-      sigmoid(g, 3 * size)
-      tanh(g + 3 * size, g + 3 * size, size)
-      for i in 0..<size { n[i] = g[2 * size + i] * c[i] + g[i] * g[3 * size + i] }
+      let (input, output) = (g + places.input * size, g + places.output * size)
+      let (forget, candidate) = (g + places.forget * size, g + places.candidate * size)
+      // Up to the candidate's and behind it.
+      sigmoid(g, places.candidate * size)
+      if places.candidate < 3 { sigmoid(candidate + size, (3 - places.candidate) * size) }
+      tanh(candidate, candidate, size)
+      for i in 0..<size { n[i] = forget[i] * c[i] + input[i] * candidate[i] }
       tanh(n, h, size)
-      for i in 0..<size { h[i] *= g[size + i] }
+      for i in 0..<size { h[i] *= output[i] }
     }
   }
 }

@@ -135,12 +135,14 @@ extension OperatorTable {
 extension LSTMCell: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     let size = inputs[1].shape[1]
+    let places = order.memory
     func gate(_ index: Int) throws -> ExportNode {
       let operands = try [[index * size], [(index + 1) * size], [1]].map(numbers)
       return ExportNode("Slice", [.input(0)] + operands)
     }
     return try [
-      gate(0), gate(1), gate(2), gate(3), ExportNode("Sigmoid", [.node(0)]), ExportNode("Sigmoid", [.node(1)]),
+      gate(places.input), gate(places.output), gate(places.forget), gate(places.candidate),
+      ExportNode("Sigmoid", [.node(0)]), ExportNode("Sigmoid", [.node(1)]),
       ExportNode("Sigmoid", [.node(2)]), ExportNode("Tanh", [.node(3)]), ExportNode("Mul", [.node(6), .input(1)]),
       ExportNode("Mul", [.node(4), .node(7)]), ExportNode("Add", [.node(8), .node(9)], result: 1),
       ExportNode("Tanh", [.node(10)]), ExportNode("Mul", [.node(11), .node(5)], result: 0),
@@ -149,12 +151,24 @@ extension LSTMCell: ExportableOperation {
 }
 
 extension Recurrence: ExportableOperation {
+  /// For each row of gates in ONNX's order the row where it stands.
+  private func onnxRows(_ size: Int) -> [Int] {
+    let gates: [Int]
+    switch cell {
+    case .simple: gates = [0]
+    case .gated: gates = [order.gated.update, order.gated.reset, 2]
+    case .memory: gates = [order.memory.input, order.memory.output, order.memory.forget, order.memory.candidate]
+    }
+    return gates.flatMap { gate in (0..<size).map { gate * size + $0 } }
+  }
+
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     guard !hasProjection else { throw unexportable("a projection") }
     let positions = operands(Array(inputs.indices))
     let (width, dtype) = (inputs[0].shape[2], inputs[0].dtype)
-    // The gates' sums are the input already: they are multiplied by the identity.
-    let identity = (0..<(width * width)).map { $0 % (width + 1) == 0 ? 1.0 : 0 }
+    // The gates' sums are the input already: they are multiplied by the identity, with its rows in ONNX's order.
+    let rows = onnxRows(width / gateCount)
+    let identity = rows.flatMap { row in (0..<width).map { $0 == row ? 1.0 : 0 } }
     let one = ExportNode.Operand.constant(
       try Tensor(identity, shape: [1, width, width], device: .cpu).cast(to: dtype))
     var nodes: [ExportNode] = []
@@ -166,11 +180,15 @@ extension Recurrence: ExportableOperation {
       guard let position else { return .none }
       return add(ExportNode("Unsqueeze", [.input(position), try numbers([0])]))
     }
-    let recurrent = try widened(positions.recurrent)
+    func ordered(_ position: Int) throws -> ExportNode.Operand {
+      order == .onnx
+        ? .input(position) : add(ExportNode("Gather", [.input(position), try numbers(rows)], ["axis": .int(0)]))
+    }
+    let recurrent = add(ExportNode("Unsqueeze", [try ordered(positions.recurrent), try numbers([0])]))
     var bias = ExportNode.Operand.none
     if let position = positions.bias {
       let zeros = ExportNode.Operand.constant(try Tensor.zeros([width], dtype: dtype))
-      let both = add(ExportNode("Concat", [zeros, .input(position)], ["axis": .int(0)]))
+      let both = add(ExportNode("Concat", [zeros, try ordered(position)], ["axis": .int(0)]))
       bias = add(ExportNode("Unsqueeze", [both, try numbers([0])]))
     }
     let lengths = positions.lengths.map { add(ExportNode("Cast", [.input($0)], ["to": .string("int32")])) } ?? .none

@@ -36,8 +36,7 @@ package enum RecurrentActivation: Sendable, Hashable {
 /// Operands are the inputs' part of all gates `[T, N, G · H]` (with the biases), the recurrent weight `[G · H, P]`, then,
 /// as far as there are any: a recurrent bias `[G · H]`, the lengths of the sequences `[N]`, the weights of peepholes
 /// `[3 · H]`, a projection `[P, H]`, and the initial hidden state `[N, P]` and cell `[N, H]` (zeros otherwise). Results are
-/// all hidden states `[T, N, P]`, the last one, and for a memory the last cell. P is H without projection. Gates stand in
-/// ONNX's order: input, output, forget, candidate; update, reset, candidate.
+/// all hidden states `[T, N, P]`, the last one, and for a memory the last cell. P is H without projection.
 package struct Recurrence: TensorOperation {
   /// What a step computes.
   package enum Cell: Sendable, Hashable {
@@ -53,6 +52,8 @@ package struct Recurrence: TensorOperation {
   package var cell: Cell
   /// The functions of the gates: of sums, or of gates and candidate, or of gates, candidate and cell.
   package var activations: [RecurrentActivation]
+  /// In which order the gates stand.
+  package var order: GateOrder
   /// Sums are kept within this bound of zero.
   package var clip: Double?
   /// Whether the sequence is read backwards.
@@ -63,8 +64,8 @@ package struct Recurrence: TensorOperation {
   package var hasProjection = false
   package var hasInitialState = false
 
-  package init(_ cell: Cell, activations: [RecurrentActivation]? = nil) {
-    self.cell = cell
+  package init(_ cell: Cell, activations: [RecurrentActivation]? = nil, order: GateOrder = .onnx) {
+    (self.cell, self.order) = (cell, order)
     let usual: [RecurrentActivation]
     switch cell {
     case .simple: usual = [.tanh]
@@ -192,8 +193,9 @@ package struct Recurrence: TensorOperation {
     switch self.cell {
     case .simple: return (try activations[0](clipped(gates + product)), nil)
     case .gated(let resetsAfter):
-      let update = try activations[0](clipped(gate(gates, 0) + gate(product, 0)))
-      let reset = try activations[0](clipped(gate(gates, 1) + gate(product, 1)))
+      let places = order.gated
+      let update = try activations[0](clipped(gate(gates, places.update) + gate(product, places.update)))
+      let reset = try activations[0](clipped(gate(gates, places.reset) + gate(product, places.reset)))
       let inner =
         try resetsAfter
         ? reset * gate(product, 2)
@@ -208,16 +210,18 @@ package struct Recurrence: TensorOperation {
       var next: (hidden: Tensor, cell: Tensor)
       let isPlain = activations == [.sigmoid, .tanh, .tanh] && clip == nil && !couplesGates && x.peepholes == nil
       if isPlain, sums.dtype == .float32 || sums.dtype == .float64 {
-        next = try sums.lstmStep(cell: cell)
+        let results = try applyAll(LSTMCell(order: order), [sums, cell])
+        next = (results[0], results[1])
       } else {
         func peeped(_ index: Int, _ part: Int, _ cell: Tensor) throws -> Tensor {
           let sum = try gate(sums, index)
           return try clipped(x.peepholes.map { try sum + gate($0, part) * cell } ?? sum)
         }
-        let input = try activations[0](peeped(0, 0, cell))
-        let forget = try couplesGates ? input.negated() + 1 : activations[0](peeped(2, 2, cell))
-        let made = try forget * cell + input * activations[1](clipped(gate(sums, 3)))
-        let output = try activations[0](peeped(1, 1, made))
+        let places = order.memory
+        let input = try activations[0](peeped(places.input, 0, cell))
+        let forget = try couplesGates ? input.negated() + 1 : activations[0](peeped(places.forget, 2, cell))
+        let made = try forget * cell + input * activations[1](clipped(gate(sums, places.candidate)))
+        let output = try activations[0](peeped(places.output, 1, made))
         next = (try output * activations[2](made), made)
       }
       if let projection = x.projection { next.hidden = try next.hidden.linear(weight: projection) }
