@@ -13,6 +13,12 @@ package protocol CPUKernel: TensorOperation {
   /// others must be aligned for their element type.
   var packedOperands: [Int] { get }
 
+  /// Whether a result may be written over an operand which nobody else holds.
+  var mayOverwrite: Bool { get }
+
+  /// The kernel that writes a result over an operand which nobody else holds, if there is one; else itself.
+  func overwriting(_ operands: inout [Tensor]) -> Self
+
   /// Computes the outputs, whose specifications ``TensorOperation/infer(_:)`` gave for these inputs.
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor]
 }
@@ -23,6 +29,12 @@ extension CPUKernel {
 
   /// None.
   package var packedOperands: [Int] { [] }
+
+  /// False.
+  package var mayOverwrite: Bool { false }
+
+  /// Itself.
+  package func overwriting(_ operands: inout [Tensor]) -> Self { self }
 
   /// Computes the outputs with subnormal numbers as the operation wants them.
   package func run(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {

@@ -204,6 +204,7 @@ public final class Executable: Sendable {
   func execute(
     _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
   ) throws -> [Tensor] {
+    for tensor in given { try tensor.device.requirePresent("Executable") }
     // Kernels want elements where their type wants them.
     var operands = try given.map { try $0.aligned() }
     var crossing = Array(operands.indices)

@@ -25,6 +25,8 @@ package final class Storage: Sendable {
   package nonisolated(unsafe) let base: UnsafeMutableRawPointer
   /// Length in bytes.
   package let byteCount: Int
+  /// Whose memory it is.
+  package let device: Device
   /// Keeps foreign memory alive; nil where this object owns the block.
   private let owner: (any AnyObject & Sendable)?
   /// The block this object owns; nil where the memory is foreign.
@@ -54,6 +56,7 @@ package final class Storage: Sendable {
     base = block.base
     self.block = block
     self.byteCount = byteCount
+    device = .cpu
     owner = nil
   }
 
@@ -64,9 +67,12 @@ package final class Storage: Sendable {
   }
 
   /// Bytes that live inside `owner` and are never written.
-  package init(borrowing base: UnsafeRawPointer, byteCount: Int, owner: any AnyObject & Sendable) {
+  package init(
+    borrowing base: UnsafeRawPointer, byteCount: Int, device: Device = .cpu, owner: any AnyObject & Sendable
+  ) {
     self.base = UnsafeMutableRawPointer(mutating: base)
     self.byteCount = byteCount
+    self.device = device
     block = nil
     cache = .tensors
     self.owner = owner

@@ -94,7 +94,9 @@ public struct Tensor: Sendable {
   /// Shape and element type.
   public var spec: TensorSpec { TensorSpec(shape, dtype) }
   /// Where the tensor lives.
-  public var device: Device { .cpu }
+  public var device: Device {
+    if case .stored(let storage) = payload { storage.device } else { .cpu }
+  }
 
   /// Whether the elements lie one after another in row-major order.
   public var isContiguous: Bool {

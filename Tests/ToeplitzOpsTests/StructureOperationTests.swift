@@ -1,6 +1,6 @@
 import Testing
 import ToeplitzOps
-import ToeplitzTensor
+@testable import ToeplitzTensor
 
 /// Padding, resampling and signs at the edge of what is legal; beyond it they refuse and never trap.
 @Suite struct StructureOperationTests {
@@ -90,5 +90,35 @@ import ToeplitzTensor
       #expect(try y.negated().dtype == dtype && y.absoluteValue().dtype == dtype)
     }
     #expect(throws: ToeplitzError.self) { try x.cast(to: .bool).negated() }
+  }
+}
+
+/// Operands of several devices.
+@Suite struct DeviceTests {
+  /// Memory that says it is another device's.
+  private final class Block: Sendable {
+    let bytes: [Float] = [1, 2, 3, 4]
+  }
+
+  private func tensor(on device: Device) -> Tensor {
+    let block = Block()
+    return block.bytes.withUnsafeBytes { bytes in
+      Tensor(
+        storage: Storage(borrowing: bytes.baseAddress!, byteCount: 16, device: device, owner: block), shape: [4],
+        strides: [1], offset: 0, dtype: .float32)
+    }
+  }
+
+  @Test func operandsOfTwoDevicesAreRefusedByName() throws {
+    let (here, there) = (try Tensor([1, 2, 3, 4]), tensor(on: .gpu(1)))
+    #expect(here.device == .cpu && there.device == .gpu(1))
+    for operands in [(here, there), (there, here)] {
+      let error = #expect(throws: ToeplitzError.self) { try operands.0 + operands.1 }
+      #expect(error?.kind == .device && error?.got == "\(operands.0.device) and \(operands.1.device)")
+    }
+    // No kernels for that device are here.
+    let error = #expect(throws: ToeplitzError.self) { try there.relu() }
+    #expect(error?.kind == .device && error?.description.contains("gpu(1)") == true)
+    #expect(throws: ToeplitzError.self) { try Tensor([1], device: .gpu(0)) }
   }
 }

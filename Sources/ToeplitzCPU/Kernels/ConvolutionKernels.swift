@@ -5,6 +5,15 @@ import ToeplitzTensor
 extension ConvolutionOperation: CPUKernel {
   package var packedOperands: [Int] { [1] }
 
+  package var mayOverwrite: Bool { residualCount > 0 }
+
+  package func overwriting(_ operands: inout [Tensor]) -> Self {
+    var operation = self
+    let first = operands.count - residualCount
+    operation.overwrittenResidual = (0..<residualCount).first { operands[first + $0].ownsStorage() }
+    return operation
+  }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let operands = operands(inputs)
     if outputs[0].shape.contains(0) { return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)] }

@@ -11,12 +11,11 @@ extension MatrixMultiply: CPUKernel {
     guard rows > 0, inner > 0, columns > 0, count > 0 else {
       return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)]
     }
-    let geometry = try ConvolutionGeometry(rank: 1, inChannels: inner, outChannels: rows, kernelSize: 1)
     if aShape.rank == 2 {
       // One left matrix for all: its rows are packed once and the batch is the convolution's.
       let x = try inputs[1].reshaped(bShape).expanded(to: Shape(batch.dimensions + [inner, columns]))
         .reshaped([count, inner, columns])
-      let y = try apply(ConvolutionOperation(geometry), x, inputs[0].reshaped([rows, inner, 1]))
+      let y = try conv1d(x, inputs[0].reshaped([rows, inner, 1]))
       return [try y.reshaped(outputs[0].shape)]
     }
     let a = try inputs[0].reshaped(aShape).expanded(to: Shape(batch.dimensions + [rows, inner]))
@@ -24,7 +23,7 @@ extension MatrixMultiply: CPUKernel {
     let b = try inputs[1].reshaped(bShape).expanded(to: Shape(batch.dimensions + [inner, columns]))
       .reshaped([count, inner, columns])
     let products = try (0..<count).map { index in
-      try apply(ConvolutionOperation(geometry), b.slice(axis: 0, index..<(index + 1)), a.select(axis: 0, index))
+      try conv1d(b.slice(axis: 0, index..<(index + 1)), a.select(axis: 0, index))
     }
     return [try Tensor.concatenated(products).reshaped(outputs[0].shape)]
   }

@@ -20,11 +20,11 @@ extension SeparableConvolution: CPUKernel {
   /// The convolutions with their weights in the order of the kernels.
   package final class Prepared: Sendable {
     private let parts: [SeparablePart]
-    private let last: ConvolutionOperation
+    private let last: ConvolutionStage
     private let result: Shape
     private let idle = IdleObjects<SeparableRun>(limit: 8)
 
-    fileprivate init(_ parts: [SeparablePart], _ last: ConvolutionOperation, _ result: Shape) {
+    fileprivate init(_ parts: [SeparablePart], _ last: ConvolutionStage, _ result: Shape) {
       self.parts = parts
       self.last = last
       self.result = result
@@ -32,7 +32,7 @@ extension SeparableConvolution: CPUKernel {
 
     /// The result for an input and residuals of the shapes that it was prepared for; nil where no kernels compute all at once.
     package func callAsFunction(_ x: Tensor, residuals: [Tensor] = []) throws -> Tensor? {
-      let y = try last.memory(result, .float32)
+      let y = try last.operation.memory(result, .float32)
       guard
         let run = try idle.take({ try $0.fits(input: x, output: y) })
           ?? SeparableRun.make(parts, input: x, output: y)
@@ -58,6 +58,6 @@ extension SeparableConvolution: CPUKernel {
       return SeparablePart(
         geometry: operation.geometry, packed: kept.packed, runs: kept.runs, epilogue: operation.epilogue)
     }
-    return Prepared(parts, stages[stages.count - 1].operation, result)
+    return Prepared(parts, stages[stages.count - 1], result)
   }
 }

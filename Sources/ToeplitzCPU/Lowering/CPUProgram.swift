@@ -63,6 +63,7 @@ private final class CPUProgram: Program {
   /// An object, because a copy of its references would take as long as a small convolution.
   private final class Step: Sendable {
     let kernel: any CPUKernel
+    private let mayOverwrite: Bool
     let path: String
     let inputs: [Int]
     let outputs: [Int]
@@ -75,6 +76,7 @@ private final class CPUProgram: Program {
 
     init(_ kernel: any CPUKernel, _ node: Graph.Node, _ specs: [TensorSpec], dead: [Int]) {
       self.kernel = kernel
+      mayOverwrite = kernel.mayOverwrite
       (path, inputs, outputs, self.specs) = (node.path, node.inputs, node.outputs, specs)
       unused = dead.filter { node.outputs.contains($0) }
       lastUsed = dead.filter { !node.outputs.contains($0) }
@@ -85,10 +87,7 @@ private final class CPUProgram: Program {
       var operands = consume operands
       do {
         if let prepared { return try prepared.run(operands, specs) }
-        if let convolution = kernel as? ConvolutionOperation, convolution.residualCount > 0 {
-          return try convolution.overwriting(&operands).run(operands, specs)
-        }
-        return try kernel.run(operands, specs)
+        return try mayOverwrite ? kernel.overwriting(&operands).run(operands, specs) : kernel.run(operands, specs)
       } catch let error as ToeplitzError {
         throw path.isEmpty || !error.path.isEmpty ? error : error.inside(path)
       }
@@ -146,15 +145,5 @@ private final class PreparedSeparable: Sendable {
     if let result = try withFlushedSubnormals({ try prepared(operands[0], residuals: residuals) }) { return [result] }
     state.withLock { $0 = .impossible }
     return try operation.run(operands, specs)
-  }
-}
-
-extension ConvolutionOperation {
-  /// The operation that writes its result over a residual that nobody else holds, if there is one.
-  fileprivate func overwriting(_ operands: inout [Tensor]) -> Self {
-    var operation = self
-    let first = operands.count - residualCount
-    operation.overwrittenResidual = (0..<residualCount).first { operands[first + $0].ownsStorage() }
-    return operation
   }
 }

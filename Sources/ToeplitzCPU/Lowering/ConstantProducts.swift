@@ -10,12 +10,10 @@ enum ConstantProducts {
       guard let node = rewriter.nodes[index], node.operation is MatrixMultiply,
         let matrix = rewriter.constant(node.inputs[1]), matrix.rank == 2, matrix.count > 0,
         rewriter.graph.specs[node.inputs[0]].shape.rank >= 2,
-        let geometry = try? ConvolutionGeometry(
-          rank: 1, inChannels: matrix.shape[0], outChannels: matrix.shape[1], kernelSize: 1),
+        let operation = try? linearMap(from: matrix.shape[0], to: matrix.shape[1]),
         // A view, which copies nothing.
         let weight = folded.result(Permute(order: [1, 0]), matrix)
       else { continue }
-      let operation = ConvolutionOperation(geometry, layout: .channelsLast)
       let value = rewriter.graph.constant(weight)
       rewriter.replace(
         index,

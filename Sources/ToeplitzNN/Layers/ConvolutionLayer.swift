@@ -60,9 +60,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
   open func forward(_ x: Tensor) throws -> Tensor { try compute(geometry, x) }
 
   func compute(_ geometry: ConvolutionGeometry, _ x: Tensor) throws -> Tensor {
-    var operation = ConvolutionOperation(geometry, layout: layout)
-    operation.weightStorage = weightStorage
-    return try operation(x, weight: weight.value(), bias: bias?.value)
+    try x.convolved(geometry, layout: layout, weight: weight.value(), bias: bias?.value, storage: weightStorage)
   }
 
   /// Bytes held beside the parameters, for the packed weight; 0 before the first call.

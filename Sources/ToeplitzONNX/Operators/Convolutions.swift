@@ -34,7 +34,7 @@ struct ConvolutionAttributes: Sendable {
   /// The convolution of x `[N, C, spatial…]` with a weight in PyTorch's order.
   func callAsFunction(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) throws -> Tensor {
     let (geometry, extra) = try geometry(x.shape, weight.shape)
-    let result = try ConvolutionOperation(geometry)(x, weight: weight, bias: bias)
+    let result = try x.convolved(geometry, weight: weight, bias: bias)
     return extra.isEmpty ? result : try extended(result, extra, bias)
   }
 

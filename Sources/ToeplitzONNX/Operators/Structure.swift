@@ -293,6 +293,23 @@ extension Slice: ExportableOperation {
   }
 }
 
+extension Unfold: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let rank = inputs[0].shape.rank
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    let count = outputs[0].shape[axis]
+    let places = (0..<count).flatMap { piece in (0..<size).map { Int64(piece * step + $0) } }
+    let indices = ExportNode.Operand.constant(try Tensor(places, shape: [count, size], device: .cpu))
+    guard low > 0 || high > 0 else { return [ExportNode("Gather", [.input(0), indices], ["axis": .int(axis)])] }
+    var pads = Array(repeating: 0, count: 2 * rank)
+    (pads[axis], pads[axis + rank]) = (low, high)
+    return [
+      ExportNode("Pad", [.input(0), try numbers(pads)]),
+      ExportNode("Gather", [.node(0), indices], ["axis": .int(axis)]),
+    ]
+  }
+}
+
 extension Flip: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     let count = axes.count

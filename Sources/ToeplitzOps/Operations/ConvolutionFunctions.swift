@@ -116,7 +116,27 @@ public func convTranspose3d(
     x, weight, bias)
 }
 
+/// A linear map of the last axis from `inputs` to `outputs` numbers, as a convolution with one tap.
+///
+/// - Throws: ``ToeplitzError`` if a size is not positive.
+package func linearMap(from inputs: Int, to outputs: Int) throws -> ConvolutionOperation {
+  ConvolutionOperation(
+    try ConvolutionGeometry(rank: 1, inChannels: inputs, outChannels: outputs, kernelSize: 1), layout: .channelsLast)
+}
+
 extension Tensor {
+  /// This input convolved with the given geometry, by weights that are kept in the given way.
+  ///
+  /// - Throws: ``ToeplitzError`` if shapes or types do not fit.
+  package func convolved(
+    _ geometry: ConvolutionGeometry, layout: Layout = .channelsFirst, weight: Tensor, bias: Tensor?,
+    storage: WeightStorage = .full
+  ) throws -> Tensor {
+    var operation = ConvolutionOperation(geometry, layout: layout)
+    operation.weightStorage = storage
+    return try operation(self, weight: weight, bias: bias)
+  }
+
   /// The linear map of the last axis, `y = x Wᵀ + b`, computed as a convolution with one tap.
   ///
   /// - Parameters:
@@ -128,9 +148,6 @@ extension Tensor {
     guard weight.rank == 2 else {
       throw ToeplitzError(.shape, "linear", expected: "a weight [out, in]", got: "shape \(weight.shape)")
     }
-    let geometry = try ConvolutionGeometry(
-      rank: 1, inChannels: weight.shape[1], outChannels: weight.shape[0], kernelSize: 1)
-    return try ConvolutionOperation(geometry, layout: .channelsLast)(
-      self, weight: weight, bias: bias)
+    return try linearMap(from: weight.shape[1], to: weight.shape[0])(self, weight: weight, bias: bias)
   }
 }

@@ -66,3 +66,9 @@ extension Tensor {
   /// a batch and broadcast.
   public func matrixMultiplied(by other: Tensor) throws -> Tensor { try apply(MatrixMultiply(), self, other) }
 }
+
+extension MatrixMultiply: CountedOperation {
+  package func multiplyAdds(_ inputs: [TensorSpec]) throws -> Int {
+    try infer(inputs)[0].shape.reduce(inputs[0].shape.last ?? 1, *)
+  }
+}

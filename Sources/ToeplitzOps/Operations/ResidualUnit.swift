@@ -24,8 +24,8 @@ public struct ResidualUnit: TensorOperation {
     _ first: ConvolutionGeometry, _ second: ConvolutionGeometry, hasBias: (first: Bool, second: Bool),
     inputSlope: Double, middleSlope: Double
   ) {
-    firstStage = ConvolutionStage(ConvolutionOperation(first), hasBias: hasBias.first)
-    secondStage = ConvolutionStage(ConvolutionOperation(second), hasBias: hasBias.second)
+    firstStage = ConvolutionStage(first, hasBias: hasBias.first)
+    secondStage = ConvolutionStage(second, hasBias: hasBias.second)
     firstStage.operation.epilogue.inputSlope = inputSlope
     secondStage.operation.epilogue.inputSlope = middleSlope
     secondStage.operation.residualCount = 1
@@ -82,4 +82,12 @@ public struct ResidualUnit: TensorOperation {
   public var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
   /// All of time: compilation makes it after planning.
   public func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
+}
+
+extension ResidualUnit: CountedOperation {
+  package func multiplyAdds(_ inputs: [TensorSpec]) throws -> Int {
+    let operands = [inputs[0]] + operands(inputs).first
+    let middle = try firstStage.operation.infer(operands)
+    return try firstStage.operation.multiplyAdds(operands) + secondStage.operation.multiplyAdds(middle)
+  }
 }

@@ -36,18 +36,18 @@ package struct SeparableConvolution: TensorOperation {
   /// What the last convolution gives.
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: stages.reduce(1 + residualCount) { $0 + $1.weightCount })
-    return try fold(inputs) { stage, operands in try stage.infer(operands) }
+    return try fold(inputs) { stage, operands in try stage.operation.infer(operands) }
   }
 
   package var residualCount: Int { stages[stages.count - 1].operation.residualCount }
 
   /// Hands each convolution the result of the one before it and its own operands.
-  package func fold<T>(_ inputs: [T], _ body: (ConvolutionOperation, [T]) throws -> [T]) rethrows -> [T] {
+  package func fold<T>(_ inputs: [T], _ body: (ConvolutionStage, [T]) throws -> [T]) rethrows -> [T] {
     var passing = [inputs[0]]
     var next = 1
     for stage in stages {
       let end = next + stage.weightCount + stage.operation.residualCount
-      passing = try body(stage.operation, passing + inputs[next..<end])
+      passing = try body(stage, passing + inputs[next..<end])
       next = end
     }
     return passing
@@ -55,4 +55,15 @@ package struct SeparableConvolution: TensorOperation {
 
   package var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
   package func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
+}
+
+extension SeparableConvolution: CountedOperation {
+  package func multiplyAdds(_ inputs: [TensorSpec]) throws -> Int {
+    var sum = 0
+    _ = try fold(inputs) { stage, operands in
+      sum += try stage.operation.multiplyAdds(operands)
+      return try stage.operation.infer(operands)
+    }
+    return sum
+  }
 }

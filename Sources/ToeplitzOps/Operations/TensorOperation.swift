@@ -38,6 +38,22 @@ package enum CPUDevice {}
 /// What computes operations on the processor; nil where the target that has the kernels is not linked.
 package let cpuBackend: (any Backend.Type)? = CPUDevice.self as Any as? any Backend.Type
 
+/// What computes operations on the device of some tensors.
+///
+/// - Throws: ``ToeplitzError`` of kind `device` if they are of two devices, both of which it names, or of one that nothing
+///   here computes on.
+private func backend(of tensors: [Tensor], _ operation: String) throws -> any Backend.Type {
+  let device = tensors.first?.device ?? .cpu
+  for tensor in tensors.dropFirst() where tensor.device != device {
+    throw ToeplitzError(.device, operation, expected: "operands of one device", got: "\(device) and \(tensor.device)")
+  }
+  try device.requirePresent(operation)
+  guard let cpuBackend else {
+    throw ToeplitzError(.device, operation, expected: "the target ToeplitzCPU to be linked", got: "no kernels")
+  }
+  return cpuBackend
+}
+
 /// Checks the inputs of an operation and computes it; on traced tensors it is recorded.
 ///
 /// - Returns: All outputs.
@@ -45,10 +61,7 @@ package let cpuBackend: (any Backend.Type)? = CPUDevice.self as Any as? any Back
 public func applyAll(_ operation: some TensorOperation, _ inputs: [Tensor]) throws -> [Tensor] {
   let outputs = try operation.infer(inputs.map(\.spec))
   if let trace = Trace.recording(inputs) { return try trace.record(operation, inputs, outputs) }
-  guard let cpuBackend else {
-    throw ToeplitzError(.device, operation.name, expected: "the target ToeplitzCPU to be linked", got: "no kernels")
-  }
-  return try cpuBackend.run(operation, inputs, outputs)
+  return try backend(of: inputs, operation.name).run(operation, inputs, outputs)
 }
 
 /// Checks the inputs of an operation that has one output and computes it.
@@ -71,4 +84,12 @@ extension TensorOperation {
   ) throws {
     if !condition { throw ToeplitzError(kind, name, expected: expected(), got: got()) }
   }
+}
+
+/// An operation whose work is counted in multiply-adds.
+package protocol CountedOperation: TensorOperation {
+  /// The multiply-adds for operands of the given shapes.
+  ///
+  /// - Throws: ``ToeplitzError`` if the operands do not fit.
+  func multiplyAdds(_ inputs: [TensorSpec]) throws -> Int
 }
