@@ -122,11 +122,8 @@ extension Graph {
   /// Lets users of equal operations on equal operands share one result, and of operations that change nothing use the
   /// operand.
   package mutating func mergeEqualNodes() {
-    struct Key: Hashable {
-      var operation: AnyHashable
-      var inputs: [Int]
-    }
-    var seen: [Key: [Int]] = [:]
+    // By operands first: few nodes share them, and attributes take longer to hash than to compare.
+    var seen: [[Int]: [(operation: AnyHashable, outputs: [Int])]] = [:]
     var other = equalConstants()
     nodes = nodes.compactMap { node in
       var node = node
@@ -135,12 +132,12 @@ extension Graph {
         other[node.outputs[0]] = node.inputs[0]
         return nil
       }
-      let key = Key(operation: AnyHashable(node.operation), inputs: node.inputs)
-      guard let known = seen[key] else {
-        seen[key] = node.outputs
+      let operation = AnyHashable(node.operation)
+      guard let known = seen[node.inputs]?.first(where: { $0.operation == operation }) else {
+        seen[node.inputs, default: []].append((operation, node.outputs))
         return node
       }
-      for (old, new) in zip(node.outputs, known) { other[old] = new }
+      for (old, new) in zip(node.outputs, known.outputs) { other[old] = new }
       return nil
     }
     for index in outputs.indices { outputs[index].value = other[outputs[index].value] ?? outputs[index].value }

@@ -51,12 +51,13 @@ package struct ModuleValues {
   private let parameters: [(name: String, parameter: Parameter)]
   /// Weights held as direction and length, which are traced as the weight that they are.
   private let weights: [(name: String, weight: LayerWeight)]
+  /// The parameters that direction and length are.
+  private let factors: [Parameter]
 
   /// Walks a model, which also tells its modules their paths; names begin with `path`.
   package init(_ model: Module, path: String = "") {
     var seen: Set<ObjectIdentifier> = []
-    parameters = model.namedValues().filter { seen.insert(ObjectIdentifier($0.parameter)).inserted }
-      .map { (join(path, $0.name), $0.parameter) }
+    let values = model.namedValues().filter { seen.insert(ObjectIdentifier($0.parameter)).inserted }
     let modules = model.namedModules().map { (join(path, $0.path), $0.module) }
     for (path, module) in modules { module.path = path }
     weights = modules.flatMap { path, module in
@@ -68,6 +69,10 @@ package struct ModuleValues {
         return (join(path, key), weight)
       }
     }
+    factors = weights.flatMap { $0.weight.named("").map(\.parameter) }
+    let known = Set(factors.map { ObjectIdentifier($0) })
+    parameters = values.filter { !known.contains(ObjectIdentifier($0.parameter)) }
+      .map { (join(path, $0.name), $0.parameter) }
   }
 
   /// Runs `body` while all values are traced as named constants.
@@ -93,13 +98,13 @@ package struct ModuleValues {
   }
 
   /// The values of all parameters and buffers.
-  var tensors: [Tensor] { parameters.map(\.parameter.value) }
+  var tensors: [Tensor] { (parameters.map(\.parameter) + factors).map(\.value) }
 
   /// Whether `model` still has these parameters, with the values `known`.
   func isUnchanged(_ model: Module, _ known: [Tensor]) -> Bool {
     let now = ModuleValues(model)
-    return now.parameters.count == parameters.count
-      && zip(now.parameters, parameters).allSatisfy { $0.parameter === $1.parameter }
+    let (mine, theirs) = (parameters.map(\.parameter) + factors, now.parameters.map(\.parameter) + now.factors)
+    return mine.count == theirs.count && zip(mine, theirs).allSatisfy { $0 === $1 }
       && zip(now.tensors, known).allSatisfy { $0.isSameView(as: $1) }
   }
 }

@@ -8,8 +8,9 @@ struct GraphRewriter {
   /// Results of operations on constants.
   let folded: FoldedConstants
   private(set) var nodes: [Graph.Node?]
-  private var maker: [Int: Int] = [:]
-  private var users: [Int: [Int]] = [:]
+  /// The node that makes each value, −1 if none does, and the nodes that use it.
+  private var makers: [Int]
+  private var users: [[Int]]
   /// Values that callers see.
   private let visible: Set<Int>
 
@@ -18,12 +19,19 @@ struct GraphRewriter {
     self.folded = folded
     nodes = graph.nodes
     visible = Set(graph.outputs.map(\.value))
+    makers = Array(repeating: -1, count: graph.specs.count)
+    users = Array(repeating: [], count: graph.specs.count)
     for (index, node) in graph.nodes.enumerated() { link(node, index) }
   }
 
   private mutating func link(_ node: Graph.Node, _ index: Int) {
-    for output in node.outputs { maker[output] = index }
-    for input in node.inputs { users[input, default: []].append(index) }
+    // Passes add constants.
+    if users.count < graph.specs.count {
+      makers += Array(repeating: -1, count: graph.specs.count - makers.count)
+      users += Array(repeating: [], count: graph.specs.count - users.count)
+    }
+    for output in node.outputs { makers[output] = index }
+    for input in node.inputs { users[input].append(index) }
   }
 
   /// The graph with the nodes that are left.
@@ -36,16 +44,13 @@ struct GraphRewriter {
   /// The tensor of a value that is constant.
   func constant(_ value: Int?) -> Tensor? { value.flatMap { graph.constants[$0] } }
 
-  /// The number of the node that makes a value.
-  func makerIndex(_ value: Int) -> Int? { maker[value] }
-
   /// The nodes that use a value, once for each use.
-  func userIndices(_ value: Int) -> [Int] { users[value] ?? [] }
+  func userIndices(_ value: Int) -> [Int] { users[value] }
 
   /// The number of the node that makes a value nobody else uses.
   func soleMaker(_ value: Int) -> Int? {
-    guard !visible.contains(value), users[value]?.count == 1 else { return nil }
-    return maker[value]
+    guard makers[value] >= 0, users[value].count == 1, !visible.contains(value) else { return nil }
+    return makers[value]
   }
 
   /// Whether callers do not see the value.
@@ -55,9 +60,9 @@ struct GraphRewriter {
   mutating func replace(_ index: Int, by node: Graph.Node?) {
     if let old = nodes[index] {
       for input in old.inputs {
-        if let at = users[input]?.firstIndex(of: index) { users[input]?.remove(at: at) }
+        if let at = users[input].firstIndex(of: index) { users[input].remove(at: at) }
       }
-      for output in old.outputs where maker[output] == index { maker[output] = nil }
+      for output in old.outputs where makers[output] == index { makers[output] = -1 }
     }
     nodes[index] = node
     if let node { link(node, index) }
