@@ -22,6 +22,9 @@ private final class Encoder: Module, UnaryLayer {
     #expect(Set(saved.keys) == ["conv1.weight_g", "conv1.weight_v", "conv1.bias"])
     try Encoder(channels: 64).load(saved)
     #expect(try model.summary(inputShape: [1, 1, 16000]).multiplyAdds == 64 * 7 * 16000)
+    let compiled = model.eval().compiled()
+    let features = try compiled(Tensor.zeros([1, 1, 16000]))
+    #expect(features.shape == [1, 64, 16000])
     #expect(
       model.description.contains("(conv1): WeightNormConv1d(1, 64, kernel_size=(7,), stride=(1,), padding=causal)"))
   }

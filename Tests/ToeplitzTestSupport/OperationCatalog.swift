@@ -301,9 +301,9 @@ package enum OperationCatalog {
           name: "pool", rank: 2, kernelSize: [2, 3], stride: PerAxis(stride), padding: [0, padding], ceilMode: ceil)
         for (geometry, shape) in [(flat, Shape([2, 2, 11])), (square, Shape([1, 2, 6, 8]))] {
           samples.append(
-            .init(operation: MaxPooling(geometry: geometry, givesIndices: false), inputs: [try distinct(shape)]))
+            .init(operation: MaxPooling(geometry: geometry), inputs: [try distinct(shape)]))
           samples.append(
-            .init(operation: MaxPooling(geometry: geometry, givesIndices: true), inputs: [try distinct(shape)]))
+            .init(operation: MaxPooling(geometry: geometry, positions: .plane), inputs: [try distinct(shape)]))
           for counts in [true, false] {
             samples.append(
               .init(operation: AveragePooling(geometry: geometry, countsPadding: counts), inputs: [try numbers(shape)]))
@@ -315,7 +315,7 @@ package enum OperationCatalog {
       }
       let dilated = try PoolGeometry(name: "pool", rank: 1, kernelSize: 3, stride: 1, dilation: 2)
       samples.append(
-        .init(operation: MaxPooling(geometry: dilated, givesIndices: false), inputs: [try distinct([1, 2, 9])]))
+        .init(operation: MaxPooling(geometry: dilated), inputs: [try distinct([1, 2, 9])]))
       for function in [AdaptivePooling.Function.average, .maximum, .maximumWithIndices] {
         samples.append(
           .init(
@@ -326,16 +326,15 @@ package enum OperationCatalog {
             operation: AdaptivePooling(function: function, name: "adaptive", outputSize: [nil, 2]),
             inputs: [try distinct([1, 2, 3, 5])]))
       }
-      for function in [
-        WindowReduction.Function.maximum(columnMajor: false), .maximum(columnMajor: true), .mean(countsPadding: true),
-        .mean(countsPadding: false), .norm(2), .norm(1), .norm(3),
-      ] {
-        samples.append(
-          .init(
-            operation: WindowReduction(
-              function: function, kernel: [2, 3], stride: [2, 1], dilation: [1, 2], low: [1, 0], high: [0, 2],
-              ceilMode: false, name: "windows"), inputs: [try distinct([1, 2, 5, 7])]))
-      }
+      let uneven = try PoolGeometry(
+        name: "windows", kernelSize: [2, 3], stride: [2, 1], dilation: [1, 2], low: [1, 0], high: [0, 2])
+      let operations: [any TensorOperation] = [
+        MaxPooling(geometry: uneven), MaxPooling(geometry: uneven, positions: .plane),
+        MaxPooling(geometry: uneven, positions: .tensor(columnMajor: false)),
+        MaxPooling(geometry: uneven, positions: .tensor(columnMajor: true)),
+        AveragePooling(geometry: uneven, countsPadding: true), AveragePooling(geometry: uneven, countsPadding: false),
+      ]
+      for operation in operations { samples.append(.init(operation: operation, inputs: [try distinct([1, 2, 5, 7])])) }
       return samples
     }
 

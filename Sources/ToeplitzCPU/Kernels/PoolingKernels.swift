@@ -10,6 +10,8 @@ extension MaxPooling: CPUKernel {
     case .float64: return try pool(x, outputs, least: -Double.infinity)
     case .int64: return try pool(x, outputs, least: Int64.min)
     case .int32: return try pool(x, outputs, least: Int32.min)
+    case .uint32: return try pool(x, outputs, least: UInt32.min)
+    case .uint64: return try pool(x, outputs, least: UInt64.min)
     default:
       // float32 holds every value of the small types.
       var results = try applyAll(self, [x.cast(to: .float32)])
@@ -33,8 +35,12 @@ extension MaxPooling: CPUKernel {
         guard let line = line.baseAddress else { return }
         for plane in range {
           let (from, to) = (source + plane * inputPlane, results[0].pointer(T.self) + plane * outputPlane)
-          if givesIndices {
-            select(axes, from, to, results[1].pointer(Int64.self) + plane * outputPlane, least)
+          if let positions {
+            let indices = results[1].pointer(Int64.self) + plane * outputPlane
+            select(axes, from, to, indices, least)
+            if case .tensor(let columnMajor) = positions {
+              place(axes, indices, outputPlane, plane: plane * inputPlane, columnMajor: columnMajor)
+            }
           } else {
             largest(axes, from, to, line, least, kernel)
           }
@@ -69,7 +75,7 @@ extension MaxPooling: CPUKernel {
         row.update(repeating: least, count: width.output)
         for kw in 0..<width.kernel {
           let range = windows[kw]
-          let from = line + (kw * width.dilation - width.padding + range.lowerBound * stride)
+          let from = line + (kw * width.dilation - width.low + range.lowerBound * stride)
           keepLarger(from, stride, row + range.lowerBound, range.count, kernel)
         }
       }
@@ -132,6 +138,25 @@ extension MaxPooling: CPUKernel {
   }
 }
 
+extension MaxPooling {
+  /// Makes positions in a plane positions in the whole tensor, in which the plane begins at `plane`.
+  private func place(
+    _ axes: [PoolAxis], _ indices: UnsafeMutablePointer<Int64>, _ count: Int, plane: Int, columnMajor: Bool
+  ) {
+    let (height, width) = (axes[1].input, axes[2].input)
+    for at in 0..<count {
+      let own = Int(indices[at])
+      var flat = own
+      if columnMajor, own >= 0 {
+        let (row, column) = (own / width, own % width)
+        let (d, h) = (row / height, row % height)
+        flat = d + axes[0].input * (h + height * column)
+      }
+      indices[at] = Int64(plane + flat)
+    }
+  }
+}
+
 extension AveragePooling: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
@@ -175,9 +200,9 @@ extension AveragePooling: CPUKernel {
         sums.update(repeating: 0, count: width.output)
         for kd in depth.taps(d) {
           for kh in height.taps(h) {
-            let at = (depth.start(d) + kd) * height.input + height.start(h) + kh
+            let at = (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
             for kw in 0..<width.kernel {
-              let from = x + (at * width.input + kw - width.padding)
+              let from = x + (at * width.input + kw * width.dilation - width.low)
               let range = width.windows(kw)
               if width.stride == 1 {
                 for i in range { sums[i] += Double(from[i]) }
@@ -198,7 +223,8 @@ extension AveragePooling: CPUKernel {
   @inline(__always)
   private func size(_ axis: PoolAxis, _ index: Int) -> Int {
     guard countsPadding else { return axis.taps(index).count }
-    return min(axis.start(index) + axis.kernel, axis.input + axis.padding) - axis.start(index)
+    let reach = axis.input + axis.high - axis.start(index)
+    return min(axis.kernel, (reach + axis.dilation - 1) / axis.dilation)
   }
 }
 
@@ -208,11 +234,12 @@ struct PoolAxis {
   var output = 1
   var kernel = 1
   var stride = 1
-  var padding = 0
+  var low = 0
+  var high = 0
   var dilation = 1
 
   /// Where the first position of window `index` lies; negative in the padding.
-  func start(_ index: Int) -> Int { index * stride - padding }
+  func start(_ index: Int) -> Int { index * stride - low }
 
   /// The positions of window `index` that lie inside the input, as numbers of the window.
   func taps(_ index: Int) -> Range<Int> {
@@ -224,7 +251,7 @@ struct PoolAxis {
 
   /// The windows whose position `tap` lies inside the input.
   func windows(_ tap: Int) -> Range<Int> {
-    let offset = tap * dilation - padding
+    let offset = tap * dilation - low
     let low = offset < 0 ? (-offset + stride - 1) / stride : 0
     let high = min(output, offset < input ? (input - offset + stride - 1) / stride : 0)
     return min(low, high)..<high
@@ -235,8 +262,7 @@ struct PoolAxis {
     let own = (0..<g.rank).map {
       PoolAxis(
         input: input[$0], output: output[$0], kernel: g.kernelSize[$0], stride: g.stride[$0],
-        padding: g.padding[$0],
-        dilation: g.dilation[$0])
+        low: g.paddingLow[$0], high: g.paddingHigh[$0], dilation: g.dilation[$0])
     }
     return Array(repeating: PoolAxis(), count: 3 - g.rank) + own
   }

@@ -96,23 +96,19 @@ struct ConvolutionAttributes: Sendable {
     _ sizes: [Int], _ kernel: [Int], _ strides: [Int], _ dilations: [Int], _ outputPadding: [Int]
   ) throws -> ([(low: Int, high: Int)], [(axis: Int, low: Int, high: Int)]) {
     var extra: [(axis: Int, low: Int, high: Int)] = []
-    func total(_ axis: Int) -> Int {
-      let extent = (kernel[axis] - 1) * dilations[axis] + 1
-      if isTransposed {
-        let wanted = outputShape?[axis] ?? sizes[axis] * strides[axis]
-        return (sizes[axis] - 1) * strides[axis] + outputPadding[axis] + extent - wanted
-      }
-      let outputs = (sizes[axis] + strides[axis] - 1) / strides[axis]
-      return max(0, (outputs - 1) * strides[axis] + extent - sizes[axis])
-    }
     func split(_ restAtEnd: Bool) -> [(low: Int, high: Int)] {
       sizes.indices.map { axis in
-        let sum = total(axis)
+        let extent = (kernel[axis] - 1) * dilations[axis] + 1
+        guard isTransposed else {
+          return Padding.same(length: sizes[axis], extent: extent, stride: strides[axis], restAtEnd: restAtEnd)
+        }
+        let wanted = outputShape?[axis] ?? sizes[axis] * strides[axis]
+        let sum = (sizes[axis] - 1) * strides[axis] + outputPadding[axis] + extent - wanted
         if sum < 0 {
           extra.append((axis + 2, 0, -sum))
           return (0, 0)
         }
-        return restAtEnd ? (sum / 2, sum - sum / 2) : (sum - sum / 2, sum / 2)
+        return Padding.halves(of: sum, restAtEnd: restAtEnd)
       }
     }
     if let outputShape, isTransposed {

@@ -3,7 +3,7 @@ import ToeplitzTensor
 
 extension OperatorNode {
   /// The windows of a pooling, which may depend on the input's sizes.
-  fileprivate func windows() throws -> @Sendable (Shape) throws -> WindowOptions {
+  fileprivate func windows() throws -> @Sendable (Shape) throws -> PoolGeometry {
     guard let kernel = try ints("kernel_shape") else { throw refuse("a kernel_shape", got: "none") }
     let stride = try ints("strides") ?? Array(repeating: 1, count: kernel.count)
     let dilation = try ints("dilations") ?? Array(repeating: 1, count: kernel.count)
@@ -22,11 +22,9 @@ extension OperatorNode {
       case .same(let restAtEnd):
         guard shape.rank == kernel.count + 2 else { break }
         for axis in kernel.indices {
-          let size = shape[axis + 2]
-          let outputs = (size + stride[axis] - 1) / stride[axis]
-          let total = max(0, (outputs - 1) * stride[axis] + dilation[axis] * (kernel[axis] - 1) + 1 - size)
-          low[axis] = restAtEnd ? total / 2 : total - total / 2
-          high[axis] = total - low[axis]
+          (low[axis], high[axis]) = Padding.same(
+            length: shape[axis + 2], extent: dilation[axis] * (kernel[axis] - 1) + 1, stride: stride[axis],
+            restAtEnd: restAtEnd)
         }
       }
       guard low.count == kernel.count, high.count == kernel.count, shape.rank == kernel.count + 2 else {
@@ -34,8 +32,8 @@ extension OperatorNode {
           .shape, name, expected: "an input of \(kernel.count + 2) dimensions and \(2 * kernel.count) pads",
           got: "shape \(shape) and \(low + high)")
       }
-      return WindowOptions(
-        kernel: kernel, stride: stride, dilation: dilation, low: low, high: high, ceilMode: ceilMode)
+      return try PoolGeometry(
+        name: name, kernelSize: kernel, stride: stride, dilation: dilation, low: low, high: high, ceilMode: ceilMode)
     }
   }
 }
@@ -61,8 +59,8 @@ extension OperatorTable {
       let givesPositions = node.resultCount > 1
       return { x in
         let x = try x(0)
-        guard givesPositions else { return [try x.maxPooled(windows: windows(x.shape), name: "MaxPool")] }
-        let both = try x.maxPooledWithPositions(windows: windows(x.shape), columnMajor: columnMajor, name: "MaxPool")
+        guard givesPositions else { return [try x.maxPooled(windows(x.shape))] }
+        let both = try x.maxPooledWithPositions(windows(x.shape), columnMajor: columnMajor)
         return [both.values, both.positions]
       }
     },
@@ -71,7 +69,7 @@ extension OperatorTable {
       let countsPadding = try node.flag("count_include_pad")
       return { x in
         let x = try x(0)
-        return [try x.averagePooled(windows: windows(x.shape), countIncludePad: countsPadding, name: "AveragePool")]
+        return [try x.averagePooled(windows(x.shape), countIncludePad: countsPadding)]
       }
     },
     "LpPool": { node in
@@ -80,7 +78,7 @@ extension OperatorTable {
       guard p > 0 else { throw node.refuse("p of at least 1", got: "\(p)") }
       return { x in
         let x = try x(0)
-        return [try x.normPooled(windows: windows(x.shape), p: Double(p), name: "LpPool")]
+        return [try x.normPooled(windows(x.shape), p: Double(p))]
       }
     },
     "GlobalAveragePool": global { try $1.isEmpty ? $0 : $0.mean($1, keepsAxes: true) },
@@ -127,7 +125,7 @@ extension PoolGeometry {
   /// The attributes of ONNX's poolings.
   func attributes() -> [String: ExportNode.Attribute] {
     [
-      "kernel_shape": .ints(kernelSize), "strides": .ints(stride), "pads": .ints(padding + padding),
+      "kernel_shape": .ints(kernelSize), "strides": .ints(stride), "pads": .ints(paddingLow + paddingHigh),
       "ceil_mode": .int(ceilMode ? 1 : 0),
     ]
   }
@@ -135,19 +133,22 @@ extension PoolGeometry {
 
 extension MaxPooling: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    guard !givesIndices, inputs[0].shape.rank == geometry.rank + 2 else {
-      throw unexportable("positions, or no batch axis")
+    guard positions != .plane, inputs[0].shape.rank == geometry.rank + 2 else {
+      throw unexportable("positions in a plane, or no batch axis")
     }
     var attributes = geometry.attributes()
     attributes["dilations"] = .ints(geometry.dilation)
-    return [ExportNode("MaxPool", [.input(0)], attributes)]
+    guard case .tensor(let columnMajor) = positions else { return [ExportNode("MaxPool", [.input(0)], attributes)] }
+    attributes["storage_order"] = .int(columnMajor ? 1 : 0)
+    return [ExportNode("MaxPool", [.input(0)], attributes, results: [0, 1])]
   }
 }
 
 extension AveragePooling: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    guard divisor == nil, inputs[0].shape.rank == geometry.rank + 2 else {
-      throw unexportable("a divisor, or no batch axis")
+    // Dilation came with opset 19.
+    guard divisor == nil, inputs[0].shape.rank == geometry.rank + 2, geometry.dilation.allSatisfy({ $0 == 1 }) else {
+      throw unexportable("a divisor, dilation, or no batch axis")
     }
     var attributes = geometry.attributes()
     attributes["count_include_pad"] = .int(countsPadding ? 1 : 0)
@@ -168,29 +169,5 @@ extension AdaptivePooling: ExportableOperation {
         function == .average ? "AveragePool" : "MaxPool", [.input(0)],
         ["kernel_shape": .ints(windows), "strides": .ints(windows)])
     ]
-  }
-}
-
-extension WindowReduction: ExportableOperation {
-  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    var attributes: [String: ExportNode.Attribute] = [
-      "kernel_shape": .ints(kernel), "strides": .ints(stride), "pads": .ints(low + high),
-      "ceil_mode": .int(ceilMode ? 1 : 0), "dilations": .ints(dilation),
-    ]
-    switch function {
-    case .maximum(let columnMajor):
-      attributes["storage_order"] = .int(columnMajor ? 1 : 0)
-      return [ExportNode("MaxPool", [.input(0)], attributes, results: [0, 1])]
-    case .mean(let countsPadding):
-      // Dilation came with opset 19.
-      guard dilation.allSatisfy({ $0 == 1 }) else { throw unexportable("means of windows with dilation") }
-      attributes["dilations"] = nil
-      attributes["count_include_pad"] = .int(countsPadding ? 1 : 0)
-      return [ExportNode("AveragePool", [.input(0)], attributes)]
-    case .norm(let p):
-      guard p.rounded() == p else { throw unexportable("a norm of order \(p)") }
-      attributes["p"] = .int(Int(p))
-      return [ExportNode("LpPool", [.input(0)], attributes)]
-    }
   }
 }

@@ -227,9 +227,7 @@ private struct GeometryRules {
         throw refuse("stride 1 with padding same", "stride \(stride)")
       }
       return (0..<rank).map { axis in
-        let total = extents[axis] - stride[axis]
-        let low = max(total, 0) / 2
-        return (low, total - low)
+        Padding.halves(of: extents[axis] - stride[axis])
       }
     case .causal:
       return (0..<rank).map { axis in

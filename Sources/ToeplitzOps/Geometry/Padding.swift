@@ -46,6 +46,20 @@ public enum Padding: Sendable, Hashable, ExpressibleByIntegerLiteral, Expressibl
   }
 }
 
+extension Padding {
+  /// `total` positions before and after an axis; an odd rest, or all that is missing, goes to the end or the beginning.
+  package static func halves(of total: Int, restAtEnd: Bool = true) -> (low: Int, high: Int) {
+    let half = max(total, 0) / 2
+    return restAtEnd ? (half, total - half) : (total - half, half)
+  }
+
+  /// What an axis of `length` is extended by so that windows give `ceil(length / stride)` outputs.
+  package static func same(length: Int, extent: Int, stride: Int, restAtEnd: Bool) -> (low: Int, high: Int) {
+    let outputs = (length + stride - 1) / stride
+    return halves(of: max(0, (outputs - 1) * stride + extent - length), restAtEnd: restAtEnd)
+  }
+}
+
 /// What stands in the padded positions of a convolution's input.
 public enum PaddingMode: String, Sendable, Hashable, CaseIterable {
   /// Zeros.

@@ -10,8 +10,10 @@ public struct PoolGeometry: Sendable, Hashable {
   public let kernelSize: [Int]
   /// Inputs between neighbouring windows.
   public let stride: [Int]
-  /// Positions added before and after each axis.
-  public let padding: [Int]
+  /// Positions added before each axis.
+  public let paddingLow: [Int]
+  /// Positions added after each axis.
+  public let paddingHigh: [Int]
   /// Inputs between neighbouring positions of a window.
   public let dilation: [Int]
   /// Whether a last window that hangs over the end counts, if it begins inside the input or the low padding.
@@ -47,21 +49,49 @@ public struct PoolGeometry: Sendable, Hashable {
     self.name = name
     self.kernelSize = try expand(kernelSize, "kernelSize", atLeast: 1)
     self.stride = try expand(stride ?? kernelSize, "stride", atLeast: 1)
-    self.padding = try expand(padding, "padding", atLeast: 0)
+    paddingLow = try expand(padding, "padding", atLeast: 0)
+    paddingHigh = paddingLow
     self.dilation = try expand(dilation, "dilation", atLeast: 1)
     self.ceilMode = ceilMode
-    for axis in 0..<rank where self.padding[axis] > extent(axis) / 2 {
+    for axis in 0..<rank where paddingLow[axis] > extent(axis) / 2 {
       throw ToeplitzError(
         .argument, name,
         expected: "padding of at most half the window's extent \(extent(axis)) on axis \(axis)",
-        got: "\(self.padding[axis])")
+        got: "\(paddingLow[axis])")
     }
+  }
+
+  /// Windows with any padding before and after each axis, as ONNX has them.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if an option is not legal.
+  package init(
+    name: String, kernelSize: [Int], stride: [Int], dilation: [Int], low: [Int], high: [Int], ceilMode: Bool = false
+  ) throws {
+    let rank = kernelSize.count
+    func refuse(_ expected: String, _ got: String) -> ToeplitzError {
+      ToeplitzError(.argument, name, expected: expected, got: got)
+    }
+    guard (1...3).contains(rank), [stride, dilation, low, high].allSatisfy({ $0.count == rank }) else {
+      throw refuse("1 to 3 spatial axes and as many options", "\(kernelSize), \(stride), \(dilation), \(low), \(high)")
+    }
+    guard (kernelSize + stride + dilation).allSatisfy({ (1...Int(Int32.max)).contains($0) }),
+      (low + high).allSatisfy({ (0...Int(Int32.max)).contains($0) })
+    else {
+      throw refuse(
+        "kernel, stride and dilation of at least 1 and padding of at least 0",
+        "\(kernelSize), \(stride), \(dilation), \(low), \(high)")
+    }
+    // A window with more positions than this would be mostly padding.
+    let positions = kernelSize.reduce(CheckedSize(1)) { $0 * $1 }.checked ?? .max
+    guard positions <= 1 << 24 else { throw refuse("windows of at most 2²⁴ positions", "\(kernelSize)") }
+    (self.name, self.kernelSize, self.stride, self.dilation) = (name, kernelSize, stride, dilation)
+    (paddingLow, paddingHigh, self.ceilMode) = (low, high, ceilMode)
   }
 
   /// Inputs that one window spans along `axis`: `dilation × (kernel − 1) + 1`.
   public func extent(_ axis: Int) -> Int { dilation[axis] * (kernelSize[axis] - 1) + 1 }
 
-  /// The spatial size of the output: `floor((L + 2 padding − extent) / stride) + 1`, in ceil mode rounded up unless
+  /// The spatial size of the output: `floor((L + padding − extent) / stride) + 1`, in ceil mode rounded up unless
   /// the last window would begin in the high padding.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` that names the axis if there is no output.
@@ -73,7 +103,7 @@ public struct PoolGeometry: Sendable, Hashable {
       guard let length = outputLength(inputSize[axis], axis: axis) else {
         throw ToeplitzError(
           .shape, name, expected: "at least one window of \(extent(axis)) positions on axis \(axis)",
-          got: "\(inputSize[axis]) (padding \(padding[axis]))")
+          got: "\(inputSize[axis]) (padding \(paddingLow[axis]) and \(paddingHigh[axis]))")
       }
       return length
     }
@@ -81,9 +111,9 @@ public struct PoolGeometry: Sendable, Hashable {
 
   private func outputLength(_ length: Int, axis: Int) -> Int? {
     guard length > 0, length < Int.max / 4 else { return nil }
-    let span = length + 2 * padding[axis] - extent(axis)
+    let span = length + paddingLow[axis] + paddingHigh[axis] - extent(axis)
     var output = floorDivide(span + (ceilMode ? stride[axis] - 1 : 0), stride[axis]) + 1
-    if ceilMode, (output - 1) * stride[axis] >= length + padding[axis] { output -= 1 }
+    if ceilMode, (output - 1) * stride[axis] >= length + paddingLow[axis] { output -= 1 }
     return output > 0 ? output : nil
   }
 
@@ -129,44 +159,33 @@ extension PoolGeometry {
     let shape = call.inputs[0].shape
     guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
     guard time >= shape.rank - rank else { return .pointwise(axis: time) }
-    if call.outputs.count > 1 { return .whole(because: "it gives positions in the whole plane") }
+    if call.outputs.count > 1 { return .whole(because: "it gives positions in the whole plane or tensor") }
     guard !ceilMode else { return .whole(because: "in ceil mode the length decides about the last window") }
     let axis = time - (shape.rank - rank)
     let window = TimeWindow(
-      extent: kernelSize[axis], stride: stride[axis], dilation: dilation[axis], low: padding[axis], high: padding[axis])
+      extent: kernelSize[axis], stride: stride[axis], dilation: dilation[axis], low: paddingLow[axis],
+      high: paddingHigh[axis])
     return .window(window, axis: time) { low, high in
-      guard low == high else {
-        throw ToeplitzError(
-          .unsupported, name, expected: "the same padding before and after", got: "\(low) and \(high)")
-      }
-      var padding = padding
-      padding[axis] = low
+      var (before, after) = (paddingLow, paddingHigh)
+      (before[axis], after[axis]) = (low, high)
       return try make(
         PoolGeometry(
-          name: name, rank: rank, kernelSize: PerAxis(kernelSize), stride: PerAxis(stride), padding: PerAxis(padding),
-          dilation: PerAxis(dilation)))
+          name: name, kernelSize: kernelSize, stride: stride, dilation: dilation, low: before, high: after))
     }
   }
 }
 
-/// Windows over the last axes, as far as gradients of poolings need them.
-struct PoolWindows {
-  var kernel: [Int]
-  var stride: [Int]
-  var dilation: [Int]
-  /// Positions added before.
-  var low: [Int]
-
+extension PoolGeometry {
   /// The adjoint of sums over windows: each window's number added to all of its positions.
   func spread(_ dy: Tensor, over shape: Shape) throws -> Tensor {
-    let first = shape.rank - kernel.count
+    let first = shape.rank - rank
     var dx = dy
     // One axis after the other, each a map of that axis alone.
-    for axis in kernel.indices {
+    for axis in 0..<rank {
       let length = shape[first + axis]
       let sums = (0..<dy.shape[first + axis]).map { index in
-        (0..<kernel[axis]).compactMap { tap -> WeightedResample.Term? in
-          let at = index * stride[axis] - low[axis] + tap * dilation[axis]
+        (0..<kernelSize[axis]).compactMap { tap -> WeightedResample.Term? in
+          let at = index * stride[axis] - paddingLow[axis] + tap * dilation[axis]
           return (0..<length).contains(at) ? WeightedResample.Term(position: at, weight: 1) : nil
         }
       }

@@ -38,7 +38,7 @@ package struct Reinterpret: TensorOperation {
     try require(inputs, count: 1)
     let from = inputs[0].dtype
     try require(
-      from.byteSize == dtype.byteSize && dtype != .bool && from != .bool && !dtype.isNarrow && !from.isNarrow,
+      from.byteSize == dtype.byteSize && dtype != .bool && !dtype.isNarrow && !from.isNarrow,
       .unsupported,
       expected: "numbers of the same width", got: "\(from) to \(dtype)")
     return [TensorSpec(inputs[0].shape, dtype)]
@@ -69,6 +69,6 @@ extension Tensor {
 
   /// The same bits as numbers of another type of the same width.
   ///
-  /// - Throws: ``ToeplitzError`` if the widths differ, or a type is bool or narrow.
+  /// - Throws: ``ToeplitzError`` if the widths differ, a type is narrow, or the result would be bool.
   package func reinterpreted(as dtype: DType) throws -> Tensor { try apply(Reinterpret(dtype: dtype), self) }
 }

@@ -4,28 +4,37 @@ import ToeplitzTensor
 package struct MaxPooling: TensorOperation {
   package var geometry: PoolGeometry
   /// Whether the second output is wanted: where the elements stood in their plane, as int64.
-  package var givesIndices: Bool
+  /// Which positions are given besides, if any.
+  package var positions: Positions?
   package var name: String { geometry.name }
+
+  /// What the positions of the largest elements are counted in.
+  package enum Positions: Sendable, Hashable {
+    /// The plane of spatial axes that a window lies in, row by row, as PyTorch counts.
+    case plane
+    /// The whole tensor, as ONNX counts; within a plane row by row or column by column.
+    case tensor(columnMajor: Bool)
+  }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     try require(inputs[0].dtype.isNumber, .dtype, expected: "numbers", got: "\(inputs[0].dtype)")
     let parts = try spatialParts(inputs[0].shape, rank: geometry.rank)
     let shape = Shape(parts.leading + (try geometry.outputSize(parts.spatial)))
-    return [TensorSpec(shape, inputs[0].dtype)] + (givesIndices ? [TensorSpec(shape, .int64)] : [])
+    return [TensorSpec(shape, inputs[0].dtype)] + (positions == nil ? [] : [TensorSpec(shape, .int64)])
   }
 
   package var gradient: GradientRule {
     .vjp { call in
       let x = call.x
       guard x.dtype.isFloatingPoint, let dy = call.cotangents[0] else { return [nil] }
-      let positions = try givesIndices ? call.outputs[1] : x.maxPooledWithIndices(geometry).indices
-      return [try dy.scatteredToPlanes(positions, of: x.shape, rank: geometry.rank)]
+      let indices = try positions == .plane ? call.outputs[1] : x.maxPooledWithIndices(geometry).indices
+      return [try dy.scatteredToPlanes(indices, of: x.shape, rank: geometry.rank)]
     }
   }
 
   package func time(_ call: TimeCall) -> TimeRule {
-    geometry.time(call) { MaxPooling(geometry: $0, givesIndices: false) }
+    geometry.time(call) { MaxPooling(geometry: $0) }
   }
 }
 
@@ -50,9 +59,7 @@ package struct AveragePooling: TensorOperation {
   package var gradient: GradientRule {
     .vjp { call in
       let sizes = try divisors(call.x.shape, call.y.shape)
-      let windows = PoolWindows(
-        kernel: geometry.kernelSize, stride: geometry.stride, dilation: geometry.dilation, low: geometry.padding)
-      return [try windows.spread(call.dy / sizes.cast(to: call.x.dtype), over: call.x.shape)]
+      return [try geometry.spread(call.dy / sizes.cast(to: call.x.dtype), over: call.x.shape)]
     }
   }
 
@@ -63,11 +70,14 @@ package struct AveragePooling: TensorOperation {
       // Missing axes come first and have one window of one position.
       let own = axis - (3 - geometry.rank)
       guard own >= 0 else { return [1] }
-      let (length, padding) = (input[input.rank - geometry.rank + own], geometry.padding[own])
+      let length = input[input.rank - geometry.rank + own]
       return (0..<output[output.rank - geometry.rank + own]).map { index in
-        let start = index * geometry.stride[own] - padding
-        let end = start + geometry.kernelSize[own]
-        return Double(countsPadding ? min(end, length + padding) - start : max(0, min(end, length) - max(start, 0)))
+        let start = index * geometry.stride[own] - geometry.paddingLow[own]
+        return Double(
+          (0..<geometry.kernelSize[own]).count { tap in
+            let at = start + tap * geometry.dilation[own]
+            return countsPadding ? at < length + geometry.paddingHigh[own] : (0..<length).contains(at)
+          })
       }
     }
     let values = counts[0].flatMap { d in counts[1].flatMap { h in counts[2].map { max(1, d * h * $0) } } }
@@ -84,14 +94,14 @@ extension Tensor {
   ///
   /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
   public func maxPooled(_ geometry: PoolGeometry) throws -> Tensor {
-    try apply(MaxPooling(geometry: geometry, givesIndices: false), self)
+    try apply(MaxPooling(geometry: geometry), self)
   }
 
   /// The largest element of each window and where it stood in its plane `[spatial…]`, row-major, as int64.
   ///
   /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
   public func maxPooledWithIndices(_ geometry: PoolGeometry) throws -> (values: Tensor, indices: Tensor) {
-    let results = try applyAll(MaxPooling(geometry: geometry, givesIndices: true), [self])
+    let results = try applyAll(MaxPooling(geometry: geometry, positions: .plane), [self])
     return (results[0], results[1])
   }
 
@@ -105,10 +115,32 @@ extension Tensor {
   public func averagePooled(
     _ geometry: PoolGeometry, countIncludePad: Bool = true, divisorOverride: Int? = nil
   ) throws -> Tensor {
-    guard geometry.dilation.allSatisfy({ $0 == 1 }) else {
-      throw ToeplitzError(.argument, geometry.name, expected: "dilation 1", got: "\(geometry.dilation)")
-    }
     return try apply(
       AveragePooling(geometry: geometry, countsPadding: countIncludePad, divisor: divisorOverride), self)
+  }
+
+  /// The largest element of each window, and its position in the whole tensor, as ONNX counts.
+  ///
+  /// - Throws: ``ToeplitzError`` if there is no window.
+  package func maxPooledWithPositions(
+    _ geometry: PoolGeometry, columnMajor: Bool
+  ) throws -> (values: Tensor, positions: Tensor) {
+    let results = try applyAll(
+      MaxPooling(geometry: geometry, positions: .tensor(columnMajor: columnMajor)), [self])
+    return (results[0], results[1])
+  }
+
+  /// The p-norm of each window.
+  ///
+  /// - Throws: ``ToeplitzError`` if there is no window.
+  package func normPooled(_ geometry: PoolGeometry, p: Double) throws -> Tensor {
+    func sums(_ x: Tensor) throws -> Tensor {
+      try x.averagePooled(geometry, countIncludePad: false, divisorOverride: 1)
+    }
+    switch p {
+    case 1: return try sums(absoluteValue())
+    case 2: return try sums(self * self).squareRoot()
+    default: return try sums(absoluteValue().power(p)).power(1 / p)
+    }
   }
 }
