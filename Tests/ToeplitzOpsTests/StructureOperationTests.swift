@@ -100,17 +100,18 @@ import ToeplitzOps
     let bytes: [Float] = [1, 2, 3, 4]
   }
 
-  private func tensor(on device: Device) -> Tensor {
+  private func tensor(on device: Device) throws -> Tensor {
     let block = Block()
-    return block.bytes.withUnsafeBytes { bytes in
-      Tensor(
-        storage: Storage(borrowing: bytes.baseAddress!, byteCount: 16, device: device, owner: block), shape: [4],
+    return try block.bytes.withUnsafeBytes { bytes in
+      let start = try #require(bytes.baseAddress)
+      return Tensor(
+        storage: Storage(borrowing: start, byteCount: 16, device: device, owner: block), shape: [4],
         strides: [1], offset: 0, dtype: .float32)
     }
   }
 
   @Test func operandsOfTwoDevicesAreRefusedByName() throws {
-    let (here, there) = (try Tensor([1, 2, 3, 4]), tensor(on: .gpu(1)))
+    let (here, there) = (try Tensor([1, 2, 3, 4]), try tensor(on: .gpu(1)))
     #expect(here.device == .cpu && there.device == .gpu(1))
     for operands in [(here, there), (there, here)] {
       let error = #expect(throws: ToeplitzError.self) { try operands.0 + operands.1 }

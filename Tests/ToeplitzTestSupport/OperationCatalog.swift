@@ -187,10 +187,10 @@ package enum OperationCatalog {
         let size = inverse && oneSided ? length / 2 + 1 : length == 8 || length == 4 ? 6 : length
         samples.append(.init(operation: operation, inputs: [try numbers([2, size, parts])]))
       }
-      let blend: [[WeightedResample.Term]?] = [
+      let blend: [[Resample.Term]?] = [
         [.init(position: 0, weight: 0.3), .init(position: 4, weight: -1.2)], nil, [.init(position: 5, weight: 1)], [],
       ]
-      samples.append(.init(operation: WeightedResample(axis: 2, terms: blend, fill: 0.5), inputs: [try numbers(x)]))
+      samples.append(.init(operation: Resample(axis: 2, .weighted(blend, fill: 0.5)), inputs: [try numbers(x)]))
       for interpolation in Interpolation.allCases {
         for (size, factor, aligned) in [(9, nil, false), (12, 2, false), (4, nil, !interpolation.isNearest)]
           as [(Int, Double?, Bool)]
@@ -198,7 +198,8 @@ package enum OperationCatalog {
           samples.append(
             .init(
               operation: Resample(
-                axis: 2, size: size, interpolation: interpolation, factor: factor, alignCorners: aligned),
+                axis: 2,
+                .interpolated(EvenSamples(size: size, interpolation, factor: factor, alignCorners: aligned))),
               inputs: [try numbers(x)]))
         }
       }

@@ -138,7 +138,7 @@ struct ConvolutionFusions {
         let geometry = parts.operation.geometry
         guard
           let scaled = rewriter.folded.result(
-            ScaledWeight(isTransposed: geometry.isTransposed, groups: geometry.groups), weight, results[0])
+            ScaledWeight(geometry: geometry), weight, results[0])
         else { return false }
         weightValue = rewriter.graph.constant(scaled)
       }

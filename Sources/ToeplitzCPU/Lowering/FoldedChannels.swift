@@ -66,8 +66,7 @@ struct FoldedChannels: TensorOperation, CPUKernel {
 /// A weight with the weights of each output channel multiplied by a float64 number, for element types whose packing takes
 /// no factors.
 struct ScaledWeight: TensorOperation, CPUKernel {
-  var isTransposed: Bool
-  var groups: Int
+  var geometry: ConvolutionGeometry
 
   var name: String { "ScaledWeight" }
 
@@ -77,16 +76,7 @@ struct ScaledWeight: TensorOperation, CPUKernel {
   }
 
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let (weight, factors) = (inputs[0], inputs[1])
-    let ones = Array(repeating: 1, count: weight.rank - 2)
-    var spread = try factors.reshaped(Shape([factors.count, 1] + ones))
-    if isTransposed {
-      // The weight is [in, out / groups, …]; the inputs of a group share its factors.
-      spread = try factors.reshaped([groups, 1, weight.shape[1]])
-        .expanded(to: [groups, weight.shape[0] / groups, weight.shape[1]])
-        .reshaped(Shape([weight.shape[0], weight.shape[1]] + ones))
-    }
-    return [try (weight.cast(to: .float64) * spread).cast(to: weight.dtype)]
+    [try geometry.scaled(inputs[0], by: inputs[1])]
   }
 
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }

@@ -109,11 +109,8 @@ private struct ResizeRule: Sendable {
       guard antialias else { return rest == 0 ? [(floor, 1)] : [(floor, 1 - rest), (floor + 1, rest)] }
       return wide(here, scale, reach: 1) { max(0, 1 - abs($0)) }
     default:
-      let a = cubicCoefficient
       func cubic(_ distance: Double) -> Double {
-        let x = abs(distance)
-        if x <= 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
-        return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0
+        Interpolation.cubicWeight(distance, coefficient: cubicCoefficient)
       }
       guard antialias else { return (-1...2).map { (floor + Double($0), cubic(Double($0) - rest)) } }
       return wide(here, scale, reach: 2, cubic)
@@ -223,14 +220,21 @@ extension OperatorTable {
 
 extension Resample: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    let shape = inputs[0].shape
-    let axis = try shape.normalizedAxis(axis, operation: name)
+    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
+    switch rule {
+    case .interpolated(let samples): return try exported(samples, axis, inputs[0].shape, outputs[0].shape)
+    case .weighted(let terms, let fill): return try exported(terms, fill, axis, inputs[0])
+    }
+  }
+
+  private func exported(_ samples: EvenSamples, _ axis: Int, _ shape: Shape, _ output: Shape) throws -> [ExportNode] {
+    let (size, factor) = (samples.size, samples.factor)
     var scales = [Float](repeating: 1, count: shape.rank)
     scales[axis] = Float(factor ?? Double(size) / Double(shape[axis]))
     let known = factor == nil || Int((Double(shape[axis]) * (factor ?? 1)).rounded(.down)) == size
     guard known else { throw unexportable("a size of \(size) at factor \(factor ?? 1)") }
     var attributes: [String: ExportNode.Attribute]
-    switch interpolation {
+    switch samples.interpolation {
     case .nearest:
       attributes = [
         "mode": .string("nearest"), "coordinate_transformation_mode": .string("asymmetric"),
@@ -240,21 +244,18 @@ extension Resample: ExportableOperation {
     case .linear: attributes = ["mode": .string("linear")]
     case .cubic: attributes = ["mode": .string("cubic")]
     }
-    if alignCorners { attributes["coordinate_transformation_mode"] = .string("align_corners") }
+    if samples.alignCorners { attributes["coordinate_transformation_mode"] = .string("align_corners") }
     if factor == nil {
-      let sizes = try numbers(outputs[0].shape.dimensions)
+      let sizes = try numbers(output.dimensions)
       return [ExportNode("Resize", [.input(0), .none, .none, sizes], attributes)]
     }
     return [ExportNode("Resize", [.input(0), .none, .constant(try Tensor(scales))], attributes)]
   }
-}
 
-extension WeightedResample: ExportableOperation {
-  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+  private func exported(_ terms: [[Term]?], _ fill: Double, _ axis: Int, _ input: TensorSpec) throws -> [ExportNode] {
     // A product with the matrix of the weights, the axis at the end; where nothing is a term, a shift.
-    let rank = inputs[0].shape.rank
-    let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
-    let (length, count) = (inputs[0].shape[axis], terms.count)
+    let rank = input.shape.rank
+    let (length, count) = (input.shape[axis], terms.count)
     var matrix = [Double](repeating: 0, count: length * count)
     var shift = [Double](repeating: 0, count: count)
     for (index, terms) in terms.enumerated() {
@@ -264,7 +265,7 @@ extension WeightedResample: ExportableOperation {
     var order = Array(0..<rank)
     order.swapAt(axis, rank - 1)
     func constant(_ values: [Double], _ shape: Shape) throws -> ExportNode.Operand {
-      .constant(try Tensor(values, shape: shape, device: .cpu).cast(to: inputs[0].dtype))
+      .constant(try Tensor(values, shape: shape, device: .cpu).cast(to: input.dtype))
     }
     return try [
       ExportNode("Transpose", [.input(0)], ["perm": .ints(order)]),

@@ -184,12 +184,12 @@ extension PoolGeometry {
     for axis in 0..<rank {
       let length = shape[first + axis]
       let sums = (0..<dy.shape[first + axis]).map { index in
-        (0..<kernelSize[axis]).compactMap { tap -> WeightedResample.Term? in
+        (0..<kernelSize[axis]).compactMap { tap -> Resample.Term? in
           let at = index * stride[axis] - paddingLow[axis] + tap * dilation[axis]
-          return (0..<length).contains(at) ? WeightedResample.Term(position: at, weight: 1) : nil
+          return (0..<length).contains(at) ? Resample.Term(position: at, weight: 1) : nil
         }
       }
-      dx = try apply(WeightedResample(axis: first + axis, terms: sums, fill: 0).adjoint(length: length), dx)
+      dx = try apply(Resample(axis: first + axis, Resample.Rule.weighted(sums, fill: 0).adjoint(length: length)), dx)
     }
     return dx
   }

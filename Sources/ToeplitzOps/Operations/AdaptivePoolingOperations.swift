@@ -56,9 +56,9 @@ package struct AdaptivePooling: TensorOperation {
       var dx = dy
       for axis in (x.rank - rank)..<x.rank {
         let means = windows(call.y.shape[axis], x.shape[axis]).map { window in
-          window.map { WeightedResample.Term(position: $0, weight: 1 / Double(window.count)) }
+          window.map { Resample.Term(position: $0, weight: 1 / Double(window.count)) }
         }
-        dx = try apply(WeightedResample(axis: axis, terms: means, fill: 0).adjoint(length: x.shape[axis]), dx)
+        dx = try apply(Resample(axis: axis, Resample.Rule.weighted(means, fill: 0).adjoint(length: x.shape[axis])), dx)
       }
       return [dx]
     }

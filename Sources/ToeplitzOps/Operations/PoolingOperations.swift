@@ -3,7 +3,6 @@ import ToeplitzTensor
 /// The largest element of each window; NaN is larger than all.
 package struct MaxPooling: TensorOperation {
   package var geometry: PoolGeometry
-  /// Whether the second output is wanted: where the elements stood in their plane, as int64.
   /// Which positions are given besides, if any.
   package var positions: Positions?
   package var name: String { geometry.name }

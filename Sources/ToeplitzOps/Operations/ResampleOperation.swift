@@ -11,61 +11,120 @@ public enum Interpolation: String, Sendable, Hashable, CaseIterable {
   /// A cubic through four samples with a = −0.75 (Keys, 1981).
   case cubic
 
+  /// The weight of a sample at a distance in cubic convolution (Keys, 1981), with its free parameter.
+  package static func cubicWeight(_ distance: Double, coefficient a: Double) -> Double {
+    let x = abs(distance)
+    if x <= 1 { return ((a + 2) * x - (a + 3)) * x * x + 1 }
+    return x < 2 ? ((a * x - 5 * a) * x + 8 * a) * x - 4 * a : 0
+  }
+
   /// Whether a position takes one sample as it is.
   public var isNearest: Bool { self == .nearest || self == .nearestExact }
 }
 
-/// One axis sampled at other positions.
+/// Samples taken between the positions of one axis.
 package struct Resample: TensorOperation {
   package var axis: Int
-  package var size: Int
-  package var interpolation: Interpolation
-  /// Outputs per input; if nil the ratio of the sizes.
-  package var factor: Double?
-  /// Whether the first and last samples fall on the first and last positions.
-  package var alignCorners: Bool
-  package var name: String { "Upsample" }
+  package var rule: Rule
+
+  /// Where samples are taken.
+  package enum Rule: Sendable, Hashable {
+    /// Evenly, with the options of PyTorch's `interpolate`.
+    case interpolated(EvenSamples)
+    /// Each a sum of weighted positions, or `fill` where there is none.
+    case weighted([[Term]?], fill: Double)
+  }
+
+  /// A position with its weight.
+  package struct Term: Sendable, Hashable {
+    package var position: Int
+    package var weight: Double
+  }
+
+  package init(axis: Int, _ rule: Rule) { (self.axis, self.rule) = (axis, rule) }
+
+  package var name: String {
+    switch rule {
+    case .interpolated: "Upsample"
+    case .weighted: "resize"
+    }
+  }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let (shape, dtype) = (inputs[0].shape, inputs[0].dtype)
     let axis = try shape.normalizedAxis(axis, operation: name)
+    guard case .interpolated(let samples) = rule else {
+      guard case .weighted(let terms, _) = rule else { return inputs }
+      return [TensorSpec(shape.replacing(axis, by: terms.count), dtype)]
+    }
     try require(
-      interpolation.isNearest || dtype.isFloatingPoint, .dtype, expected: "floating-point elements",
+      samples.interpolation.isNearest || dtype.isFloatingPoint, .dtype, expected: "floating-point elements",
       got: "\(dtype)")
     try require(shape[axis] > 0, expected: "at least 1 position on axis \(axis)", got: "shape \(shape)")
-    if let factor {
+    if let factor = samples.factor {
       // A factor so small that its inverse is infinite names no position either.
       try require(
         factor > 0 && factor.isFinite && (1 / factor).isFinite, .argument, expected: "a finite factor above 0",
         got: "\(factor)")
     }
-    try require(size > 0, expected: "an output of at least 1 position on axis \(axis)", got: "\(size)")
-    return [TensorSpec(shape.replacing(axis, by: size), dtype)]
+    try require(samples.size > 0, expected: "an output of at least 1 position on axis \(axis)", got: "\(samples.size)")
+    return [TensorSpec(shape.replacing(axis, by: samples.size), dtype)]
   }
 
   package var gradient: GradientRule {
     .vjp { call in
       guard call.x.dtype.isFloatingPoint else { return [nil] }
       let axis = try call.x.shape.normalizedAxis(axis, operation: name)
-      let adjoint = WeightedResample(axis: axis, terms: terms(call.x.shape[axis]), fill: 0)
-        .adjoint(length: call.x.shape[axis])
-      return [try apply(adjoint, call.dy)]
+      return [try apply(Resample(axis: axis, rule.adjoint(length: call.x.shape[axis])), call.dy)]
     }
   }
 
-  /// The samples of each output position with their weights, for an input of `length` positions.
-  private func terms(_ length: Int) -> [[WeightedResample.Term]?] {
-    if interpolation.isNearest { return nearest(length).map { [WeightedResample.Term(position: $0, weight: 1)] } }
+  package func time(_ call: TimeCall) -> TimeRule {
+    .pointwise(call, except: [axis], because: "the number of positions decides where samples are taken")
+  }
+}
+
+extension Resample.Rule {
+  /// The adjoint for an axis of `length` positions.
+  func adjoint(length: Int) -> Resample.Rule {
+    let terms: [[Resample.Term]?]
+    switch self {
+    case .interpolated(let samples): terms = samples.terms(length)
+    case .weighted(let own, _): terms = own
+    }
+    var transposed = [[Resample.Term]](repeating: [], count: length)
+    for (index, terms) in terms.enumerated() {
+      for term in terms ?? [] { transposed[term.position].append(Resample.Term(position: index, weight: term.weight)) }
+    }
+    return .weighted(transposed, fill: 0)
+  }
+}
+
+/// Samples at even distances, as PyTorch's `interpolate` takes them.
+package struct EvenSamples: Sendable, Hashable {
+  /// How many there are.
+  package var size: Int
+  package var interpolation: Interpolation
+  /// What the length was multiplied by, if a factor was given; else it follows from the size.
+  package var factor: Double?
+  /// Whether the first and last sample are the first and last position.
+  package var alignCorners: Bool
+
+  package init(size: Int, _ interpolation: Interpolation, factor: Double? = nil, alignCorners: Bool = false) {
+    (self.size, self.interpolation, self.factor, self.alignCorners) = (size, interpolation, factor, alignCorners)
+  }
+
+  /// The weights of positions in each sample of an axis of `length`.
+  func terms(_ length: Int) -> [[Resample.Term]?] {
+    if interpolation.isNearest { return nearest(length).map { [Resample.Term(position: $0, weight: 1)] } }
     return blends(length).map { blend in
       let (at, weight) = (blend.at, blend.weight)
       return zip([at.0, at.1, at.2, at.3], [weight.0, weight.1, weight.2, weight.3]).compactMap {
-        $1 == 0 ? nil : WeightedResample.Term(position: $0, weight: $1)
+        $1 == 0 ? nil : Resample.Term(position: $0, weight: $1)
       }
     }
   }
-
-  // MARK: Positions
 
   /// PyTorch computes these positions in float32 whatever the elements are.
   package func nearest(_ length: Int) -> [Int] {
@@ -109,17 +168,11 @@ package struct Resample: TensorOperation {
       let floor = here.rounded(.down)
       let t = here - floor
       func clamp(_ offset: Double) -> Int { Int(min(max(floor + offset, 0), Double(length - 1))) }
-      let a = -0.75
-      func near(_ x: Double) -> Double { ((a + 2) * x - (a + 3)) * x * x + 1 }
-      func far(_ x: Double) -> Double { ((a * x - 5 * a) * x + 8 * a) * x - 4 * a }
+      func weight(_ distance: Double) -> Double { Interpolation.cubicWeight(distance, coefficient: -0.75) }
       return Blend(
         at: (clamp(-1), clamp(0), clamp(1), clamp(2)),
-        weight: (far(t + 1), near(t), near(1 - t), far(2 - t)))
+        weight: (weight(t + 1), weight(t), weight(1 - t), weight(2 - t)))
     }
-  }
-
-  package func time(_ call: TimeCall) -> TimeRule {
-    .pointwise(call, except: [axis], because: "the number of positions decides where samples are taken")
   }
 }
 
@@ -133,9 +186,24 @@ extension Tensor {
   public func resampled(
     axis: Int, size: Int, _ interpolation: Interpolation, factor: Double? = nil, alignCorners: Bool = false
   ) throws -> Tensor {
-    try apply(
-      Resample(
-        axis: axis, size: size, interpolation: interpolation, factor: factor, alignCorners: alignCorners),
-      self)
+    let samples = EvenSamples(size: size, interpolation, factor: factor, alignCorners: alignCorners)
+    return try apply(Resample(axis: axis, .interpolated(samples)), self)
+  }
+
+  /// One axis made of weighted sums of its positions.
+  ///
+  /// - Parameters:
+  ///   - terms: for each output position the positions and weights of its terms; nil for one that holds `fill`.
+  /// - Throws: ``ToeplitzError`` if a position does not exist.
+  public func resampled(
+    axis: Int, terms: [[(position: Int, weight: Double)]?], fill: Double = 0
+  ) throws -> Tensor {
+    let at = try shape.normalizedAxis(axis, operation: "resize")
+    for term in terms.lazy.compactMap({ $0 }).joined() where !(0..<shape[at]).contains(term.position) {
+      throw ToeplitzError(
+        .argument, "resize", expected: "positions in 0..<\(shape[at])", got: "\(term.position)")
+    }
+    let own = terms.map { $0?.map { Resample.Term(position: $0.position, weight: $0.weight) } }
+    return try apply(Resample(axis: axis, .weighted(own, fill: fill)), self)
   }
 }
