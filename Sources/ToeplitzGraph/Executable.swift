@@ -204,6 +204,7 @@ public final class Executable: Sendable {
   func execute(
     _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
   ) throws -> [Tensor] {
+    if let trace = Trace.recording(given) { return try recorded(given, in: trace) }
     for tensor in given { try tensor.device.requirePresent("Executable") }
     // Kernels want elements where their type wants them.
     var operands = try given.map { try $0.aligned() }
@@ -246,6 +247,24 @@ public final class Executable: Sendable {
       operands = crossing.compactMap { values[$0] }
       segment = try self.segment(
         in: segment.next, from: cut.position + 1, crossing, operands.map(\.spec), segment.constants)
+    }
+  }
+
+  /// The outputs for traced inputs: what it computes becomes part of the trace around it.
+  private func recorded(_ given: [Tensor], in trace: Trace) throws -> [Tensor] {
+    var values = Dictionary(uniqueKeysWithValues: given.enumerated().map { ($0.offset, $0.element) })
+    let step = try source.withLock { try $0.source.record(from: 0, &values, in: trace) }
+    if let step {
+      throw ToeplitzError(
+        .unsupported, name.isEmpty ? "Executable" : name,
+        expected: "shapes that follow from shapes, in code that is traced",
+        got: "\(step.operation) '\(step.name)', whose result depends on elements")
+    }
+    return try outputValues.map { value in
+      guard let tensor = values[value] else {
+        throw ToeplitzError(.argument, "Executable", expected: "a result for each output", got: "none")
+      }
+      return tensor
     }
   }
 

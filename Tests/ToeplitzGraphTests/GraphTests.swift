@@ -95,6 +95,15 @@ import ToeplitzTensor
     #expect(throws: ToeplitzError.self) { try kept + kept }
   }
 
+  /// An executable within code that is traced becomes part of its graph.
+  @Test func executablesNest() throws {
+    let inner = executable([PortDescription(name: "x")]) { x, _ in [try x[0].relu() * 2] }
+    let outer = executable([PortDescription(name: "x")]) { x, _ in [try inner(x[0] + 1) - 1] }
+    #expect(try outer(Tensor([-3, 1])).scalars(Float.self) == [-1, 3])
+    let names = try outer.graph(for: [TensorSpec([2], .float32)]).nodes.map(\.operation.name)
+    #expect(names == ["add", "ReLU", "multiply", "subtract"])
+  }
+
   /// Outputs that are inputs or constants, and outputs that are the same.
   @Test func outputsMayBeAnything() throws {
     nonisolated(unsafe) let source = FunctionSource(

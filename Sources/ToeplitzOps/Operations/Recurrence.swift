@@ -161,9 +161,10 @@ package struct Recurrence: TensorOperation {
     var hidden = try x.hidden ?? Tensor.zeros([batch, width], dtype: dtype)
     var cell = hasCell ? try x.cell ?? Tensor.zeros([batch, size], dtype: dtype) : nil
     let lengths = try x.lengths?.cast(to: .int64).reshaped([batch, 1])
+    let products = try Products(self, x)
     var outputs: [Tensor] = []
     for t in isReversed ? Array((0..<steps).reversed()) : Array(0..<steps) {
-      var next = try step(x.gates.select(axis: 0, t), hidden, cell, x)
+      var next = try step(x.gates.select(axis: 0, t), hidden, cell, x, products)
       if let lengths {
         // Sequences that are over keep their state and give zeros.
         let runs = try lengths.greater(Tensor(scalar: Int64(t)))
@@ -182,14 +183,38 @@ package struct Recurrence: TensorOperation {
 
   private func clipped(_ x: Tensor) throws -> Tensor { try clip.map { try x.clamped(from: -$0, to: $0) } ?? x }
 
+  /// The linear maps of a step, which are the same for all.
+  private struct Products {
+    /// Of the hidden state to all gates.
+    var recurrent: (Tensor) throws -> Tensor
+    /// To the candidate alone.
+    var candidate: (Tensor) throws -> Tensor
+    var projection: ((Tensor) throws -> Tensor)?
+
+    init(_ operation: Recurrence, _ x: Operands<Tensor>) throws {
+      func map(_ weight: Tensor, _ bias: Tensor?) throws -> (Tensor) throws -> Tensor {
+        let map = try linearMap(from: weight.shape[1], to: weight.shape[0])
+        return { try map($0, weight: weight, bias: bias) }
+      }
+      recurrent = try map(x.recurrent, x.bias)
+      candidate = recurrent
+      if case .gated(resetsAfter: false) = operation.cell {
+        let size = x.recurrent.shape[0] / 3
+        let rows = (2 * size)..<(3 * size)
+        candidate = try map(x.recurrent.slice(axis: 0, rows), x.bias?.slice(axis: 0, rows))
+      }
+      projection = try x.projection.map { try map($0, nil) }
+    }
+  }
+
   private func step(
-    _ gates: Tensor, _ hidden: Tensor, _ cell: Tensor?, _ x: Operands<Tensor>
+    _ gates: Tensor, _ hidden: Tensor, _ cell: Tensor?, _ x: Operands<Tensor>, _ products: Products
   ) throws -> (hidden: Tensor, cell: Tensor?) {
     let size = gates.shape[1] / gateCount
     func gate(_ tensor: Tensor, _ index: Int) throws -> Tensor {
       try tensor.slice(axis: -1, (index * size)..<((index + 1) * size))
     }
-    let product = try hidden.linear(weight: x.recurrent, bias: x.bias)
+    let product = try products.recurrent(hidden)
     switch self.cell {
     case .simple: return (try activations[0](clipped(gates + product)), nil)
     case .gated(let resetsAfter):
@@ -197,11 +222,7 @@ package struct Recurrence: TensorOperation {
       let update = try activations[0](clipped(gate(gates, places.update) + gate(product, places.update)))
       let reset = try activations[0](clipped(gate(gates, places.reset) + gate(product, places.reset)))
       let inner =
-        try resetsAfter
-        ? reset * gate(product, 2)
-        : (reset * hidden).linear(
-          weight: x.recurrent.slice(axis: 0, (2 * size)..<(3 * size)),
-          bias: x.bias.map { try $0.slice(axis: 0, (2 * size)..<(3 * size)) })
+        try resetsAfter ? reset * gate(product, 2) : products.candidate(reset * hidden)
       let candidate = try activations[1](clipped(gate(gates, 2) + inner))
       return (try candidate + update * (hidden - candidate), nil)
     case .memory(let couplesGates):
@@ -224,7 +245,7 @@ package struct Recurrence: TensorOperation {
         let output = try activations[0](peeped(places.output, 1, made))
         next = (try output * activations[2](made), made)
       }
-      if let projection = x.projection { next.hidden = try next.hidden.linear(weight: projection) }
+      if let projection = products.projection { next.hidden = try projection(next.hidden) }
       return next
     }
   }

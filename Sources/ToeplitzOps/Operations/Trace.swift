@@ -171,7 +171,7 @@ package final class Trace: TraceReader, Sendable {
 
   /// The trace that an operation on these tensors is recorded in; nil if all of them are computed.
   @inline(__always)
-  static func recording(_ inputs: [Tensor]) -> Trace? {
+  package static func recording(_ inputs: [Tensor]) -> Trace? {
     for input in inputs {
       // Only traces make traced values.
       if let value = input.traced { return running ?? unsafeDowncast(value.trace, to: Trace.self) }
