@@ -27,7 +27,7 @@ public final class Executable: Sendable {
   let source: Lock<Source>
   let outputValues: [Int]
   let folded = FoldedConstants()
-  private let start = SegmentTable()
+  private let start = SegmentTable(limit: 32)
 
   /// Compiles what `source` does; it must not be used elsewhere.
   package init(_ source: sending any TraceSource, name: String = "", optimizes: Bool = true) {
@@ -168,7 +168,8 @@ public final class Executable: Sendable {
     let cut: UnrecordedStep?
     /// Those of `values` that are used behind that step.
     let crossing: [Int]
-    fileprivate let next = SegmentTable()
+    // Each may be followed by others, so that there are fewer of them.
+    fileprivate let next = SegmentTable(limit: 4)
 
     init(_ program: any Program, _ recorded: Recorded) {
       self.program = program
@@ -233,7 +234,7 @@ public final class Executable: Sendable {
       }
       var values = segment.constants
       for (value, result) in zip(segment.values, results) { values[value] = result }
-      let made = try cut.compute(values)
+      let made = try Trace.outside { try cut.compute(values) }
       follow?(.step(cut, made))
       let order = made.keys.sorted()
       if let observe {
@@ -296,7 +297,9 @@ private final class SegmentTable: Sendable {
   }
 
   /// The most signatures; beyond that the one used longest ago is forgotten.
-  private static let limit = 32
+  private let limit: Int
+
+  init(limit: Int) { self.limit = limit }
 
   /// The entry used last stands last.
   private let entries = Lock<[(signature: [TensorSpec], entry: Entry)]>([])
@@ -307,7 +310,7 @@ private final class SegmentTable: Sendable {
         if at + 1 < entries.count { entries.append(entries.remove(at: at)) }
         return entries[entries.count - 1].entry
       }
-      if entries.count >= Self.limit { entries.removeFirst() }
+      if entries.count >= limit { entries.removeFirst() }
       let entry = Entry()
       entries.append((signature, entry))
       return entry

@@ -112,7 +112,7 @@ package struct ModuleValues {
 /// What a model computes in evaluation mode, compiled, while its owner keeps the model.
 ///
 /// It may be used in the task that uses the model. Weights may change between calls, by training or loading: then it is
-/// compiled anew.
+/// compiled anew. Who puts another module in the place of one calls ``invalidate()``.
 ///
 /// ```swift
 /// let compiled = model.compiled()
@@ -140,6 +140,9 @@ public final class CompiledModule<Model: Module> {
   ///
   /// - Throws: ``ToeplitzError`` if the inputs do not fit, or the model is in training mode.
   public func callAsFunction(_ inputs: Tensor...) throws -> Tensor { try run(inputs)[0] }
+
+  /// Lets the next call compile the model anew: after another module was put in the place of one, which nothing tells.
+  public func invalidate() { compiled = nil }
 
   /// All outputs.
   ///

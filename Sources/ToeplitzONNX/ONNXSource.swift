@@ -172,7 +172,10 @@ final class ONNXBody: Sendable {
   /// a compiled graph.
   func callAsFunction(_ inputs: [Tensor], of node: Operands) throws -> [Tensor] {
     let operands = inputs + node.captured[captured]
-    if Trace.running != nil { return try source.applied(to: operands) }
+    if let trace = Trace.running {
+      try trace.countRepeated(steps: source.stepCount + 1, node.name)
+      return try source.applied(to: operands)
+    }
     return try compiled.run(operands)
   }
 }

@@ -188,6 +188,41 @@ import ToeplitzTestSupport
     #expect(!nodes.contains { $0.operation.name == name })
   }
 
+  /// A number of more axes than x gives the product more axes too.
+  @Test(arguments: spellings.indices)
+  func numbersOfMoreAxesStayProducts(index: Int) throws {
+    let nodes = try compare([5, 4]) { x, c in
+      let one = c.trace.weight(try Tensor.ones([1, 1, 1]), name: "one")
+      return [try Self.spellings[index].write(x) * one, try x * x.sigmoid() * one].prefix(1).map { $0 }
+    }
+    #expect(nodes.count >= 1)
+    let silu = try compare([5, 4]) { x, c in
+      [try x * x.sigmoid() * c.trace.weight(Tensor.ones([1, 1, 1]), name: "one")]
+    }
+    #expect(silu.last.map { $0.operation.name != "SiLU" } == true)
+  }
+
+  /// A bias that is computed is no constant that may be packed.
+  @Test func computedBiasesOfSeparableConvolutionsAreNotKept() throws {
+    let body: Body = { x, c in
+      let y = try conv2d(x, c.weight([8, 1, 3, 3]), padding: 1, groups: 8)
+      return [try conv2d(y, c.weight([8, 8, 1, 1]), bias: x.mean([0, 2, 3]))]
+    }
+    let (fused, plain) = (executable(1, optimizes: true, body), executable(1, optimizes: false, body))
+    var random = RandomSource(seed: 3)
+    for _ in 0..<3 {
+      let x = try Tensor.randomUniform([1, 8, 12, 12], from: -1, to: 1, using: &random)
+      #expect(try fused(x).distance(to: plain(x)).absolute < 1e-5)
+    }
+  }
+
+  @Test func longChainsAreSeveralSteps() throws {
+    let nodes = try compare([3, 50], tolerance: 1e-6) { x, _ in
+      [try (0..<100).reduce(x) { y, _ in try (y * 1.01).hyperbolicTangent() }]
+    }
+    #expect((6...10).contains(nodes.count), "\(nodes.count)")
+  }
+
   @Test func otherNumbersAreNotTheActivation() throws {
     let nodes = try compare([9, 4]) { x, _ in [try x * (x + 2).clamped(from: 0, to: 6) * (1.0 / 6)] }
     #expect(nodes.allSatisfy { !$0.fused.contains("Hardswish") && $0.operation.name != "Hardswish" })

@@ -212,6 +212,25 @@ import ToeplitzTestSupport
     #expect(try model.total.value.item(Float.self) == 0)
   }
 
+  /// A model that calls a compiled part of itself is compiled as a whole.
+  @Test func compiledPartsNest() throws {
+    final class Whole: Module, UnaryLayer {
+      let body: Conv1d
+      lazy var fast = body.compiled()
+      init(_ generator: Generator) throws {
+        body = try Conv1d(inChannels: 2, outChannels: 2, kernelSize: 3, padding: 1, generator: generator)
+      }
+      func forward(_ x: Tensor) throws -> Tensor { try fast(x.relu()).relu() }
+    }
+    let model = try Whole(Generator(seed: 4)).eval()
+    let x = try Generator(seed: 5).normal([1, 2, 9])
+    let expected = try model(x)
+    let compiled = model.compiled()
+    for _ in 0..<2 { #expect(try compiled(x).sameBits(as: expected)) }
+    #expect(try model(x).sameBits(as: expected))
+    #expect(try compiled.loweredGraph(for: [x.spec]).nodes.count <= 2)
+  }
+
   @Test func inputsAreChecked() throws {
     let model = try Conv1d(inChannels: 3, outChannels: 2, kernelSize: 3).eval()
     let compiled = model.compiled()

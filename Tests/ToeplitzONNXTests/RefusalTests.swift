@@ -1,8 +1,9 @@
 import Foundation
 import Testing
 import ToeplitzCheckpoint
-import ToeplitzGraph
+@testable import ToeplitzGraph
 import ToeplitzONNX
+import ToeplitzOps
 import ToeplitzTensor
 import ToeplitzTestSupport
 
@@ -141,6 +142,23 @@ private struct Message {
     for (offset, length) in [("49", "16"), ("-4", "16"), ("x", "16"), ("0", "15"), ("9223372036854775807", "16")] {
       #expect(throws: ToeplitzError.self) { try load(["location": "data.bin", "offset": offset, "length": length]) }
     }
+  }
+
+  /// A model whose shapes depend on elements runs on computed tensors also while something else is traced.
+  @Test func modelsWithCutsRunWithinTracedCode() throws {
+    let inner = try Executable(onnx: model([node("NonZero", ["x"], ["z"]), node("Gather", ["x", "z"], ["y"])]))
+    let table = try Tensor([0, 2, 0, 3])
+    nonisolated(unsafe) let source = FunctionSource(inputs: [PortDescription(name: "x")], outputs: ["y"]) { x, _ in
+      [try x[0] + inner(table)]
+    }
+    let outer = Executable(source)
+    #expect(try outer(Tensor([10, 20])).scalars(Float.self) == [12, 23])
+    // On traced tensors it has no shape.
+    nonisolated(unsafe) let other = FunctionSource(inputs: [PortDescription(name: "x")], outputs: ["y"]) { x, _ in
+      [try inner(x[0])]
+    }
+    let error = #expect(throws: ToeplitzError.self) { try Executable(other)(table) }
+    #expect(error?.description.contains("NonZero") == true)
   }
 
   /// Damaged models give a result or an error, never a crash.

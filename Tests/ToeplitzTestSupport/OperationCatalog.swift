@@ -19,9 +19,6 @@ package struct OperationSample: Sendable, CustomStringConvertible {
 
 /// Samples of all operations: what is checked of one is checked of all.
 package enum OperationCatalog {
-  /// The operations that compilation makes, whose definition is that of the operations that they join.
-  package static let lowered: Set<String> = ["ResidualUnit", "SeparableConvolution"]
-
   /// Every operation at least once; `seed` chooses the numbers.
   package static func samples(seed: UInt64 = 1) throws -> [OperationSample] {
     var maker = Maker(random: RandomSource(seed: seed))

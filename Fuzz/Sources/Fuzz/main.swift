@@ -24,7 +24,7 @@ nonisolated private func one(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> In
   let data = [UInt8](UnsafeBufferPointer(start: bytes, count: count))
   do {
     if parser == "onnx" {
-      let model = try Executable(Graph(onnx: data))
+      let model = try Executable(onnx: data)
       let inputs = try model.inputs.reduce(into: [String: Tensor]()) { inputs, port in
         let sizes = (port.dimensions ?? []).map { if case .fixed(let size) = $0 { min(size, 6) } else { 3 } }
         guard sizes.count < 8 else { return }

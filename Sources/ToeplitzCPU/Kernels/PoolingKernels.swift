@@ -146,8 +146,10 @@ extension MaxPooling {
     let (height, width) = (axes[1].input, axes[2].input)
     for at in 0..<count {
       let own = Int(indices[at])
+      // None where a window lies in the padding.
+      guard own >= 0 else { continue }
       var flat = own
-      if columnMajor, own >= 0 {
+      if columnMajor {
         let (row, column) = (own / width, own % width)
         let (d, h) = (row / height, row % height)
         flat = d + axes[0].input * (h + height * column)

@@ -10,7 +10,9 @@ enum ActivationPatterns {
     // Outer products first: a factor may stand at either end of the pattern.
     for index in rewriter.nodes.indices.reversed() {
       guard let node = rewriter.nodes[index], let product = Product(index, rewriter),
-        let (x, activation, members) = product.activation(rewriter)
+        let (x, activation, members) = product.activation(rewriter),
+        // A number of more axes than x has would give the product more too.
+        rewriter.graph.specs[x] == rewriter.graph.specs[node.outputs[0]]
       else { continue }
       let names = members.sorted().compactMap { rewriter.nodes[$0]?.operation.name }
       let joined = Graph.Node(activation.operation, inputs: [x], outputs: node.outputs, path: node.path, fused: names)

@@ -60,17 +60,25 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
   }
 
   private func run(_ inputs: [Tensor]) throws -> Tensor {
-    var results: [Tensor] = []
-    for step in steps {
-      let operands = step.operands.map { source in
+    var last = [Int](repeating: -1, count: steps.count)
+    for (index, step) in steps.enumerated() {
+      for case .step(let operand) in step.operands { last[operand] = index }
+    }
+    var results: [Tensor?] = []
+    for (index, step) in steps.enumerated() {
+      let operands = step.operands.compactMap { source in
         switch source {
         case .input(let index): inputs[index]
         case .step(let index): results[index]
         }
       }
+      for case .step(let operand) in step.operands where last[operand] == index { results[operand] = nil }
       results.append(try applyAll(step.operation, operands)[0])
     }
-    return results[results.count - 1]
+    guard let result = results.last ?? nil else {
+      throw ToeplitzError(.argument, name, expected: "at least one step", got: "none")
+    }
+    return result
   }
 
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
@@ -79,6 +87,9 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
 
 /// Joins functions of elements whose results nobody else uses.
 enum ElementwiseChains {
+  /// Results that wait for others take room in the cache.
+  private static let longest = 32
+
   static func applied(to graph: Graph, _ folded: FoldedConstants) -> Graph {
     var rewriter = GraphRewriter(graph, folded)
     for index in rewriter.nodes.indices.reversed() {
@@ -87,7 +98,7 @@ enum ElementwiseChains {
       // The nodes of the chain, found backwards from its end.
       var members: [Int] = [index]
       var open = [index]
-      while let next = open.popLast() {
+      while let next = open.popLast(), members.count < Self.longest {
         for input in rewriter.nodes[next]?.inputs ?? [] {
           guard let maker = rewriter.soleMaker(input), let node = rewriter.nodes[maker], isElementwise(node.operation),
             rewriter.graph.specs[input].shape == shape, !members.contains(maker)

@@ -83,7 +83,8 @@ enum SeparableConvolutions {
   /// What a convolution of a batch of images is that takes its input as it is and whose weights are known.
   private static func stage(_ node: Graph.Node, _ rewriter: GraphRewriter) -> ConvolutionNode? {
     guard let parts = ConvolutionNode(node), parts.operation.epilogue.inputSlope == 1,
-      parts.operation.layout == .channelsFirst, rewriter.constant(parts.weight) != nil,
+      // What is packed once has to stay.
+      parts.operation.layout == .channelsFirst, parts.weights.allSatisfy({ rewriter.constant($0) != nil }),
       rewriter.graph.specs[parts.x].shape.rank == 4
     else { return nil }
     return parts

@@ -28,8 +28,6 @@ extension OperatorTable {
 
   /// More rounds than this are refused: a few bytes of a file can ask for any number.
   private static let mostRounds = 1 << 17
-  /// Loops of more steps than this, over all rounds, are not recorded round by round.
-  fileprivate static let mostUnrolledSteps = 1 << 10
 
   /// A graph computed again and again.
   ///
@@ -45,7 +43,6 @@ extension OperatorTable {
     }
     let rounds = try x.optional(0).map { try $0.cast(to: .int64).reshaped([]).item(Int64.self) } ?? .max
     var goesOn = try x.optional(1)?.truth(x.name) ?? true
-    try x.refuseRecording(of: body, rounds: Int(clamping: rounds))
     var values = try (0..<carried).map { try x($0 + 2) }
     var collected = [[Tensor]](repeating: [], count: body.outputCount - carried - 1)
     var round: Int64 = 0
@@ -56,7 +53,6 @@ extension OperatorTable {
       values = Array(results[1..<(carried + 1)])
       for index in collected.indices { collected[index].append(results[carried + 1 + index]) }
       round += 1
-      if goesOn { try x.refuseRecording(of: body, rounds: Int(round)) }
     }
     return values
       + (try collected.enumerated().map { index, slices in
@@ -68,17 +64,6 @@ extension OperatorTable {
   private static func nothing(_ port: PortDescription) throws -> Tensor {
     let sizes = (port.dimensions ?? []).map { if case .fixed(let size) = $0 { size } else { 0 } }
     return try Tensor.zeros(Shape([0] + sizes), dtype: port.dtype ?? .float32)
-  }
-}
-
-extension Operands {
-  /// Refuses to record a body so many times that the graph would be too large: it is compiled by itself then.
-  fileprivate func refuseRecording(of body: ONNXBody, rounds: Int) throws {
-    guard let trace = Trace.running,
-      rounds > OperatorTable.mostUnrolledSteps / max(1, body.source.stepCount)
-    else { return }
-    guard let traced = (tensors.compactMap { $0 } + captured).lazy.compactMap(\.traced).first else { return }
-    throw trace.refusal(name, traced)
   }
 }
 
@@ -109,7 +94,6 @@ private struct ScanRule: Sendable {
     guard cut.allSatisfy({ $0.0.shape[$0.1] == length }), length > 0 else {
       throw x.refuse(.shape, "tensors of one length of at least 1", got: "\(length)")
     }
-    try x.refuseRecording(of: body, rounds: length)
     var collected = [[Tensor]](repeating: [], count: body.outputCount - carried)
     for step in 0..<length {
       let results = try body(values + cut.map { try $0.0.select(axis: $0.1, step) }, of: x)

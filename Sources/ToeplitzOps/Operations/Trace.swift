@@ -38,6 +38,7 @@ package final class Trace: TraceReader, Sendable {
     fileprivate var constantsOfStorage: [ObjectIdentifier: [Int]] = [:]
     fileprivate var pathStack: [Int] = [0]
     fileprivate var isOpen = true
+    fileprivate var repeatedSteps = 0
     /// Whether elements have been asked for that are not known.
     fileprivate var hasRefused = false
 
@@ -67,6 +68,11 @@ package final class Trace: TraceReader, Sendable {
   ///
   /// - Parameter parent: the trace that this one is part of.
   package init(parent: Trace? = nil) { self.parent = parent }
+
+  /// Runs `body`, which computes, as part of no trace.
+  package static func outside<Result>(_ body: () throws -> Result) rethrows -> Result {
+    try running == nil ? body() : $current.withValue(nil, operation: body)
+  }
 
   /// Runs `body` as part of the trace.
   package func during<Result>(_ body: () throws -> Result) rethrows -> Result {
@@ -102,6 +108,8 @@ package final class Trace: TraceReader, Sendable {
 
   /// A constant that operations on it do not compute at once: a weight.
   package func weight(_ tensor: Tensor, name: String) -> Tensor {
+    // A model within one that is traced has traced weights already.
+    if tensor.isTraced { return tensor }
     let id = state.withLock { state in
       let id = state.value(tensor.spec)
       state.constants[id] = tensor
@@ -206,9 +214,33 @@ package final class Trace: TraceReader, Sendable {
   }
 
   package func read(_ id: Int) throws -> Tensor {
-    let state = state.withLock { $0 }
-    if let constant = state.constants[id] { return try constant.aligned() }
-    return try compute(id, state)
+    if let constant = state.withLock({ $0.constants[id] }) { return try constant.aligned() }
+    // All that it needs and that is not known yet; nothing is computed in vain.
+    let needed: [Node]? = state.withLock { state in
+      var (found, open, seen): (Set<Int>, [Int], Set<Int>) = ([], [id], [id])
+      while let value = open.popLast() {
+        guard state.known[value] == nil, state.constants[value] == nil else { continue }
+        guard state.makers[value] >= 0 else { return nil }
+        guard found.insert(state.makers[value]).inserted else { continue }
+        open += state.nodes[state.makers[value]].inputs.filter { seen.insert($0).inserted }
+      }
+      return found.sorted().map { state.nodes[$0] }
+    }
+    guard let needed else { throw refusal("read elements", TracedValue(self, id)) }
+    for node in needed {
+      let operands = try node.inputs.map { input in
+        guard let operand = state.withLock({ $0.known[input] ?? $0.constants[input] }) else {
+          throw refusal("read elements", TracedValue(self, id))
+        }
+        return try operand.aligned()
+      }
+      let results = try applyAll(node.operation, operands)
+      state.withLock { state in
+        for (output, result) in zip(node.outputs, results) { state.known[output] = result }
+      }
+    }
+    guard let result = state.withLock({ $0.known[id] }) else { throw refusal("read elements", TracedValue(self, id)) }
+    return result
   }
 
   /// Refuses to go on because `operation` needs the elements of a traced value.
@@ -219,6 +251,21 @@ package final class Trace: TraceReader, Sendable {
       got: value.origin)
   }
 
+  /// Counts steps of bodies that are recorded again and again, and refuses to go on when there are too many.
+  package func countRepeated(steps: Int, _ operation: String) throws {
+    let isTooMany = state.withLock { state in
+      state.repeatedSteps += steps
+      state.hasRefused = state.hasRefused || state.repeatedSteps > Self.mostRepeatedSteps
+      return state.repeatedSteps > Self.mostRepeatedSteps
+    }
+    guard isTooMany else { return }
+    throw ToeplitzError(
+      .argument, operation, expected: "at most \(Self.mostRepeatedSteps) steps of bodies in one graph", got: "more")
+  }
+
+  /// Graphs larger than this are better computed round by round.
+  private static let mostRepeatedSteps = 1 << 12
+
   /// Whether elements have been asked for that are not known, which is forgotten.
   @discardableResult
   package func forgetRefusal() -> Bool {
@@ -226,33 +273,5 @@ package final class Trace: TraceReader, Sendable {
       defer { state.hasRefused = false }
       return state.hasRefused
     }
-  }
-
-  /// Computes a value and all that it needs, which is kept for the next that is read.
-  private func compute(_ id: Int, _ state: State) throws -> Tensor {
-    var known = state.known
-    var wanted: Set<Int> = [id]
-    var order: [Node] = []
-    for node in state.nodes.reversed() where node.outputs.contains(where: { wanted.contains($0) && known[$0] == nil }) {
-      order.append(node)
-      wanted.formUnion(node.inputs)
-    }
-    // Nothing is computed in vain.
-    let made = Set(order.flatMap(\.outputs))
-    if wanted.contains(where: { known[$0] == nil && state.constants[$0] == nil && !made.contains($0) }) {
-      throw refusal("read elements", TracedValue(self, id))
-    }
-    for node in order.reversed() {
-      let operands = try node.inputs.map { input in
-        guard let operand = known[input] ?? state.constants[input] else {
-          throw refusal("read elements", TracedValue(self, id))
-        }
-        return try operand.aligned()
-      }
-      for (output, result) in zip(node.outputs, try applyAll(node.operation, operands)) { known[output] = result }
-    }
-    self.state.withLock { $0.known.merge(known) { first, _ in first } }
-    guard let result = known[id] else { throw refusal("read elements", TracedValue(self, id)) }
-    return result
   }
 }

@@ -1,3 +1,4 @@
+import ToeplitzOps
 import ToeplitzTensor
 
 /// A residual unit of two one-dimensional convolutions: `x + second(leaky(first(leaky(x))))`.
@@ -6,7 +7,7 @@ import ToeplitzTensor
 /// convolution, then of the second, then maybe a tensor like x that is added too. Both run over one tile of positions after the other, so that what lies between them never leaves the cache,
 /// where that is estimated to be faster than one convolution after the other. The bits are the same either way with
 /// ``Numerics/invariant``.
-public struct ResidualUnit: TensorOperation {
+package struct ResidualUnit: TensorOperation {
   /// The convolutions; the second one's residuals are x and maybe another tensor.
   package var stages: (first: ConvolutionStage, second: ConvolutionStage) {
     get { (firstStage, secondStage) }
@@ -20,7 +21,7 @@ public struct ResidualUnit: TensorOperation {
   /// - Parameters:
   ///   - inputSlope: factor of values of x below zero before the first convolution; 1 for nothing.
   ///   - middleSlope: factor of values below zero between the convolutions; 1 for nothing.
-  public init(
+  package init(
     _ first: ConvolutionGeometry, _ second: ConvolutionGeometry, hasBias: (first: Bool, second: Bool),
     inputSlope: Double, middleSlope: Double
   ) {
@@ -32,9 +33,9 @@ public struct ResidualUnit: TensorOperation {
   }
 
   /// Options and sizes of the first convolution.
-  public var first: ConvolutionGeometry { firstStage.operation.geometry }
+  package var first: ConvolutionGeometry { firstStage.operation.geometry }
   /// Options and sizes of the second convolution, whose output has the shape of x.
-  public var second: ConvolutionGeometry { secondStage.operation.geometry }
+  package var second: ConvolutionGeometry { secondStage.operation.geometry }
 
   /// Whether the last operand is a tensor like x that is added too.
   package var hasExtra: Bool {
@@ -50,10 +51,10 @@ public struct ResidualUnit: TensorOperation {
   }
 
   /// `ResidualUnit`.
-  public var name: String { "ResidualUnit" }
+  package var name: String { "ResidualUnit" }
 
   /// One output like x.
-  public func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+  package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1 + firstStage.weightCount + secondStage.weightCount + (hasExtra ? 1 : 0))
     try require(
       first.rank == 1 && second.rank == 1, .argument, expected: "one-dimensional convolutions",
@@ -79,9 +80,9 @@ public struct ResidualUnit: TensorOperation {
   }
 
   /// None: compilation makes it after differentiation.
-  public var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
+  package var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
   /// All of time: compilation makes it after planning.
-  public func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
+  package func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
 }
 
 extension ResidualUnit: CountedOperation {

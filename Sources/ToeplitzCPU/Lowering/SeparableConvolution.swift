@@ -1,3 +1,4 @@
+import ToeplitzOps
 import ToeplitzTensor
 
 /// A depthwise convolution of images and the pointwise one after it (Sifre, 2014; Howard et al., 2017), or these two after a
