@@ -126,8 +126,14 @@ public final class CompiledModule<Model: Module> {
   private let forward: (Model, [Tensor]) throws -> [Tensor]
   private var compiled: (executable: Executable, values: ModuleValues, tensors: [Tensor], changes: Int)?
 
-  init(
-    _ model: Model, inputs: [PortDescription], outputs: [String],
+  /// What `forward` does with a model, compiled when it is first called.
+  ///
+  /// - Parameters:
+  ///   - inputs: what callers give.
+  ///   - outputs: the names of what they get.
+  ///   - forward: gives the outputs for inputs in the order of `inputs`.
+  public init(
+    _ model: Model, inputs: [PortDescription], outputs: [String] = ["y"],
     _ forward: @escaping (Model, [Tensor]) throws -> [Tensor]
   ) {
     self.model = model

@@ -15,6 +15,13 @@ extension ConvolutionGeometry {
     return try (0..<rank).map { try outputLength(axis: $0, inputSize[$0]) }
   }
 
+  /// The windows along `axis`: of the input, or those that a transposed convolution adds up in the output.
+  package func window(_ axis: Int) -> AxisWindow {
+    AxisWindow(
+      extent: kernelSize[axis], stride: stride[axis], dilation: dilation[axis], low: paddingLow[axis],
+      high: paddingHigh[axis])
+  }
+
   /// The same on one axis.
   func outputLength(axis: Int, _ length: Int) throws -> Int {
     try outputLength(axis: axis, length, outputPadding[axis])
@@ -35,7 +42,7 @@ extension ConvolutionGeometry {
           expected: "a padded input of at least \(extent(axis)) positions on axis \(axis), the kernel's extent",
           got: "\(padded) (length \(length), padding \(low) and \(high))")
       }
-      return (padded - extent(axis)) / stride[axis] + 1
+      return window(axis).count(in: length)
     }
     let output = try transposedLength(axis: axis, length, outputPadding)
     guard output > 0 else {

@@ -88,6 +88,13 @@ public struct PoolGeometry: Sendable, Hashable {
     (paddingLow, paddingHigh, self.ceilMode) = (low, high, ceilMode)
   }
 
+  /// The windows along `axis`.
+  package func window(_ axis: Int) -> AxisWindow {
+    AxisWindow(
+      extent: kernelSize[axis], stride: stride[axis], dilation: dilation[axis], low: paddingLow[axis],
+      high: paddingHigh[axis])
+  }
+
   /// Inputs that one window spans along `axis`: `dilation × (kernel − 1) + 1`.
   public func extent(_ axis: Int) -> Int { dilation[axis] * (kernelSize[axis] - 1) + 1 }
 
@@ -111,9 +118,7 @@ public struct PoolGeometry: Sendable, Hashable {
 
   private func outputLength(_ length: Int, axis: Int) -> Int? {
     guard length > 0, length < Int.max / 4 else { return nil }
-    let span = length + paddingLow[axis] + paddingHigh[axis] - extent(axis)
-    var output = floorDivide(span + (ceilMode ? stride[axis] - 1 : 0), stride[axis]) + 1
-    if ceilMode, (output - 1) * stride[axis] >= length + paddingLow[axis] { output -= 1 }
+    let output = window(axis).count(in: length, ceilMode: ceilMode)
     return output > 0 ? output : nil
   }
 
@@ -162,10 +167,7 @@ extension PoolGeometry {
     if call.outputs.count > 1 { return .whole(because: "it gives positions in the whole plane or tensor") }
     guard !ceilMode else { return .whole(because: "in ceil mode the length decides about the last window") }
     let axis = time - (shape.rank - rank)
-    let window = TimeWindow(
-      extent: kernelSize[axis], stride: stride[axis], dilation: dilation[axis], low: paddingLow[axis],
-      high: paddingHigh[axis])
-    return .window(window, axis: time) { low, high in
+    return .window(window(axis), axis: time) { low, high in
       var (before, after) = (paddingLow, paddingHigh)
       (before[axis], after[axis]) = (low, high)
       return try make(

@@ -140,9 +140,7 @@ public struct ConvolutionOperation: TensorOperation {
     guard time >= first else { return .pointwise(axis: time) }
     guard geometry.paddingMode != .circular else { return .whole(because: "circular padding reads the other end") }
     let axis = time - first
-    var window = TimeWindow(
-      extent: geometry.kernelSize[axis], stride: geometry.stride[axis], dilation: geometry.dilation[axis],
-      low: geometry.paddingLow[axis], high: geometry.paddingHigh[axis])
+    var window = geometry.window(axis)
     func padded(_ low: Int, _ high: Int) throws -> any TensorOperation {
       var copy = self
       copy.geometry = try geometry.padded(axis: axis, low, high)

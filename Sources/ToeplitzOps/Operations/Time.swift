@@ -10,11 +10,11 @@ public enum TimeRule {
   /// Position t of the output reads positions `t · stride + k · dilation − low` of the inputs, k from 0 to `extent` − 1.
   /// `repadded` is the operation with other padding; what it pads with is `mode`.
   case window(
-    TimeWindow, axis: Int, mode: PaddingMode = .zeros, repadded: (_ low: Int, _ high: Int) throws -> any TensorOperation
+    AxisWindow, axis: Int, mode: PaddingMode = .zeros, repadded: (_ low: Int, _ high: Int) throws -> any TensorOperation
   )
   /// Position i of the input adds to positions `i · stride + k · dilation − low`. `recropped` is the operation with other
   /// crops, negative ones being positions added.
-  case overlapAdd(TimeWindow, axis: Int, recropped: (_ low: Int, _ high: Int) throws -> any TensorOperation)
+  case overlapAdd(AxisWindow, axis: Int, recropped: (_ low: Int, _ high: Int) throws -> any TensorOperation)
   /// Positions are computed one after the other. `stepped` is the operation that takes what is carried on as more operands,
   /// of the specifications `carried` (zeros at first), and gives it as more results.
   case state(axis: Int, carried: [TensorSpec], stepped: any TensorOperation)
@@ -38,25 +38,6 @@ public struct TimeCall: Sendable {
 
   /// Whether only the first operand has time.
   public var isOfFirstAlone: Bool { axes[0] != nil && axes.dropFirst().allSatisfy { $0 == nil } }
-}
-
-/// Which positions along time a window reads.
-public struct TimeWindow: Sendable, Hashable {
-  /// Positions in a window.
-  public var extent: Int
-  /// Inputs between neighbouring windows.
-  public var stride: Int
-  /// Inputs between neighbouring positions of a window.
-  public var dilation: Int
-  /// Positions added before and after the input; negative ones are left out.
-  public var low: Int
-  /// Positions added after.
-  public var high: Int
-
-  /// A window of the given options.
-  public init(extent: Int, stride: Int = 1, dilation: Int = 1, low: Int = 0, high: Int = 0) {
-    (self.extent, self.stride, self.dilation, self.low, self.high) = (extent, stride, dilation, low, high)
-  }
 }
 
 extension TimeRule {

@@ -120,7 +120,7 @@ package struct Slice: TensorOperation {
     guard (axis < 0 ? axis + shape.rank : axis) == time else { return .pointwise(axis: time) }
     // The last window ends where the range does.
     let last = range.lowerBound + max(0, call.outputs[0].shape[time] - 1) * step
-    let window = TimeWindow(extent: 1, stride: step, low: -range.lowerBound, high: last + 1 - shape[time])
+    let window = AxisWindow(extent: 1, stride: step, low: -range.lowerBound, high: last + 1 - shape[time])
     return .window(window, axis: time) { low, _ in Slice(axis: time, range: max(0, -low)..<Int.max, step: step) }
   }
 }
@@ -179,7 +179,7 @@ package struct Unfold: TensorOperation {
     guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
     let axis = axis < 0 ? axis + call.inputs[0].shape.rank : axis
     guard axis == time else { return .pointwise(axis: time < axis ? time : time + 1) }
-    return .window(TimeWindow(extent: size, stride: step, low: low, high: high), axis: axis) {
+    return .window(AxisWindow(extent: size, stride: step, low: low, high: high), axis: axis) {
       Unfold(axis: axis, size: size, step: step, low: $0, high: $1)
     }
   }
