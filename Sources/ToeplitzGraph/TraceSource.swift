@@ -11,7 +11,7 @@ package protocol TraceSource {
   var inputs: [PortDescription] { get }
   /// What callers get.
   var outputs: [PortDescription] { get }
-  /// The values that are outputs, in their order, for `count` inputs.
+  /// The values that are outputs, in their order.
   func outputValues() -> [Int]
 
   /// Applies steps to traced values, beginning with step `position`.

@@ -30,18 +30,19 @@ extension Executable {
   ) {
     model.eval()
     let name = model.displayName
-    self.init(moduleSource(model, inputs: inputs, outputs: outputs, forward), name: name, optimizes: optimizes)
+    let source = moduleSource(model, ModuleValues(model), inputs: inputs, outputs: outputs, forward)
+    self.init(source, name: name, optimizes: optimizes)
   }
 }
 
-/// A function of a model as code that can be traced.
+/// A function of a model, whose values are `values`, as code that can be traced.
+///
+/// Walking a model takes longer than recording it, so it is done once.
 private func moduleSource<Model: Module>(
-  _ model: Model, inputs: [PortDescription], outputs: [String],
+  _ model: Model, _ values: ModuleValues, inputs: [PortDescription], outputs: [String],
   _ forward: @escaping (Model, [Tensor]) throws -> [Tensor]
 ) -> FunctionSource {
-  // Walking a model takes longer than recording it, so it is done once.
-  let values = ModuleValues(model)
-  return FunctionSource(inputs: inputs, outputs: outputs) { operands, trace in
+  FunctionSource(inputs: inputs, outputs: outputs) { operands, trace in
     try values.traced(in: trace) { try forward(model, operands) }
   }
 }
@@ -153,33 +154,30 @@ public final class CompiledModule<Model: Module> {
   /// All outputs.
   ///
   /// - Throws: As ``callAsFunction(_:)``.
-  public func run(_ inputs: [Tensor]) throws -> [Tensor] {
-    let executable = try executable()
-    defer { compiled?.changes = ModuleChanges.count }
-    return try executable.run(inputs)
-  }
+  public func run(_ inputs: [Tensor]) throws -> [Tensor] { try withExecutable { try $0.run(inputs) } }
 
   /// The operations for inputs of the given shapes, before anything is fused.
   ///
   /// - Throws: As ``callAsFunction(_:)``.
-  public func graph(for inputs: [TensorSpec]) throws -> Graph {
-    let executable = try executable()
-    defer { compiled?.changes = ModuleChanges.count }
-    return try executable.graph(for: inputs)
-  }
+  public func graph(for inputs: [TensorSpec]) throws -> Graph { try withExecutable { try $0.graph(for: inputs) } }
 
   /// The steps of the program for inputs of the given shapes, with what was fused into each.
   ///
   /// - Throws: As ``callAsFunction(_:)``.
   public func loweredGraph(for inputs: [TensorSpec]) throws -> Graph {
-    let executable = try executable()
-    defer { compiled?.changes = ModuleChanges.count }
-    return try executable.loweredGraph(for: inputs)
+    try withExecutable { try $0.loweredGraph(for: inputs) }
   }
 
   /// What runs in its one task, though its type does not know.
   private struct Confined: @unchecked Sendable {
     var source: any TraceSource
+  }
+
+  /// Runs `body`, whose replacing of values by traced ones is no change of the model.
+  private func withExecutable<Result>(_ body: (Executable) throws -> Result) throws -> Result {
+    let executable = try executable()
+    defer { compiled?.changes = ModuleChanges.count }
+    return try body(executable)
   }
 
   package func executable() throws -> Executable {
@@ -193,7 +191,7 @@ public final class CompiledModule<Model: Module> {
       return known.executable
     }
     let values = ModuleValues(model)
-    let source = Confined(source: moduleSource(model, inputs: inputs, outputs: outputs, forward))
+    let source = Confined(source: moduleSource(model, values, inputs: inputs, outputs: outputs, forward))
     let executable = Executable(source.source, name: model.displayName)
     compiled = (executable, values, values.tensors, ModuleChanges.count)
     return executable

@@ -28,7 +28,7 @@ package struct MaxPooling: TensorOperation {
       let x = call.x
       guard x.dtype.isFloatingPoint, let dy = call.cotangents[0] else { return [nil] }
       let indices = try positions == .plane ? call.outputs[1] : x.maxPooledWithIndices(geometry).indices
-      // Nothing comes of windows that lie in the padding.
+      // Windows wholly in the padding pass no gradient on.
       let none = try Tensor(scalar: Int64(0))
       let share = try dy.masked(by: indices.greaterOrEqual(none))
       return [try share.scatteredToPlanes(indices.maximum(none), of: x.shape, rank: geometry.rank)]

@@ -28,8 +28,6 @@ package final class Trace: TraceReader, Sendable {
     package fileprivate(set) var inputs: [Int] = []
     /// The paths of layers; 0 is none.
     package fileprivate(set) var paths: [String] = [""]
-    /// Values of the trace around this one that are used here.
-    package fileprivate(set) var captured: [(outer: Tensor, inner: Int)] = []
     /// The node that makes each value; −1 for inputs and constants.
     fileprivate var makers: [Int] = []
     /// What has been computed of values whose inputs are known.
@@ -50,8 +48,6 @@ package final class Trace: TraceReader, Sendable {
   }
 
   private let state = Lock(State())
-  /// The trace that this one is part of, such as the body of a loop.
-  private let parent: Trace?
 
   /// The trace that operations of this task are recorded in.
   @TaskLocal private static var current: Trace?
@@ -65,9 +61,7 @@ package final class Trace: TraceReader, Sendable {
   /// An empty trace.
   ///
   /// Reading a traced tensor computes it, if all inputs that it depends on come with values.
-  ///
-  /// - Parameter parent: the trace that this one is part of.
-  package init(parent: Trace? = nil) { self.parent = parent }
+  package init() {}
 
   /// Runs `body`, which computes, as part of no trace.
   package static func outside<Result>(_ body: () throws -> Result) rethrows -> Result {
@@ -131,18 +125,12 @@ package final class Trace: TraceReader, Sendable {
 
   private func id(of tensor: Tensor, _ state: inout State, _ operation: String) throws -> Int {
     if let traced = tensor.traced {
-      if traced.trace === self { return traced.id }
-      var outer = parent
-      while let next = outer, next !== traced.trace { outer = next.parent }
-      guard outer != nil else {
+      guard traced.trace === self else {
         throw ToeplitzError(
           .argument, operation, expected: "operands of one trace",
           got: "one of another that has ended or stands beside it: \(traced.origin)")
       }
-      if let known = state.captured.first(where: { $0.outer.isSameView(as: tensor) }) { return known.inner }
-      let id = state.value(tensor.spec)
-      state.captured.append((tensor, id))
-      return id
+      return traced.id
     }
     let key = ObjectIdentifier(tensor.storage)
     for id in state.constantsOfStorage[key] ?? [] {
