@@ -142,7 +142,7 @@ import ToeplitzTestSupport
         let w = try (tensor(c.geometry.weightShape, dtype, &random) * 3).cast(to: dtype)
         let residual = try tensor(c.outputShape, dtype, &random)
         let activation = activations[index % activations.count]
-        var operation = ConvolutionOperation(c.geometry)
+        var operation = FusedConvolution(c.geometry)
         operation.epilogue = Epilogue(outputScale: 0.75)
         let plain = try activation(operation(x, weight: w, adding: [residual]))
         operation.epilogue.activation = activation
@@ -163,7 +163,7 @@ import ToeplitzTestSupport
       let b = try tensor([g.outChannels], .float32, &random)
       let r = try tensor(c.outputShape, .float32, &random)
       let x2 = try tensor(c.outputShape, .float32, &random)
-      var fused = ConvolutionOperation(g)
+      var fused = FusedConvolution(g)
       fused.epilogue = Epilogue(inputSlope: 0.1, outputScale: 0.5, outputSlope: 0.25)
       let y = try fused(x, weight: w, bias: b, adding: [r, x2])
       let sum = try convolve(g, x.leakyReLU(negativeSlope: 0.1), w, b) + r + x2
@@ -198,7 +198,7 @@ import ToeplitzTestSupport
         let x = try tensor(inputShape, .float32, &random)
         let w = try tensor(geometry.weightShape, .float32, &random)
         let residuals = try (0...index % 2).map { _ in try tensor(outputShape, .float32, &random) }
-        var operation = ConvolutionOperation(geometry)
+        var operation = FusedConvolution(geometry)
         operation.epilogue = Epilogue(outputScale: 0.75, outputSlope: 0)
         let expected = try operation(x, weight: w, adding: residuals)
         let copies = try residuals.map { try $0.copied() }

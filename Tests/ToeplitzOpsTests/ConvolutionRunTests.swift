@@ -9,7 +9,7 @@ import ToeplitzTestSupport
 @Suite struct ConvolutionRunTests {
   /// A convolution with what it is given, and inputs of several sizes and ways to lie in memory.
   private struct Case {
-    var operation: ConvolutionOperation
+    var operation: FusedConvolution
     var operands: [Tensor]
     var calls: [Call]
   }
@@ -31,7 +31,7 @@ import ToeplitzTestSupport
         rank: rank, isTransposed: index % 4 == 3, inChannels: groups * pick(1...12), outChannels: groups * pick(1...24),
         kernelSize: PerAxis([1, 3, 4, 7][pick(0...3)]), stride: PerAxis(pick(1...2)), padding: .uniform(pick(0...1)),
         groups: groups)
-      let operation = ConvolutionOperation(geometry)
+      let operation = FusedConvolution(geometry)
       let operands = [try tensor(geometry.weightShape), try tensor([geometry.outChannels])]
       let sizes = (0..<3).map { _ in (0..<rank).map { _ in pick(7...(rank == 1 ? 400 : 40)) } }
       let calls = try (0..<8).map { _ in
@@ -99,7 +99,7 @@ import ToeplitzTestSupport
     var random = RandomSource(seed: 113)
     let geometry = try ConvolutionGeometry(rank: 1, inChannels: 8, outChannels: 8, kernelSize: 3, padding: 1)
     let x = try Tensor.randomUniform([1, 8, 300], from: -1, to: 1, using: &random)
-    let operation = ConvolutionOperation(geometry)
+    let operation = FusedConvolution(geometry)
     var weight = try Tensor.randomUniform(geometry.weightShape, from: -1, to: 1, using: &random)
     let place = weight.storage.base
     for round in 0..<3 {
@@ -121,7 +121,7 @@ import ToeplitzTestSupport
       try Tensor.randomUniform(shape, from: -1, to: 1, dtype: dtype, using: &random)
     }
     let (x, weight) = (try tensor([1, 8, 300]), try tensor(geometry.weightShape))
-    let operation = ConvolutionOperation(geometry)
+    let operation = FusedConvolution(geometry)
     for round in 0..<4 {
       let bias = round == 3 ? nil : try tensor([8])
       let factors = round % 2 == 0 ? nil : try tensor([8], .float64)

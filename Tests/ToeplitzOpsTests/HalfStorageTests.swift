@@ -36,7 +36,7 @@ import ToeplitzTestSupport
   }
 
   private func expectBits(
-    _ operation: ConvolutionOperation, _ inputs: [Tensor], _ comment: String, _ location: SourceLocation
+    _ operation: FusedConvolution, _ inputs: [Tensor], _ comment: String, _ location: SourceLocation
   ) throws {
     let dtype = inputs[0].dtype
     let expected = try applyAll(operation, inputs.map { try $0.cast(to: .float32) })[0].cast(to: dtype)
@@ -51,7 +51,7 @@ import ToeplitzTestSupport
 
   /// What may be fused: the rectifiers, an activation, residuals.
   private func fuse(
-    _ operation: inout ConvolutionOperation, _ index: Int, _ shape: Shape, _ dtype: DType, _ random: inout RandomSource
+    _ operation: inout FusedConvolution, _ index: Int, _ shape: Shape, _ dtype: DType, _ random: inout RandomSource
   ) throws -> [Tensor] {
     let activations: [Activation?] = [
       nil, .leakyReLU(slope: 0), .clamp(low: 0, high: 6), .tanh, nil, .silu, .clamp(low: -0.5, high: 0.75),
@@ -77,13 +77,13 @@ import ToeplitzTestSupport
         if index % 4 == 3 { x = try sprinkled(x, &random) }
         let w = try tensor(g.weightShape, dtype, &random)
         let b = index % 3 == 0 ? [] : [try tensor([g.outChannels], dtype, &random)]
-        var operation = ConvolutionOperation(g)
+        var operation = FusedConvolution(g)
         var residuals = try fuse(&operation, index, c.outputShape, dtype, &random)
         try expectBits(operation, [x, w] + b + residuals, "\(isa) \(dtype) \(index) \(c)", #_sourceLocation)
         // Channels last, and views.
         let toLast = [0] + Array(2..<(g.rank + 2)) + [1]
         residuals = try residuals.map { try $0.permuted(toLast).contiguous() }
-        operation.layout = .channelsLast
+        operation.convolution.layout = .channelsLast
         let last = try x.permuted(toLast)
         try expectBits(
           operation, [last.contiguous(), w] + b + residuals, "last \(isa) \(dtype) \(c)", #_sourceLocation)
@@ -117,7 +117,7 @@ import ToeplitzTestSupport
             let w = try tensor(g.weightShape, dtype, &random)
             let b = try tensor([g.outChannels], dtype, &random)
             for round in 0..<3 {
-              var operation = ConvolutionOperation(g)
+              var operation = FusedConvolution(g)
               let output = try Shape([2, g.outChannels] + g.outputSize(size))
               let residuals = try fuse(&operation, round * 5 + index, output, dtype, &random)
               let comment = "\(isa) \(dtype) \(numerics) \(index)"
@@ -142,9 +142,9 @@ import ToeplitzTestSupport
       let x = try Tensor(words, shape: [1, 2, 32768]).reinterpreted(as: dtype)
       for scale in [1, 0x1p-12, 0x1p12] {
         let w = try (tensor(g.weightShape, .float32, &random) * scale).cast(to: dtype)
-        try expectBits(ConvolutionOperation(g), [x, w], "\(isa) \(dtype) \(scale)", #_sourceLocation)
+        try expectBits(FusedConvolution(g), [x, w], "\(isa) \(dtype) \(scale)", #_sourceLocation)
         let residual = try x.reshaped([2, 32768]).slice(axis: 0, 1..<2).expanded(to: [9, 32768])
-        var operation = ConvolutionOperation(g)
+        var operation = FusedConvolution(g)
         operation.residualCount = 1
         let whole = try residual.copied().reshaped([1, 9, 32768])
         try expectBits(operation, [x, w, whole], "residual \(isa) \(dtype) \(scale)", #_sourceLocation)
@@ -154,7 +154,7 @@ import ToeplitzTestSupport
         rank: 1, isTransposed: true, inChannels: 3, outChannels: 2, kernelSize: 5, stride: 2, padding: 1)
       let y = try sprinkled(tensor([2, 3, 40], dtype, &random), &random)
       let w = try sprinkled(tensor(transposed.weightShape, dtype, &random), &random)
-      var operation = ConvolutionOperation(transposed)
+      var operation = FusedConvolution(transposed)
       let residuals = try fuse(&operation, 3 * 7, Shape([2, 2] + transposed.outputSize([40])), dtype, &random)
       try expectBits(operation, [y, w] + residuals, "tapwise \(isa) \(dtype)", #_sourceLocation)
     }

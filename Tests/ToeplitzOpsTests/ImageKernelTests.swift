@@ -24,7 +24,7 @@ import ToeplitzTestSupport
     let x = try numbers(Shape([Int.random(in: 1...2, using: &random), g.inChannels] + size))
     let w = try numbers(g.weightShape)
     let b = try numbers([g.outChannels])
-    var operation = ConvolutionOperation(g)
+    var operation = FusedConvolution(g)
     let plain = try applyAll(operation, [x, w, b])[0]
     let expected = try ReferenceConvolution.forward(g, x: .init(x), weight: .init(w), bias: .init(b))
     let what = "\(InstructionSet.current) \(dtype) \(g) of \(x.shape)"

@@ -29,7 +29,7 @@ import ToeplitzTestSupport
           let x = try tensor(Shape([pick(1...2), g.inChannels] + (rank == 2 ? size.reversed() : size)))
           let (w, b) = (try tensor(g.weightShape), try tensor([g.outChannels]))
           let residual = try tensor(Shape([x.shape[0], g.outChannels] + output))
-          var operation = ConvolutionOperation(g)
+          var operation = FusedConvolution(g)
           let isWhole = dtype == .int32
           operation.epilogue = Epilogue(
             inputSlope: isWhole ? 1 : 0.25, activation: isWhole ? nil : .leakyReLU(slope: 0.5))
@@ -80,7 +80,7 @@ import ToeplitzTestSupport
           try Tensor.randomUniform(shape, from: -1, to: 1, using: &random).cast(to: dtype)
         }
         let (w, b) = (try tensor(g.weightShape), try tensor([g.outChannels]))
-        var operation = ConvolutionOperation(g)
+        var operation = FusedConvolution(g)
         let residuals = try (0..<pick(0...2)).map { _ in try tensor(output) }
         operation.epilogue = Epilogue(
           outputScale: [1, 0.5][pick(0...1)], outputSlope: [1, 1, 0.125][pick(0...2)],

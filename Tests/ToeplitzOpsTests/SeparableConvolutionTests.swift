@@ -44,7 +44,7 @@ import ToeplitzTestSupport
           let bias = pick(0...1) == 0 ? nil : try tensor([geometry.outChannels])
           shape = try Shape([shape[0], geometry.outChannels] + geometry.outputSize([shape[2], shape[3]]))
           let residuals = try (0..<(isLast ? pick(0...2) : 0)).map { _ in try tensor(shape) }
-          var operation = ConvolutionOperation(geometry)
+          var operation = FusedConvolution(geometry)
           operation.epilogue = Epilogue(activation: activations[pick(0...2)])
           operation.residualCount = residuals.count
           let own = [weight, bias].compactMap { $0 }
@@ -81,7 +81,7 @@ import ToeplitzTestSupport
   @Test func wrongShapesAreRefused() throws {
     let one = try ConvolutionGeometry(rank: 2, inChannels: 4, outChannels: 4, kernelSize: 3, groups: 4)
     let two = try ConvolutionGeometry(rank: 2, inChannels: 4, outChannels: 2, kernelSize: 1)
-    let both = SeparableConvolution([one, two].map { .init(ConvolutionOperation($0), hasBias: false) })
+    let both = SeparableConvolution([one, two].map { .init(FusedConvolution($0), hasBias: false) })
     let weights = [try Tensor.ones(one.weightShape), try Tensor.ones(two.weightShape)]
     for shape: Shape in [[1, 3, 8, 8], [1, 4, 2, 8], [4, 8], [1, 4, 8]] {
       #expect(throws: ToeplitzError.self) { try applyAll(both, [Tensor.ones(shape)] + weights) }

@@ -16,7 +16,7 @@ import ToeplitzTestSupport
       guard g.paddingMode == .zeros else { continue }
       func draw(_ shape: Shape) throws -> Tensor { try .randomNormal(shape, dtype: .float64, using: &random) }
       let (x, weight, bias) = try (draw(c.inputShape), draw(g.weightShape), draw([g.outChannels]))
-      var fused = ConvolutionOperation(g)
+      var fused = FusedConvolution(g)
       fused.epilogue = Epilogue(inputSlope: 0.1, outputScale: 0.5, outputSlope: 0.25)
       let residuals = [try draw(c.outputShape), try draw(c.outputShape)]
       let expected = try fused(x, weight: weight, bias: bias, adding: residuals)

@@ -91,7 +91,7 @@ import ToeplitzTestSupport
         }
         #expect(try last.sameBits(as: y.permuted(toLast)), "channels last \(g) \(size)")
         let residual = try tensor(y.shape, &random)
-        var fused = ConvolutionOperation(g)
+        var fused = FusedConvolution(g)
         fused.epilogue = Epilogue(inputSlope: 0.1, outputScale: 0.5, outputSlope: 0.25)
         fused.residualCount = 1
         let together = try fast(squareTile: squareTile) { try applyAll(fused, inputs + [residual])[0] }
@@ -126,7 +126,7 @@ import ToeplitzTestSupport
         let x = try whole.slice(axis: 1, 1..<(1 + g.inChannels)).slice(axis: 2, 1..<(1 + size[0]))
           .slice(axis: 3, 2..<(2 + size[1]))
         let (w, b) = (try tensor(g.weightShape, &random), try tensor([g.outChannels], &random))
-        var operation = ConvolutionOperation(g)
+        var operation = FusedConvolution(g)
         operation.epilogue = Epilogue(inputSlope: [1, 0, 0.25][pick(0...2)], activation: .leakyReLU(slope: 0))
         let direct = try applyAll(operation, [x, w, b])[0]
         #expect(direct.shape.dimensions[2...].allSatisfy { $0 == 7 || $0 == 8 })

@@ -56,7 +56,7 @@ import ToeplitzTestSupport
   private func compute(_ way: Way, _ x: Tensor, _ weight: Tensor) throws -> Tensor {
     try Numerics.$current.withValue(way.isFast ? .fast : .invariant) {
       try ToomCookPlan.$always.withValue(way.isFast) {
-        var operation = ConvolutionOperation(way.geometry)
+        var operation = FusedConvolution(way.geometry)
         operation.weightStorage = way.storage
         return try applyAll(operation, [x, weight])[0]
       }

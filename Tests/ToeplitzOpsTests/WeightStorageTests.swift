@@ -12,7 +12,7 @@ import ToeplitzTestSupport
   }
 
   private func compute(_ g: ConvolutionGeometry, _ inputs: [Tensor], _ storage: WeightStorage) throws -> Tensor {
-    var operation = ConvolutionOperation(g)
+    var operation = FusedConvolution(g)
     operation.weightStorage = storage
     return try applyAll(operation, inputs)[0]
   }
@@ -144,7 +144,7 @@ import ToeplitzTestSupport
     let g = try ConvolutionGeometry(rank: 1, inChannels: 64, outChannels: 256, kernelSize: 4)
     var random = RandomSource(seed: 61)
     let inputs = [try tensor([1, 64, 6], &random), try tensor(g.weightShape, &random)]
-    var operation = ConvolutionOperation(g)
+    var operation = FusedConvolution(g)
     var held: [Int] = []
     for storage in WeightStorage.allCases {
       operation.weightStorage = storage

@@ -5,6 +5,46 @@ import ToeplitzTensor
 extension ConvolutionOperation: CPUKernel {
   package var packedOperands: [Int] { [1] }
 
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    try FusedConvolution(self).evaluate(inputs, outputs)
+  }
+
+  /// A view with batch and channels first.
+  func canonical(_ tensor: Tensor) throws -> Tensor {
+    if isLinear { return try rows(tensor) }
+    if layout == .channelsFirst, tensor.rank == geometry.rank + 2 { return tensor }
+    var shape = tensor.shape.dimensions
+    var strides = tensor.strides
+    if shape.count == geometry.rank + 1 {
+      shape.insert(1, at: 0)
+      strides.insert(tensor.count, at: 0)
+    }
+    if layout == .channelsLast {
+      shape.insert(shape.removeLast(), at: 1)
+      strides.insert(strides.removeLast(), at: 1)
+    }
+    return tensor.view(shape: Shape(shape), strides: strides, offset: tensor.offset)
+  }
+
+  /// `[…, C]` as one sample `[1, C, rows]`; a copy only where rows do not follow each other at one distance.
+  private func rows(_ tensor: Tensor) throws -> Tensor {
+    let last = tensor.rank - 1
+    let outer = (0..<last).filter { tensor.shape[$0] != 1 }
+    let isEven = zip(outer, outer.dropFirst()).allSatisfy {
+      tensor.strides[$0] == tensor.strides[$1] * tensor.shape[$1]
+    }
+    let even = try isEven ? tensor : tensor.contiguous()
+    let count = outer.reduce(1) { $0 * tensor.shape[$1] }
+    return even.view(
+      shape: [1, tensor.shape[last], count],
+      strides: [even.count, even.strides[last], outer.last.map { even.strides[$0] } ?? tensor.shape[last]],
+      offset: even.offset)
+  }
+}
+
+extension FusedConvolution: CPUKernel {
+  package var packedOperands: [Int] { [1] }
+
   package var mayOverwrite: Bool { residualCount > 0 }
 
   package func overwriting(_ operands: inout [Tensor]) -> Self {
@@ -19,21 +59,22 @@ extension ConvolutionOperation: CPUKernel {
     if outputs[0].shape.contains(0) { return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)] }
     // Small integers are computed in int32 (they wrap around at the end).
     let type = inputs[0].dtype.convolutionStorage
-    let input = try canonical(inputs[0].cast(to: type))
+    let input = try convolution.canonical(inputs[0].cast(to: type))
     let result = try overwritten(operands.residuals, type) ?? memory(outputs[0].shape, type)
     var epilogue = epilogue
-    let residuals = try operands.residuals.map { try canonical($0.cast(to: type)) }
+    let residuals = try operands.residuals.map { try convolution.canonical($0.cast(to: type)) }
     let activation = type.convolutionType == .float32 ? nil : epilogue.activation
     if activation != nil { epilogue.activation = nil }
     if geometry.isTransposed, geometry.paddingMode == .circular {
       let circular = try CircularTranspose(geometry)
       try circular.run(
         input: input, packed: pack(circular.whole, operands.weight, nil, operands.factors).packed, bias: operands.bias,
-        output: canonical(result), epilogue: epilogue, residuals: residuals)
+        output: convolution.canonical(result), epilogue: epilogue, residuals: residuals)
     } else {
       let kept = try pack(geometry, operands.weight, operands.bias, operands.factors)
       try ConvolutionEngine.run(
-        geometry, packed: kept.packed, runs: kept.runs, input: input, output: canonical(result), epilogue: epilogue,
+        geometry, packed: kept.packed, runs: kept.runs, input: input, output: convolution.canonical(result),
+        epilogue: epilogue,
         residuals: residuals)
     }
     return [try (activation.map { try $0(result) } ?? result).cast(to: inputs[0].dtype)]
@@ -47,7 +88,8 @@ extension ConvolutionOperation: CPUKernel {
   private func overwritten(_ residuals: ArraySlice<Tensor>, _ type: DType) -> Tensor? {
     guard let residual = overwrittenResidual.map({ residuals[residuals.startIndex + $0] }), residual.dtype == type,
       !geometry.isTransposed, geometry.groups == 1, geometry.outChannels > 1,
-      Numerics.current == .invariant || geometry.kernelSize.allSatisfy({ $0 == 1 }), !isLinear || residual.isContiguous
+      Numerics.current == .invariant || geometry.kernelSize.allSatisfy({ $0 == 1 }),
+      !convolution.isLinear || residual.isContiguous
     else { return nil }
     // Rows one after the other, as ``memory(_:_:)`` lays them out.
     var least = 1
@@ -92,38 +134,6 @@ extension ConvolutionOperation: CPUKernel {
       weight.rank == geometry.rank + 2
       ? weight : weight.view(shape: geometry.weightShape, strides: weight.strides + [1], offset: weight.offset)
     return try WeightPackings.packed(geometry, weight: weight, factors: factors, bias: bias, storage: weightStorage)
-  }
-
-  /// A view with batch and channels first.
-  func canonical(_ tensor: Tensor) throws -> Tensor {
-    if isLinear { return try rows(tensor) }
-    if layout == .channelsFirst, tensor.rank == geometry.rank + 2 { return tensor }
-    var shape = tensor.shape.dimensions
-    var strides = tensor.strides
-    if shape.count == geometry.rank + 1 {
-      shape.insert(1, at: 0)
-      strides.insert(tensor.count, at: 0)
-    }
-    if layout == .channelsLast {
-      shape.insert(shape.removeLast(), at: 1)
-      strides.insert(strides.removeLast(), at: 1)
-    }
-    return tensor.view(shape: Shape(shape), strides: strides, offset: tensor.offset)
-  }
-
-  /// `[…, C]` as one sample `[1, C, rows]`; a copy only where rows do not follow each other at one distance.
-  private func rows(_ tensor: Tensor) throws -> Tensor {
-    let last = tensor.rank - 1
-    let outer = (0..<last).filter { tensor.shape[$0] != 1 }
-    let isEven = zip(outer, outer.dropFirst()).allSatisfy {
-      tensor.strides[$0] == tensor.strides[$1] * tensor.shape[$1]
-    }
-    let even = try isEven ? tensor : tensor.contiguous()
-    let count = outer.reduce(1) { $0 * tensor.shape[$1] }
-    return even.view(
-      shape: [1, tensor.shape[last], count],
-      strides: [even.count, even.strides[last], outer.last.map { even.strides[$0] } ?? tensor.shape[last]],
-      offset: even.offset)
   }
 }
 

@@ -4,7 +4,7 @@ import ToeplitzTensor
 
 /// A node of a convolution with its operands by what they are for.
 struct ConvolutionNode {
-  var operation: ConvolutionOperation
+  var operation: FusedConvolution
   var x: Int
   var weight: Int
   var bias: Int?
@@ -13,7 +13,10 @@ struct ConvolutionNode {
 
   /// The convolution of a node, if it is one.
   init?(_ node: Graph.Node?) {
-    guard let node, let operation = node.operation as? ConvolutionOperation else { return nil }
+    guard let node,
+      let operation = node.operation as? FusedConvolution
+        ?? (node.operation as? ConvolutionOperation).map({ FusedConvolution($0) })
+    else { return nil }
     let operands = operation.operands(node.inputs)
     self.operation = operation
     (x, weight, bias, factors) = (operands.x, operands.weight, operands.bias, operands.factors)
@@ -24,7 +27,7 @@ struct ConvolutionNode {
   var inputs: [Int] { [x, weight] + [bias, factors].compactMap { $0 } + residuals }
 
   /// The operation for these operands.
-  var completed: ConvolutionOperation {
+  var completed: FusedConvolution {
     var operation = operation
     operation.hasWeightFactors = factors != nil
     operation.residualCount = residuals.count
@@ -193,7 +196,7 @@ struct ConvolutionFusions {
     let count = spec.shape.reduce(1, *)
     if source.parts.residuals.isEmpty {
       // The channels of a constant must stand where the output's are.
-      let axis = source.parts.operation.channelAxis(output.rank) - (output.rank - spec.shape.rank)
+      let axis = source.parts.operation.convolution.channelAxis(output.rank) - (output.rank - spec.shape.rank)
       let channels = source.parts.operation.geometry.outChannels
       if count == 1 || count == channels && axis >= 0 && spec.shape[axis] == channels {
         if fold(kind, [value], source, to: index, user) { return }

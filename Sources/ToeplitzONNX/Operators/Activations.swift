@@ -1,8 +1,8 @@
 import ToeplitzOps
 import ToeplitzTensor
 
-/// A function of each element that convolutions can compute too.
-func applied(_ activation: Activation) -> OperatorFunction { { [try activation($0(0))] } }
+/// A function of each element.
+func applied(_ operation: some TensorOperation) -> OperatorFunction { { [try apply(operation, $0(0))] } }
 
 /// An activation with one number, `alpha`.
 private func activation(
@@ -31,8 +31,8 @@ private func alongAxis(_ body: @escaping @Sendable (Tensor, Int) throws -> Tenso
 
 extension OperatorTable {
   static let activations: [String: OperatorMaker] = [
-    "Relu": { _ in applied(.leakyReLU(slope: 0)) },
-    "LeakyRelu": { node in applied(.leakyReLU(slope: try node.float("alpha", 0.01))) },
+    "Relu": { _ in applied(ReLUOperation()) },
+    "LeakyRelu": { node in applied(LeakyReLUOperation(slope: try node.float("alpha", 0.01))) },
     "PRelu": { node in
       let isOld = node.opset < 7
       return { operands in
@@ -49,30 +49,30 @@ extension OperatorTable {
         return [try x.less(zero).choosing(x * slope, x)]
       }
     },
-    "Elu": { node in applied(.elu(alpha: try node.float("alpha", 1))) },
-    "Celu": { node in applied(.celu(alpha: try node.float("alpha", 1))) },
+    "Elu": { node in applied(ELUOperation(alpha: try node.float("alpha", 1), scale: 1)) },
+    "Celu": { node in applied(CELUOperation(alpha: try node.float("alpha", 1))) },
     "Selu": { node in
       let alpha = try node.float("alpha", 1.6732632423543772)
       let gamma = try node.float("gamma", 1.0507009873554805)
       return { [try $0(0).elu(alpha: alpha) * gamma] }
     },
-    "Sigmoid": { _ in applied(.sigmoid) },
+    "Sigmoid": { _ in applied(SigmoidOperation()) },
     "HardSigmoid": { node in
       let (alpha, beta) = (try node.float("alpha", 0.2), try node.float("beta", 0.5))
-      if abs(alpha - 1.0 / 6) < 1e-6, beta == 0.5 { return applied(.hardsigmoid) }
+      if abs(alpha - 1.0 / 6) < 1e-6, beta == 0.5 { return applied(HardSigmoid()) }
       return { [try $0(0).hardsigmoid(alpha: alpha, beta: beta)] }
     },
-    "HardSwish": { _ in applied(.hardswish) },
+    "HardSwish": { _ in applied(HardSwish()) },
     "Swish": activation(1) { x, alpha in try alpha == 1 ? x.silu() : x * (x * alpha).sigmoid() },
-    "Softplus": { _ in applied(.softplus(beta: 1, threshold: 1e30)) },
-    "Softsign": { _ in applied(.softsign) },
-    "Mish": { _ in applied(.mish) },
+    "Softplus": { _ in applied(SoftplusOperation(beta: 1, threshold: 1e30)) },
+    "Softsign": { _ in applied(SoftsignOperation()) },
+    "Mish": { _ in applied(MishOperation()) },
     "Gelu": { node in
       let approximation = try node.string("approximate", "none")
       guard ["none", "tanh"].contains(approximation) else {
         throw node.refuse("approximate none or tanh", got: approximation)
       }
-      return applied(.gelu(approximateTanh: approximation == "tanh"))
+      return applied(GELUOperation(approximateTanh: approximation == "tanh"))
     },
     "ThresholdedRelu": activation(1) { try $0.thresholdedReLU(alpha: $1) },
     "Shrink": { node in

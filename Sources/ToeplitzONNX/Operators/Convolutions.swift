@@ -257,7 +257,6 @@ extension ConvolutionOperation: ExportableOperation {
       "group": .int(g.groups), "pads": .ints(low + high),
     ]
     if g.isTransposed { attributes["output_padding"] = .ints(g.outputPadding) }
-    guard epilogue == Epilogue(), residualCount == 0, !hasWeightFactors else { throw unexportable("fused operations") }
     let weights = (1..<inputs.count).map { ExportNode.Operand.input($0) }
     add(ExportNode(g.isTransposed ? "ConvTranspose" : "Conv", [x] + weights, attributes))
     if layout == .channelsLast {

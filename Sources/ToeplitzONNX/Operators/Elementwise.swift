@@ -74,7 +74,7 @@ extension OperatorTable {
     "Atan": unary { try $0.arcTangent() },
     "Sinh": unary { try $0.hyperbolicSine() },
     "Cosh": unary { try $0.hyperbolicCosine() },
-    "Tanh": { _ in applied(.tanh) },
+    "Tanh": { _ in applied(HyperbolicTangent()) },
     "Asinh": unary { try $0.inverseHyperbolicSine() },
     "Acosh": unary { try $0.inverseHyperbolicCosine() },
     "Atanh": unary { try $0.inverseHyperbolicTangent() },

@@ -4,6 +4,7 @@ import ToeplitzTensor
 package struct ReLUOperation: UnaryOperation {
   package static var takesIntegers: Bool { true }
   package var name: String { "ReLU" }
+  package init() {}
   package var gradient: GradientRule { .vjp { [try $0.dy.masked(by: $0.x.greater($0.x.number(0)))] } }
 }
 
@@ -11,6 +12,7 @@ package struct ReLUOperation: UnaryOperation {
 package struct LeakyReLUOperation: UnaryOperation {
   package var slope: Double
   package var name: String { "LeakyReLU" }
+  package init(slope: Double) { self.slope = slope }
   package var gradient: GradientRule {
     .vjp { [try $0.x.greater($0.x.number(0)).choosing($0.dy, $0.dy * slope)] }
   }
@@ -21,6 +23,9 @@ package struct ELUOperation: UnaryOperation {
   package var alpha: Double
   package var scale: Double
   package var name: String { scale == 1 ? "ELU" : "SELU" }
+  package init(alpha: Double, scale: Double) {
+    (self.alpha, self.scale) = (alpha, scale)
+  }
   package var gradient: GradientRule {
     .vjp {
       // The exponential only where it counts, so that it cannot be infinite.
@@ -34,6 +39,7 @@ package struct ELUOperation: UnaryOperation {
 package struct CELUOperation: UnaryOperation {
   package var alpha: Double
   package var name: String { "CELU" }
+  package init(alpha: Double) { self.alpha = alpha }
   package var gradient: GradientRule {
     .vjp {
       let below = try ($0.x.clamped(to: 0) / alpha).exponential()
@@ -46,6 +52,7 @@ package struct CELUOperation: UnaryOperation {
 package struct GELUOperation: UnaryOperation {
   package var approximateTanh: Bool
   package var name: String { "GELU" }
+  package init(approximateTanh: Bool) { self.approximateTanh = approximateTanh }
   package var gradient: GradientRule {
     .vjp { call in
       let x = call.x
@@ -66,18 +73,21 @@ package struct GELUOperation: UnaryOperation {
 /// 1 / (1 + e⁻ˣ).
 package struct SigmoidOperation: UnaryOperation {
   package var name: String { "Sigmoid" }
+  package init() {}
   package var gradient: GradientRule { .vjp { [try $0.dy * $0.y * ($0.y.negated() + 1)] } }
 }
 
 /// log(sigmoid(x)).
 package struct LogSigmoidOperation: UnaryOperation {
   package var name: String { "LogSigmoid" }
+  package init() {}
   package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.negated().sigmoid()] } }
 }
 
 /// x sigmoid(x), also called swish (Ramachandran et al., 2017).
 package struct SiLUOperation: UnaryOperation {
   package var name: String { "SiLU" }
+  package init() {}
   package var gradient: GradientRule {
     .vjp {
       let s = try $0.x.sigmoid()
@@ -89,6 +99,7 @@ package struct SiLUOperation: UnaryOperation {
 /// x tanh(softplus(x)) (Misra, 2019).
 package struct MishOperation: UnaryOperation {
   package var name: String { "Mish" }
+  package init() {}
   package var gradient: GradientRule {
     .vjp {
       let t = try $0.x.softplus().hyperbolicTangent()
@@ -100,6 +111,7 @@ package struct MishOperation: UnaryOperation {
 /// The hyperbolic tangent.
 package struct HyperbolicTangent: UnaryOperation {
   package var name: String { "Tanh" }
+  package init() {}
   package var gradient: GradientRule { .vjp { [try $0.dy * (($0.y * $0.y).negated() + 1)] } }
 }
 
@@ -108,6 +120,9 @@ package struct SoftplusOperation: UnaryOperation {
   package var beta: Double
   package var threshold: Double
   package var name: String { "Softplus" }
+  package init(beta: Double, threshold: Double) {
+    (self.beta, self.threshold) = (beta, threshold)
+  }
   package var gradient: GradientRule {
     .vjp {
       let scaled = try $0.x * beta
@@ -121,6 +136,9 @@ package struct SnakeOperation: UnaryOperation {
   package var alpha: Double
   package var beta: Double
   package var name: String { "Snake" }
+  package init(alpha: Double, beta: Double) {
+    (self.alpha, self.beta) = (alpha, beta)
+  }
   package var gradient: GradientRule { .vjp { [try $0.dy * (($0.x * (2 * alpha)).sine() * (alpha / beta) + 1)] } }
 }
 
@@ -128,6 +146,7 @@ package struct SnakeOperation: UnaryOperation {
 package struct ThresholdedReLU: UnaryOperation {
   package var alpha: Double
   package var name: String { "ThresholdedReLU" }
+  package init(alpha: Double) { self.alpha = alpha }
   package var gradient: GradientRule { .vjp { [try $0.dy.masked(by: $0.x.greater($0.x.number(alpha)))] } }
 }
 
@@ -137,6 +156,9 @@ package struct Shrink: UnaryOperation {
   package var lambda: Double
   package var bias: Double
   package var name: String { "Shrink" }
+  package init(lambda: Double, bias: Double) {
+    (self.lambda, self.bias) = (lambda, bias)
+  }
   package var gradient: GradientRule {
     .vjp { [try $0.dy.masked(by: $0.x.absoluteValue().greater($0.x.number(lambda)))] }
   }
@@ -147,6 +169,9 @@ package struct ScaledHardSigmoid: UnaryOperation {
   package var alpha: Double
   package var beta: Double
   package var name: String { "HardSigmoid" }
+  package init(alpha: Double, beta: Double) {
+    (self.alpha, self.beta) = (alpha, beta)
+  }
   package var gradient: GradientRule {
     .vjp {
       let inside = try $0.y.greater($0.y.number(0)).logicalAnd($0.y.less($0.y.number(1)))
@@ -160,6 +185,9 @@ package struct Clamp: UnaryOperation {
   package var low: Double
   package var high: Double
   package var name: String { "clamp" }
+  package init(low: Double, high: Double) {
+    (self.low, self.high) = (low, high)
+  }
   package var gradient: GradientRule {
     .vjp {
       let inside = try $0.x.greaterOrEqual($0.x.number(low)).logicalAnd($0.x.lessOrEqual($0.x.number(high)))
@@ -171,6 +199,7 @@ package struct Clamp: UnaryOperation {
 /// x / (1 + |x|).
 package struct SoftsignOperation: UnaryOperation {
   package var name: String { "Softsign" }
+  package init() {}
   package var gradient: GradientRule {
     .vjp {
       let size = try $0.x.absoluteValue() + 1
@@ -182,6 +211,7 @@ package struct SoftsignOperation: UnaryOperation {
 /// x min(max(x + 3, 0), 6) / 6 (Howard et al., 2019).
 package struct HardSwish: UnaryOperation {
   package var name: String { "Hardswish" }
+  package init() {}
   package var gradient: GradientRule {
     .vjp {
       let inside = try ($0.dy * ($0.x * 2 + 3) / 6).masked(by: $0.x.greater($0.x.number(-3)))
@@ -193,6 +223,7 @@ package struct HardSwish: UnaryOperation {
 /// min(max(x + 3, 0), 6) / 6.
 package struct HardSigmoid: UnaryOperation {
   package var name: String { "Hardsigmoid" }
+  package init() {}
   package var gradient: GradientRule {
     .vjp {
       let inside = try $0.x.greater($0.x.number(-3)).logicalAnd($0.x.less($0.x.number(3)))

@@ -2,21 +2,12 @@ import ToeplitzTensor
 
 /// A convolution or transposed convolution of any rank: inputs are x, weight and, if it has one, bias.
 ///
-/// What compilation joins to it comes after those: factors of the weights, then residuals. `x` is `[N, C, spatial…]` (or channels last), the batch axis may be missing. The weight is in PyTorch's order.
+/// `x` is `[N, C, spatial…]` (or channels last), the batch axis may be missing. The weight is in PyTorch's order.
 public struct ConvolutionOperation: TensorOperation {
   /// Options and sizes.
   public var geometry: ConvolutionGeometry
   /// Where the channels of input and output stand.
   public var layout: Layout
-  /// What is computed together with it.
-  package var epilogue = Epilogue()
-  /// Whether the operand after the bias is what the weights of each output channel are multiplied by, in float64;
-  /// float32 weights only.
-  package var hasWeightFactors = false
-  /// How many of the last operands are tensors of the output's shape that are added to the sums; at most two.
-  package var residualCount = 0
-  /// Which of them nobody else needs, so that the result may take its memory.
-  package var overwrittenResidual: Int?
   /// How prepared weights are stored.
   package var weightStorage = WeightStorage.full
 
@@ -31,12 +22,10 @@ public struct ConvolutionOperation: TensorOperation {
 
   /// One output with the input's element type.
   public func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
-    let more = (hasWeightFactors ? 1 : 0) + residualCount
     try require(
-      inputs.count == 2 + more || inputs.count == 3 + more, .argument,
-      expected: "x, weight and maybe bias" + (more > 0 ? ", and \(more) more" : ""), got: "\(inputs.count) tensors")
-    let operands = operands(inputs)
-    let (x, weight) = (operands.x, operands.weight)
+      inputs.count == 2 || inputs.count == 3, .argument, expected: "x, weight and maybe bias",
+      got: "\(inputs.count) tensors")
+    let (x, weight, bias) = (inputs[0], inputs[1], inputs.count > 2 ? inputs[2] : nil)
     let rank = geometry.rank
     try require(x.dtype.isNumber, .dtype, expected: "numbers", got: "\(x.dtype)")
     try require(
@@ -51,12 +40,12 @@ public struct ConvolutionOperation: TensorOperation {
     try require(
       x.shape[channelAxis] == geometry.inChannels, expected: "\(geometry.inChannels) input channels",
       got: "\(x.shape[channelAxis]) (shape \(x.shape))")
-    for other in [weight, operands.bias].compactMap({ $0 }) {
+    for other in inputs.dropFirst() {
       try require(
         other.dtype == x.dtype, .dtype, expected: "weight and bias of the input's type \(x.dtype)",
         got: "\(other.dtype)")
     }
-    if let bias = operands.bias {
+    if let bias {
       try require(
         bias.shape.rank == 1 && bias.shape[0] == geometry.outChannels,
         expected: "a bias of shape [\(geometry.outChannels)]", got: "\(bias.shape)")
@@ -66,33 +55,12 @@ public struct ConvolutionOperation: TensorOperation {
     for axis in 0..<rank where !isLinear {
       result.shape[spatial + axis] = try geometry.outputLength(axis: axis, x.shape[spatial + axis])
     }
-    for residual in operands.residuals {
-      try require(residual == result, expected: "a residual like the output \(result)", got: "\(residual)")
-    }
     return [result]
   }
 
-  /// The operands by what they are for; their number has been checked.
-  package func operands<T>(_ inputs: [T]) -> (x: T, weight: T, bias: T?, factors: T?, residuals: ArraySlice<T>) {
-    let end = inputs.count - residualCount
-    let factors = hasWeightFactors ? end - 1 : end
-    return (
-      inputs[0], inputs[1], factors > 2 ? inputs[2] : nil, hasWeightFactors ? inputs[factors] : nil, inputs[end...]
-    )
-  }
-
   /// The operation with the given operands.
-  ///
-  /// - Parameters:
-  ///   - factors: what the float32 weights of each output channel are multiplied by, in float64.
-  ///   - residuals: at most two tensors of the output's shape that are added to the sums.
-  package func callAsFunction(
-    _ x: Tensor, weight: Tensor, bias: Tensor? = nil, factors: Tensor? = nil, adding residuals: [Tensor] = []
-  ) throws -> Tensor {
-    var operation = self
-    operation.hasWeightFactors = factors != nil
-    operation.residualCount = residuals.count
-    return try applyAll(operation, [x, weight] + [bias, factors].compactMap { $0 } + residuals)[0]
+  package func callAsFunction(_ x: Tensor, weight: Tensor, bias: Tensor? = nil) throws -> Tensor {
+    try applyAll(self, [x, weight] + [bias].compactMap { $0 })[0]
   }
 
   private var axes: String {
@@ -100,11 +68,9 @@ public struct ConvolutionOperation: TensorOperation {
     return layout == .channelsFirst ? "[N, C, \(spatial)]" : "[N, \(spatial), C]"
   }
 
-  /// What compilation has joined to it cannot be differentiated; by itself it is one of three bilinear maps (see
-  /// ``ConvolutionWeightGradient``).
+  /// It is one of three bilinear maps (see ``ConvolutionWeightGradient``).
   public var gradient: GradientRule {
-    guard isPlain else { return .none(because: "it is made by compilation, after differentiation") }
-    return .vjp { call in
+    .vjp { call in
       let dy = try call.dy
       let dx = try inputGradient(dy, weight: call.inputs[1], inputShape: call.x.shape)
       let dWeight = try apply(ConvolutionWeightGradient(geometry, layout: layout), call.x, dy)
@@ -123,15 +89,11 @@ public struct ConvolutionOperation: TensorOperation {
       && geometry.outputPadding[0] == 0
   }
 
-  /// Whether nothing is computed together with it.
-  private var isPlain: Bool { epilogue == Epilogue() && residualCount == 0 && !hasWeightFactors }
-
   /// The axis of the channels of an input or output of so many axes.
   package func channelAxis(_ rank: Int) -> Int { layout == .channelsFirst ? rank - geometry.rank - 1 : rank - 1 }
 
   /// Behaviour along a spatial axis: a window, or overlapping sums of a transposed convolution.
   public func time(_ call: TimeCall) -> TimeRule {
-    guard isPlain else { return .whole(because: "it is made by compilation, after planning") }
     guard call.isOfFirstAlone, let time = call.axes[0] else { return .whole(because: "its weight changes along time") }
     let rank = call.inputs[0].shape.rank
     let channel = channelAxis(rank)
@@ -243,26 +205,4 @@ extension ConvolutionOperation {
     let padded = try apply(ConvolutionOperation(plain.adjoint(inputSize: size), layout: layout), dy, weight)
     return try pads.reduce(padded) { try $1.adjoint($0, size: inputShape[$1.axis]) }
   }
-}
-
-// MARK: Stages
-
-/// One of several convolutions that are computed together, with what is computed with it.
-package struct ConvolutionStage: Sendable, Hashable {
-  package var operation: ConvolutionOperation
-  package var hasBias: Bool
-
-  /// A convolution with or without bias.
-  package init(_ operation: ConvolutionOperation, hasBias: Bool) {
-    self.operation = operation
-    self.hasBias = hasBias
-  }
-
-  /// A plain convolution.
-  package init(_ geometry: ConvolutionGeometry, hasBias: Bool) {
-    self.init(ConvolutionOperation(geometry), hasBias: hasBias)
-  }
-
-  /// How many operands it takes beside its input and residuals: the weight, maybe a bias, maybe factors.
-  package var weightCount: Int { 1 + (hasBias ? 1 : 0) + (operation.hasWeightFactors ? 1 : 0) }
 }

@@ -1,3 +1,4 @@
+import ToeplitzOps
 import ToeplitzTensor
 
 /// What is computed together with a convolution while its data is in registers.

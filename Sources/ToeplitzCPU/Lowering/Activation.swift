@@ -1,3 +1,4 @@
+import ToeplitzOps
 import ToeplitzTensor
 
 /// An elementwise function that convolutions can compute while their results are stored (see ``Epilogue``).
