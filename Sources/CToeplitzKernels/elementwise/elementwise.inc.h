@@ -27,10 +27,20 @@ TZ_INLINE VEC NAME(round_)(VEC v) {
   return (v + magic) - magic;
 }
 
-// e^x: x = n ln 2 + r, a polynomial for e^r, and two factors for 2^n so that n = 128 does not overflow early.
-TZ_INLINE VEC NAME(v_exp_)(VEC x) {
-  VEC c = x > 89.0f ? (VEC)(89.0f) : x;
-  c = c < -104.0f ? (VEC)(-104.0f) : c;
+// v 2^n for whole numbers n; NaN stays.
+#ifndef TZ_SCALED
+TZ_INLINE VEC NAME(scaled_)(VEC v, VEC n) {
+  // Whole-number conversion of NaN is undefined; NaN comes back through v. Two factors, so that n = 128 does not overflow.
+  VEC safe = n == n ? n : (VEC)(0.0f);
+  IVEC k = __builtin_convertvector(safe, IVEC);
+  IVEC k1 = k >> 1, k2 = k - k1;
+  return v * NAME(value_)((k1 + 127) << 23) * NAME(value_)((k2 + 127) << 23);
+}
+#define TZ_SCALED(v, n) NAME(scaled_)(v, n)
+#endif
+
+// e^x for x between -104 and 89, or NaN: x = n ln 2 + r, and a polynomial for e^r.
+TZ_INLINE VEC NAME(exp_inside_)(VEC c) {
   VEC n = NAME(round_)(c * 1.44269504f);
   VEC r = c - n * 0.693145752f;
   r = r - n * 1.42860677e-6f;
@@ -39,13 +49,16 @@ TZ_INLINE VEC NAME(v_exp_)(VEC x) {
   p = p * r + 0.0416662171f;
   p = p * r + 0.1666641533f;
   p = p * r + 0.5f;
-  p = p * r * r + r + 1.0f;
-  // Whole-number conversion of NaN is undefined; NaN comes back through p.
-  VEC safe = n == n ? n : (VEC)(0.0f);
-  IVEC k = __builtin_convertvector(safe, IVEC);
-  IVEC k1 = k >> 1, k2 = k - k1;
-  return p * NAME(value_)((k1 + 127) << 23) * NAME(value_)((k2 + 127) << 23);
+  p = p * (r * r) + r + 1.0f;
+  return TZ_SCALED(p, n);
 }
+TZ_INLINE VEC NAME(v_exp_)(VEC x) {
+  VEC c = x > 89.0f ? (VEC)(89.0f) : x;
+  c = c < -104.0f ? (VEC)(-104.0f) : c;
+  return NAME(exp_inside_)(c);
+}
+// The same for x that is not above 0.
+TZ_INLINE VEC NAME(v_exp_below_)(VEC x) { return NAME(exp_inside_)(x < -104.0f ? (VEC)(-104.0f) : x); }
 
 // Natural logarithm: x = 2^e m with m in [sqrt 1/2, sqrt 2).
 TZ_INLINE VEC NAME(v_log_)(VEC x) {
@@ -148,6 +161,106 @@ TZ_INLINE VEC NAME(v_sin_)(VEC x) {
   return s;
 }
 
+// Cosine: the sine of what is half a period further, whose whole multiples are those of pi and a half.
+TZ_INLINE VEC NAME(cos_reduced_)(VEC x) {
+  VEC n = NAME(round_)(x * 0.318309886f + 0.5f);
+  IVEC odd = __builtin_convertvector(n, IVEC) << 31;
+  n = n - 0.5f;
+  VEC r = x - n * 3.140625f;
+  r = r - n * 0.000967502594f;
+  r = r - n * 1.50995799e-07f;
+  VEC z = r * r;
+  VEC p = (VEC)(-2.3889498e-08f);
+  p = p * z + 2.7525286e-06f;
+  p = p * z - 0.0001984086f;
+  p = p * z + 0.0083333310f;
+  p = p * z - 0.1666666716f;
+  VEC s = r + r * z * p;
+  return NAME(value_)(NAME(bits_)(s) ^ odd);
+}
+
+TZ_INLINE VEC NAME(v_cos_)(VEC x) {
+  VEC a = NAME(abs_)(x);
+  VEC inside = a < 4096.0f ? x : (VEC)(0.0f);
+  VEC s = NAME(cos_reduced_)(inside);
+  bool large = false;
+  for (int i = 0; i < LANES; i++) large = large || !(a[i] < 4096.0f);
+  if (large)
+    for (int i = 0; i < LANES; i++)
+      if (!(a[i] < 4096.0f)) s[i] = (float)cos((double)x[i]);
+  return s;
+}
+
+// x to the power c in double precision, as 2^(c log2 x); x is finite, positive and normal.
+typedef double NAME(dvec_) __attribute__((ext_vector_type(TZ_BYTES / 4)));
+typedef int64_t NAME(lvec_) __attribute__((ext_vector_type(TZ_BYTES / 4)));
+TZ_INLINE VEC NAME(pow_normal_)(VEC x, VEC exponent) {
+  NAME(dvec_) c = __builtin_convertvector(exponent, NAME(dvec_));
+  // x = 2^e m with m in [3/4, 3/2).
+  IVEC bits = NAME(bits_)(x) - 0x3F400000;
+  NAME(dvec_) e = __builtin_convertvector(bits >> 23, NAME(dvec_));
+  NAME(dvec_) m = __builtin_convertvector(NAME(value_)((bits & 0x007FFFFF) + 0x3F400000), NAME(dvec_));
+  NAME(dvec_) s = (m - 1.0) / (m + 1.0), z = s * s;
+  NAME(dvec_) p = (NAME(dvec_))(0.34077267306059833);
+  p = p * z + 0.4116705231777818;
+  p = p * z + 0.5770836196441872;
+  p = p * z + 0.9617966731713832;
+  p = p * z + 2.8853900817902107;
+  NAME(dvec_) y = c * (s * p + e);
+  y = y > 1000.0 ? (NAME(dvec_))(1000.0) : y;
+  y = y < -1000.0 ? (NAME(dvec_))(-1000.0) : y;
+  const double magic = 0x1.8p52;
+  NAME(dvec_) shifted = y + magic;
+  NAME(dvec_) n = shifted - magic, r = y - n;
+  NAME(dvec_) q = (NAME(dvec_))(1.5201918079023671e-05);
+  q = q * r + 0.00015469291104731366;
+  q = q * r + 0.001333392257885306;
+  q = q * r + 0.009618027253809003;
+  q = q * r + 0.055504103534289355;
+  q = q * r + 0.24022651198156275;
+  q = q * r + 0.6931471807284525;
+  q = q * r + 0.9999999999616815;
+  // The low bits of the shifted number are n.
+  NAME(lvec_) k = __builtin_bit_cast(NAME(lvec_), shifted) << 52;
+  return __builtin_convertvector(__builtin_bit_cast(NAME(dvec_), __builtin_bit_cast(NAME(lvec_), q) + k), VEC);
+}
+
+TZ_INLINE VEC NAME(v_pow_)(VEC x, VEC c) {
+  VEC safe = ((x >= 0x1p-126f) & (x < __builtin_inff())) ? x : (VEC)(1.0f);
+  VEC y = NAME(pow_normal_)(safe, c == c ? c : (VEC)(0.0f));
+  IVEC usual = (x >= 0x1p-126f) & (x < __builtin_inff()) & (NAME(abs_)(c) < __builtin_inff());
+  bool all = true;
+  for (int i = 0; i < LANES; i++) all = all && usual[i];
+  if (!all)
+    for (int i = 0; i < LANES; i++)
+      if (!usual[i]) y[i] = (float)pow((double)x[i], (double)c[i]);
+  return y;
+}
+
+#define TZ_PLAIN(name, expression) \
+  TZ_INLINE VEC NAME(f_##name##_)(VEC x, float a, float b) { (void)a; (void)b; return expression; }
+TZ_PLAIN(abs, NAME(abs_)(x))
+TZ_PLAIN(negate, NAME(value_)(NAME(bits_)(x) ^ (int)0x80000000))
+TZ_PLAIN(sign, (x > 0.0f ? (VEC)(1.0f) : x < 0.0f ? (VEC)(-1.0f) : x == 0.0f ? (VEC)(0.0f) : x))
+TZ_PLAIN(reciprocal, 1.0f / x)
+TZ_PLAIN(sqrt, __builtin_elementwise_sqrt(x))
+TZ_PLAIN(floor, __builtin_elementwise_floor(x))
+TZ_PLAIN(ceil, __builtin_elementwise_ceil(x))
+TZ_PLAIN(trunc, __builtin_elementwise_trunc(x))
+TZ_PLAIN(round, __builtin_elementwise_roundeven(x))
+TZ_PLAIN(cos, NAME(v_cos_)(x))
+TZ_PLAIN(erf, NAME(v_erf_)(x))
+TZ_PLAIN(square, x * x)
+TZ_PLAIN(cube, x * x * x)
+TZ_PLAIN(not, (x == 0.0f ? (VEC)(1.0f) : (VEC)(0.0f)))
+TZ_PLAIN(is_nan, (x == x ? (VEC)(0.0f) : (VEC)(1.0f)))
+TZ_PLAIN(truth, (x == 0.0f ? (VEC)(0.0f) : (VEC)(1.0f)))
+TZ_PLAIN(threshold, (x > a ? x : (VEC)(0.0f)))
+TZ_PLAIN(linear_clamp, (a * x + b < 0.0f ? (VEC)(0.0f) : a * x + b > 1.0f ? (VEC)(1.0f) : a * x + b))
+// As pow(x, 1/2) has it: a root of -0 is 0, and one of minus infinity infinite.
+TZ_PLAIN(root, (x == -__builtin_inff() ? (VEC)(__builtin_inff()) : __builtin_elementwise_sqrt(x + 0.0f)))
+TZ_PLAIN(shrink, (x < -a ? x + b : x > a ? x - b : (VEC)(0.0f)))
+
 TZ_INLINE VEC NAME(f_leaky_)(VEC x, float a, float b) {
   (void)b;
   // The rectifier itself is 0 also where infinity times 0 would be NaN.
@@ -246,6 +359,12 @@ TZ_INLINE VEC NAME(f_softsign_)(VEC x, float a, float b) {
       __builtin_memcpy(y + i, &v, (size_t)(n - i) * 4);                              \
     }                                                                                \
   }
+#include "../base/half.inc.h"
+
+// A number rounded to half precision, as a float32.
+TZ_PLAIN(to_f16, NAME(widen_f16_)(NAME(narrow_f16_)(x)))
+TZ_PLAIN(to_bf16, NAME(widen_bf16_)(NAME(narrow_bf16_)(x)))
+
 TZ_MAP(map_leaky_, f_leaky_)
 TZ_MAP(map_exp_, f_exp_)
 TZ_MAP(map_tanh_, f_tanh_)
@@ -264,8 +383,99 @@ TZ_MAP(map_hardswish_, f_hardswish_)
 TZ_MAP(map_hardsigmoid_, f_hardsigmoid_)
 TZ_MAP(map_softsign_, f_softsign_)
 TZ_MAP(map_celu_, f_celu_)
+TZ_MAP(map_abs_, f_abs_)
+TZ_MAP(map_negate_, f_negate_)
+TZ_MAP(map_sign_, f_sign_)
+TZ_MAP(map_reciprocal_, f_reciprocal_)
+TZ_MAP(map_sqrt_, f_sqrt_)
+TZ_MAP(map_floor_, f_floor_)
+TZ_MAP(map_ceil_, f_ceil_)
+TZ_MAP(map_trunc_, f_trunc_)
+TZ_MAP(map_round_, f_round_)
+TZ_MAP(map_cos_, f_cos_)
+TZ_MAP(map_erf_, f_erf_)
+TZ_MAP(map_square_, f_square_)
+TZ_MAP(map_cube_, f_cube_)
+TZ_MAP(map_not_, f_not_)
+TZ_MAP(map_is_nan_, f_is_nan_)
+TZ_MAP(map_truth_, f_truth_)
+TZ_MAP(map_threshold_, f_threshold_)
+TZ_MAP(map_shrink_, f_shrink_)
+TZ_MAP(map_linear_clamp_, f_linear_clamp_)
+TZ_MAP(map_root_, f_root_)
+TZ_MAP(map_to_f16_, f_to_f16_)
+TZ_MAP(map_to_bf16_, f_to_bf16_)
 
-#include "../base/half.inc.h"
+// Functions of two numbers; truth is 1, and 0 is not. An operand whose step is 0 is one number for all.
+#define TZ_PAIRS(name, expression)                                                                             \
+  TZ_INLINE VEC NAME(g_##name##_)(VEC x, VEC y) { return expression; }                                         \
+  static void NAME(pairs_##name##_)(const float *x, ptrdiff_t dx, const float *y, ptrdiff_t dy, float *z,      \
+                                    ptrdiff_t n) {                                                             \
+    ptrdiff_t i = 0;                                                                                           \
+    if (dx && dy) {                                                                                            \
+      for (; i + LANES <= n; i += LANES)                                                                       \
+        *(VECU *)(z + i) = NAME(g_##name##_)(*(const VECU *)(x + i), *(const VECU *)(y + i));                  \
+    } else if (dx) {                                                                                           \
+      const VEC v = (VEC)(*y);                                                                                 \
+      for (; i + LANES <= n; i += LANES) *(VECU *)(z + i) = NAME(g_##name##_)(*(const VECU *)(x + i), v);      \
+    } else {                                                                                                   \
+      const VEC v = (VEC)(*x);                                                                                 \
+      for (; i + LANES <= n; i += LANES) *(VECU *)(z + i) = NAME(g_##name##_)(v, *(const VECU *)(y + i * dy)); \
+    }                                                                                                          \
+    for (; i < n; i++) z[i] = NAME(g_##name##_)((VEC)(x[i * dx]), (VEC)(y[i * dy]))[0];                        \
+  }
+#define TZ_TRUTH(condition) ((condition) ? (VEC)(1.0f) : (VEC)(0.0f))
+TZ_PAIRS(add, x + y)
+TZ_PAIRS(subtract, x - y)
+TZ_PAIRS(multiply, x *y)
+TZ_PAIRS(divide, x / y)
+// NaN on either side wins, as in PyTorch.
+TZ_PAIRS(minimum, (x != x ? x : y != y ? y : y < x ? y : x))
+TZ_PAIRS(maximum, (x != x ? x : y != y ? y : y > x ? y : x))
+TZ_PAIRS(power, NAME(v_pow_)(x, y))
+TZ_PAIRS(equal, TZ_TRUTH(x == y))
+TZ_PAIRS(not_equal, TZ_TRUTH(x != y))
+TZ_PAIRS(less, TZ_TRUTH(x < y))
+TZ_PAIRS(less_or_equal, TZ_TRUTH(x <= y))
+TZ_PAIRS(greater, TZ_TRUTH(x > y))
+TZ_PAIRS(greater_or_equal, TZ_TRUTH(x >= y))
+TZ_PAIRS(and, TZ_TRUTH((x != 0.0f) & (y != 0.0f)))
+TZ_PAIRS(or, TZ_TRUTH((x != 0.0f) | (y != 0.0f)))
+TZ_PAIRS(xor, TZ_TRUTH((x != 0.0f) ^ (y != 0.0f)))
+
+static void NAME(select_)(const float *c, ptrdiff_t dc, const float *x, ptrdiff_t dx, const float *y, ptrdiff_t dy,
+                          float *z, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    const VEC u = dx ? *(const VECU *)(x + i) : (VEC)(*x), v = dy ? *(const VECU *)(y + i) : (VEC)(*y);
+    const VEC k = dc ? *(const VECU *)(c + i) : (VEC)(*c);
+    *(VECU *)(z + i) = k != 0.0f ? u : v;
+  }
+  for (; i < n; i++) z[i] = c[i * dc] != 0.0f ? x[i * dx] : y[i * dy];
+}
+
+// Bytes and whole numbers as float32, and truth as bytes.
+#define TZ_WIDEN(name, type)                                                                                   \
+  static void NAME(name##_to_f32_)(const type *x, float *y, ptrdiff_t n) {                                     \
+    typedef type narrow __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(sizeof(type))));                 \
+    ptrdiff_t i = 0;                                                                                           \
+    for (; i + LANES <= n; i += LANES)                                                                         \
+      *(VECU *)(y + i) = __builtin_convertvector(*(const narrow *)(x + i), VEC);                               \
+    for (; i < n; i++) y[i] = (float)x[i];                                                                     \
+  }
+TZ_WIDEN(u8, uint8_t)
+TZ_WIDEN(i8, int8_t)
+TZ_WIDEN(i32, int32_t)
+TZ_WIDEN(i64, int64_t)
+static void NAME(f32_to_truth_)(const float *x, uint8_t *y, ptrdiff_t n) {
+  typedef uint8_t narrow __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(1)));
+  ptrdiff_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    const IVEC truth = *(const VECU *)(x + i) != 0.0f;
+    *(narrow *)(y + i) = __builtin_convertvector(truth & 1, narrow);
+  }
+  for (; i < n; i++) y[i] = x[i] != 0.0f;
+}
 
 // Conversions between arrays of float32 and of 16-bit words.
 #define TZ_CONVERT(type)                                                                  \
@@ -318,8 +528,30 @@ const tz_elementwise_table NAME(tz_elementwise_) = {
     [TZ_ELU] = NAME(map_elu_), [TZ_SIN] = NAME(map_sin_), [TZ_LOG] = NAME(map_log_), [TZ_SNAKE] = NAME(map_snake_),
     [TZ_CLAMP] = NAME(map_clamp_), [TZ_HARDSWISH] = NAME(map_hardswish_),
     [TZ_HARDSIGMOID] = NAME(map_hardsigmoid_), [TZ_SOFTSIGN] = NAME(map_softsign_), [TZ_CELU] = NAME(map_celu_),
+    [TZ_ABS] = NAME(map_abs_), [TZ_NEGATE] = NAME(map_negate_), [TZ_SIGN] = NAME(map_sign_),
+    [TZ_RECIPROCAL] = NAME(map_reciprocal_), [TZ_SQRT] = NAME(map_sqrt_), [TZ_FLOOR] = NAME(map_floor_),
+    [TZ_CEIL] = NAME(map_ceil_), [TZ_TRUNC] = NAME(map_trunc_), [TZ_ROUND] = NAME(map_round_),
+    [TZ_COS] = NAME(map_cos_), [TZ_ERF] = NAME(map_erf_), [TZ_SQUARE] = NAME(map_square_),
+    [TZ_CUBE] = NAME(map_cube_), [TZ_NOT] = NAME(map_not_),
+    [TZ_IS_NAN] = NAME(map_is_nan_), [TZ_TRUTH_OF] = NAME(map_truth_), [TZ_THRESHOLD] = NAME(map_threshold_),
+    [TZ_SHRINK] = NAME(map_shrink_), [TZ_LINEAR_CLAMP] = NAME(map_linear_clamp_), [TZ_ROOT] = NAME(map_root_),
+    [TZ_TO_F16] = NAME(map_to_f16_), [TZ_TO_BF16] = NAME(map_to_bf16_),
   },
+  .pairs = {
+    [TZ_ADD] = NAME(pairs_add_), [TZ_SUBTRACT] = NAME(pairs_subtract_), [TZ_MULTIPLY] = NAME(pairs_multiply_),
+    [TZ_DIVIDE] = NAME(pairs_divide_), [TZ_MINIMUM] = NAME(pairs_minimum_), [TZ_MAXIMUM] = NAME(pairs_maximum_),
+    [TZ_POWER] = NAME(pairs_power_), [TZ_EQUAL] = NAME(pairs_equal_), [TZ_NOT_EQUAL] = NAME(pairs_not_equal_),
+    [TZ_LESS] = NAME(pairs_less_), [TZ_LESS_OR_EQUAL] = NAME(pairs_less_or_equal_),
+    [TZ_GREATER] = NAME(pairs_greater_), [TZ_GREATER_OR_EQUAL] = NAME(pairs_greater_or_equal_),
+    [TZ_AND] = NAME(pairs_and_), [TZ_OR] = NAME(pairs_or_), [TZ_XOR] = NAME(pairs_xor_),
+  },
+  .select = NAME(select_),
+  .u8_to_f32 = NAME(u8_to_f32_), .i8_to_f32 = NAME(i8_to_f32_), .i32_to_f32 = NAME(i32_to_f32_),
+  .i64_to_f32 = NAME(i64_to_f32_), .f32_to_truth = NAME(f32_to_truth_),
   .f16_to_f32 = NAME(f16_to_f32_), .f32_to_f16 = NAME(f32_to_f16_),
   .bf16_to_f32 = NAME(bf16_to_f32_), .f32_to_bf16 = NAME(f32_to_bf16_),
   .larger = NAME(larger_),
 };
+
+#include "../reduction/rows.inc.h"
+#include "../recurrent/recurrent.inc.h"

@@ -3,6 +3,8 @@
 #include "../base/target.h"
 #include "CToeplitzKernels.h"
 #if defined(__x86_64__)
+#include <immintrin.h>
+#define TZ_SCALED(v, n) ((VEC)_mm512_scalef_ps((__m512)(v), (__m512)(n)))
 #define TZ_F16C
 #define SUFFIX avx512
 #define TZ_BYTES 64

@@ -57,8 +57,54 @@ typedef enum {
   TZ_HARDSIGMOID,  ///< min(max(x + 3, 0), 6) / 6
   TZ_SOFTSIGN,   ///< x / (1 + |x|)
   TZ_CELU,       ///< x < 0 ? a (exp(x / a) - 1) : x
+  TZ_ABS,
+  TZ_NEGATE,
+  TZ_SIGN,
+  TZ_RECIPROCAL,
+  TZ_SQRT,
+  TZ_FLOOR,
+  TZ_CEIL,
+  TZ_TRUNC,
+  TZ_ROUND,      ///< halves to even
+  TZ_COS,
+  TZ_ERF,
+  TZ_SQUARE,
+  TZ_CUBE,
+  TZ_NOT,        ///< x == 0
+  TZ_IS_NAN,
+  TZ_TRUTH_OF,   ///< x != 0
+  TZ_THRESHOLD,  ///< x above a, else 0
+  TZ_SHRINK,     ///< x + b below -a, x - b above a, else 0
+  TZ_LINEAR_CLAMP,  ///< a x + b between 0 and 1
+  TZ_ROOT,       ///< x to the power 1/2, of -0 and minus infinity as C has it
+  TZ_TO_F16,     ///< rounded to float16
+  TZ_TO_BF16,    ///< rounded to bfloat16
   TZ_UNARY_COUNT
 } tz_unary;
+
+/// Functions of two numbers; truth is 1, and 0 is not.
+typedef enum {
+  TZ_ADD = 0,
+  TZ_SUBTRACT,
+  TZ_MULTIPLY,
+  TZ_DIVIDE,
+  TZ_MINIMUM,  ///< NaN wins, here and in the next
+  TZ_MAXIMUM,
+  TZ_POWER,
+  TZ_EQUAL,
+  TZ_NOT_EQUAL,
+  TZ_LESS,
+  TZ_LESS_OR_EQUAL,
+  TZ_GREATER,
+  TZ_GREATER_OR_EQUAL,
+  TZ_AND,
+  TZ_OR,
+  TZ_XOR,
+  TZ_PAIRS_COUNT
+} tz_pairs;
+
+/// z[i] = f(x[i * dx], y[i * dy]) for n floats; steps are 0 or 1; z may be an operand of step 1.
+typedef void (*tz_pairs_function)(const float *x, ptrdiff_t dx, const float *y, ptrdiff_t dy, float *z, ptrdiff_t n);
 
 /// y[i] = f(x[i]) for n floats; x may be y.
 typedef void (*tz_unary_function)(const float *x, float *y, ptrdiff_t n, float a, float b);
@@ -451,6 +497,15 @@ static inline bool tz_toom_run_turned(const tz_toom_table *table, tz_toom kind, 
 /// lets y[i] be the larger of itself and x[i * step], NaN being larger than all; `step` is 1 or 2.
 typedef struct {
   tz_unary_function unary[TZ_UNARY_COUNT];
+  tz_pairs_function pairs[TZ_PAIRS_COUNT];
+  /// z[i] = c[i] != 0 ? x[i] : y[i], with steps of 0 or 1.
+  void (*select)(const float *c, ptrdiff_t dc, const float *x, ptrdiff_t dx, const float *y, ptrdiff_t dy, float *z,
+                 ptrdiff_t n);
+  void (*u8_to_f32)(const uint8_t *x, float *y, ptrdiff_t n);
+  void (*i8_to_f32)(const int8_t *x, float *y, ptrdiff_t n);
+  void (*i32_to_f32)(const int32_t *x, float *y, ptrdiff_t n);
+  void (*i64_to_f32)(const int64_t *x, float *y, ptrdiff_t n);
+  void (*f32_to_truth)(const float *x, uint8_t *y, ptrdiff_t n);
   void (*f16_to_f32)(const uint16_t *x, float *y, ptrdiff_t n);
   void (*f32_to_f16)(const float *x, uint16_t *y, ptrdiff_t n);
   void (*bf16_to_f32)(const uint16_t *x, float *y, ptrdiff_t n);
@@ -464,10 +519,153 @@ static inline void tz_unary_run(const tz_elementwise_table *table, tz_unary f, c
   table->unary[f](x, y, n, a, b);
 }
 
+/// z[i] = f(x[i], y[i]) by the given table.
+static inline void tz_pairs_run(const tz_elementwise_table *table, tz_pairs f, const float *x, const float *y, float *z,
+                                ptrdiff_t n) {
+  table->pairs[f](x, 1, y, 1, z, n);
+}
+
+/// A step of a computation on blocks: registers are blocks of floats, or one number for a whole block.
+typedef struct {
+  uint8_t kind;  ///< of tz_step_kind
+  uint8_t function;
+  uint8_t to;        ///< the register of the result
+  uint8_t from[3];   ///< the operands'
+  float a, b;
+} tz_step;
+
+typedef enum {
+  TZ_STEP_UNARY = 0,
+  TZ_STEP_PAIRS,
+  TZ_STEP_SELECT,  ///< operands are the condition, what is taken where it holds, and what else
+} tz_step_kind;
+
+/// Applies steps to blocks of n elements. `single` says of each register whether it is one number; a result is if all
+/// operands are.
+void tz_steps_run(const tz_elementwise_table *table, const tz_step *steps, ptrdiff_t count, float *const *registers,
+                  uint8_t *single, ptrdiff_t n);
+
 static inline tz_unary_function tz_unary_named(const tz_elementwise_table *table, tz_unary f) { return table->unary[f]; }
 
 /// The table of an instruction set; lower sets stand in where this build lacks one.
 const tz_elementwise_table *tz_elementwise_kernels(tz_isa isa);
+
+// ---- Rows ------------------------------------------------------------------------------------------------
+
+/// What is made of whole rows of floats by one instruction set. Sums are in double precision.
+typedef struct {
+  double (*sum)(const float *x, ptrdiff_t n);
+  /// The sum of the squared distances from `mean`.
+  double (*squares)(const float *x, ptrdiff_t n, double mean);
+  float (*largest)(const float *x, ptrdiff_t n);  ///< NaN counts as larger than all, here and in the next as smaller
+  float (*smallest)(const float *x, ptrdiff_t n);
+  /// y[j] = the sum of x[j + r near_step + f far_step] over `near` r and `far` f, divided by `divisor`.
+  void (*column_sums)(const float *x, ptrdiff_t near_step, ptrdiff_t near, ptrdiff_t far_step, ptrdiff_t far,
+                      double divisor, float *y, ptrdiff_t n);
+  /// y = (x - center) scale + shift
+  void (*normalize)(const float *x, float *y, ptrdiff_t n, float center, float scale, float shift);
+  /// The same, times weight, plus bias; both have an element for each of the row's and may be NULL.
+  void (*normalize_features)(const float *x, float *y, ptrdiff_t n, float center, float scale, float shift,
+                             const float *weight, const float *bias);
+  /// y may be x, but not where the logarithm is wanted. Sums are of floats, in chains.
+  void (*softmax)(const float *x, float *y, ptrdiff_t n, bool logarithmic);
+  /// Of `width` columns side by side, whose n elements are `step` apart.
+  void (*softmax_columns)(const float *x, float *y, ptrdiff_t n, ptrdiff_t step, ptrdiff_t width, bool logarithmic);
+} tz_rows_table;
+
+/// The table of an instruction set; lower sets stand in where this build lacks one.
+const tz_rows_table *tz_rows_kernels(tz_isa isa);
+
+// ---- Recurrent layers ------------------------------------------------------------------------------------
+
+/// Units whose weights lie together: of cells with gates, and of simple ones.
+enum { TZ_UNITS = 32, TZ_UNITS_SIMPLE = 128 };
+
+typedef enum { TZ_CELL_SIMPLE = 0, TZ_CELL_GATED, TZ_CELL_MEMORY, TZ_CELLS } tz_cell;
+
+/// All steps of at most three sequences.
+typedef struct {
+  const float *gates;              ///< the inputs' part of the first step: [gates][units] of each row
+  ptrdiff_t gates_step, gates_row; ///< elements between steps, between rows
+  const float *weights;            ///< [blocks of units][hidden unit][gate][unit], gates in the order of `places`
+  const float *bias;               ///< [blocks of units][gate][unit]
+  float *hidden, *next, *cell;     ///< states, whole vectors of units in a row; `next` is scratch memory
+  ptrdiff_t state_row;
+  float *y;
+  ptrdiff_t y_step, y_row;
+  ptrdiff_t steps, units;
+  /// Where among `gates` those of a memory stand: input, output, forget, candidate; or of a gated unit: update, reset (the
+  /// candidate is the last).
+  int32_t places[4];
+  bool rectifies;     ///< a simple cell's function is the rectifier, not the hyperbolic tangent
+} tz_recurrence;
+
+/// The steps of each kind of cell, for one, two and three rows.
+typedef struct {
+  void (*run[TZ_CELLS][3])(const tz_recurrence *);
+} tz_recurrence_table;
+
+/// The table of an instruction set; lower sets stand in where this build lacks one.
+const tz_recurrence_table *tz_recurrence_kernels(tz_isa isa);
+
+static inline void tz_recurrence_run(const tz_recurrence_table *table, tz_cell cell, int rows, const tz_recurrence *t) {
+  table->run[cell][rows - 1](t);
+}
+
+// ---- Matrix products -------------------------------------------------------------------------------------
+
+/// Columns of a panel, in which the right operand is packed: [panels][steps][TZ_PANEL].
+enum { TZ_PANEL = 32 };
+
+/// What is done with the sums of a product before they are stored: residuals are added (each may be NULL; their rows are
+/// those of the result), then comes the factor, then the slope of what is below zero, then the activation, if any.
+typedef struct {
+  const float *residual[2];
+  float scale, slope;
+  tz_unary_function activation;
+  float a, b;
+} tz_product_epilogue;
+
+/// Rows times one panel: c[i][j] = start[j] + the sum over k of a[i][k] b[k][j], added up in the order of k.
+typedef struct {
+  const float *a;
+  ptrdiff_t a_row, a_step;  ///< elements between rows, between steps
+  const float *b;           ///< whole vectors are read from it and from `start`
+  ptrdiff_t b_step;         ///< elements between steps
+  float *c;
+  ptrdiff_t c_row;
+  const float *start;  ///< NULL for zeros
+  ptrdiff_t rows, steps;
+  int32_t columns;  ///< at most TZ_PANEL
+  bool adds;        ///< the sums go on from c, not from `start`
+  const tz_product_epilogue *epilogue;  ///< NULL for none
+  ptrdiff_t place;  ///< elements from the first of the residuals to those of the first result
+} tz_product;
+
+/// The products of one instruction set.
+typedef struct {
+  int32_t rows;      ///< rows of a register block
+  int32_t together;  ///< panels that `row` takes
+  void (*panel)(const tz_product *);
+  /// One row times `together` whole panels, `panel` elements apart, without epilogue; c's columns follow one another.
+  void (*row)(const tz_product *, ptrdiff_t panel);
+  /// Does what the epilogue says with `count` sums y, whose residuals begin at element `at`.
+  void (*finish)(const tz_product_epilogue *, float *y, ptrdiff_t at, ptrdiff_t count);
+} tz_products_table;
+
+/// The products of an instruction set; lower sets stand in where this build lacks one.
+const tz_products_table *tz_products_kernels(tz_isa isa);
+
+static inline int32_t tz_products_rows(const tz_products_table *table) { return table->rows; }
+static inline int32_t tz_products_together(const tz_products_table *table) { return table->together; }
+static inline void tz_product_panel(const tz_products_table *table, const tz_product *p) { table->panel(p); }
+static inline void tz_product_row(const tz_products_table *table, const tz_product *p, ptrdiff_t panel) {
+  table->row(p, panel);
+}
+static inline void tz_product_finish(const tz_products_table *table, const tz_product_epilogue *e, float *y,
+                                     ptrdiff_t at, ptrdiff_t count) {
+  table->finish(e, y, at, count);
+}
 
 // ---- What the machine can do -----------------------------------------------------------------------------
 

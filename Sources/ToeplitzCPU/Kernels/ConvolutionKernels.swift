@@ -57,6 +57,7 @@ extension FusedConvolution: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let operands = operands(inputs)
     if outputs[0].shape.contains(0) { return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)] }
+    if isProduct(inputs[0].dtype) { return [try linear(inputs, outputs[0])] }
     // Small integers are computed in int32 (they wrap around at the end).
     let type = inputs[0].dtype.convolutionStorage
     let input = try convolution.canonical(inputs[0].cast(to: type))
@@ -85,7 +86,7 @@ extension FusedConvolution: CPUKernel {
   /// Kernels read each element of it once, just before they write there (but those of single rows, which compute some
   /// outputs twice). Then a third of the bytes that large residuals move need not come from memory. Not where a residual
   /// may be wanted again: when a fast algorithm gives up.
-  private func overwritten(_ residuals: ArraySlice<Tensor>, _ type: DType) -> Tensor? {
+  func overwritten(_ residuals: ArraySlice<Tensor>, _ type: DType) -> Tensor? {
     guard let residual = overwrittenResidual.map({ residuals[residuals.startIndex + $0] }), residual.dtype == type,
       !geometry.isTransposed, geometry.groups == 1, geometry.outChannels > 1,
       Numerics.current == .invariant || geometry.kernelSize.allSatisfy({ $0 == 1 }),

@@ -80,12 +80,22 @@ extension NormalizeChannels: CPUKernel {
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
     let rowCount = x.shape[0] * x.shape[1]
     let width = x.count / rowCount
+    let table = tz_rows_kernels(InstructionSet.current.code).pointee
     try rows(type, inputs).withUnsafeBufferPointer { rows in
       ThreadPool.shared.runRows(rowCount, width: width) { range in
         if width == 1 {
           for at in range {
             let row = rows[at % rows.count]
             target[at] = (source[at] - row.center) * row.scale + row.shift
+          }
+          return
+        }
+        if T.self == Float.self {
+          for at in range {
+            let row = rows[at % rows.count]
+            table.normalize(
+              x.pointer(Float.self) + at * width, y.pointer(Float.self) + at * width, width, Float(row.center),
+              Float(row.scale), Float(row.shift))
           }
           return
         }
@@ -121,6 +131,7 @@ extension LayerNormalize: CPUKernel {
     let bias = hasBias ? try inputs[hasWeight ? 2 : 1].contiguous() : nil
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
     let (weights, biases) = (weight?.pointer(T.self), bias?.pointer(T.self))
+    let table = tz_rows_kernels(InstructionSet.current.code).pointee
     ThreadPool.shared.runRows(x.count / width, width: width) { range in
       for row in range {
         let (from, to) = (source + row * width, target + row * width)
@@ -128,6 +139,12 @@ extension LayerNormalize: CPUKernel {
         let inverse = 1 / (variance + eps).squareRoot()
         let center = T(mean)
         let (scale, shift) = (T(inverse), T((Double(center) - mean) * inverse))
+        if T.self == Float.self {
+          table.normalize_features(
+            x.pointer(Float.self) + row * width, y.pointer(Float.self) + row * width, width, Float(center),
+            Float(scale), Float(shift), weight?.pointer(Float.self), bias?.pointer(Float.self))
+          continue
+        }
         for i in 0..<width { to[i] = (from[i] - center) * scale + shift }
         if let weights { for i in 0..<width { to[i] *= weights[i] } }
         if let biases { for i in 0..<width { to[i] += biases[i] } }
@@ -142,6 +159,12 @@ extension LayerNormalize: CPUKernel {
 private func moments<T: BinaryFloatingPoint>(_ x: UnsafePointer<T>, _ count: Int) -> (
   mean: Double, variance: Double
 ) {
+  if T.self == Float.self {
+    let x = UnsafeRawPointer(x).assumingMemoryBound(to: Float.self)
+    let table = tz_rows_kernels(InstructionSet.current.code).pointee
+    let mean = table.sum(x, count) / Double(count)
+    return (mean, table.squares(x, count, mean) / Double(count))
+  }
   // Four sums side by side: one would wait for itself at every addition.
   let whole = count & ~3
   var sums = SIMD4<Double>(repeating: 0)

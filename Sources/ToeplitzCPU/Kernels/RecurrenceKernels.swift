@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -6,12 +7,231 @@ extension Recurrence: CPUKernel {
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     // Lengths beyond the sequence mean nothing.
-    if let lengths = try operands(inputs).lengths?.cast(to: .int64).scalars(Int64.self) {
+    let lengths = try operands(inputs).lengths?.cast(to: .int64).scalars(Int64.self)
+    if let lengths {
       let steps = Int64(inputs[0].shape[0])
       if let wrong = lengths.first(where: { !(0...steps).contains($0) }) {
         throw ToeplitzError(.argument, name, expected: "lengths in 0...\(steps)", got: "\(wrong)")
       }
     }
-    return try unrolled(inputs)
+    guard let run = try RecurrenceRun(self, inputs, outputs, lengths?.map { Int($0) }) else {
+      return try unrolled(inputs)
+    }
+    ThreadPool.shared.run(run.parts) { part, _ in run(part) }
+    return try run.results
+  }
+}
+
+/// Several recurrent layers that do not depend on one another, computed at the same time: the directions of one layer.
+///
+/// Operands are those of all of them, one after the other, and so are the results.
+struct ParallelRecurrences: TensorOperation, CPUKernel {
+  var recurrences: [Recurrence]
+  /// How many operands each has.
+  var counts: [Int]
+
+  var name: String { recurrences.first?.name ?? "RNN" }
+  var packedOperands: [Int] {
+    counts.indices.flatMap { index in
+      recurrences[index].packedOperands.map { counts[..<index].reduce($0, +) }
+    }
+  }
+
+  private func parts<T>(_ inputs: [T]) -> [[T]] {
+    var first = 0
+    return counts.map { count in
+      defer { first += count }
+      return Array(inputs[first..<(first + count)])
+    }
+  }
+
+  func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
+    try require(inputs, count: counts.reduce(0, +))
+    return try zip(recurrences, parts(inputs)).flatMap { try $0.infer($1) }
+  }
+
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    var first = 0
+    var runs: [RecurrenceRun] = []
+    for (recurrence, operands) in zip(recurrences, parts(inputs)) {
+      let count = recurrence.hasCell ? 3 : 2
+      guard !recurrence.hasLengths,
+        let run = try RecurrenceRun(recurrence, operands, Array(outputs[first..<(first + count)]), nil)
+      else {
+        return try zip(recurrences, parts(inputs)).flatMap { try $0.evaluate($1, $0.infer($1.map(\.spec))) }
+      }
+      first += count
+      runs.append(run)
+    }
+    let all = runs
+    let parts = all.indices.flatMap { index in (0..<all[index].parts).map { (index, $0) } }
+    ThreadPool.shared.run(parts.count) { item, _ in all[parts[item].0](parts[item].1) }
+    return try all.flatMap { try $0.results }
+  }
+
+  var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
+  func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
+}
+
+/// The recurrent weight and bias of a layer in the order of the kernels, held by the weight's storage.
+private final class PackedRecurrence: PreparedValue {
+  let weights: Storage
+
+  var byteCount: Int { weights.byteCount }
+
+  /// - Parameters:
+  ///   - weight: float32 `[gates · units, units]`, wherever in memory its elements lie.
+  ///   - places: which gate of the weight stands at each place.
+  init(_ weight: Tensor, _ places: [Int], _ units: Int, _ width: Int) throws {
+    let blocks = (units + width - 1) / width
+    let gates = places.count
+    weights = try Storage(byteCount: max(1, blocks * width * units * gates * 4), operation: "pack")
+    let to = weights.base.assumingMemoryBound(to: Float.self)
+    let (from, row, column) = (UnsafeRawPointer(weight.elements), weight.strides[0] * 4, weight.strides[1] * 4)
+    for block in 0..<blocks {
+      for (gate, place) in places.enumerated() {
+        for inner in 0..<width {
+          let unit = block * width + inner
+          let start = to + (block * units * gates + gate) * width + inner
+          for k in 0..<units {
+            start[k * gates * width] =
+              unit < units
+              ? (from + (place * units + unit) * row + k * column).loadUnaligned(as: Float.self) : 0
+          }
+        }
+      }
+    }
+    withExtendedLifetime(weight) {}
+  }
+
+  private struct Key: Hashable, Sendable {
+    var view: TensorView
+    var places: [Int]
+  }
+
+  static func packed(_ weight: Tensor, _ places: [Int], _ units: Int, _ width: Int) throws -> PackedRecurrence {
+    try weight.storage.prepared(Key(view: TensorView(weight), places: places)) {
+      try PackedRecurrence(weight.cast(to: .float32), places, units, width)
+    }
+  }
+}
+
+/// All steps of a recurrent layer in float32, several sequences at a time.
+private struct RecurrenceRun: @unchecked Sendable {
+  // Kernels write into results and states, each part rows of its own.
+  private let cell: tz_cell
+  private let units: Int
+  private let batch: Int
+  private let steps: Int
+  private let width: Int
+  private let places: [Int]
+  private let isReversed: Bool
+  private let rectifies: Bool
+  private let lengths: [Int]?
+  private let gates: Tensor
+  private let packed: PackedRecurrence
+  private let bias: Tensor
+  private let y: Tensor
+  /// `[N, H]` each.
+  private let hidden: Tensor
+  private let memory: Tensor?
+  private let rows: Int
+  private let type: DType
+
+  /// Nil where cells are not the usual ones.
+  init?(_ operation: Recurrence, _ inputs: [Tensor], _ outputs: [TensorSpec], _ lengths: [Int]?) throws {
+    let x = operation.operands(inputs)
+    type = x.gates.dtype
+    guard [.float32, .float16, .bfloat16].contains(type), operation.clip == nil, !operation.hasPeepholes,
+      !operation.hasProjection, outputs[0].shape.reduce(1, *) > 0
+    else { return nil }
+    switch operation.cell {
+    case .simple:
+      guard operation.activations == [.tanh] || operation.activations == [.relu] else { return nil }
+      (cell, width, places) = (TZ_CELL_SIMPLE, TZ_UNITS_SIMPLE, [0])
+    case .gated(let resetsAfter):
+      guard resetsAfter, operation.activations == [.sigmoid, .tanh] else { return nil }
+      (cell, width, places) = (TZ_CELL_GATED, TZ_UNITS, [operation.order.gated.update, operation.order.gated.reset, 2])
+    case .memory(let couplesGates):
+      guard !couplesGates, operation.activations == [.sigmoid, .tanh, .tanh] else { return nil }
+      let order = operation.order.memory
+      (cell, width, places) = (TZ_CELL_MEMORY, TZ_UNITS, [order.input, order.output, order.forget, order.candidate])
+    }
+    isReversed = operation.isReversed
+    rectifies = operation.activations == [.relu]
+    self.lengths = lengths
+    (steps, batch, units) = (x.gates.shape[0], x.gates.shape[1], x.gates.shape[2] / places.count)
+    gates = try x.gates.cast(to: .float32).contiguous()
+    packed = try PackedRecurrence.packed(x.recurrent, places, units, width)
+    let size = (units + width - 1) / width * width
+    bias = try Tensor.zeros([size * places.count], dtype: .float32)
+    if let given = try x.bias?.cast(to: .float32).contiguous() {
+      let (from, to) = (given.pointer(Float.self), bias.pointer(Float.self))
+      for (gate, place) in places.enumerated() {
+        for unit in 0..<units {
+          to[(unit / width * places.count + gate) * width + unit % width] = from[place * units + unit]
+        }
+      }
+      withExtendedLifetime(given) {}
+    }
+    y = try Tensor(uninitialized: outputs[0].shape, dtype: .float32, operation: operation.name)
+    let shape: Shape = [batch, units]
+    hidden = try x.hidden?.cast(to: .float32).copied() ?? Tensor.zeros(shape, dtype: .float32)
+    memory = operation.hasCell ? try x.cell?.cast(to: .float32).copied() ?? Tensor.zeros(shape, dtype: .float32) : nil
+    // Sequences of different lengths go one by one.
+    rows = lengths != nil ? 1 : max(1, min(3, batch / ThreadPool.shared.threadCount))
+  }
+
+  /// How many parts there are, which may be computed at the same time.
+  var parts: Int { (batch + rows - 1) / rows }
+
+  /// Computes some sequences.
+  func callAsFunction(_ part: Int) {
+    let first = part * rows
+    let count = min(rows, batch - first)
+    let size = (units + width - 1) / width * width
+    let gateCount = places.count
+    let length = lengths?[first] ?? steps
+    let start = isReversed ? length - 1 : 0
+    let sign = isReversed ? -1 : 1
+    withUnsafeTemporaryAllocation(byteCount: 9 * size * 4, alignment: 64) { scratch in
+      guard let base = scratch.baseAddress else { return }
+      let states = base.assumingMemoryBound(to: Float.self)
+      states.update(repeating: 0, count: 9 * size)
+      let (h, c) = (states, states + 6 * size)
+      let own = hidden.pointer(Float.self) + first * units
+      let cells = memory.map { $0.pointer(Float.self) + first * units }
+      for row in 0..<count {
+        (h + row * size).update(from: own + row * units, count: units)
+        if let cells { (c + row * size).update(from: cells + row * units, count: units) }
+      }
+      if length > 0 {
+        var t = tz_recurrence()
+        t.gates = UnsafePointer(gates.pointer(Float.self) + (start * batch + first) * gateCount * units)
+        (t.gates_step, t.gates_row) = (sign * batch * gateCount * units, gateCount * units)
+        t.weights = UnsafePointer(packed.weights.base.assumingMemoryBound(to: Float.self))
+        t.bias = UnsafePointer(bias.pointer(Float.self))
+        (t.hidden, t.next, t.cell, t.state_row) = (h, states + 3 * size, c, size)
+        t.y = y.pointer(Float.self) + (start * batch + first) * units
+        (t.y_step, t.y_row, t.steps, t.units) = (sign * batch * units, units, length, units)
+        let stand = places.map { Int32($0) } + [0, 0, 0]
+        t.places = (stand[0], stand[1], stand[2], stand[3])
+        t.rectifies = rectifies
+        tz_recurrence_run(tz_recurrence_kernels(InstructionSet.current.code), cell, Int32(count), &t)
+      }
+      // Sequences that are over give zeros.
+      for step in length..<max(length, steps) {
+        (y.pointer(Float.self) + (step * batch + first) * units).update(repeating: 0, count: count * units)
+      }
+      for row in 0..<count {
+        (own + row * units).update(from: h + row * size, count: units)
+        cells.map { ($0 + row * units).update(from: c + row * size, count: units) }
+      }
+    }
+  }
+
+  /// The outputs, once all parts have been computed.
+  var results: [Tensor] {
+    get throws { try ([y, hidden] + [memory].compactMap { $0 }).map { try $0.cast(to: type) } }
   }
 }

@@ -6,6 +6,7 @@ extension Reduction: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = inputs[0]
     let gone = try reduced(x.shape)
+    if let result = try vectorized(x, gone, outputs[0]) { return [result] }
     let kept = x.shape.indices.filter { !gone.contains($0) }
     let (rows, distance) = try x.permuted(kept + gone).rows(ofLast: gone.count)
     let width = gone.reduce(1) { $0 * x.shape[$1] }
@@ -41,6 +42,113 @@ extension Reduction: CPUKernel {
     withExtendedLifetime((rows, result)) {}
     return [result]
   }
+
+  // MARK: float32
+
+  /// Sums, means, variances and extremes of float32 numbers, wherever the axes that go stand; nil for everything else.
+  ///
+  /// Sums go along the rows of the last axis if it goes, in chains of their own, and from row to row; otherwise down its
+  /// columns.
+  private func vectorized(_ x: Tensor, _ gone: [Int], _ output: TensorSpec) throws -> Tensor? {
+    switch function {
+    case .sum, .mean, .maximum, .minimum, .variance: break
+    case .product, .argMaximum, .argMinimum: return nil
+    }
+    guard x.dtype == .float32 || x.dtype == .float16 || x.dtype == .bfloat16, x.count > 0, !gone.isEmpty else {
+      return nil
+    }
+    let wide = try x.cast(to: .float32)
+    let x = try wide.isContiguous ? wide : wide.contiguous()
+    // Neighbouring axes of one kind are one.
+    var axes: [(size: Int, isGone: Bool)] = []
+    for axis in x.shape.indices where x.shape[axis] != 1 {
+      let isGone = gone.contains(axis)
+      if let last = axes.last, last.isGone == isGone {
+        axes[axes.count - 1].size *= x.shape[axis]
+      } else {
+        axes.append((x.shape[axis], isGone))
+      }
+    }
+    if axes.isEmpty { axes = [(1, true)] }
+    let goneAxes = axes.indices.filter { axes[$0].isGone }
+    let keptAxes = axes.indices.filter { !axes[$0].isGone }
+    let isRow = axes[axes.count - 1].isGone
+    // Variances of anything but rows, and of more than two axes that alternate, are rare.
+    guard !goneAxes.isEmpty, goneAxes.count <= 2, keptAxes.count <= 2,
+      function != .variance || goneAxes.count == 1 && isRow
+    else { return nil }
+    func stride(_ axis: Int) -> Int { axes[(axis + 1)...].reduce(1) { $0 * $1.size } }
+    func run(_ axis: Int) -> (count: Int, step: Int) { (axes[axis].size, stride(axis)) }
+    let result = try Tensor(uninitialized: output.shape, dtype: .float32, operation: name)
+    let width = goneAxes.reduce(1) { $0 * axes[$1].size }
+    let table = tz_rows_kernels(InstructionSet.current.code).pointee
+    let (from, to) = (x.pointer(Float.self), result.pointer(Float.self))
+    if isRow {
+      let length = axes[axes.count - 1].size
+      let others = goneAxes.count == 2 ? run(goneAxes[0]) : (count: 1, step: 0)
+      let inner = keptAxes.last.map(run) ?? (count: 1, step: 0)
+      let outer = keptAxes.count == 2 ? stride(keptAxes[0]) : 0
+      let isMinimum = function == .minimum
+      ThreadPool.shared.runRows(result.count, width: width) { range in
+        for row in range {
+          let start = from + row / inner.count * outer + row % inner.count * inner.step
+          switch function {
+          case .maximum, .minimum:
+            var best = isMinimum ? table.smallest(start, length) : table.largest(start, length)
+            for other in 1..<max(1, others.count) {
+              let next = start + other * others.step
+              let value = isMinimum ? table.smallest(next, length) : table.largest(next, length)
+              if value.isNaN || (isMinimum ? value < best : value > best) { best = value }
+            }
+            to[row] = best
+          case .variance:
+            let squares = table.squares(start, length, table.sum(start, length) / Double(length))
+            to[row] = Float(squares / Swift.max(0, Double(length) - correction))
+          default:
+            var sum = table.sum(start, length)
+            for other in 1..<max(1, others.count) { sum += table.sum(start + other * others.step, length) }
+            to[row] = Float(function == .mean ? sum / Double(width) : sum)
+          }
+        }
+      }
+    } else {
+      // Down columns, some of which are side by side.
+      let columns = axes[axes.count - 1].size
+      let near = goneAxes.last.map(run) ?? (count: 1, step: 0)
+      let far = goneAxes.count == 2 ? run(goneAxes[0]) : (count: 1, step: 0)
+      let outerCount = keptAxes.count == 2 ? axes[keptAxes[0]].size : 1
+      let outer = keptAxes.count == 2 ? stride(keptAxes[0]) : 0
+      let together = 256
+      let blocks = (columns + together - 1) / together
+      let elementwise = tz_elementwise_kernels(InstructionSet.current.code)
+      let isExtreme = function == .maximum || function == .minimum
+      ThreadPool.shared.runRows(outerCount * blocks, width: width * min(columns, together)) { range in
+        for item in range {
+          let first = item % blocks * together
+          let count = min(together, columns - first)
+          let start = from + item / blocks * outer + first
+          let target = to + item / blocks * columns + first
+          guard isExtreme else {
+            table.column_sums(
+              start, near.step, near.count, far.step, far.count, function == .mean ? Double(width) : 1, target, count)
+            continue
+          }
+          target.update(from: start, count: count)
+          for other in 0..<far.count {
+            for row in 0..<near.count {
+              tz_pairs_run(
+                elementwise, function == .maximum ? TZ_MAXIMUM : TZ_MINIMUM, target,
+                start + other * far.step + row * near.step, target, count)
+            }
+          }
+        }
+      }
+    }
+    withExtendedLifetime((x, result)) {}
+    return try result.cast(to: output.dtype)
+  }
+
+  // MARK: Every type
 
   /// All rows, `distance` elements apart.
   private func walkFloating<T: TensorScalar>(

@@ -7,55 +7,68 @@ extension AxisSoftmax: CPUKernel {
     let x = inputs[0]
     guard x.rank > 0 else { return [try applyAll(self, [x.reshaped([1])])[0].reshaped([])] }
     let axis = try x.shape.normalizedAxis(axis, operation: name)
+    if x.dtype == .float32 { return [try vectorized(x.contiguous(), axis)] }
     if axis != x.rank - 1 {
       let last = AxisSoftmax(axis: -1, isLogarithmic: isLogarithmic)
       return [try apply(last, x.transposed(axis, -1)).transposed(axis, -1).contiguous()]
     }
-    guard x.dtype == .float32 || x.dtype == .float64 else {
+    guard x.dtype == .float64 else {
       return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
     }
     let source = try x.contiguous()
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     guard x.count > 0 else { return [y] }
     let width = x.shape[axis]
-    let table = tz_elementwise_kernels(InstructionSet.current.code)
+    let (from, to) = (source.pointer(Double.self), y.pointer(Double.self))
     ThreadPool.shared.runRows(x.count / width, width: width) { range in
-      for row in range {
-        if x.dtype == .float32 {
-          let to = y.pointer(Float.self) + row * width
-          self.row(source.pointer(Float.self) + row * width, to, width) {
-            tz_unary_run(table, TZ_EXP, to, to, width, 0, 0)
-          }
-        } else {
-          let to = y.pointer(Double.self) + row * width
-          self.row(source.pointer(Double.self) + row * width, to, width) {
-            for i in 0..<width { to[i] = to[i].exponential() }
-          }
-        }
-      }
+      for row in range { self.row(from + row * width, to + row * width, width) }
     }
     withExtendedLifetime((source, y)) {}
     return [y]
   }
 
-  /// One row; `exponentiate` replaces the elements of `to` by their exponentials.
-  @inline(__always)
-  private func row<T: BinaryFloatingPoint>(
-    _ from: UnsafeMutablePointer<T>, _ to: UnsafeMutablePointer<T>, _ width: Int, _ exponentiate: () -> Void
-  ) {
+  /// float32: along rows, or down columns that lie side by side.
+  private func vectorized(_ x: Tensor, _ axis: Int) throws -> Tensor {
+    let y = try Tensor(uninitialized: x.shape, dtype: .float32, operation: name)
+    guard x.count > 0 else { return y }
+    let (length, inner) = (x.shape[axis], x.shape.dimensions[(axis + 1)...].reduce(1, *))
+    let outer = x.count / length / inner
+    let table = tz_rows_kernels(InstructionSet.current.code).pointee
+    let (from, to, isLogarithmic) = (x.pointer(Float.self), y.pointer(Float.self), isLogarithmic)
+    if inner == 1 {
+      ThreadPool.shared.runRows(outer, width: 4 * length) { range in
+        for row in range { table.softmax(from + row * length, to + row * length, length, isLogarithmic) }
+      }
+    } else {
+      let together = 64
+      let blocks = (inner + together - 1) / together
+      ThreadPool.shared.runRows(outer * blocks, width: 4 * length * min(inner, together)) { range in
+        for item in range {
+          let first = item / blocks * length * inner + item % blocks * together
+          table.softmax_columns(
+            from + first, to + first, length, inner, min(together, inner - item % blocks * together), isLogarithmic)
+        }
+      }
+    }
+    withExtendedLifetime((x, y)) {}
+    return y
+  }
+
+  /// One row.
+  private func row(_ from: UnsafeMutablePointer<Double>, _ to: UnsafeMutablePointer<Double>, _ width: Int) {
     // The largest exponent becomes 0, so nothing overflows. NaN and +∞ make the whole row NaN through the sum.
-    var largest = -T.infinity
+    var largest = -Double.infinity
     for i in 0..<width where from[i] > largest { largest = from[i] }
-    for i in 0..<width { to[i] = from[i] - largest }
-    exponentiate()
     var sum = 0.0
-    for i in 0..<width { sum += Double(to[i]) }
+    for i in 0..<width {
+      to[i] = (from[i] - largest).exponential()
+      sum += to[i]
+    }
     if isLogarithmic {
-      let shift = T(sum.logarithm())
+      let shift = sum.logarithm()
       for i in 0..<width { to[i] = (from[i] - largest) - shift }
     } else {
-      let scale = T(1 / sum)
-      for i in 0..<width { to[i] *= scale }
+      for i in 0..<width { to[i] /= sum }
     }
   }
 }

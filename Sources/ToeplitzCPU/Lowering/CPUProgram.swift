@@ -9,7 +9,7 @@ extension CPUDevice: LoweringBackend {
     guard optimizes else { return try CPUProgram(graph, folded) }
     let passes = [
       ActivationPatterns.applied, ConstantProducts.applied, ConvolutionFusions.applied, ResidualUnits.applied,
-      SeparableConvolutions.applied, ElementwiseChains.applied,
+      SeparableConvolutions.applied, RecurrentDirections.applied, ElementwiseChains.applied,
     ]
     var lowered = passes.reduce(graph) { $1($0, folded) }
     lowered.removeDeadNodes()

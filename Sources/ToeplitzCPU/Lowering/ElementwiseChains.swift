@@ -2,18 +2,12 @@ import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
-/// Several functions of elements, computed piece by piece so that what lies between them stays in the cache.
+/// Several functions of elements, computed block by block so that what lies between them stays in the first-level cache.
 struct ElementwiseChain: TensorOperation, CPUKernel {
-  /// Where a step's operand comes from.
-  enum Source: Hashable {
-    case input(Int)
-    case step(Int)
-  }
-
   /// One function.
   struct Step: Hashable, Sendable {
     var operation: any TensorOperation
-    var operands: [Source]
+    var operands: [ElementwiseProgram.Source]
 
     static func == (a: Step, b: Step) -> Bool {
       a.operands == b.operands && AnyHashable(a.operation) == AnyHashable(b.operation)
@@ -25,13 +19,27 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
     }
   }
 
-  var steps: [Step]
-  var name: String { steps.map(\.operation.name).joined(separator: "+") }
-  /// False: each step says so for itself.
-  var flushesSubnormals: Bool { false }
+  let steps: [Step]
+  /// The element types of its operands.
+  let types: [DType]
+  private let program: ElementwiseProgram
 
-  /// Elements of a piece: some hundred kilobytes with what lies between.
-  private static let piece = 1 << 14
+  /// The chain of some steps; nil where blocks cannot be computed with one of them.
+  init?(_ steps: [Step], types: [DType]) {
+    guard let program = ElementwiseProgram(steps.map { ($0.operation, $0.operands) }, inputs: types) else { return nil }
+    (self.steps, self.types, self.program) = (steps, types, program)
+  }
+
+  static func == (a: Self, b: Self) -> Bool { a.steps == b.steps && a.types == b.types }
+
+  func hash(into hasher: inout Hasher) {
+    hasher.combine(steps)
+    hasher.combine(types)
+  }
+
+  var name: String { steps.map(\.operation.name).joined(separator: "+") }
+  /// False: conversions keep subnormal numbers; arithmetic flushes them by itself.
+  var flushesSubnormals: Bool { false }
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     var results: [TensorSpec] = []
@@ -48,37 +56,7 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
   }
 
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let (shape, count) = (outputs[0].shape, outputs[0].shape.reduce(1, *))
-    guard inputs.allSatisfy({ $0.count == 1 && $0.rank <= shape.rank || $0.shape == shape && $0.isContiguous }),
-      count > Self.piece
-    else { return [try run(inputs)] }
-    let flat = try inputs.map { try $0.count == 1 ? $0.reshaped([]) : $0.reshaped([count]) }
-    func part(_ range: Range<Int>) throws -> Tensor {
-      try run(flat.map { try $0.rank == 0 ? $0 : $0.slice(axis: 0, range) })
-    }
-    return [try Tensor.inPieces(count, of: Self.piece, part).reshaped(shape)]
-  }
-
-  private func run(_ inputs: [Tensor]) throws -> Tensor {
-    var last = [Int](repeating: -1, count: steps.count)
-    for (index, step) in steps.enumerated() {
-      for case .step(let operand) in step.operands { last[operand] = index }
-    }
-    var results: [Tensor?] = []
-    for (index, step) in steps.enumerated() {
-      let operands = step.operands.compactMap { source in
-        switch source {
-        case .input(let index): inputs[index]
-        case .step(let index): results[index]
-        }
-      }
-      for case .step(let operand) in step.operands where last[operand] == index { results[operand] = nil }
-      results.append(try applyAll(step.operation, operands)[0])
-    }
-    guard let result = results.last ?? nil else {
-      throw ToeplitzError(.argument, name, expected: "at least one step", got: "none")
-    }
-    return result
+    [try program.run(inputs, shape: outputs[0].shape, name: "chain")]
   }
 
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
@@ -87,38 +65,53 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
 
 /// Joins functions of elements whose results nobody else uses.
 enum ElementwiseChains {
-  /// Results that wait for others take room in the cache.
+  /// More steps would take more blocks than the first-level cache has room for.
   private static let longest = 32
 
   static func applied(to graph: Graph, _ folded: FoldedConstants) -> Graph {
     var rewriter = GraphRewriter(graph, folded)
     for index in rewriter.nodes.indices.reversed() {
-      guard let end = rewriter.nodes[index], isElementwise(end.operation) else { continue }
-      let shape = rewriter.graph.specs[end.outputs[0]].shape
-      // The nodes of the chain, found backwards from its end.
-      var members: [Int] = [index]
-      var open = [index]
-      while let next = open.popLast(), members.count < Self.longest {
-        for input in rewriter.nodes[next]?.inputs ?? [] {
-          guard let maker = rewriter.soleMaker(input), let node = rewriter.nodes[maker], isElementwise(node.operation),
-            rewriter.graph.specs[input].shape == shape, !members.contains(maker)
-          else { continue }
-          members.append(maker)
-          open.append(maker)
-        }
-      }
-      guard members.count > 1 else { continue }
-      join(members.sorted(), &rewriter)
+      guard let end = rewriter.nodes[index], isElementwise(end, rewriter) else { continue }
+      let members = chain(endingAt: index, end, rewriter)
+      if members.count > 1 { join(members.sorted(), &rewriter) }
     }
     return rewriter.finished
   }
 
-  /// Whether each element of the one result depends on the operands' elements at its place alone, after broadcasting.
-  private static func isElementwise(_ operation: any TensorOperation) -> Bool {
-    switch operation {
-    case is any UnaryOperation, is Binary, is Logical, is Bitwise, is Remainder, is Classify, is Where, is Cast: true
-    default: false
+  /// The nodes that a node can be computed together with: makers of operands, which only these nodes use.
+  private static func chain(endingAt index: Int, _ end: Graph.Node, _ rewriter: GraphRewriter) -> Set<Int> {
+    let shape = rewriter.graph.specs[end.outputs[0]].shape
+    var members: Set = [index]
+    var open = [index]
+    // A maker whose result several members use is found again from the last of them.
+    while let next = open.popLast() {
+      for input in rewriter.nodes[next]?.inputs ?? [] {
+        guard members.count < longest, let maker = rewriter.maker(input), !members.contains(maker),
+          let node = rewriter.nodes[maker], rewriter.isHidden(input),
+          rewriter.userIndices(input).allSatisfy(members.contains), isElementwise(node, rewriter),
+          isWorthRepeating(rewriter.graph.specs[input].shape, in: shape)
+        else { continue }
+        members.insert(maker)
+        open.append(maker)
+      }
     }
+    return members
+  }
+
+  /// Whether a value of some shape may be computed in each block of another: if it has that shape, or is a number for each row.
+  private static func isWorthRepeating(_ shape: Shape, in whole: Shape) -> Bool {
+    if shape == whole { return true }
+    let row = whole.dimensions.last ?? 1
+    return row >= 256 && (shape.rank == 0 || shape[shape.rank - 1] == 1)
+      && shape.reduce(1, *) <= whole.reduce(1, *) / 256
+  }
+
+  /// Whether blocks can be computed with a node.
+  private static func isElementwise(_ node: Graph.Node, _ rewriter: GraphRewriter) -> Bool {
+    node.outputs.count == 1
+      && ElementwiseProgram(
+        [(node.operation, node.inputs.indices.map { .input($0) })],
+        inputs: node.inputs.map { rewriter.graph.specs[$0].dtype }) != nil
   }
 
   private static func join(_ members: [Int], _ rewriter: inout GraphRewriter) {
@@ -128,7 +121,7 @@ enum ElementwiseChains {
     var names: [String] = []
     for member in members {
       guard let node = rewriter.nodes[member] else { continue }
-      let operands = node.inputs.map { value -> ElementwiseChain.Source in
+      let operands = node.inputs.map { value -> ElementwiseProgram.Source in
         if let step = made[value] { return .step(step) }
         if let known = inputs.firstIndex(of: value) { return .input(known) }
         inputs.append(value)
@@ -138,9 +131,10 @@ enum ElementwiseChains {
       steps.append(ElementwiseChain.Step(operation: node.operation, operands: operands))
       names += node.history
     }
-    guard let last = members.last, let end = rewriter.nodes[last] else { return }
-    let chain = Graph.Node(
-      ElementwiseChain(steps: steps), inputs: inputs, outputs: end.outputs, path: end.path, fused: names)
+    guard let last = members.last, let end = rewriter.nodes[last],
+      let joined = ElementwiseChain(steps, types: inputs.map { rewriter.graph.specs[$0].dtype })
+    else { return }
+    let chain = Graph.Node(joined, inputs: inputs, outputs: end.outputs, path: end.path, fused: names)
     for member in members.dropLast() { rewriter.replace(member, by: nil) }
     rewriter.replace(last, by: chain)
   }

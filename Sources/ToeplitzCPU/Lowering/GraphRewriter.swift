@@ -47,6 +47,9 @@ struct GraphRewriter {
   /// The nodes that use a value, once for each use.
   func userIndices(_ value: Int) -> [Int] { users[value] }
 
+  /// The number of the node that makes a value.
+  func maker(_ value: Int) -> Int? { makers[value] >= 0 ? makers[value] : nil }
+
   /// The number of the node that makes a value nobody else uses.
   func soleMaker(_ value: Int) -> Int? {
     guard makers[value] >= 0, users[value].count == 1, !visible.contains(value) else { return nil }

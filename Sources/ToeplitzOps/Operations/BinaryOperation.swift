@@ -6,7 +6,8 @@ package struct Binary: TensorOperation {
     case add, subtract, multiply, divide, power, minimum, maximum
     case equal, notEqual, less, lessOrEqual, greater, greaterOrEqual
 
-    var isComparison: Bool {
+    /// Whether the result is truth.
+    package var isComparison: Bool {
       switch self {
       case .equal, .notEqual, .less, .lessOrEqual, .greater, .greaterOrEqual: true
       default: false

@@ -12,13 +12,11 @@ import ToeplitzTensor
 
 extension Binary: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    if let result = try inBlocks(inputs, outputs[0]) { return [result] }
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     let walk = BroadcastWalk(inputs[0], inputs[1], result)
     switch inputs[0].dtype {
-    case .float32: floating(Float.self, walk)
-    case .float64: floating(Double.self, walk)
-    case .float16: halves(Float16.self, walk)
-    case .bfloat16: halves(BFloat16.self, walk)
+    case .float64: floating(walk)
     case .int8: try integers(Int8.self, walk, inputs[1])
     case .uint8: try integers(UInt8.self, walk, inputs[1])
     case .int16: try integers(Int16.self, walk, inputs[1])
@@ -27,34 +25,19 @@ extension Binary: CPUKernel {
     case .uint64: try integers(UInt64.self, walk, inputs[1])
     case .int32: try integers(Int32.self, walk, inputs[1])
     case .int64: try integers(Int64.self, walk, inputs[1])
-    case .bool:
-      if function == .equal {
-        walk.map(Bool.self) { $0 == $1 }
-      } else {
-        walk.map(Bool.self) { $0 != $1 }
-      }
     // `infer` lets no others through.
     default: break
     }
     return [result]
   }
 
-  private func floating<T: NumericTensorScalar & BinaryFloatingPoint>(_ type: T.Type, _ walk: BroadcastWalk) {
+  private func floating(_ walk: BroadcastWalk) {
     switch function {
-    case .power: walk.map(type) { T(pow(Double($0), Double($1))) }
+    case .power: walk.map(Double.self) { pow($0, $1) }
     // NaN on either side wins, as in PyTorch.
-    case .minimum: walk.map(type) { $0.isNaN ? $0 : $1.isNaN ? $1 : Swift.min($0, $1) }
-    case .maximum: walk.map(type) { $0.isNaN ? $0 : $1.isNaN ? $1 : Swift.max($0, $1) }
-    default: arithmetic(type, walk)
-    }
-  }
-
-  private func halves<T: NumericTensorScalar>(_ type: T.Type, _ walk: BroadcastWalk) {
-    switch function {
-    case .power: walk.map(type) { T(converting: pow($0.doubleValue, $1.doubleValue)) }
-    case .minimum: walk.map(type) { !($0 == $0) ? $0 : !($1 == $1) ? $1 : $1 < $0 ? $1 : $0 }
-    case .maximum: walk.map(type) { !($0 == $0) ? $0 : !($1 == $1) ? $1 : $0 < $1 ? $1 : $0 }
-    default: arithmetic(type, walk)
+    case .minimum: walk.map(Double.self) { $0.isNaN ? $0 : $1.isNaN ? $1 : Swift.min($0, $1) }
+    case .maximum: walk.map(Double.self) { $0.isNaN ? $0 : $1.isNaN ? $1 : Swift.max($0, $1) }
+    default: arithmetic(Double.self, walk)
     }
   }
 

@@ -4,12 +4,8 @@ import ToeplitzTensor
 
 extension Logical: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: .bool, operation: name)
-    let walk = BroadcastWalk(inputs[0], inputs[1], result)
-    switch function {
-    case .and: walk.map(Bool.self) { $0 && $1 }
-    case .or: walk.map(Bool.self) { $0 || $1 }
-    case .xor: walk.map(Bool.self) { $0 != $1 }
+    guard let result = try inBlocks(inputs, outputs[0]) else {
+      throw ToeplitzError(.dtype, name, expected: "bool elements", got: "\(inputs[0].dtype)")
     }
     return [result]
   }
@@ -61,6 +57,7 @@ extension Remainder: CPUKernel {
 
 extension Classify: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    if let result = try inBlocks(inputs, outputs[0]) { return [result] }
     let x = try inputs[0].contiguous()
     let result = try Tensor(uninitialized: x.shape, dtype: .bool, operation: name)
     func run<T: TensorScalar>(_ type: T.Type, _ ask: (Double) -> Bool) {

@@ -20,7 +20,9 @@ extension UnaryKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()
     switch x.dtype {
-    case .float16, .bfloat16: return [try applyAll(self, [x.cast(to: .float32)])[0].cast(to: x.dtype)]
+    case .float16, .bfloat16:
+      if let result = try inBlocks(inputs, outputs[0]) { return [result] }
+      return [try applyAll(self, [x.cast(to: .float32)])[0].cast(to: x.dtype)]
     case .float32:
       if let kernel = vectorized { return [try UnaryLoops.run(kernel, x, name: name)] }
       return [try UnaryLoops.map(x, name) { (value: Float) in Float(reference(Double(value))) }]
@@ -34,31 +36,6 @@ extension UnaryKernel {
       try UnaryLoops.map(x, name) { (value: T) in T(truncatingIfNeeded: integer(Int64(value))) }
     }
     return try withInteger(x.dtype) { try map($0) }
-  }
-}
-
-/// Functions made of a few additions and comparisons, which the compiler vectorises without a kernel.
-protocol PiecewiseKernel: UnaryOperation, CPUKernel {
-  /// The function.
-  func value<T: BinaryFloatingPoint>(_ x: T) -> T
-  /// The function on whole numbers.
-  func integer(_ x: Int64) -> Int64
-}
-
-extension PiecewiseKernel {
-  func integer(_ x: Int64) -> Int64 { x }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
-    func map<T: TensorScalar & FixedWidthInteger>(_ type: T.Type) throws -> Tensor {
-      try UnaryLoops.map(x, name) { (value: T) in T(truncatingIfNeeded: integer(Int64(value))) }
-    }
-    switch x.dtype {
-    case .float32: return [try UnaryLoops.mapTogether(x, name) { (value: Float) in self.value(value) }]
-    case .float64: return [try UnaryLoops.mapTogether(x, name) { (value: Double) in self.value(value) }]
-    case .float16, .bfloat16: return [try applyAll(self, [x.cast(to: .float32)])[0].cast(to: x.dtype)]
-    default: return [try withInteger(x.dtype) { try map($0) }]
-    }
   }
 }
 
@@ -80,52 +57,60 @@ enum UnaryLoops {
     return y
   }
 
-  /// On this thread.
   @inline(__always)
   static func map<T: TensorScalar>(_ x: Tensor, _ name: String, _ f: (T) -> T) throws -> Tensor {
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    for index in 0..<x.count { target[index] = f(source[index]) }
-    withExtendedLifetime((x, y)) {}
-    return y
-  }
-
-  /// On all threads.
-  @inline(__always)
-  static func mapTogether<T: TensorScalar>(_ x: Tensor, _ name: String, _ f: (T) -> T) throws -> Tensor {
-    let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
+    let (source, target, count) = (x.pointer(T.self), y.pointer(T.self), x.count)
     withoutActuallyEscaping(f) { f in
-      ThreadPool.shared.runRows(x.count, width: 1) { range in
-        for i in range { target[i] = f(source[i]) }
+      ThreadPool.shared.run((count + Self.scalarPiece - 1) / Self.scalarPiece) { item, _ in
+        for index in item * Self.scalarPiece..<min(count, (item + 1) * Self.scalarPiece) {
+          target[index] = f(source[index])
+        }
       }
     }
     withExtendedLifetime((x, y)) {}
     return y
   }
+
+  /// Elements of one piece of work where each takes some nanoseconds.
+  private static let scalarPiece = 1 << 12
 }
 
 // MARK: Arithmetic
 
-extension Negate: PiecewiseKernel {
-  func value<T: BinaryFloatingPoint>(_ x: T) -> T { -x }
+extension Negate: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_NEGATE, 0, 0) }
+  func reference(_ x: Double) -> Double { -x }
   func integer(_ x: Int64) -> Int64 { 0 &- x }
 }
-extension Magnitude: PiecewiseKernel {
-  func value<T: BinaryFloatingPoint>(_ x: T) -> T { x.magnitude }
+extension Magnitude: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_ABS, 0, 0) }
+  func reference(_ x: Double) -> Double { x.magnitude }
   func integer(_ x: Int64) -> Int64 { x < 0 ? 0 &- x : x }
 }
 extension Sign: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SIGN, 0, 0) }
   func reference(_ x: Double) -> Double { x > 0 ? 1 : x < 0 ? -1 : x.isNaN ? x : 0 }
   func integer(_ x: Int64) -> Int64 { x.signum() }
 }
 extension Reciprocal: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_RECIPROCAL, 0, 0) }
   func reference(_ x: Double) -> Double { 1 / x }
 }
 extension SquareRoot: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SQRT, 0, 0) }
   func reference(_ x: Double) -> Double { x.squareRoot() }
 }
 extension Round: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? {
+    switch rule {
+    case .down: (TZ_FLOOR, 0, 0)
+    case .up: (TZ_CEIL, 0, 0)
+    case .towardZero: (TZ_TRUNC, 0, 0)
+    case .toNearestOrEven: (TZ_ROUND, 0, 0)
+    default: nil
+    }
+  }
   func reference(_ x: Double) -> Double { x.rounded(rule) }
 }
 
@@ -143,7 +128,10 @@ extension Sine: UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SIN, 0, 0) }
   func reference(_ x: Double) -> Double { x.sine() }
 }
-extension Cosine: UnaryKernel { func reference(_ x: Double) -> Double { x.cosine() } }
+extension Cosine: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_COS, 0, 0) }
+  func reference(_ x: Double) -> Double { x.cosine() }
+}
 extension Tangent: UnaryKernel { func reference(_ x: Double) -> Double { x.tangent() } }
 extension ArcSine: UnaryKernel { func reference(_ x: Double) -> Double { x.arcSine() } }
 extension ArcCosine: UnaryKernel { func reference(_ x: Double) -> Double { x.arcCosine() } }
@@ -159,7 +147,10 @@ extension InverseHyperbolicCosine: UnaryKernel {
 extension InverseHyperbolicTangent: UnaryKernel {
   func reference(_ x: Double) -> Double { x.inverseHyperbolicTangent() }
 }
-extension ErrorFunction: UnaryKernel { func reference(_ x: Double) -> Double { x.errorFunction() } }
+extension ErrorFunction: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_ERF, 0, 0) }
+  func reference(_ x: Double) -> Double { x.errorFunction() }
+}
 
 // MARK: Activations
 
@@ -224,27 +215,33 @@ extension SnakeOperation: UnaryKernel {
     return x + s * s / beta
   }
 }
-extension ThresholdedReLU: UnaryKernel { func reference(_ x: Double) -> Double { x > alpha ? x : 0 } }
+extension ThresholdedReLU: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_THRESHOLD, alpha, 0) }
+  func reference(_ x: Double) -> Double { x > alpha ? x : 0 }
+}
 extension Shrink: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SHRINK, lambda, bias) }
   func reference(_ x: Double) -> Double { x < -lambda ? x + bias : x > lambda ? x - bias : 0 }
   func integer(_ x: Int64) -> Int64 { Int64(converting: reference(Double(x))) }
 }
 extension ScaledHardSigmoid: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_LINEAR_CLAMP, alpha, beta) }
   func reference(_ x: Double) -> Double { min(max(alpha * x + beta, 0), 1) }
 }
-extension Clamp: PiecewiseKernel {
+extension Clamp: UnaryKernel {
   // NaN is neither below nor above and stays.
-  func value<T: BinaryFloatingPoint>(_ x: T) -> T {
-    let (low, high) = (T(low), T(high))
-    return x < low ? low : x > high ? high : x
-  }
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_CLAMP, low, high) }
+  func reference(_ x: Double) -> Double { x < low ? low : x > high ? high : x }
 }
-extension SoftsignOperation: PiecewiseKernel {
-  func value<T: BinaryFloatingPoint>(_ x: T) -> T { x / (1 + x.magnitude) }
+extension SoftsignOperation: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_SOFTSIGN, 0, 0) }
+  func reference(_ x: Double) -> Double { x / (1 + x.magnitude) }
 }
-extension HardSwish: PiecewiseKernel {
-  func value<T: BinaryFloatingPoint>(_ x: T) -> T { x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6 }
+extension HardSwish: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_HARDSWISH, 0, 0) }
+  func reference(_ x: Double) -> Double { x <= -3 ? 0 : x >= 3 ? x : x * (x + 3) / 6 }
 }
-extension HardSigmoid: PiecewiseKernel {
-  func value<T: BinaryFloatingPoint>(_ x: T) -> T { x <= -3 ? 0 : x >= 3 ? 1 : (x + 3) / 6 }
+extension HardSigmoid: UnaryKernel {
+  var vectorized: (function: tz_unary, a: Double, b: Double)? { (TZ_HARDSIGMOID, 0, 0) }
+  func reference(_ x: Double) -> Double { x <= -3 ? 0 : x >= 3 ? 1 : (x + 3) / 6 }
 }

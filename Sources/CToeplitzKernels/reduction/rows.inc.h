@@ -1,0 +1,244 @@
+// Sums, extremes, moments and softmax of float32 rows; part of elementwise.inc.h, whose functions it uses.
+//
+// Sums are in double precision, in 32 chains that are joined in one order on every instruction set.
+
+#define DLANES ((int)(TZ_BYTES / 8))
+#define WIDE 32
+#define DVEC NAME(doubles_)
+#define HVEC NAME(half_row_)
+#define HVECU NAME(half_rowu_)
+typedef double DVEC __attribute__((ext_vector_type(TZ_BYTES / 8)));
+typedef float HVECU __attribute__((ext_vector_type(TZ_BYTES / 8), aligned(4)));
+
+typedef float HVEC __attribute__((ext_vector_type(TZ_BYTES / 8)));
+typedef struct {
+  DVEC v[WIDE / (TZ_BYTES / 8)];
+} NAME(chains_);
+
+TZ_INLINE double NAME(joined_)(const NAME(chains_) *c) {
+  double lanes[WIDE];
+  __builtin_memcpy(lanes, c->v, sizeof(lanes));
+  for (int half = WIDE / 2; half >= 1; half /= 2)
+    for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+  return lanes[0];
+}
+
+// Calls F(vector of doubles, v) for the elements of a row in turn; what is missing at the end counts as `fill`.
+#define TZ_FOR_ROW(x, n, fill, F)                                                            \
+  do {                                                                                       \
+    ptrdiff_t at = 0;                                                                        \
+    for (; at + WIDE <= (n); at += WIDE)                                                     \
+      TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++)                                      \
+        F(__builtin_convertvector(*(const HVECU *)((x) + at + v * DLANES), DVEC), v);        \
+    if (at < (n)) {                                                                          \
+      float rest[WIDE];                                                                      \
+      for (int j = 0; j < WIDE; j++) rest[j] = at + j < (n) ? (x)[at + j] : (float)(fill);   \
+      TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++)                                      \
+        F(__builtin_convertvector(*(const HVECU *)(rest + v * DLANES), DVEC), v);            \
+    }                                                                                        \
+  } while (0)
+
+static double NAME(row_sum_)(const float *x, ptrdiff_t n) {
+  NAME(chains_) sums = {0};
+#define TZ_TERM(d, i) sums.v[i] += (d)
+  TZ_FOR_ROW(x, n, 0.0f, TZ_TERM);
+#undef TZ_TERM
+  return NAME(joined_)(&sums);
+}
+
+static double NAME(row_squares_)(const float *x, ptrdiff_t n, double mean) {
+  NAME(chains_) sums = {0};
+  // What is missing lies at the mean.
+  ptrdiff_t at = 0;
+  for (; at + WIDE <= n; at += WIDE)
+    TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++) {
+      const DVEC d = __builtin_convertvector(*(const HVECU *)(x + at + v * DLANES), DVEC) - mean;
+      sums.v[v] += d * d;
+    }
+  double total = NAME(joined_)(&sums);
+  for (; at < n; at++) total += ((double)x[at] - mean) * ((double)x[at] - mean);
+  return total;
+}
+
+// The largest of a row's elements, of which NaN is none.
+TZ_INLINE float NAME(row_most_)(const float *x, const ptrdiff_t n, const bool negates) {
+  VEC best[4];
+  TZ_UNROLL for (int v = 0; v < 4; v++) best[v] = (VEC)(-__builtin_inff());
+  ptrdiff_t at = 0;
+  for (; at + 4 * LANES <= n; at += 4 * LANES)
+    TZ_UNROLL for (int v = 0; v < 4; v++) {
+      VEC e = *(const VECU *)(x + at + v * LANES);
+      if (negates) e = -e;
+      best[v] = e > best[v] ? e : best[v];
+    }
+  TZ_UNROLL for (int v = 1; v < 4; v++) best[0] = best[v] > best[0] ? best[v] : best[0];
+  float result = best[0][0];
+  for (int i = 1; i < LANES; i++) result = best[0][i] > result ? best[0][i] : result;
+  for (; at < n; at++) {
+    const float e = negates ? -x[at] : x[at];
+    result = e > result ? e : result;
+  }
+  return result;
+}
+
+static bool NAME(row_has_nan_)(const float *x, ptrdiff_t n) {
+  IVEC most = (IVEC)(0);
+  ptrdiff_t at = 0;
+  for (; at + LANES <= n; at += LANES) {
+    const IVEC size = NAME(bits_)(*(const VECU *)(x + at)) & 0x7FFFFFFF;
+    most = size > most ? size : most;
+  }
+  bool found = false;
+  for (int i = 0; i < LANES; i++) found = found || most[i] > 0x7F800000;
+  for (; at < n; at++) found = found || x[at] != x[at];
+  return found;
+}
+
+static float NAME(row_largest_)(const float *x, ptrdiff_t n) {
+  return NAME(row_has_nan_)(x, n) ? __builtin_nanf("") : NAME(row_most_)(x, n, false);
+}
+static float NAME(row_smallest_)(const float *x, ptrdiff_t n) {
+  return NAME(row_has_nan_)(x, n) ? __builtin_nanf("") : -NAME(row_most_)(x, n, true);
+}
+
+// y[j] = the sum of column j over `far` times `near` rows, divided by `divisor`.
+static void NAME(column_sums_)(const float *x, ptrdiff_t near_step, ptrdiff_t near, ptrdiff_t far_step, ptrdiff_t far,
+                               double divisor, float *y, ptrdiff_t n) {
+  ptrdiff_t at = 0;
+  for (; at + WIDE <= n; at += WIDE) {
+    NAME(chains_) c = {0};
+    for (ptrdiff_t f = 0; f < far; f++) {
+      const float *row = x + f * far_step + at;
+      for (ptrdiff_t r = 0; r < near; r++, row += near_step)
+        TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++)
+          c.v[v] += __builtin_convertvector(*(const HVECU *)(row + v * DLANES), DVEC);
+    }
+    TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++) {
+      const DVEC mean = divisor == 1.0 ? c.v[v] : c.v[v] / divisor;
+      *(HVECU *)(y + at + v * DLANES) = __builtin_convertvector(mean, HVEC);
+    }
+  }
+  for (; at < n; at++) {
+    double sum = 0;
+    for (ptrdiff_t f = 0; f < far; f++)
+      for (ptrdiff_t r = 0; r < near; r++) sum += (double)x[f * far_step + r * near_step + at];
+    y[at] = (float)(sum / divisor);
+  }
+}
+
+static void NAME(normalize_)(const float *x, float *y, ptrdiff_t n, float center, float scale, float shift) {
+  ptrdiff_t i = 0;
+  for (; i + LANES <= n; i += LANES) *(VECU *)(y + i) = (*(const VECU *)(x + i) - center) * scale + shift;
+  for (; i < n; i++) y[i] = ((VEC)(x[i]) - center)[0] * scale + shift;
+}
+
+// y = ((x - center) * scale + shift) * weight + bias, where weight and bias may be NULL.
+static void NAME(normalize_features_)(const float *x, float *y, ptrdiff_t n, float center, float scale, float shift,
+                                      const float *weight, const float *bias) {
+  ptrdiff_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    VEC v = (*(const VECU *)(x + i) - center) * scale + shift;
+    if (weight) v = v * *(const VECU *)(weight + i);
+    if (bias) v = v + *(const VECU *)(bias + i);
+    *(VECU *)(y + i) = v;
+  }
+  if (i < n) {
+    VEC v = (VEC)(0.0f), w = (VEC)(0.0f), b = (VEC)(0.0f);
+    const size_t size = (size_t)(n - i) * 4;
+    __builtin_memcpy(&v, x + i, size);
+    v = (v - center) * scale + shift;
+    if (weight) __builtin_memcpy(&w, weight + i, size), v = v * w;
+    if (bias) __builtin_memcpy(&b, bias + i, size), v = v + b;
+    __builtin_memcpy(y + i, &v, size);
+  }
+}
+
+// One row; y may be x. NaN and infinity make the whole row NaN through the sum, which has 32 chains.
+static void NAME(softmax_)(const float *x, float *y, ptrdiff_t n, bool logarithmic) {
+  const float largest = NAME(row_most_)(x, n, false);
+  VEC sums[WIDE / LANES];
+  TZ_UNROLL for (int v = 0; v < WIDE / LANES; v++) sums[v] = (VEC)(0.0f);
+  ptrdiff_t at = 0;
+  for (; at + WIDE <= n; at += WIDE)
+    TZ_UNROLL for (int v = 0; v < WIDE / LANES; v++) {
+      const VEC e = NAME(v_exp_below_)(*(const VECU *)(x + at + v * LANES) - largest);
+      if (!logarithmic) *(VECU *)(y + at + v * LANES) = e;
+      sums[v] += e;
+    }
+  float lanes[WIDE];
+  __builtin_memcpy(lanes, sums, sizeof(lanes));
+  if (at < n) {
+    float block[WIDE];
+    const int count = (int)(n - at);
+    for (int j = count; j < WIDE; j++) block[j] = largest;
+    __builtin_memcpy(block, x + at, (size_t)count * 4);
+    TZ_UNROLL for (int v = 0; v < WIDE / LANES; v++) {
+      VECU *b = (VECU *)(block + v * LANES);
+      *b = NAME(v_exp_below_)(*b - largest);
+    }
+    for (int j = 0; j < count; j++) lanes[j] += block[j];
+    if (!logarithmic) __builtin_memcpy(y + at, block, (size_t)count * 4);
+  }
+  double sum = 0;
+  for (int j = 0; j < WIDE; j++) sum += (double)lanes[j];
+  if (logarithmic) {
+    const float shift = (float)log(sum);
+    for (ptrdiff_t i = 0; i < n; i++) y[i] = (x[i] - largest) - shift;
+  } else {
+    const float scale = (float)(1.0 / sum);
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES) *(VECU *)(y + i) *= scale;
+    for (; i < n; i++) y[i] *= scale;
+  }
+}
+
+// A vector of columns, of which the first `left` are there where it is not whole.
+TZ_INLINE VEC NAME(load_columns_)(const float *x, const bool whole, const ptrdiff_t left) {
+  if (whole) return *(const VECU *)x;
+  float block[LANES] = {0};
+  for (int j = 0; j < LANES; j++)
+    if (j < left) block[j] = x[j];
+  return *(const VECU *)block;
+}
+TZ_INLINE void NAME(store_columns_)(float *y, const VEC v, const bool whole, const ptrdiff_t left) {
+  if (whole) {
+    *(VECU *)y = v;
+    return;
+  }
+  for (int j = 0; j < LANES; j++)
+    if (j < left) y[j] = v[j];
+}
+
+TZ_INLINE void NAME(softmax_vector_)(const float *x, float *y, const ptrdiff_t n, const ptrdiff_t step,
+                                     const bool logarithmic, const bool whole, const ptrdiff_t left) {
+  VEC most = (VEC)(-__builtin_inff()), sum = (VEC)(0.0f);
+  for (ptrdiff_t i = 0; i < n; i++) {
+    const VEC e = NAME(load_columns_)(x + i * step, whole, left);
+    most = e > most ? e : most;
+  }
+  for (ptrdiff_t i = 0; i < n; i++) {
+    const VEC e = NAME(v_exp_below_)(NAME(load_columns_)(x + i * step, whole, left) - most);
+    sum += e;
+    if (!logarithmic) NAME(store_columns_)(y + i * step, e, whole, left);
+  }
+  const VEC change = logarithmic ? NAME(v_log_)(sum) : 1.0f / sum;
+  for (ptrdiff_t i = 0; i < n; i++) {
+    const VEC e = NAME(load_columns_)((logarithmic ? x : y) + i * step, whole, left);
+    NAME(store_columns_)(y + i * step, logarithmic ? (e - most) - change : e * change, whole, left);
+  }
+}
+
+// Columns of n elements, `step` apart, of which there are `width`, side by side. Sums go down the column.
+static void NAME(softmax_columns_)(const float *x, float *y, ptrdiff_t n, ptrdiff_t step, ptrdiff_t width,
+                                   bool logarithmic) {
+  ptrdiff_t at = 0;
+  for (; at + LANES <= width; at += LANES)
+    NAME(softmax_vector_)(x + at, y + at, n, step, logarithmic, true, LANES);
+  if (at < width) NAME(softmax_vector_)(x + at, y + at, n, step, logarithmic, false, width - at);
+}
+
+const tz_rows_table NAME(tz_rows_) = {
+  .sum = NAME(row_sum_), .squares = NAME(row_squares_), .largest = NAME(row_largest_), .smallest = NAME(row_smallest_),
+  .column_sums = NAME(column_sums_), .normalize = NAME(normalize_), .normalize_features = NAME(normalize_features_),
+  .softmax = NAME(softmax_), .softmax_columns = NAME(softmax_columns_),
+};

@@ -1,0 +1,324 @@
+import CToeplitzKernels
+import ToeplitzOps
+import ToeplitzTensor
+
+/// Functions of elements as steps on blocks of float32 numbers that stay in the first-level cache.
+///
+/// Truth is 1, and 0 is not; half precision is rounded after each step, so the bits are those of one operation after the
+/// other.
+struct ElementwiseProgram: Sendable {
+  /// Where a step's operand comes from.
+  enum Source: Hashable, Sendable {
+    case input(Int)
+    case step(Int)
+  }
+
+  /// The register of each input comes first, then those of results.
+  private var steps: [tz_step] = []
+  private(set) var registerCount: Int
+  let inputCount: Int
+  /// The register of the result.
+  private(set) var result: Int
+  private let inputTypes: [DType]
+  private var type: DType
+
+  /// Elements of a block: what lies between steps stays in the first-level cache.
+  static let block = 1024
+  /// Elements of a piece of work for a thread.
+  private static let piece = 1 << 14
+  private static let mostRegisters = 64
+
+  /// A program of operations, each with its operands; nil where a step is none of those that blocks are computed with.
+  init?(_ operations: [(operation: any TensorOperation, operands: [Source])], inputs: [DType]) {
+    guard inputs.count < Self.mostRegisters / 2, !operations.isEmpty else { return nil }
+    inputTypes = inputs
+    inputCount = inputs.count
+    (result, type) = (0, .float32)
+    registerCount = inputs.count
+    var last = [Int](repeating: operations.count, count: operations.count)
+    for (index, step) in operations.enumerated() {
+      for case .step(let operand) in step.operands { last[operand] = index }
+    }
+    // The register and type of each result; several may share a register, which is free once all are used.
+    var values: [(register: Int, type: DType)] = []
+    var free: [Int] = []
+    var users = [Int](repeating: 0, count: Self.mostRegisters)
+    for (index, step) in operations.enumerated() {
+      let operands = step.operands.map { source in
+        switch source {
+        case .input(let at): (register: at, type: inputs[at])
+        case .step(let at): values[at]
+        }
+      }
+      guard let function = BlockFunction(step.operation, operands.map(\.type)) else { return nil }
+      var value = (register: operands[0].register, type: function.type)
+      if let step = function.step {
+        // Whole numbers are converted on the way into a block, and into float32 alone.
+        guard operands.allSatisfy({ $0.type.isFloatingPoint || $0.type == .bool }) else { return nil }
+        value.register = free.popLast() ?? registerCount
+        registerCount = max(registerCount, value.register + 1)
+        guard registerCount <= Self.mostRegisters else { return nil }
+        add(step, operands.map(\.register), to: value.register)
+        let rounding: tz_unary? = value.type == .float16 ? TZ_TO_F16 : value.type == .bfloat16 ? TZ_TO_BF16 : nil
+        if let rounding {
+          add(BlockFunction.unary(rounding, 0, 0), [value.register], to: value.register)
+        }
+      }
+      values.append(value)
+      if value.register >= inputCount { users[value.register] += 1 }
+      for at in Set(step.operands.compactMap { if case .step(let at) = $0 { at } else { nil } }) where last[at] == index
+      {
+        let register = values[at].register
+        guard register >= inputCount else { continue }
+        users[register] -= 1
+        if users[register] == 0 { free.append(register) }
+      }
+    }
+    (result, type) = (values[values.count - 1].register, values[values.count - 1].type)
+    if result < inputCount {
+      // Nothing but conversions.
+      result = registerCount
+      add(BlockFunction.unary(TZ_LEAKY_RELU, 1, 0), [values[values.count - 1].register], to: result)
+      registerCount += 1
+    }
+  }
+
+  private mutating func add(_ step: BlockFunction.Step, _ operands: [Int], to register: Int) {
+    func operand(_ at: Int) -> UInt8 { UInt8(at < operands.count ? operands[at] : operands[0]) }
+    steps.append(
+      tz_step(
+        kind: UInt8(step.kind.rawValue), function: UInt8(step.function), to: UInt8(register),
+        from: (operand(0), operand(1), operand(2)), a: step.a, b: step.b))
+  }
+
+  // MARK: Running
+
+  /// The result of this shape for operands that broadcast to it.
+  func run(_ inputs: [Tensor], shape: Shape, name: String) throws -> Tensor {
+    let output = try Tensor(uninitialized: shape, dtype: type, operation: name)
+    guard output.count > 0 else { return output }
+    let walk = RowWalk(inputs, shape)
+    let table = tz_elementwise_kernels(InstructionSet.current.code)
+    // Results may be written where they belong.
+    let writesResult = type == .float32
+    let perUnit = max(1, walk.length >= Self.shortRow || walk.rows == 1 ? 1 : Self.block / max(1, walk.length))
+    let segments = perUnit > 1 ? 1 : (walk.length + Self.block - 1) / Self.block
+    let units = perUnit > 1 ? (walk.rows + perUnit - 1) / perUnit : walk.rows * segments
+    let unitSize = perUnit > 1 ? perUnit * walk.length : min(walk.length, Self.block)
+    // A block of one step goes from memory to memory and may be long.
+    let together = max(1, Self.piece / max(1, unitSize * max(1, steps.count / 2)))
+    let items = (units + together - 1) / together
+    let (to, size) = (output.elements, type.byteSize)
+    let bases = inputs.map { UnsafeMutableRawPointer($0.elements) }
+    func body(_ item: Int) {
+      withBlocks { registers, single, memory in
+        for unit in item * together..<min(units, (item + 1) * together) {
+          let (row, from) = perUnit > 1 ? (unit * perUnit, 0) : (unit / segments, unit % segments * Self.block)
+          let rows = perUnit > 1 ? min(perUnit, walk.rows - row) : 1
+          let count = perUnit > 1 ? rows * walk.length : min(Self.block, walk.length - from)
+          let place = row * walk.length + from
+          for index in 0..<inputCount {
+            let block = memory + index * Self.block
+            single[index] = 0
+            let dtype = inputTypes[index]
+            let (base, step) = (bases[index], dtype.byteSize)
+            switch walk.kinds[index] {
+            case .whole:
+              registers[index] = Self.widened(table, base + place * step, dtype, block, count)
+            case .single:
+              registers[index] = Self.widened(table, base, dtype, block, 1)
+              single[index] = 1
+            case .rows where rows == 1:
+              let offset = walk.offset(index, row)
+              let inner = walk.innerStride(index)
+              if inner == 0 {
+                registers[index] = Self.widened(table, base + offset * step, dtype, block, 1)
+                single[index] = 1
+              } else if inner == 1 {
+                registers[index] = Self.widened(table, base + (offset + from) * step, dtype, block, count)
+              } else {
+                Self.gather(table, base + (offset + from * inner) * step, inner, dtype, block, count)
+                registers[index] = block
+              }
+            case .rows:
+              let inner = walk.innerStride(index)
+              for at in 0..<rows {
+                let start = base + walk.offset(index, row + at) * step
+                Self.spread(table, start, inner, dtype, block + at * walk.length, walk.length)
+              }
+              registers[index] = block
+            }
+          }
+          if writesResult { registers[result] = (to + place * size).assumingMemoryBound(to: Float.self) }
+          steps.withUnsafeBufferPointer {
+            tz_steps_run(table, $0.baseAddress, steps.count, registers, single, count)
+          }
+          finish(table, registers[result], single[result] != 0, to + place * size, count)
+        }
+      }
+    }
+    if items == 1 {
+      withFlushedSubnormals { body(0) }
+    } else {
+      ThreadPool.shared.run(items) { item, _ in body(item) }
+    }
+    withExtendedLifetime((inputs, output)) {}
+    return output
+  }
+
+  /// Rows shorter than this are computed several at a time.
+  private static let shortRow = 256
+
+  /// Calls `body` with the registers' addresses, whether each is one number, and memory for the inputs' blocks.
+  private func withBlocks(
+    _ body: (
+      UnsafeMutablePointer<UnsafeMutablePointer<Float>?>, UnsafeMutablePointer<UInt8>, UnsafeMutablePointer<Float>
+    )
+      -> Void
+  ) {
+    withUnsafeTemporaryAllocation(byteCount: registerCount * (Self.block * 4 + 8 + 8), alignment: 64) { memory in
+      guard let start = memory.baseAddress else { return }
+      let blocks = start.assumingMemoryBound(to: Float.self)
+      let pointers = (start + registerCount * Self.block * 4)
+        .assumingMemoryBound(to: UnsafeMutablePointer<Float>?.self)
+      for register in 0..<registerCount { pointers[register] = blocks + register * Self.block }
+      let single = (start + registerCount * (Self.block * 4 + 8)).assumingMemoryBound(to: UInt8.self)
+      for register in 0..<registerCount { single[register] = 0 }
+      body(pointers, single, blocks)
+    }
+  }
+
+  /// Stores a block of results in the result's type.
+  private func finish(
+    _ table: UnsafePointer<tz_elementwise_table>?, _ block: UnsafeMutablePointer<Float>?, _ isSingle: Bool,
+    _ to: UnsafeMutableRawPointer, _ count: Int
+  ) {
+    guard let block, let kernels = table?.pointee else { return }
+    // One number for a whole block.
+    if isSingle { block.update(repeating: block[0], count: count) }
+    switch type {
+    case .float32: break
+    case .float16: kernels.f32_to_f16(block, to.assumingMemoryBound(to: UInt16.self), count)
+    case .bfloat16: kernels.f32_to_bf16(block, to.assumingMemoryBound(to: UInt16.self), count)
+    default: kernels.f32_to_truth(block, to.assumingMemoryBound(to: UInt8.self), count)
+    }
+  }
+
+  /// Elements as float32: where they lie if they are, else converted into `block`.
+  @inline(__always)
+  private static func widened(
+    _ table: UnsafePointer<tz_elementwise_table>?, _ from: UnsafeMutableRawPointer, _ dtype: DType,
+    _ block: UnsafeMutablePointer<Float>, _ count: Int
+  ) -> UnsafeMutablePointer<Float> {
+    if dtype == .float32 { return from.assumingMemoryBound(to: Float.self) }
+    convert(table, from, dtype, block, count)
+    return block
+  }
+
+  private static func convert(
+    _ table: UnsafePointer<tz_elementwise_table>?, _ from: UnsafeMutableRawPointer, _ dtype: DType,
+    _ block: UnsafeMutablePointer<Float>, _ count: Int
+  ) {
+    guard let kernels = table?.pointee else { return }
+    switch dtype {
+    case .float16: kernels.f16_to_f32(from.assumingMemoryBound(to: UInt16.self), block, count)
+    case .bfloat16: kernels.bf16_to_f32(from.assumingMemoryBound(to: UInt16.self), block, count)
+    case .bool, .uint8: kernels.u8_to_f32(from.assumingMemoryBound(to: UInt8.self), block, count)
+    case .int8: kernels.i8_to_f32(from.assumingMemoryBound(to: Int8.self), block, count)
+    case .int32: kernels.i32_to_f32(from.assumingMemoryBound(to: Int32.self), block, count)
+    case .int64: kernels.i64_to_f32(from.assumingMemoryBound(to: Int64.self), block, count)
+    default: block.update(from: from.assumingMemoryBound(to: Float.self), count: count)
+    }
+  }
+
+  /// Elements some distance apart.
+  private static func gather(
+    _ table: UnsafePointer<tz_elementwise_table>?, _ from: UnsafeMutableRawPointer, _ stride: Int, _ dtype: DType,
+    _ block: UnsafeMutablePointer<Float>, _ count: Int
+  ) {
+    if dtype == .float32 {
+      let from = from.assumingMemoryBound(to: Float.self)
+      for i in 0..<count { block[i] = from[i * stride] }
+    } else {
+      for i in 0..<count { convert(table, from + i * stride * dtype.byteSize, dtype, block + i, 1) }
+    }
+  }
+
+  /// A row whose elements are side by side, the same, or some distance apart.
+  private static func spread(
+    _ table: UnsafePointer<tz_elementwise_table>?, _ from: UnsafeMutableRawPointer, _ stride: Int, _ dtype: DType,
+    _ block: UnsafeMutablePointer<Float>, _ count: Int
+  ) {
+    switch stride {
+    case 1: convert(table, from, dtype, block, count)
+    case 0:
+      convert(table, from, dtype, block, 1)
+      block.update(repeating: block[0], count: count)
+    default: gather(table, from, stride, dtype, block, count)
+    }
+  }
+}
+
+/// Operands that broadcast to one shape, as rows of that shape with as few axes as there can be.
+struct RowWalk: Sendable {
+  enum Kind: Sendable {
+    /// Elements follow one another as those of the result do.
+    case whole
+    /// One element for all.
+    case single
+    case rows
+  }
+  /// Elements of a row, and how many rows there are.
+  private(set) var length = 1
+  private(set) var rows = 1
+  private(set) var kinds: [Kind] = []
+  /// Sizes of the axes before the last.
+  private var sizes: [Int] = []
+  /// For each operand the strides of those axes, then that of the last.
+  private var strides: [Int] = []
+
+  init(_ inputs: [Tensor], _ shape: Shape) {
+    let own = inputs.map { $0.broadcastStrides(to: shape) }
+    var axes: [(size: Int, strides: [Int])] = []
+    for axis in shape.indices where shape[axis] != 1 {
+      let (size, next) = (shape[axis], own.map { $0[axis] })
+      if let last = axes.last, zip(last.strides, next).allSatisfy({ $0 == $1 * size }) {
+        axes[axes.count - 1] = (last.size * size, next)
+      } else {
+        axes.append((size, next))
+      }
+    }
+    let last = axes.popLast() ?? (1, inputs.map { _ in 0 })
+    length = last.size
+    sizes = axes.map(\.size)
+    rows = sizes.reduce(1, *)
+    for index in inputs.indices {
+      let all = axes.map { $0.strides[index] } + [last.strides[index]]
+      strides += all
+      var expected = 1
+      var isWhole = true
+      for (size, stride) in zip(sizes + [length], all).reversed() {
+        isWhole = isWhole && stride == expected
+        expected *= size
+      }
+      kinds.append(isWhole ? .whole : all.allSatisfy { $0 == 0 } ? .single : .rows)
+    }
+  }
+
+  /// Elements between neighbours in a row of an operand.
+  @inline(__always)
+  func innerStride(_ input: Int) -> Int { strides[(input + 1) * (sizes.count + 1) - 1] }
+
+  /// Elements from an operand's first to the first of a row.
+  @inline(__always)
+  func offset(_ input: Int, _ row: Int) -> Int {
+    let first = input * (sizes.count + 1)
+    if sizes.count == 1 { return row * strides[first] }
+    var (rest, offset) = (row, 0)
+    for axis in sizes.indices.reversed() {
+      offset += rest % sizes[axis] * strides[first + axis]
+      rest /= sizes[axis]
+    }
+    return offset
+  }
+}
