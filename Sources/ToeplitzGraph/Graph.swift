@@ -104,11 +104,13 @@ extension Graph {
   }
 
   /// Computes what depends on constants alone.
-  package mutating func foldConstants(_ folded: FoldedConstants) {
+  ///
+  /// - Parameter keepsCodes: whether numbers that are kept as whole ones stay so, for who computes with these.
+  package mutating func foldConstants(_ folded: FoldedConstants, keepsCodes: Bool = true) {
     var kept: [Node] = []
     for node in nodes {
       let operands = node.inputs.compactMap { constants[$0] }
-      guard operands.count == node.inputs.count, !operands.isEmpty,
+      guard operands.count == node.inputs.count, !operands.isEmpty, !keepsCodes || !(node.operation is Dequantize),
         let results = folded.results(node.operation, operands, node.outputs.map { specs[$0] })
       else {
         kept.append(node)

@@ -105,6 +105,17 @@ package enum OperationCatalog {
       }
       samples.append(
         .init(operation: Binary(function: .power), inputs: [try numbers(shape, 0.3...2), try numbers([4], -2...2)]))
+      let zeros: [(Tensor, Shape)] = [(try Tensor(scalar: UInt8(7)), []), (try Tensor(scalar: Int8(-3)), [4])]
+      for (zero, scale) in zeros {
+        samples.append(
+          .init(operation: Quantize(), inputs: [try numbers(shape), try numbers(scale, 0.01...0.02), zero]))
+      }
+      let codes = try indices(shape, below: 100)
+      for (type, scale) in [(DType.uint8, Shape([])), (.int8, Shape([4])), (.int32, Shape([]))] {
+        let zero = try Tensor(scalar: Int64(5)).cast(to: type)
+        samples.append(
+          .init(operation: Dequantize(), inputs: [try codes.cast(to: type), try numbers(scale, 0.01...0.02), zero]))
+      }
       for function in [
         Binary.Function.minimum, .maximum, .equal, .notEqual, .less, .lessOrEqual, .greater, .greaterOrEqual,
       ] {

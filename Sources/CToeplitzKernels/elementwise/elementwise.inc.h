@@ -88,6 +88,24 @@ TZ_INLINE VEC NAME(v_log1p_)(VEC u) {
   return u == __builtin_inff() ? u : l;
 }
 
+#ifdef TZ_LOOK_UP
+// By tables in two registers each: a polynomial around the middle of the piece that x lies in. NaN stays.
+TZ_INLINE VEC NAME(v_tanh_)(VEC x) {
+  VEC a = NAME(abs_)(x);
+  a = a > 20.0f ? (VEC)(20.0f) : a;
+  // Quarters of octaves from 1/8 on.
+  IVEC i = (NAME(bits_)(a) >> 21) - 495;
+  i = i < 0 ? (IVEC)(0) : i;
+  const VEC t = a - TZ_LOOK_UP(tz_tanh_m, i);
+  VEC p = TZ_LOOK_UP(tz_tanh_c5, i);
+  p = p * t + TZ_LOOK_UP(tz_tanh_c4, i);
+  p = p * t + TZ_LOOK_UP(tz_tanh_c3, i);
+  p = p * t + TZ_LOOK_UP(tz_tanh_c2, i);
+  p = p * t + TZ_LOOK_UP(tz_tanh_c1, i);
+  p = p * t + TZ_LOOK_UP(tz_tanh_c0, i);
+  return NAME(copysign_)(p, x);
+}
+#else
 TZ_INLINE VEC NAME(v_tanh_)(VEC x) {
   VEC z = x * x;
   VEC p = (VEC)(-0.0056647751f);
@@ -101,9 +119,25 @@ TZ_INLINE VEC NAME(v_tanh_)(VEC x) {
   high = NAME(copysign_)(high, x);
   return a < 0.625f ? low : high;
 }
+#endif
 
 TZ_INLINE VEC NAME(v_sigmoid_)(VEC x) { return 1.0f / (1.0f + NAME(v_exp_)(-x)); }
 
+#ifdef TZ_LOOK_UP
+// 32 pieces of width 1/8; a sum with a number whose last bits are eighths gives the piece and its middle at once.
+TZ_INLINE VEC NAME(v_erf_)(VEC x) {
+  VEC a = NAME(abs_)(x);
+  a = a > 3.93f ? (VEC)(3.93f) : a;
+  const VEC u = a + 0x1.8p20f, t = a - (u - 0x1.8p20f);
+  const IVEC i = NAME(bits_)(u);
+  VEC p = TZ_LOOK_UP(tz_erf_c4, i);
+  p = p * t + TZ_LOOK_UP(tz_erf_c3, i);
+  p = p * t + TZ_LOOK_UP(tz_erf_c2, i);
+  p = p * t + TZ_LOOK_UP(tz_erf_c1, i);
+  p = p * t + TZ_LOOK_UP(tz_erf_c0, i);
+  return NAME(copysign_)(p, x);
+}
+#else
 // The error function: odd polynomial below 1, above 1 - exp(-x^2) q(1 / (1 + x / 2)).
 TZ_INLINE VEC NAME(v_erf_)(VEC x) {
   VEC z = x * x;
@@ -130,6 +164,7 @@ TZ_INLINE VEC NAME(v_erf_)(VEC x) {
   high = x == x ? high : x;
   return a < 1.0f ? x * p : high;
 }
+#endif
 
 // Sine after subtracting whole multiples of pi in three parts; good to |x| of some thousands, beyond which the
 // library's function takes over (v_sin).
@@ -454,6 +489,48 @@ static void NAME(select_)(const float *c, ptrdiff_t dc, const float *x, ptrdiff_
   for (; i < n; i++) z[i] = c[i * dc] != 0.0f ? x[i * dx] : y[i * dy];
 }
 
+// z = clamp(round(x / scale) + zero), and z = (x - zero) scale.
+static void NAME(quantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdiff_t ds, const float *o, ptrdiff_t d_o,
+                            float low, float high, float *z, ptrdiff_t n) {
+  for (ptrdiff_t i = 0; i < n; i += LANES) {
+    const bool whole = i + LANES <= n;
+    VEC v = (VEC)(0.0f), scale = (VEC)(*s), zero = (VEC)(*o);
+    const size_t size = whole ? sizeof(VEC) : (size_t)(n - i) * 4;
+    if (!dx) v = (VEC)(*x); else if (whole) v = *(const VECU *)(x + i); else __builtin_memcpy(&v, x + i, size);
+    if (ds) { if (whole) scale = *(const VECU *)(s + i); else __builtin_memcpy(&scale, s + i, size); }
+    if (d_o) { if (whole) zero = *(const VECU *)(o + i); else __builtin_memcpy(&zero, o + i, size); }
+    v = v / scale;
+    // Beyond what can be a result; NaN becomes the lowest.
+    v = v > -4194304.0f ? v : (VEC)(-4194304.0f);
+    v = v < 4194304.0f ? v : (VEC)(4194304.0f);
+    v = NAME(round_)(v) + zero;
+    v = v < low ? (VEC)(low) : v;
+    v = v > high ? (VEC)(high) : v;
+    if (whole) *(VECU *)(z + i) = v; else __builtin_memcpy(z + i, &v, size);
+  }
+}
+static void NAME(dequantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdiff_t ds, const float *o, ptrdiff_t d_o,
+                              float *z, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  for (; i + LANES <= n; i += LANES) {
+    const VEC v = dx ? *(const VECU *)(x + i) : (VEC)(*x), zero = d_o ? *(const VECU *)(o + i) : (VEC)(*o);
+    const VEC scale = ds ? *(const VECU *)(s + i) : (VEC)(*s);
+    *(VECU *)(z + i) = (v - zero) * scale;
+  }
+  for (; i < n; i++) z[i] = (x[i * dx] - o[i * d_o]) * s[i * ds];
+}
+
+#define TZ_NARROW(name, type)                                                                                  \
+  static void NAME(f32_to_##name##_)(const float *x, type *y, ptrdiff_t n) {                                   \
+    typedef type narrow __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(1)));                            \
+    ptrdiff_t i = 0;                                                                                           \
+    for (; i + LANES <= n; i += LANES)                                                                         \
+      *(narrow *)(y + i) = __builtin_convertvector(__builtin_convertvector(*(const VECU *)(x + i), IVEC), narrow); \
+    for (; i < n; i++) y[i] = (type)(int)x[i];                                                                 \
+  }
+TZ_NARROW(u8, uint8_t)
+TZ_NARROW(i8, int8_t)
+
 // Bytes and whole numbers as float32, and truth as bytes.
 #define TZ_WIDEN(name, type)                                                                                   \
   static void NAME(name##_to_f32_)(const type *x, float *y, ptrdiff_t n) {                                     \
@@ -545,7 +622,8 @@ const tz_elementwise_table NAME(tz_elementwise_) = {
     [TZ_GREATER] = NAME(pairs_greater_), [TZ_GREATER_OR_EQUAL] = NAME(pairs_greater_or_equal_),
     [TZ_AND] = NAME(pairs_and_), [TZ_OR] = NAME(pairs_or_), [TZ_XOR] = NAME(pairs_xor_),
   },
-  .select = NAME(select_),
+  .select = NAME(select_), .quantize = NAME(quantize_), .dequantize = NAME(dequantize_),
+  .f32_to_u8 = NAME(f32_to_u8_), .f32_to_i8 = NAME(f32_to_i8_),
   .u8_to_f32 = NAME(u8_to_f32_), .i8_to_f32 = NAME(i8_to_f32_), .i32_to_f32 = NAME(i32_to_f32_),
   .i64_to_f32 = NAME(i64_to_f32_), .f32_to_truth = NAME(f32_to_truth_),
   .f16_to_f32 = NAME(f16_to_f32_), .f32_to_f16 = NAME(f32_to_f16_),
@@ -555,3 +633,4 @@ const tz_elementwise_table NAME(tz_elementwise_) = {
 
 #include "../reduction/rows.inc.h"
 #include "../recurrent/recurrent.inc.h"
+#include "../windows/windows.inc.h"

@@ -4,6 +4,9 @@
 #include "CToeplitzKernels.h"
 #if defined(__x86_64__)
 #include <immintrin.h>
+#include "tables.h"
+#define TZ_LOOK_UP(table, i) \
+  ((VEC)_mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)(i), _mm512_loadu_ps(table + 16)))
 #define TZ_SCALED(v, n) ((VEC)_mm512_scalef_ps((__m512)(v), (__m512)(n)))
 #define TZ_F16C
 #define SUFFIX avx512

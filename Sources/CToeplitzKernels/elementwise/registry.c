@@ -34,6 +34,20 @@ const tz_recurrence_table *tz_recurrence_kernels(tz_isa isa) {
   return &tz_recurrence_baseline;
 }
 
+extern const tz_windows_table tz_windows_baseline;
+#if defined(__x86_64__)
+extern const tz_windows_table tz_windows_avx2, tz_windows_avx512;
+#endif
+
+const tz_windows_table *tz_windows_kernels(tz_isa isa) {
+#if defined(__x86_64__)
+  if (isa == TZ_ISA_AVX512) return &tz_windows_avx512;
+  if (isa == TZ_ISA_AVX2) return &tz_windows_avx2;
+#endif
+  (void)isa;
+  return &tz_windows_baseline;
+}
+
 const tz_elementwise_table *tz_elementwise_kernels(tz_isa isa) {
 #if defined(__x86_64__)
   if (isa == TZ_ISA_AVX512) return &tz_elementwise_avx512;
@@ -68,7 +82,13 @@ void tz_steps_run(const tz_elementwise_table *table, const tz_step *steps, ptrdi
         table->pairs[s->function](x, dx, y, dy, to, count);
     } else {
       is_single = is_single && !dy && !dz;
-      table->select(x, dx, y, dy, z, dz, to, is_single ? 1 : n);
+      const ptrdiff_t count = is_single ? 1 : n;
+      if (s->kind == TZ_STEP_SELECT)
+        table->select(x, dx, y, dy, z, dz, to, count);
+      else if (s->kind == TZ_STEP_QUANTIZE)
+        table->quantize(x, dx, y, dy, z, dz, s->a, s->b, to, count);
+      else
+        table->dequantize(x, dx, y, dy, z, dz, to, count);
     }
     single[s->to] = is_single;
   }

@@ -501,6 +501,15 @@ typedef struct {
   /// z[i] = c[i] != 0 ? x[i] : y[i], with steps of 0 or 1.
   void (*select)(const float *c, ptrdiff_t dc, const float *x, ptrdiff_t dx, const float *y, ptrdiff_t dy, float *z,
                  ptrdiff_t n);
+  /// z = clamp(round(x / scale) + zero) between `low` and `high`, with steps of 0 or 1.
+  void (*quantize)(const float *x, ptrdiff_t dx, const float *scale, ptrdiff_t ds, const float *zero, ptrdiff_t dz,
+                   float low, float high, float *z, ptrdiff_t n);
+  /// z = (x - zero) scale
+  void (*dequantize)(const float *x, ptrdiff_t dx, const float *scale, ptrdiff_t ds, const float *zero, ptrdiff_t dz,
+                     float *z, ptrdiff_t n);
+  /// Whole numbers within the type's range.
+  void (*f32_to_u8)(const float *x, uint8_t *y, ptrdiff_t n);
+  void (*f32_to_i8)(const float *x, int8_t *y, ptrdiff_t n);
   void (*u8_to_f32)(const uint8_t *x, float *y, ptrdiff_t n);
   void (*i8_to_f32)(const int8_t *x, float *y, ptrdiff_t n);
   void (*i32_to_f32)(const int32_t *x, float *y, ptrdiff_t n);
@@ -538,6 +547,8 @@ typedef enum {
   TZ_STEP_UNARY = 0,
   TZ_STEP_PAIRS,
   TZ_STEP_SELECT,  ///< operands are the condition, what is taken where it holds, and what else
+  TZ_STEP_QUANTIZE,  ///< operands are numbers, scale and zero point, here and in the next; results are in [a, b]
+  TZ_STEP_DEQUANTIZE,
 } tz_step_kind;
 
 /// Applies steps to blocks of n elements. `single` says of each register whether it is one number; a result is if all
@@ -575,6 +586,30 @@ typedef struct {
 
 /// The table of an instruction set; lower sets stand in where this build lacks one.
 const tz_rows_table *tz_rows_kernels(tz_isa isa);
+
+// ---- Windows ---------------------------------------------------------------------------------------------
+
+/// Windows in a plane of height and width.
+typedef struct {
+  ptrdiff_t input[2], output[2], kernel[2], stride[2], dilation[2], low[2];
+} tz_pool_plane;
+
+/// Resampling and pooling by one instruction set.
+typedef struct {
+  /// y = the sum of two rows (the third being NULL) or four, each times its weight.
+  void (*mix_rows)(const float *const *rows, const float *weights, float *y, ptrdiff_t n);
+  /// y[i] = the sum of x[places[t][i]] weights[t][i] over two or four terms t; both are [terms][n].
+  void (*mix_places)(const float *x, const int32_t *places, const float *weights, ptrdiff_t terms, float *y, ptrdiff_t n);
+  /// y[i] = x[places[i]] for blocks of `inner` elements along an axis of `length`, for `rows` axes.
+  void (*take)(const float *x, float *y, const int32_t *places, ptrdiff_t rows, ptrdiff_t length, ptrdiff_t n,
+               ptrdiff_t inner);
+  /// The largest of each window, NaN being larger than all. Scratch memory is for `input[0]` + 1 rows of a border, the windows and
+  /// two vectors more.
+  void (*max_pool)(const tz_pool_plane *, const float *x, float *y, float *scratch);
+} tz_windows_table;
+
+/// The table of an instruction set; lower sets stand in where this build lacks one.
+const tz_windows_table *tz_windows_kernels(tz_isa isa);
 
 // ---- Recurrent layers ------------------------------------------------------------------------------------
 
@@ -666,6 +701,47 @@ static inline void tz_product_finish(const tz_products_table *table, const tz_pr
                                      ptrdiff_t at, ptrdiff_t count) {
   table->finish(e, y, at, count);
 }
+
+// ---- int8 ------------------------------------------------------------------------------------------------
+
+/// A convolution of bytes, channels last, with int32 sums: y = clamp(round(float(sums) scale) + zero).
+///
+/// A step is what follows one another in memory: 4 `quads` bytes of a tap's channels, or of a row of taps.
+typedef struct {
+  const uint8_t *x;          ///< under the first output; up to 3 bytes beyond a step are read
+  ptrdiff_t x_row, x_pixel;  ///< bytes from one output row or pixel to the next, in the input
+  const int32_t *offsets;    ///< bytes to each step
+  int32_t steps, quads;
+  /// [panels of 32 channels][step][quad][32][4] int8; or, where the table wants words, [..][quad][2][32][2] int16. Of depthwise
+  /// convolutions [pairs of taps][channels][2] int16.
+  const void *w;
+  ptrdiff_t panel;  ///< bytes of a panel; elements of a pair of taps
+  const int32_t *bias;
+  const float *scale;  ///< for each channel, as far as whole panels go
+  uint8_t *y;
+  ptrdiff_t y_row, y_pixel;
+  ptrdiff_t width, channels;
+  int32_t zero, low, high;
+  uint8_t flip;  ///< what results are changed by: 0x80 makes them signed
+} tz_int8_convolution;
+
+/// The int8 kernels of one instruction set.
+typedef struct {
+  bool has_words;  ///< weights are int16
+  void (*rows)(const tz_int8_convolution *, ptrdiff_t first, ptrdiff_t rows, ptrdiff_t panel, ptrdiff_t panels);
+  void (*depthwise)(const tz_int8_convolution *, ptrdiff_t first, ptrdiff_t rows);
+} tz_int8_table;
+
+/// The table of an instruction set (and of what the processor has beside); lower sets stand in where this build lacks one.
+const tz_int8_table *tz_int8_kernels(tz_isa isa);
+
+/// y[i][k] = x[k * channel + i * step] ^ flip, for `count` positions i.
+void tz_bytes_interleave(const uint8_t *x, ptrdiff_t channel, ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count,
+                         uint8_t flip, uint8_t *y);
+/// y[i] = table[x[i]], of 256 bytes.
+void tz_bytes_mapped(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, const uint8_t *table);
+/// y[i] becomes the larger of x[i] and itself, where both are changed by `flip` first.
+void tz_bytes_larger(const uint8_t *x, uint8_t *y, ptrdiff_t n, uint8_t flip);
 
 // ---- What the machine can do -----------------------------------------------------------------------------
 

@@ -71,9 +71,24 @@ TZ_INLINE float NAME(row_most_)(const float *x, const ptrdiff_t n, const bool ne
       if (negates) e = -e;
       best[v] = e > best[v] ? e : best[v];
     }
+  for (; at + LANES <= n; at += LANES) {
+    VEC e = *(const VECU *)(x + at);
+    if (negates) e = -e;
+    best[0] = e > best[0] ? e : best[0];
+  }
+  if (at < n && n >= LANES) {
+    // The last vector, some of whose elements have been seen.
+    VEC e = *(const VECU *)(x + n - LANES);
+    if (negates) e = -e;
+    best[1] = e > best[1] ? e : best[1];
+    at = n;
+  }
   TZ_UNROLL for (int v = 1; v < 4; v++) best[0] = best[v] > best[0] ? best[v] : best[0];
-  float result = best[0][0];
-  for (int i = 1; i < LANES; i++) result = best[0][i] > result ? best[0][i] : result;
+  float lanes[LANES];
+  __builtin_memcpy(lanes, best, sizeof(lanes));
+  TZ_UNROLL for (int half = LANES / 2; half >= 1; half /= 2)
+    for (int i = 0; i < half; i++) lanes[i] = lanes[i + half] > lanes[i] ? lanes[i + half] : lanes[i];
+  float result = lanes[0];
   for (; at < n; at++) {
     const float e = negates ? -x[at] : x[at];
     result = e > result ? e : result;
@@ -165,22 +180,32 @@ static void NAME(softmax_)(const float *x, float *y, ptrdiff_t n, bool logarithm
       if (!logarithmic) *(VECU *)(y + at + v * LANES) = e;
       sums[v] += e;
     }
+  for (; at < n; at += LANES) {
+    // What is missing at the end is e to the power minus 104 or less, and counts as 0.
+    const ptrdiff_t left = n - at;
+    VEC e = (VEC)(0.0f);
+    if (left >= LANES) {
+      e = NAME(v_exp_below_)(*(const VECU *)(x + at) - largest);
+      if (!logarithmic) *(VECU *)(y + at) = e;
+    } else {
+      float block[LANES];
+      for (int j = 0; j < LANES; j++) block[j] = j < left ? x[at + j] - largest : -__builtin_inff();
+      e = NAME(v_exp_below_)(*(const VECU *)block);
+      *(VECU *)block = e;
+      for (int j = 0; j < LANES; j++) {
+        if (j >= left) block[j] = 0.0f;
+        else if (!logarithmic) y[at + j] = block[j];
+      }
+      e = *(const VECU *)block;
+    }
+    const int v = (int)(at / LANES % (WIDE / LANES));
+    for (int k = 0; k < WIDE / LANES; k++) sums[k] += k == v ? e : (VEC)(0.0f);
+  }
   float lanes[WIDE];
   __builtin_memcpy(lanes, sums, sizeof(lanes));
-  if (at < n) {
-    float block[WIDE];
-    const int count = (int)(n - at);
-    for (int j = count; j < WIDE; j++) block[j] = largest;
-    __builtin_memcpy(block, x + at, (size_t)count * 4);
-    TZ_UNROLL for (int v = 0; v < WIDE / LANES; v++) {
-      VECU *b = (VECU *)(block + v * LANES);
-      *b = NAME(v_exp_below_)(*b - largest);
-    }
-    for (int j = 0; j < count; j++) lanes[j] += block[j];
-    if (!logarithmic) __builtin_memcpy(y + at, block, (size_t)count * 4);
-  }
-  double sum = 0;
-  for (int j = 0; j < WIDE; j++) sum += (double)lanes[j];
+  TZ_UNROLL for (int half = WIDE / 2; half >= 1; half /= 2)
+    for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
+  const double sum = (double)lanes[0];
   if (logarithmic) {
     const float shift = (float)log(sum);
     for (ptrdiff_t i = 0; i < n; i++) y[i] = (x[i] - largest) - shift;

@@ -50,6 +50,13 @@ struct BlockFunction {
     case is Where:
       guard types[1] == types[2], [.float32, .float16, .bfloat16, .bool].contains(types[1]) else { return nil }
       self.init(step: Step(kind: TZ_STEP_SELECT, function: 0), type: types[1])
+    case is Quantize:
+      guard types[0] == .float32 else { return nil }
+      let low: Float = types[2] == .uint8 ? 0 : -128
+      self.init(step: Step(kind: TZ_STEP_QUANTIZE, function: 0, a: low, b: low + 255), type: types[2])
+    case is Dequantize:
+      guard types[0] == .uint8 || types[0] == .int8, types[1] == .float32 else { return nil }
+      self.init(step: Step(kind: TZ_STEP_DEQUANTIZE, function: 0), type: .float32)
     case let cast as Cast: self.init(cast.dtype, from: types[0])
     default: return nil
     }

@@ -53,8 +53,10 @@ struct ElementwiseProgram: Sendable {
       guard let function = BlockFunction(step.operation, operands.map(\.type)) else { return nil }
       var value = (register: operands[0].register, type: function.type)
       if let step = function.step {
-        // Whole numbers are converted on the way into a block, and into float32 alone.
-        guard operands.allSatisfy({ $0.type.isFloatingPoint || $0.type == .bool }) else { return nil }
+        // Whole numbers are converted on the way into a block: bytes alone are exact as float32.
+        guard operands.allSatisfy({ $0.type.isFloatingPoint || [.bool, .uint8, .int8].contains($0.type) }) else {
+          return nil
+        }
         value.register = free.popLast() ?? registerCount
         registerCount = max(registerCount, value.register + 1)
         guard registerCount <= Self.mostRegisters else { return nil }
@@ -95,8 +97,18 @@ struct ElementwiseProgram: Sendable {
 
   /// The result of this shape for operands that broadcast to it.
   func run(_ inputs: [Tensor], shape: Shape, name: String) throws -> Tensor {
+    // Where operands lie in another order than that of the axes, so does the result.
+    if let order = Self.memoryOrder(inputs, shape) {
+      let wide = inputs.map { $0.view(shape: shape, strides: $0.broadcastStrides(to: shape), offset: $0.offset) }
+      let moved = try wide.map { try $0.permuted(order) }
+      let result = try run(moved, shape: moved[0].shape, name: name)
+      var back = [Int](repeating: 0, count: order.count)
+      for (at, axis) in order.enumerated() { back[axis] = at }
+      return try result.permuted(back)
+    }
     let output = try Tensor(uninitialized: shape, dtype: type, operation: name)
     guard output.count > 0 else { return output }
+    if let result = try mapped(inputs, output, name: name) { return result }
     let walk = RowWalk(inputs, shape)
     let table = tz_elementwise_kernels(InstructionSet.current.code)
     // Results may be written where they belong.
@@ -166,6 +178,63 @@ struct ElementwiseProgram: Sendable {
     return output
   }
 
+  /// A function of bytes that are bytes again by a table of it, which the program itself makes; nil for everything else.
+  private func mapped(_ inputs: [Tensor], _ output: Tensor, name: String) throws -> Tensor? {
+    let bytes = inputs.indices.filter { inputs[$0].count != 1 }
+    guard bytes.count == 1, output.count >= 4 * 256, type.byteSize == 1, type != .bool, steps.count > 1 else {
+      return nil
+    }
+    let x = inputs[bytes[0]]
+    guard x.dtype == .uint8 || x.dtype == .int8, x.shape == output.shape, x.isContiguous else { return nil }
+    let codes = (0...255).map { UInt8($0) }
+    var operands = inputs
+    operands[bytes[0]] =
+      try x.dtype == .uint8
+      ? Tensor(codes, shape: [256], device: .cpu)
+      : Tensor(codes.map { Int8(bitPattern: $0) }, shape: [256], device: .cpu)
+    for index in operands.indices where index != bytes[0] { operands[index] = try operands[index].reshaped([]) }
+    let values = try run(operands, shape: [256], name: name)
+    let (table, from, to) = (
+      values.elements.assumingMemoryBound(to: UInt8.self), x.elements.assumingMemoryBound(to: UInt8.self),
+      output.elements.assumingMemoryBound(to: UInt8.self)
+    )
+    let code = InstructionSet.current.code
+    ThreadPool.shared.runRows(output.count, width: 1) { range in
+      tz_bytes_mapped(code, from + range.lowerBound, to + range.lowerBound, range.count, table)
+    }
+    withExtendedLifetime((x, values, output)) {}
+    return output
+  }
+
+  /// The axes from the one of the largest stride on, if the operands of the result's shape lie without gaps in one order that is
+  /// not that of their axes; else nil.
+  private static func memoryOrder(_ inputs: [Tensor], _ shape: Shape) -> [Int]? {
+    var found: [Int]?
+    for input in inputs where input.shape == shape {
+      if input.isContiguous { return nil }
+      if let found {
+        guard isDense(input, found) else { return nil }
+        continue
+      }
+      let order = shape.indices.sorted {
+        (input.strides[$0], shape[$0]) > (input.strides[$1], shape[$1])
+      }
+      guard isDense(input, order) else { return nil }
+      found = order
+    }
+    return found
+  }
+
+  /// Whether a tensor's elements follow one another in this order of its axes.
+  private static func isDense(_ tensor: Tensor, _ order: [Int]) -> Bool {
+    var expected = 1
+    for axis in order.reversed() where tensor.shape[axis] != 1 {
+      guard tensor.strides[axis] == expected else { return false }
+      expected *= tensor.shape[axis]
+    }
+    return true
+  }
+
   /// Rows shorter than this are computed several at a time.
   private static let shortRow = 256
 
@@ -200,6 +269,8 @@ struct ElementwiseProgram: Sendable {
     case .float32: break
     case .float16: kernels.f32_to_f16(block, to.assumingMemoryBound(to: UInt16.self), count)
     case .bfloat16: kernels.f32_to_bf16(block, to.assumingMemoryBound(to: UInt16.self), count)
+    case .uint8: kernels.f32_to_u8(block, to.assumingMemoryBound(to: UInt8.self), count)
+    case .int8: kernels.f32_to_i8(block, to.assumingMemoryBound(to: Int8.self), count)
     default: kernels.f32_to_truth(block, to.assumingMemoryBound(to: UInt8.self), count)
     }
   }

@@ -24,8 +24,9 @@ extension GroupMoments: CPUKernel {
     let (source, means, variances) = (
       x.pointer(T.self), mean.pointer(Double.self), variance.pointer(Double.self)
     )
+    let table = tz_rows_kernels(InstructionSet.current.code).pointee
     ThreadPool.shared.runRows(rows, width: width) { range in
-      for row in range { (means[row], variances[row]) = moments(source + row * width, width) }
+      for row in range { (means[row], variances[row]) = moments(UnsafePointer(source + row * width), width, table) }
     }
     withExtendedLifetime((x, mean, variance)) {}
   }
@@ -135,7 +136,7 @@ extension LayerNormalize: CPUKernel {
     ThreadPool.shared.runRows(x.count / width, width: width) { range in
       for row in range {
         let (from, to) = (source + row * width, target + row * width)
-        let (mean, variance) = moments(from, width)
+        let (mean, variance) = moments(UnsafePointer(from), width, table)
         let inverse = 1 / (variance + eps).squareRoot()
         let center = T(mean)
         let (scale, shift) = (T(inverse), T((Double(center) - mean) * inverse))
@@ -156,12 +157,11 @@ extension LayerNormalize: CPUKernel {
 }
 
 /// Mean and population variance of `count` numbers.
-private func moments<T: BinaryFloatingPoint>(_ x: UnsafePointer<T>, _ count: Int) -> (
-  mean: Double, variance: Double
-) {
+private func moments<T: BinaryFloatingPoint>(
+  _ x: UnsafePointer<T>, _ count: Int, _ table: tz_rows_table
+) -> (mean: Double, variance: Double) {
   if T.self == Float.self {
     let x = UnsafeRawPointer(x).assumingMemoryBound(to: Float.self)
-    let table = tz_rows_kernels(InstructionSet.current.code).pointee
     let mean = table.sum(x, count) / Double(count)
     return (mean, table.squares(x, count, mean) / Double(count))
   }
@@ -185,8 +185,4 @@ private func moments<T: BinaryFloatingPoint>(_ x: UnsafePointer<T>, _ count: Int
     total += distance * distance
   }
   return (mean, total / Double(count))
-}
-
-private func moments<T: BinaryFloatingPoint>(_ x: UnsafeMutablePointer<T>, _ count: Int) -> (Double, Double) {
-  moments(UnsafePointer(x), count)
 }

@@ -4,7 +4,9 @@ import ToeplitzTensor
 
 extension MaxPooling: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    if let result = try poolBytes(inputs[0], outputs) { return [result] }
     let x = try inputs[0].contiguous()
+    if let result = try poolPlanes(x, outputs) { return [result] }
     switch x.dtype {
     case .float32: return try pool(x, outputs, least: -Float.infinity)
     case .float64: return try pool(x, outputs, least: -Double.infinity)
@@ -18,6 +20,73 @@ extension MaxPooling: CPUKernel {
       results[0] = try results[0].cast(to: x.dtype)
       return results
     }
+  }
+
+  /// float32 planes without positions, which are so small that they stay in the cache with a border; nil for everything else.
+  private func poolPlanes(_ x: Tensor, _ outputs: [TensorSpec]) throws -> Tensor? {
+    guard positions == nil, geometry.rank <= 2, x.dtype == .float32, outputs[0].shape.reduce(1, *) > 0 else {
+      return nil
+    }
+    let axes = PoolAxis.three(
+      geometry, input: Array(x.shape.suffix(geometry.rank)), output: Array(outputs[0].shape.suffix(geometry.rank)))
+    let (height, width) = (axes[1], axes[2])
+    var plane = tz_pool_plane()
+    plane.input = (height.input, width.input)
+    plane.output = (height.output, width.output)
+    plane.kernel = (height.kernel, width.kernel)
+    plane.stride = (height.stride, width.stride)
+    plane.dilation = (height.dilation, width.dilation)
+    plane.low = (height.low, width.low)
+    let reach = (width.output - 1) * width.stride + 1 + (width.kernel - 1) * width.dilation
+    let room = (height.input + 1) * (max(reach, width.input + width.low) + 64)
+    guard width.low >= 0, height.low >= 0, width.low < reach, room <= 1 << 16 else { return nil }
+    let y = try Tensor(uninitialized: outputs[0].shape, dtype: .float32, operation: name)
+    let (from, to) = (x.pointer(Float.self), y.pointer(Float.self))
+    let (inner, outer) = (height.input * width.input, height.output * width.output)
+    let table = tz_windows_kernels(InstructionSet.current.code).pointee
+    let template = plane
+    ThreadPool.shared.runRows(y.count / outer, width: inner) { range in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: room) { scratch in
+        var plane = template
+        for index in range { table.max_pool(&plane, from + index * inner, to + index * outer, scratch.baseAddress) }
+      }
+    }
+    withExtendedLifetime((x, y)) {}
+    return y
+  }
+
+  /// The largest bytes of images whose channels lie side by side in memory, as the results' do; nil for everything else.
+  private func poolBytes(_ x: Tensor, _ outputs: [TensorSpec]) throws -> Tensor? {
+    guard positions == nil, geometry.rank == 2, x.rank == 4, x.dtype == .uint8 || x.dtype == .int8, x.hasChannelsLast
+    else { return nil }
+    let shape = outputs[0].shape
+    let channels = shape[1]
+    let y = try Tensor(uninitialized: [shape[0], shape[2], shape[3], channels], dtype: x.dtype, operation: name)
+    let axes = PoolAxis.three(geometry, input: [x.shape[2], x.shape[3]], output: [shape[2], shape[3]])
+    let (height, width) = (axes[1], axes[2])
+    let (from, to) = (x.elements.assumingMemoryBound(to: UInt8.self), y.elements.assumingMemoryBound(to: UInt8.self))
+    let strides = x.strides
+    let flip: UInt8 = x.dtype == .int8 ? 0x80 : 0
+    ThreadPool.shared.runRows(shape[0] * height.output, width: width.output * channels) { range in
+      for row in range {
+        let (sample, h) = (row / height.output, row % height.output)
+        for w in 0..<width.output {
+          let target = to + (row * width.output + w) * channels
+          // The least there is where a window lies in the padding.
+          target.update(repeating: flip, count: channels)
+          for kh in height.taps(h) {
+            for kw in width.taps(w) {
+              let at =
+                (height.start(h) + kh * height.dilation) * strides[2] + (width.start(w) + kw * width.dilation)
+                * strides[3]
+              tz_bytes_larger(from + sample * strides[0] + at, target, channels, flip)
+            }
+          }
+        }
+      }
+    }
+    withExtendedLifetime((x, y)) {}
+    return try y.permuted([0, 3, 1, 2])
   }
 
   private func pool<T: NumericTensorScalar>(_ x: Tensor, _ outputs: [TensorSpec], least: T) throws -> [Tensor] {

@@ -137,6 +137,7 @@ private struct RecurrenceRun: @unchecked Sendable {
   private let memory: Tensor?
   private let rows: Int
   private let type: DType
+  private let table: UnsafePointer<tz_recurrence_table>?
 
   /// Nil where cells are not the usual ones.
   init?(_ operation: Recurrence, _ inputs: [Tensor], _ outputs: [TensorSpec], _ lengths: [Int]?) throws {
@@ -157,6 +158,8 @@ private struct RecurrenceRun: @unchecked Sendable {
       let order = operation.order.memory
       (cell, width, places) = (TZ_CELL_MEMORY, TZ_UNITS, [order.input, order.output, order.forget, order.candidate])
     }
+    // Not on the threads of the pool, which do not know what a task has chosen.
+    table = tz_recurrence_kernels(InstructionSet.current.code)
     isReversed = operation.isReversed
     rectifies = operation.activations == [.relu]
     self.lengths = lengths
@@ -217,7 +220,7 @@ private struct RecurrenceRun: @unchecked Sendable {
         let stand = places.map { Int32($0) } + [0, 0, 0]
         t.places = (stand[0], stand[1], stand[2], stand[3])
         t.rectifies = rectifies
-        tz_recurrence_run(tz_recurrence_kernels(InstructionSet.current.code), cell, Int32(count), &t)
+        tz_recurrence_run(table, cell, Int32(count), &t)
       }
       // Sequences that are over give zeros.
       for step in length..<max(length, steps) {

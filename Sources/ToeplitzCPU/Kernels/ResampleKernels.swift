@@ -24,6 +24,24 @@ extension Resample: CPUKernel {
     let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
     let outer = x.shape.prefix(axis).reduce(1, *)
     let length = x.shape[axis]
+    let known = terms.compactMap { $0 }
+    if known.count == terms.count, x.dtype.byteSize == 4 {
+      if known.allSatisfy({ $0.count == 1 && $0[0].weight == 1 }) {
+        AxisSamples(x, result, axis).take(known.map { $0[0].position })
+        return result
+      }
+      if x.dtype == .float32, known.allSatisfy({ (1...4).contains($0.count) }) {
+        // Terms that are missing weigh nothing.
+        let count = known.allSatisfy { $0.count <= 2 } ? 2 : 4
+        func term(_ sample: [Term], _ at: Int) -> Term {
+          at < sample.count ? sample[at] : Term(position: sample[0].position, weight: 0)
+        }
+        AxisSamples(x, result, axis).mix(
+          (0..<count).map { at in known.map { term($0, at).position } },
+          (0..<count).map { at in known.map { term($0, at).weight } })
+        return result
+      }
+    }
     func run<T: TensorScalar>(_ type: T.Type) {
       ThreadPool.shared.runRows(outer, width: max(1, terms.count * inner)) { range in
         for block in range {
@@ -59,16 +77,28 @@ extension EvenSamples {
   fileprivate func taken(from x: Tensor, _ axis: Int, _ output: TensorSpec, _ name: String) throws -> Tensor {
     if interpolation.isNearest {
       let y = try Tensor(uninitialized: output.shape, dtype: x.dtype, operation: name)
+      if x.dtype.byteSize == 4 {
+        AxisSamples(x, y, axis).take(nearest(x.shape[axis]))
+        return y
+      }
       switch x.dtype.byteSize {
       case 1: copy(x, y, axis, UInt8.self)
       case 2: copy(x, y, axis, UInt16.self)
-      case 4: copy(x, y, axis, UInt32.self)
       default: copy(x, y, axis, UInt64.self)
       }
       return y
     }
     let y = try Tensor(uninitialized: output.shape, dtype: x.dtype, operation: name)
-    if x.dtype == .float32 { blend(x, y, axis, Float.self) } else { blend(x, y, axis, Double.self) }
+    if x.dtype == .float32 {
+      let blends = blends(x.shape[axis])
+      let (places, weights) = (blends.map(\.at), blends.map(\.weight))
+      let count = interpolation == .cubic ? 4 : 2
+      AxisSamples(x, y, axis).mix(
+        Array([places.map(\.0), places.map(\.1), places.map(\.2), places.map(\.3)].prefix(count)),
+        Array([weights.map(\.0), weights.map(\.1), weights.map(\.2), weights.map(\.3)].prefix(count)))
+    } else {
+      blend(x, y, axis)
+    }
     return y
   }
 
@@ -96,69 +126,100 @@ extension EvenSamples {
 
   // MARK: Linear and cubic
 
-  private func blend<T: BinaryFloatingPoint>(_ x: Tensor, _ y: Tensor, _ axis: Int, _ type: T.Type) {
+  private func blend(_ x: Tensor, _ y: Tensor, _ axis: Int) {
     guard y.count > 0 else { return }
     let length = x.shape[axis]
     let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
-    let isCubic = interpolation == .cubic
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    blends(length).map { SampleBlend<T>($0) }.withUnsafeBufferPointer { blends in
+    let (source, target) = (x.pointer(Double.self), y.pointer(Double.self))
+    blends(length).withUnsafeBufferPointer { blends in
       ThreadPool.shared.runRows(y.count / (size * inner), width: size * inner) { range in
         for row in range {
           let (from, to) = (source + row * length * inner, target + row * size * inner)
-          if inner == 1 {
-            mix(from, to, blends)
-          } else {
-            for (index, blend) in blends.enumerated() { mix(from, to + index * inner, blend, inner, isCubic) }
+          for (index, blend) in blends.enumerated() {
+            let (at, weight) = (blend.at, blend.weight)
+            for i in 0..<inner {
+              let (a, b) = (from[at.0 * inner + i] * weight.0, from[at.1 * inner + i] * weight.1)
+              var sum = a + b
+              if interpolation == .cubic {
+                sum = sum + from[at.2 * inner + i] * weight.2 + from[at.3 * inner + i] * weight.3
+              }
+              to[index * inner + i] = sum
+            }
           }
         }
       }
     }
     withExtendedLifetime((x, y)) {}
   }
-
-  /// A row of single elements.
-  @inline(__always)
-  private func mix<T: BinaryFloatingPoint>(
-    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ blends: UnsafeBufferPointer<SampleBlend<T>>
-  ) {
-    if interpolation == .cubic {
-      for (index, blend) in blends.enumerated() {
-        let (a, b) = (x[blend.at.0] * blend.weight.0, x[blend.at.1] * blend.weight.1)
-        y[index] = a + b + x[blend.at.2] * blend.weight.2 + x[blend.at.3] * blend.weight.3
-      }
-    } else {
-      for (index, blend) in blends.enumerated() {
-        y[index] = x[blend.at.0] * blend.weight.0 + x[blend.at.1] * blend.weight.1
-      }
-    }
-  }
-
-  /// One position of an axis whose elements are blocks of `count`.
-  @inline(__always)
-  private func mix<T: BinaryFloatingPoint>(
-    _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>, _ blend: SampleBlend<T>, _ count: Int,
-    _ isCubic: Bool
-  ) {
-    let (a, b) = (x + blend.at.0 * count, x + blend.at.1 * count)
-    let (wa, wb) = (blend.weight.0, blend.weight.1)
-    if isCubic {
-      let (c, d) = (x + blend.at.2 * count, x + blend.at.3 * count)
-      let (wc, wd) = (blend.weight.2, blend.weight.3)
-      for i in 0..<count { y[i] = a[i] * wa + b[i] * wb + c[i] * wc + d[i] * wd }
-    } else {
-      for i in 0..<count { y[i] = a[i] * wa + b[i] * wb }
-    }
-  }
 }
 
-/// The samples and weights of one position, in the type of the elements.
-private struct SampleBlend<T: BinaryFloatingPoint> {
-  var at: (Int, Int, Int, Int)
-  var weight: (T, T, T, T)
+/// Samples along an axis of tensors whose elements take four bytes.
+private struct AxisSamples {
+  let x: Tensor
+  let y: Tensor
+  private let length: Int
+  private let size: Int
+  private let inner: Int
+  private let rows: Int
+  private let table = tz_windows_kernels(InstructionSet.current.code).pointee
 
-  init(_ blend: EvenSamples.Blend) {
-    at = blend.at
-    weight = (T(blend.weight.0), T(blend.weight.1), T(blend.weight.2), T(blend.weight.3))
+  init(_ x: Tensor, _ y: Tensor, _ axis: Int) {
+    (self.x, self.y, length, size) = (x, y, x.shape[axis], y.shape[axis])
+    inner = x.shape.dropFirst(axis + 1).reduce(1, *)
+    rows = x.shape.prefix(axis).reduce(1, *)
+  }
+
+  /// Elements as they are.
+  func take(_ places: [Int]) {
+    guard y.count > 0 else { return }
+    let (from, to) = (x.elements.assumingMemoryBound(to: Float.self), y.elements.assumingMemoryBound(to: Float.self))
+    places.map { Int32($0) }.withUnsafeBufferPointer { places in
+      let base = places.baseAddress
+      ThreadPool.shared.runRows(rows, width: size * inner) { range in
+        table.take(
+          from + range.lowerBound * length * inner, to + range.lowerBound * size * inner, base, range.count, length,
+          size, inner)
+      }
+    }
+    withExtendedLifetime((x, y)) {}
+  }
+
+  /// Weighted sums of two or four float32 elements: for each term its places and weights.
+  func mix(_ places: [[Int]], _ weights: [[Double]]) {
+    guard y.count > 0 else { return }
+    let (from, to) = (x.pointer(Float.self), y.pointer(Float.self))
+    let terms = places.count
+    places.joined().map { Int32($0) }.withUnsafeBufferPointer { places in
+      weights.joined().map { Float($0) }.withUnsafeBufferPointer { weights in
+        let (placeBase, weightBase) = (places.baseAddress, weights.baseAddress)
+        guard inner > 1 else {
+          ThreadPool.shared.runRows(rows, width: 4 * size) { range in
+            for row in range {
+              table.mix_places(from + row * length, placeBase, weightBase, terms, to + row * size, size)
+            }
+          }
+          return
+        }
+        ThreadPool.shared.runRows(rows * size, width: inner) { range in
+          withUnsafeTemporaryAllocation(of: UnsafePointer<Float>?.self, capacity: 4) { pointers in
+            withUnsafeTemporaryAllocation(of: Float.self, capacity: 4) { factors in
+              for item in range {
+                let (row, index) = (item / size, item % size)
+                for at in 0..<4 {
+                  guard at < terms, let placeBase, let weightBase else {
+                    (pointers[at], factors[at]) = (nil, 0)
+                    continue
+                  }
+                  pointers[at] = UnsafePointer(from + (row * length + Int(placeBase[at * size + index])) * inner)
+                  factors[at] = weightBase[at * size + index]
+                }
+                table.mix_rows(pointers.baseAddress, factors.baseAddress, to + item * inner, inner)
+              }
+            }
+          }
+        }
+      }
+    }
+    withExtendedLifetime((x, y)) {}
   }
 }

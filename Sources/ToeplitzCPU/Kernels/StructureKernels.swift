@@ -4,8 +4,17 @@ import ToeplitzTensor
 
 extension Concatenate: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     let axis = try outputs[0].shape.normalizedAxis(axis, operation: name)
+    // Where all operands have their channels last in memory, so has the result.
+    if inputs.allSatisfy(\.hasChannelsLast) {
+      let order = [0] + Array(2..<outputs[0].shape.rank) + [1]
+      let back = [0, outputs[0].shape.rank - 1] + Array(1..<(outputs[0].shape.rank - 1))
+      let moved = try Concatenate(axis: back[axis]).evaluate(
+        inputs.map { try $0.permuted(order) },
+        [TensorSpec(Shape(order.map { outputs[0].shape[$0] }), outputs[0].dtype)])
+      return [try moved[0].permuted(back)]
+    }
+    let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     var start = 0
     for input in inputs where input.shape[axis] > 0 {
       let target = result.view(
@@ -14,6 +23,19 @@ extension Concatenate: CPUKernel {
       start += input.shape[axis]
     }
     return [result]
+  }
+}
+
+extension Tensor {
+  /// Whether the channels of an image or sequence `[N, C, …]` follow one another in memory, and its positions after that.
+  var hasChannelsLast: Bool {
+    guard rank > 2, shape[1] > 1, !isContiguous else { return false }
+    var expected = 1
+    for axis in [1] + (2..<rank).reversed() + [0] where shape[axis] != 1 {
+      guard strides[axis] == expected else { return false }
+      expected *= shape[axis]
+    }
+    return true
   }
 }
 

@@ -8,7 +8,9 @@ extension CPUDevice: LoweringBackend {
   ) throws -> any Program {
     guard optimizes else { return try CPUProgram(graph, folded) }
     let passes = [
-      ActivationPatterns.applied, ConstantProducts.applied, ConvolutionFusions.applied, ResidualUnits.applied,
+      QuantizedNetworks.applied, ActivationPatterns.applied, ConstantProducts.applied, UnreachedTaps.applied,
+      ConvolutionFusions.applied,
+      ResidualUnits.applied,
       SeparableConvolutions.applied, RecurrentDirections.applied, ElementwiseChains.applied,
     ]
     var lowered = passes.reduce(graph) { $1($0, folded) }

@@ -104,12 +104,29 @@ struct ConvolutionFusions {
   // MARK: Constants
 
   private mutating func foldNormalization(_ index: Int, _ node: Graph.Node, _ normalization: NormalizeChannels) {
+    let kind = FoldedChannels.Kind.normalization(
+      eps: normalization.eps, hasWeight: normalization.hasWeight, hasBias: normalization.hasBias)
+    // Of rows that a linear map has made, be it of another shape.
+    if let at = rewriter.soleMaker(node.inputs[0]), let reshape = rewriter.nodes[at], reshape.operation is Reshape,
+      let source = convolution(reshape.inputs[0]), source.parts.operation.convolution.isLinear,
+      rewriter.graph.specs[node.inputs[0]].shape.rank == 2, rewriter.graph.specs[node.inputs[1]].shape.rank == 1,
+      rewriter.graph.specs[node.inputs[0]].shape[1] == source.parts.operation.geometry.outChannels,
+      rewriter.graph.specs[reshape.inputs[0]].shape.last == source.parts.operation.geometry.outChannels
+    {
+      var user = node
+      user.outputs = source.node.outputs
+      if fold(kind, Array(node.inputs.dropFirst()), source, to: source.index, user) {
+        var moved = reshape
+        moved.outputs = node.outputs
+        rewriter.replace(at, by: nil)
+        rewriter.replace(index, by: moved)
+      }
+      return
+    }
     guard let source = convolution(node.inputs[0]), source.parts.operation.layout == .channelsFirst,
       rewriter.graph.specs[node.inputs[1]].shape.rank == 1,
       rewriter.graph.specs[node.inputs[0]].shape.rank == source.parts.operation.geometry.rank + 2
     else { return }
-    let kind = FoldedChannels.Kind.normalization(
-      eps: normalization.eps, hasWeight: normalization.hasWeight, hasBias: normalization.hasBias)
     fold(kind, Array(node.inputs.dropFirst()), source, to: index, node)
   }
 

@@ -2,7 +2,7 @@ import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
-/// Several functions of elements, computed block by block so that what lies between them stays in the first-level cache.
+/// One or several functions of elements, computed block by block so that what lies between them stays in the first-level cache.
 struct ElementwiseChain: TensorOperation, CPUKernel {
   /// One function.
   struct Step: Hashable, Sendable {
@@ -63,7 +63,7 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
   func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
 }
 
-/// Joins functions of elements whose results nobody else uses.
+/// Joins functions of elements whose results nobody else uses; one alone becomes a chain too, whose program is made once.
 enum ElementwiseChains {
   /// More steps would take more blocks than the first-level cache has room for.
   private static let longest = 32
@@ -73,7 +73,7 @@ enum ElementwiseChains {
     for index in rewriter.nodes.indices.reversed() {
       guard let end = rewriter.nodes[index], isElementwise(end, rewriter) else { continue }
       let members = chain(endingAt: index, end, rewriter)
-      if members.count > 1 { join(members.sorted(), &rewriter) }
+      join(members.sorted(), &rewriter)
     }
     return rewriter.finished
   }
@@ -134,7 +134,8 @@ enum ElementwiseChains {
     guard let last = members.last, let end = rewriter.nodes[last],
       let joined = ElementwiseChain(steps, types: inputs.map { rewriter.graph.specs[$0].dtype })
     else { return }
-    let chain = Graph.Node(joined, inputs: inputs, outputs: end.outputs, path: end.path, fused: names)
+    let chain = Graph.Node(
+      joined, inputs: inputs, outputs: end.outputs, path: end.path, fused: names.count > 1 ? names : [])
     for member in members.dropLast() { rewriter.replace(member, by: nil) }
     rewriter.replace(last, by: chain)
   }

@@ -138,7 +138,8 @@ open class Upsample: Module, UnaryLayer {
         got: "shape \(x.shape)")
     }
     let sizes = try outputSize(for: Array(x.shape.suffix(rank)))
-    return try (0..<rank).reduce(x) { y, axis in
+    // The innermost axis first: so there is least to compute.
+    return try (0..<rank).reversed().reduce(x) { y, axis in
       let isCopy = sizes[axis] == x.shape[axis + 2] && mode != .bicubic
       return isCopy
         ? y

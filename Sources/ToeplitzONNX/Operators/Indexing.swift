@@ -35,7 +35,22 @@ extension OperatorTable {
     },
     "Gather": { node in
       let axis = try node.int("axis", 0)
-      return { [try $0(0).gathered($0(1), axis: axis)] }
+      return { x in
+        let (data, indices) = (try x(0), try x(1))
+        // One known index is a view.
+        if !indices.isTraced, indices.count == 1, indices.rank <= 1, data.rank > 0, indices.dtype.isInteger {
+          let at = try data.shape.normalizedAxis(axis, operation: "Gather")
+          let given = try indices.reshaped([]).cast(to: .int64).item(Int64.self)
+          let index = given < 0 ? given + Int64(data.shape[at]) : given
+          if (0..<Int64(data.shape[at])).contains(index) {
+            return [
+              indices.rank == 0
+                ? try data.select(axis: at, Int(index)) : try data.slice(axis: at, Int(index)..<Int(index) + 1)
+            ]
+          }
+        }
+        return [try data.gathered(indices, axis: axis)]
+      }
     },
     "GatherElements": { node in
       let axis = try node.int("axis", 0)

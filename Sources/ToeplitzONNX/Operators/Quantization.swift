@@ -11,6 +11,13 @@ extension OperatorTable {
         let (input, scale) = (try x(0), try x(1))
         let zero = x.optional(2)
         let dtype = zero?.dtype ?? outputType ?? .uint8
+        if dtype == .uint8 || dtype == .int8, block == 0, scale.dtype == .float32, input.dtype == .float32 {
+          return [
+            try input.quantized(
+              scale: spread(scale, input, axis, 0),
+              zeroPoint: zero.map { try spread($0, input, axis, 0) } ?? Tensor.full([], 0, dtype: dtype))
+          ]
+        }
         let scaled = try input.cast(to: .float32) / spread(scale.cast(to: .float32), input, axis, block)
         // Floating-point codes are rounded by the conversion.
         guard dtype.isInteger || [.int4, .uint4, .int2, .uint2].contains(dtype) else {
@@ -29,6 +36,15 @@ extension OperatorTable {
       let outputType = try node.dtype("output_dtype")
       return { x in
         let (input, scale) = (try x(0), try x(1))
+        if [.uint8, .int8, .int32].contains(input.dtype), block == 0, scale.dtype == .float32,
+          outputType == nil || outputType == .float32
+        {
+          return [
+            try input.dequantized(
+              scale: spread(scale, input, axis, 0),
+              zeroPoint: x.optional(2).map { try spread($0, input, axis, 0) } ?? Tensor.full([], 0, dtype: input.dtype))
+          ]
+        }
         var codes = try input.cast(to: .float64)
         if let zero = x.optional(2) { codes = try codes - spread(zero.cast(to: .float64), input, axis, block) }
         return [
@@ -75,5 +91,39 @@ extension OperatorTable {
     }
     let places = (0..<input.shape[at]).map { Int64($0 / block) }
     return try numbers.gathered(Tensor(places, shape: nil, device: .cpu), axis: at)
+  }
+}
+
+// MARK: Export
+
+extension Quantize: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let dtype = inputs[0].dtype
+    if dtype == .float32, inputs[1].shape.rank == 0, inputs[2].shape.rank == 0 {
+      return [ExportNode("QuantizeLinear", [.input(0), .input(1), .input(2)])]
+    }
+    // Written out where scales are not single numbers: those may broadcast along any axes.
+    let low: Double = inputs[2].dtype == .uint8 ? 0 : -128
+    func number(_ value: Double) throws -> ExportNode.Operand { .constant(try Tensor.full([], value, dtype: dtype)) }
+    return [
+      ExportNode("Div", [.input(0), .input(1)]), ExportNode("Round", [.node(0)]),
+      ExportNode("Cast", [.input(2)], ["to": .string(dtype.rawValue)]), ExportNode("Add", [.node(1), .node(2)]),
+      ExportNode("Clip", [.node(3), try number(low), try number(low + 255)]),
+      ExportNode("Cast", [.node(4)], ["to": .string(inputs[2].dtype.rawValue)]),
+    ]
+  }
+}
+
+extension Dequantize: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    let dtype = inputs[1].dtype
+    if dtype == .float32, inputs[1].shape.rank == 0, inputs[2].shape.rank == 0 {
+      return [ExportNode("DequantizeLinear", [.input(0), .input(1), .input(2)])]
+    }
+    return [
+      ExportNode("Cast", [.input(0)], ["to": .string(dtype.rawValue)]),
+      ExportNode("Cast", [.input(2)], ["to": .string(dtype.rawValue)]), ExportNode("Sub", [.node(0), .node(1)]),
+      ExportNode("Mul", [.node(2), .input(1)]),
+    ]
   }
 }

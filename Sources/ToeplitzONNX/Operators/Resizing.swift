@@ -182,8 +182,14 @@ extension OperatorTable {
           throw x.refuse("a region of \(2 * at.count) numbers", got: "\(roi.count)")
         }
         var result = input
-        for (index, axis) in at.enumerated() {
-          let size = try sizes?[index] ?? wholeSize(Double(input.shape[axis]) * scales[index])
+        let all = try at.indices.map { try sizes?[$0] ?? wholeSize(Double(input.shape[at[$0]]) * scales[$0]) }
+        // Axes that shrink first, then the innermost: so there is least to compute.
+        let order = at.indices.sorted { a, b in
+          let (one, two) = (all[a] > input.shape[at[a]], all[b] > input.shape[at[b]])
+          return one == two ? (one ? at[a] > at[b] : at[a] < at[b]) : two
+        }
+        for index in order {
+          let (axis, size) = (at[index], all[index])
           let region = roi.map { $0.count == 2 * at.count ? ($0[index], $0[index + at.count]) : (0, 1) } ?? (0, 1)
           result = try rule.apply(result, axis: axis, size: size, scale: scales[index], roi: region)
         }

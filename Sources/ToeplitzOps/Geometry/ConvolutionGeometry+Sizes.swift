@@ -23,7 +23,7 @@ extension ConvolutionGeometry {
   }
 
   /// The same on one axis.
-  func outputLength(axis: Int, _ length: Int) throws -> Int {
+  package func outputLength(axis: Int, _ length: Int) throws -> Int {
     try outputLength(axis: axis, length, outputPadding[axis])
   }
 

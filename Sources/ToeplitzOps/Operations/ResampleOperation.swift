@@ -39,6 +39,8 @@ package struct Resample: TensorOperation {
   package struct Term: Sendable, Hashable {
     package var position: Int
     package var weight: Double
+
+    package init(position: Int, weight: Double) { (self.position, self.weight) = (position, weight) }
   }
 
   package init(axis: Int, _ rule: Rule) { (self.axis, self.rule) = (axis, rule) }

@@ -4,6 +4,7 @@ import ToeplitzTensor
 package struct Concatenate: TensorOperation {
   package var axis: Int
   package var name: String { "concatenate" }
+  package init(axis: Int) { self.axis = axis }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     guard let first = inputs.first else {

@@ -86,6 +86,8 @@ package struct Slice: TensorOperation {
   package var step: Int
   package var name: String { "slice" }
 
+  package init(axis: Int, range: Range<Int>, step: Int) { (self.axis, self.range, self.step) = (axis, range, step) }
+
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)

@@ -1,0 +1,79 @@
+// The tables of int8 kernels by instruction set, and what moves bytes.
+#include <string.h>
+
+#include "CToeplitzKernels.h"
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+extern const tz_int8_table tz_int8_baseline;
+#if defined(__x86_64__)
+extern const tz_int8_table tz_int8_avx2, tz_int8_avx512, tz_int8_vnni;
+#endif
+
+const tz_int8_table *tz_int8_kernels(tz_isa isa) {
+#if defined(__x86_64__)
+  if (isa == TZ_ISA_AVX512) return __builtin_cpu_supports("avx512vnni") ? &tz_int8_vnni : &tz_int8_avx512;
+  if (isa == TZ_ISA_AVX2) return &tz_int8_avx2;
+#endif
+  (void)isa;
+  return &tz_int8_baseline;
+}
+
+void tz_bytes_interleave(const uint8_t *x, ptrdiff_t channel, ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count,
+                         uint8_t flip, uint8_t *y) {
+  if (channel == 1 && step == channels) {
+    const ptrdiff_t n = channels * count;
+    if (flip) {
+      for (ptrdiff_t i = 0; i < n; i++) y[i] = x[i] ^ flip;
+    } else {
+      memcpy(y, x, (size_t)n);
+    }
+    return;
+  }
+  if (channels == 3 && step == 1) {
+    const uint8_t *a = x, *b = x + channel, *c = x + 2 * channel;
+    for (ptrdiff_t i = 0; i < count; i++) {
+      y[3 * i] = a[i] ^ flip;
+      y[3 * i + 1] = b[i] ^ flip;
+      y[3 * i + 2] = c[i] ^ flip;
+    }
+    return;
+  }
+  // Some positions of some channels at a time, so that lines are read and written whole.
+  for (ptrdiff_t first = 0; first < count; first += 64)
+    for (ptrdiff_t k = 0; k < channels; k++) {
+      const ptrdiff_t end = first + 64 < count ? first + 64 : count;
+      for (ptrdiff_t i = first; i < end; i++) y[i * channels + k] = x[k * channel + i * step] ^ flip;
+    }
+}
+
+void tz_bytes_larger(const uint8_t *x, uint8_t *y, ptrdiff_t n, uint8_t flip) {
+  for (ptrdiff_t i = 0; i < n; i++) y[i] = (x[i] ^ flip) > (y[i] ^ flip) ? x[i] : y[i];
+}
+
+#if defined(__x86_64__)
+// 64 bytes at a time: two look-ups among 128 bytes each, chosen between by the highest bit.
+__attribute__((target("avx512f,avx512bw,avx512vbmi"))) static ptrdiff_t tz_bytes_mapped_vbmi(const uint8_t *x, uint8_t *y,
+                                                                                             ptrdiff_t n,
+                                                                                             const uint8_t *table) {
+  const __m512i a = _mm512_loadu_si512(table), b = _mm512_loadu_si512(table + 64);
+  const __m512i c = _mm512_loadu_si512(table + 128), d = _mm512_loadu_si512(table + 192);
+  ptrdiff_t i = 0;
+  for (; i + 64 <= n; i += 64) {
+    const __m512i v = _mm512_loadu_si512(x + i);
+    _mm512_storeu_si512(y + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), _mm512_permutex2var_epi8(a, v, b),
+                                                      _mm512_permutex2var_epi8(c, v, d)));
+  }
+  return i;
+}
+#endif
+
+void tz_bytes_mapped(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, const uint8_t *table) {
+  ptrdiff_t i = 0;
+#if defined(__x86_64__)
+  if (isa == TZ_ISA_AVX512 && __builtin_cpu_supports("avx512vbmi")) i = tz_bytes_mapped_vbmi(x, y, n, table);
+#endif
+  (void)isa;
+  for (; i < n; i++) y[i] = table[x[i]];
+}
