@@ -65,4 +65,8 @@ rows = np.array(rows)
 for k in range(6):
     table(f"tanh_c{k}", rows[:, k])
 table("tanh_m", middles)
+print("// 2 to the power of sixteenths.")
+values = [2 ** (j / 16) for j in range(16)]
+text = "static const float tz_exp2[16] = {" + ", ".join(f"{np.float32(v):#.9g}f" for v in values) + "};"
+print(textwrap.fill(text, 120, subsequent_indent="  "))
 print("#endif")

@@ -142,6 +142,42 @@ import ToeplitzTestSupport
     }
   }
 
+  /// Attention as exporters write it, with a factor, masks and keys that are transposed views or not.
+  @Test func attentionIsOneNodeWithTheBitsOfItsParts() throws {
+    for (heads, length, keys, depth) in [(3, 50, 50, 16), (1, 130, 37, 8), (2, 1, 300, 64)] {
+      for way in 0..<4 {
+        let nodes = try compare([2, heads, length, depth], tolerance: 0) { x, c in
+          let k = try c.weight([2, heads, keys, depth]) * x.slice(axis: 2, 0..<1).sigmoid()
+          let v = try c.weight([2, heads, keys, depth + 3]) + x.slice(axis: 3, 0..<1).slice(axis: 2, 0..<1)
+          var scores = try x.matrixMultiplied(by: k.transposed(-1, -2))
+          if way > 0 { scores = try scores / 8 }
+          if way > 1 { scores = try scores + c.weight([length, keys]) }
+          if way > 2 { scores = try c.weight([2, 1, 1, keys]) + scores }
+          return [try scores.softmax(axis: -1).matrixMultiplied(by: v)]
+        }
+        #expect(nodes.count { $0.operation is FusedAttention } == 1, "\(way) \(nodes.map(\.operation.name))")
+        #expect(!nodes.contains { $0.operation is AxisSoftmax })
+      }
+    }
+  }
+
+  /// A kernel whose outer taps read nothing but padding is cut to those that do not.
+  @Test func tapsThatReadOnlyPaddingAreLeftOut() throws {
+    let nodes = try compare([1, 3, 7, 9]) { x, c in
+      [try conv2d(x, c.weight([4, 3, 3, 3]), bias: c.weight([4]), padding: [8, 2], dilation: [8, 2]).relu()]
+    }
+    let fused = try #require(nodes.first?.operation as? FusedConvolution)
+    #expect(nodes.count == 1 && fused.geometry.kernelSize == [1, 3])
+  }
+
+  @Test func normalisationOfReshapedRowsDisappears() throws {
+    let nodes = try compare([2, 5, 7]) { x, c in
+      let y = try x.matrixMultiplied(by: c.weight([7, 6])) + c.weight([6])
+      return [try c.normalized(y.reshaped([10, 6]), 6)]
+    }
+    #expect(nodes.count == 2)
+  }
+
   @Test func productsWithWeightsAreLinear() throws {
     let nodes = try compare([2, 3, 4, 7]) { x, c in
       let y = try x.matrixMultiplied(by: c.weight([7, 5])) + c.weight([5])

@@ -2,10 +2,8 @@
 #define _GNU_SOURCE
 #include "CToeplitzKernels.h"
 
-#include <unistd.h>
-#if defined(__linux__)
 #include <sched.h>
-#endif
+#include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
@@ -72,6 +70,8 @@ void tz_pause(void) {
   __asm__ __volatile__("yield");
 #endif
 }
+
+void tz_yield(void) { sched_yield(); }
 
 uint64_t tz_flush_denormals(void) {
 #if defined(__x86_64__)

@@ -39,6 +39,19 @@ TZ_INLINE VEC NAME(scaled_)(VEC v, VEC n) {
 #define TZ_SCALED(v, n) NAME(scaled_)(v, n)
 #endif
 
+#ifdef TZ_LOOK_UP_16
+// e^x for x between -104 and 89, or NaN: x = (n + j / 16) ln 2 + r, 2^(j / 16) from a table, and a polynomial for e^r.
+TZ_INLINE VEC NAME(exp_inside_)(VEC c) {
+  const VEC u = c * 1.44269504f + 0x1.8p19f, n = u - 0x1.8p19f;
+  VEC r = c - n * 0.693145752f;
+  r = r - n * 1.42860677e-6f;
+  VEC q = (VEC)(0.166666667f);
+  q = q * r + 0.5f;
+  q = q * (r * r) + r;
+  const VEC t = TZ_LOOK_UP_16(tz_exp2, NAME(bits_)(u));
+  return TZ_SCALED(t * q + t, n);
+}
+#else
 // e^x for x between -104 and 89, or NaN: x = n ln 2 + r, and a polynomial for e^r.
 TZ_INLINE VEC NAME(exp_inside_)(VEC c) {
   VEC n = NAME(round_)(c * 1.44269504f);
@@ -52,6 +65,7 @@ TZ_INLINE VEC NAME(exp_inside_)(VEC c) {
   p = p * (r * r) + r + 1.0f;
   return TZ_SCALED(p, n);
 }
+#endif
 TZ_INLINE VEC NAME(v_exp_)(VEC x) {
   VEC c = x > 89.0f ? (VEC)(89.0f) : x;
   c = c < -104.0f ? (VEC)(-104.0f) : c;
@@ -367,13 +381,15 @@ TZ_INLINE VEC NAME(f_clamp_)(VEC x, float a, float b) {
 }
 TZ_INLINE VEC NAME(f_hardswish_)(VEC x, float a, float b) {
   (void)a; (void)b;
-  VEC y = x * (x + 3.0f) / 6.0f;
+  VEC t = x + 3.0f;
+  t = t > 6.0f ? (VEC)(6.0f) : t;
+  VEC y = x * (t * 0.166666667f);
   y = x >= 3.0f ? x : y;
   return x <= -3.0f ? (VEC)(0.0f) : y;
 }
 TZ_INLINE VEC NAME(f_hardsigmoid_)(VEC x, float a, float b) {
   (void)a; (void)b;
-  VEC y = (x + 3.0f) / 6.0f;
+  VEC y = (x + 3.0f) * 0.166666667f;
   y = x >= 3.0f ? (VEC)(1.0f) : y;
   return x <= -3.0f ? (VEC)(0.0f) : y;
 }

@@ -7,6 +7,8 @@
 #include "tables.h"
 #define TZ_LOOK_UP(table, i) \
   ((VEC)_mm512_permutex2var_ps(_mm512_loadu_ps(table), (__m512i)(i), _mm512_loadu_ps(table + 16)))
+#define TZ_LOOK_UP_16(table, i) ((VEC)_mm512_permutexvar_ps((__m512i)(i), _mm512_loadu_ps(table)))
+// Rounds n down, so its sixteenths may stay.
 #define TZ_SCALED(v, n) ((VEC)_mm512_scalef_ps((__m512)(v), (__m512)(n)))
 #define TZ_F16C
 #define SUFFIX avx512

@@ -27,6 +27,8 @@ int tz_processor_count(void);
 bool tz_pin_thread(int index);
 /// One pause of a waiting loop.
 void tz_pause(void);
+/// Lets another thread have this thread's processor, if one waits for it.
+void tz_yield(void);
 
 /// Makes subnormal numbers count as zero on this thread (DAZ and FTZ) and returns the state before.
 uint64_t tz_flush_denormals(void);
@@ -534,6 +536,12 @@ static inline void tz_pairs_run(const tz_elementwise_table *table, tz_pairs f, c
   table->pairs[f](x, 1, y, 1, z, n);
 }
 
+/// z[i] = f(x[i], *y) by the given table.
+static inline void tz_pairs_one(const tz_elementwise_table *table, tz_pairs f, const float *x, const float *y, float *z,
+                                ptrdiff_t n) {
+  table->pairs[f](x, 1, y, 0, z, n);
+}
+
 /// A step of a computation on blocks: registers are blocks of floats, or one number for a whole block.
 typedef struct {
   uint8_t kind;  ///< of tz_step_kind
@@ -603,8 +611,8 @@ typedef struct {
   /// y[i] = x[places[i]] for blocks of `inner` elements along an axis of `length`, for `rows` axes.
   void (*take)(const float *x, float *y, const int32_t *places, ptrdiff_t rows, ptrdiff_t length, ptrdiff_t n,
                ptrdiff_t inner);
-  /// The largest of each window, NaN being larger than all. Scratch memory is for `input[0]` + 1 rows of a border, the windows and
-  /// two vectors more.
+  /// The largest of each window, NaN being larger than all. A vector beyond the plane may be read. Scratch memory is for
+  /// `input[0]` + 2 rows of a border, the windows and two vectors more.
   void (*max_pool)(const tz_pool_plane *, const float *x, float *y, float *scratch);
 } tz_windows_table;
 

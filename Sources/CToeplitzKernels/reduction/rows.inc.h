@@ -15,49 +15,42 @@ typedef struct {
   DVEC v[WIDE / (TZ_BYTES / 8)];
 } NAME(chains_);
 
-TZ_INLINE double NAME(joined_)(const NAME(chains_) *c) {
-  double lanes[WIDE];
-  __builtin_memcpy(lanes, c->v, sizeof(lanes));
-  for (int half = WIDE / 2; half >= 1; half /= 2)
+// The sum of all chains: halves are added to each other.
+TZ_INLINE double NAME(joined_)(NAME(chains_) c) {
+  TZ_UNROLL for (int half = WIDE / DLANES / 2; half >= 1; half /= 2)
+    TZ_UNROLL for (int v = 0; v < half; v++) c.v[v] += c.v[v + half];
+  double lanes[DLANES];
+  __builtin_memcpy(lanes, c.v, sizeof(lanes));
+  TZ_UNROLL for (int half = DLANES / 2; half >= 1; half /= 2)
     for (int i = 0; i < half; i++) lanes[i] += lanes[i + half];
   return lanes[0];
 }
 
-// Calls F(vector of doubles, v) for the elements of a row in turn; what is missing at the end counts as `fill`.
-#define TZ_FOR_ROW(x, n, fill, F)                                                            \
-  do {                                                                                       \
-    ptrdiff_t at = 0;                                                                        \
-    for (; at + WIDE <= (n); at += WIDE)                                                     \
-      TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++)                                      \
-        F(__builtin_convertvector(*(const HVECU *)((x) + at + v * DLANES), DVEC), v);        \
-    if (at < (n)) {                                                                          \
-      float rest[WIDE];                                                                      \
-      for (int j = 0; j < WIDE; j++) rest[j] = at + j < (n) ? (x)[at + j] : (float)(fill);   \
-      TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++)                                      \
-        F(__builtin_convertvector(*(const HVECU *)(rest + v * DLANES), DVEC), v);            \
-    }                                                                                        \
-  } while (0)
-
-static double NAME(row_sum_)(const float *x, ptrdiff_t n) {
+// The sum of the elements of a row, or of the squares of their distances from `mean`.
+TZ_INLINE double NAME(row_total_)(const float *x, const ptrdiff_t n, const bool squares, const double mean) {
   NAME(chains_) sums = {0};
-#define TZ_TERM(d, i) sums.v[i] += (d)
-  TZ_FOR_ROW(x, n, 0.0f, TZ_TERM);
-#undef TZ_TERM
-  return NAME(joined_)(&sums);
-}
-
-static double NAME(row_squares_)(const float *x, ptrdiff_t n, double mean) {
-  NAME(chains_) sums = {0};
-  // What is missing lies at the mean.
+#define TZ_TERM(d) (squares ? ((d) - mean) * ((d) - mean) : (d))
   ptrdiff_t at = 0;
   for (; at + WIDE <= n; at += WIDE)
-    TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++) {
-      const DVEC d = __builtin_convertvector(*(const HVECU *)(x + at + v * DLANES), DVEC) - mean;
-      sums.v[v] += d * d;
+    TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++)
+      sums.v[v] += TZ_TERM(__builtin_convertvector(*(const HVECU *)(x + at + v * DLANES), DVEC));
+  // What is left goes on with the first chains.
+  const ptrdiff_t left = n - at;
+  TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++) {
+    const ptrdiff_t rest = left - v * DLANES;
+    if (rest >= DLANES) {
+      sums.v[v] += TZ_TERM(__builtin_convertvector(*(const HVECU *)(x + at + v * DLANES), DVEC));
+    } else if (rest > 0) {
+      for (int j = 0; j < DLANES; j++)
+        if (j < rest) sums.v[v][j] += TZ_TERM((double)x[at + v * DLANES + j]);
     }
-  double total = NAME(joined_)(&sums);
-  for (; at < n; at++) total += ((double)x[at] - mean) * ((double)x[at] - mean);
-  return total;
+  }
+#undef TZ_TERM
+  return NAME(joined_)(sums);
+}
+static double NAME(row_sum_)(const float *x, ptrdiff_t n) { return NAME(row_total_)(x, n, false, 0); }
+static double NAME(row_squares_)(const float *x, ptrdiff_t n, double mean) {
+  return NAME(row_total_)(x, n, true, mean);
 }
 
 // The largest of a row's elements, of which NaN is none.

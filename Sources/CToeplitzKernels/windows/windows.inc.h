@@ -53,52 +53,87 @@ static void NAME(take_)(const float *x, float *y, const int32_t *places, ptrdiff
   }
 }
 
+// Numbers as whole ones of the same order, in which NaN of either sign is larger than all; and back.
+TZ_INLINE IVEC NAME(order_)(VEC v) {
+  const IVEC b = NAME(bits_)(v), o = b ^ ((b >> 31) & 0x7FFFFFFF);
+  return v == v ? o : (IVEC)(0x7FC00000);
+}
+TZ_INLINE VEC NAME(unordered_)(IVEC o) { return NAME(value_)(o ^ ((o >> 31) & 0x7FFFFFFF)); }
+
 // The largest of windows in one plane. Rows come with a border into `scratch`, so that all work is on whole vectors.
 static void NAME(max_pool_)(const tz_pool_plane *t, const float *x, float *y, float *scratch) {
-  const float least = -__builtin_inff();
+  typedef int32_t unaligned __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(4)));
+  const int32_t least = (int32_t)0xFF800000 ^ 0x7FFFFFFF;  // minus infinity
   const ptrdiff_t reach = (t->kernel[1] - 1) * t->dilation[1];
   // Outputs of stride 1, of which every stride-th is kept.
   const ptrdiff_t wide = (t->output[1] - 1) * t->stride[1] + 1;
   const ptrdiff_t vectors = (wide + reach + LANES - 1) / LANES, pitch = vectors * LANES + LANES;
-  float *line = scratch, *rows = scratch + pitch;
+  int32_t *line = (int32_t *)scratch, *rows = line + pitch;
   const ptrdiff_t height = t->input[0], width = t->input[1], low = t->low[1];
   const ptrdiff_t kept = width < pitch - low ? width : pitch - low;
   for (ptrdiff_t h = 0; h < height; h++) {
-    float *row = rows + h * pitch;
-    for (ptrdiff_t i = 0; i < pitch; i++) row[i] = least;
-    __builtin_memcpy(row + low, x + h * width, (size_t)kept * 4);
+    int32_t *row = rows + h * pitch;
+    const float *from = x + h * width;
+    for (ptrdiff_t i = 0; i < low; i++) row[i] = least;
+    ptrdiff_t i = 0;
+    // Beyond the row whole vectors are read, and what comes after it is written over.
+    for (; i < kept; i += LANES) *(unaligned *)(row + low + i) = NAME(order_)(*(const VECU *)(from + i));
+    for (i = low + kept; i < pitch + LANES; i += LANES) *(unaligned *)(row + i) = (IVEC)(least);
   }
+  const float *const end_of_plane = y + t->output[0] * t->output[1];
   for (ptrdiff_t h = 0; h < t->output[0]; h++, y += t->output[1]) {
+    const ptrdiff_t start = h * t->stride[0] - t->low[0], step = t->dilation[0];
+    ptrdiff_t first = 0, end = t->kernel[0];
+    while (first < end && start + first * step < 0) first++;
+    while (first < end && start + (end - 1) * step >= height) end--;
     for (ptrdiff_t v = 0; v <= vectors; v++) {
-      VEC best = (VEC)(least);
-      for (ptrdiff_t k = 0; k < t->kernel[0]; k++) {
-        const ptrdiff_t at = h * t->stride[0] + k * t->dilation[0] - t->low[0];
-        if (at >= 0 && at < height) best = NAME(larger_of_)(*(const VECU *)(rows + at * pitch + v * LANES), best);
+      IVEC best = (IVEC)(least);
+      const int32_t *at = rows + (start + first * step) * pitch + v * LANES;
+      for (ptrdiff_t k = first; k < end; k++, at += step * pitch) {
+        const IVEC o = *(const unaligned *)at;
+        best = o > best ? o : best;
       }
-      *(VECU *)(line + v * LANES) = best;
+      *(unaligned *)(line + v * LANES) = best;
     }
-    if (t->stride[1] == 1) {
-      ptrdiff_t i = 0;
-      for (; i < wide; i += LANES) {
-        VEC best = (VEC)(least);
-        for (ptrdiff_t k = 0; k < t->kernel[1]; k++)
-          best = NAME(larger_of_)(*(const VECU *)(line + i + k * t->dilation[1]), best);
-        if (i + LANES <= wide) {
-          *(VECU *)(y + i) = best;
-        } else {
-          for (ptrdiff_t j = i; j < wide; j++) y[j] = best[j - i];
+    for (ptrdiff_t i = 0; i < wide; i += t->stride[1] == 2 ? 2 * LANES : LANES) {
+      IVEC best[2] = {(IVEC)(least), (IVEC)(least)};
+      for (ptrdiff_t k = 0; k < t->kernel[1]; k++) {
+        const IVEC o = *(const unaligned *)(line + i + k * t->dilation[1]);
+        best[0] = o > best[0] ? o : best[0];
+      }
+      if (t->stride[1] == 1) {
+        const VEC v = NAME(unordered_)(best[0]);
+        // Beyond the row whole vectors are written, which the next rows are written over.
+        if (y + i + LANES <= end_of_plane)
+          *(VECU *)(y + i) = v;
+        else
+          for (int j = 0; j < LANES; j++)
+            if (i + j < wide) y[i + j] = v[j];
+      } else if (t->stride[1] == 2) {
+        if (i + LANES < wide)
+          for (ptrdiff_t k = 0; k < t->kernel[1]; k++) {
+            const IVEC o = *(const unaligned *)(line + i + LANES + k * t->dilation[1]);
+            best[1] = o > best[1] ? o : best[1];
+          }
+        IVEC even;
+        TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
+          even[j] = best[0][2 * j];
+          even[LANES / 2 + j] = best[1][2 * j];
         }
+        const VEC v = NAME(unordered_)(even);
+        const ptrdiff_t o = i / 2;
+        if (y + o + LANES <= end_of_plane)
+          *(VECU *)(y + o) = v;
+        else
+          for (int j = 0; j < LANES; j++)
+            if (o + j < t->output[1]) y[o + j] = v[j];
+      } else {
+        const VEC v = NAME(unordered_)(best[0]);
+        float block[LANES];
+        __builtin_memcpy(block, &v, sizeof(block));
+        for (ptrdiff_t o = (i + t->stride[1] - 1) / t->stride[1]; o * t->stride[1] < i + LANES && o < t->output[1]; o++)
+          y[o] = block[o * t->stride[1] - i];
       }
-      continue;
-    }
-    for (ptrdiff_t i = 0; i < wide; i += LANES) {
-      VEC best = (VEC)(least);
-      for (ptrdiff_t k = 0; k < t->kernel[1]; k++)
-        best = NAME(larger_of_)(*(const VECU *)(line + i + k * t->dilation[1]), best);
-      float block[LANES];
-      __builtin_memcpy(block, &best, sizeof(block));
-      for (ptrdiff_t o = (i + t->stride[1] - 1) / t->stride[1]; o * t->stride[1] < i + LANES && o < t->output[1]; o++)
-        y[o] = block[o * t->stride[1] - i];
     }
   }
 }

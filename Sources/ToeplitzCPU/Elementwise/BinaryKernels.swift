@@ -10,6 +10,36 @@ import ToeplitzTensor
   import Darwin
 #endif
 
+extension Binary: BlockOperation {
+  func blockFunction(_ types: [DType]) -> BlockFunction? {
+    guard types[0].isBlockFloat || types[0] == .bool, types[0] == types[1] else { return nil }
+    return BlockFunction(
+      step: BlockFunction.Step(kind: TZ_STEP_PAIRS, function: function.pairs.rawValue),
+      type: function.isComparison ? .bool : types[0])
+  }
+}
+
+extension Binary.Function {
+  /// The kernels' function.
+  var pairs: tz_pairs {
+    switch self {
+    case .add: TZ_ADD
+    case .subtract: TZ_SUBTRACT
+    case .multiply: TZ_MULTIPLY
+    case .divide: TZ_DIVIDE
+    case .power: TZ_POWER
+    case .minimum: TZ_MINIMUM
+    case .maximum: TZ_MAXIMUM
+    case .equal: TZ_EQUAL
+    case .notEqual: TZ_NOT_EQUAL
+    case .less: TZ_LESS
+    case .lessOrEqual: TZ_LESS_OR_EQUAL
+    case .greater: TZ_GREATER
+    case .greaterOrEqual: TZ_GREATER_OR_EQUAL
+    }
+  }
+}
+
 extension Binary: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     if let result = try inBlocks(inputs, outputs[0]) { return [result] }

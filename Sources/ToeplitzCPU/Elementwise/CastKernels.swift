@@ -2,6 +2,22 @@ import CToeplitzKernels
 import ToeplitzOps
 import ToeplitzTensor
 
+extension Cast: BlockOperation {
+  func blockFunction(_ types: [DType]) -> BlockFunction? {
+    switch (types[0], dtype) {
+    case (.float16, .float32), (.bfloat16, .float32), (.bool, .float32), (.bool, .float16), (.bool, .bfloat16),
+      (.int8, .float32), (.uint8, .float32), (.int32, .float32), (.int64, .float32):
+      return BlockFunction(step: nil, type: dtype)
+    case (.float32, .float16), (.float32, .bfloat16):
+      // Rounding is what every step to half precision ends with.
+      return BlockFunction(step: BlockFunction.unary(TZ_LEAKY_RELU, 1, 0), type: dtype)
+    case (.float32, .bool), (.float16, .bool), (.bfloat16, .bool):
+      return BlockFunction(step: BlockFunction.unary(TZ_TRUTH_OF, 0, 0), type: dtype)
+    default: return nil
+    }
+  }
+}
+
 extension Cast: CPUKernel {
   package var flushesSubnormals: Bool { false }
 

@@ -99,9 +99,12 @@ struct ElementwiseProgram: Sendable {
   func run(_ inputs: [Tensor], shape: Shape, name: String) throws -> Tensor {
     // Where operands lie in another order than that of the axes, so does the result.
     if let order = Self.memoryOrder(inputs, shape) {
-      let wide = inputs.map { $0.view(shape: shape, strides: $0.broadcastStrides(to: shape), offset: $0.offset) }
-      let moved = try wide.map { try $0.permuted(order) }
-      let result = try run(moved, shape: moved[0].shape, name: name)
+      let moved = try inputs.map { input in
+        guard input.count != 1 else { return try input.reshaped([]) }
+        return try input.view(shape: shape, strides: input.broadcastStrides(to: shape), offset: input.offset)
+          .permuted(order)
+      }
+      let result = try run(moved, shape: Shape(order.map { shape[$0] }), name: name)
       var back = [Int](repeating: 0, count: order.count)
       for (at, axis) in order.enumerated() { back[axis] = at }
       return try result.permuted(back)
@@ -236,7 +239,7 @@ struct ElementwiseProgram: Sendable {
   }
 
   /// Rows shorter than this are computed several at a time.
-  private static let shortRow = 256
+  private static let shortRow = 128
 
   /// Calls `body` with the registers' addresses, whether each is one number, and memory for the inputs' blocks.
   private func withBlocks(

@@ -2,6 +2,29 @@ import CToeplitzKernels
 import ToeplitzOps
 import ToeplitzTensor
 
+extension Logical: BlockOperation {
+  func blockFunction(_ types: [DType]) -> BlockFunction? {
+    let pairs: tz_pairs =
+      switch function {
+      case .and: TZ_AND
+      case .or: TZ_OR
+      case .xor: TZ_XOR
+      }
+    return BlockFunction(step: BlockFunction.Step(kind: TZ_STEP_PAIRS, function: pairs.rawValue), type: .bool)
+  }
+}
+
+extension Classify: BlockOperation {
+  func blockFunction(_ types: [DType]) -> BlockFunction? {
+    guard types[0].isBlockFloat || types[0] == .bool else { return nil }
+    switch question {
+    case .isNaN: return BlockFunction(step: BlockFunction.unary(TZ_IS_NAN, 0, 0), type: .bool)
+    case .isZero: return BlockFunction(step: BlockFunction.unary(TZ_NOT, 0, 0), type: .bool)
+    case .isInfinite: return nil
+    }
+  }
+}
+
 extension Logical: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     guard let result = try inBlocks(inputs, outputs[0]) else {

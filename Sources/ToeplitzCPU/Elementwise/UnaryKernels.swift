@@ -4,7 +4,7 @@ import ToeplitzTensor
 
 /// How a function of one number is computed: float32 by a vectorised kernel where there is one, half precision by way of
 /// float32, everything else by `reference`.
-protocol UnaryKernel: UnaryOperation, CPUKernel {
+protocol UnaryKernel: UnaryOperation, CPUKernel, BlockOperation {
   /// The float32 kernel and its two parameters.
   var vectorized: (function: tz_unary, a: Double, b: Double)? { get }
   /// The function in double precision.
@@ -16,6 +16,11 @@ protocol UnaryKernel: UnaryOperation, CPUKernel {
 extension UnaryKernel {
   var vectorized: (function: tz_unary, a: Double, b: Double)? { nil }
   func integer(_ x: Int64) -> Int64 { x }
+
+  func blockFunction(_ types: [DType]) -> BlockFunction? {
+    guard types[0].isBlockFloat, let (function, a, b) = vectorized else { return nil }
+    return BlockFunction(step: BlockFunction.unary(function, a, b), type: types[0])
+  }
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].contiguous()

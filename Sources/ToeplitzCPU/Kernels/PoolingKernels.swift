@@ -24,7 +24,8 @@ extension MaxPooling: CPUKernel {
 
   /// float32 planes without positions, which are so small that they stay in the cache with a border; nil for everything else.
   private func poolPlanes(_ x: Tensor, _ outputs: [TensorSpec]) throws -> Tensor? {
-    guard positions == nil, geometry.rank <= 2, x.dtype == .float32, outputs[0].shape.reduce(1, *) > 0 else {
+    guard positions == nil, geometry.rank <= 2, x.dtype == .float32, !x.isBorrowed, outputs[0].shape.reduce(1, *) > 0
+    else {
       return nil
     }
     let axes = PoolAxis.three(
@@ -38,7 +39,7 @@ extension MaxPooling: CPUKernel {
     plane.dilation = (height.dilation, width.dilation)
     plane.low = (height.low, width.low)
     let reach = (width.output - 1) * width.stride + 1 + (width.kernel - 1) * width.dilation
-    let room = (height.input + 1) * (max(reach, width.input + width.low) + 64)
+    let room = (height.input + 2) * (max(reach, width.input + width.low) + 64)
     guard width.low >= 0, height.low >= 0, width.low < reach, room <= 1 << 16 else { return nil }
     let y = try Tensor(uninitialized: outputs[0].shape, dtype: .float32, operation: name)
     let (from, to) = (x.pointer(Float.self), y.pointer(Float.self))

@@ -1,5 +1,22 @@
+import CToeplitzKernels
 import ToeplitzOps
 import ToeplitzTensor
+
+extension Quantize: BlockOperation {
+  func blockFunction(_ types: [DType]) -> BlockFunction? {
+    guard types[0] == .float32 else { return nil }
+    let low: Float = types[2] == .uint8 ? 0 : -128
+    return BlockFunction(
+      step: BlockFunction.Step(kind: TZ_STEP_QUANTIZE, function: 0, a: low, b: low + 255), type: types[2])
+  }
+}
+
+extension Dequantize: BlockOperation {
+  func blockFunction(_ types: [DType]) -> BlockFunction? {
+    guard types[0] == .uint8 || types[0] == .int8, types[1] == .float32 else { return nil }
+    return BlockFunction(step: BlockFunction.Step(kind: TZ_STEP_DEQUANTIZE, function: 0), type: .float32)
+  }
+}
 
 extension Quantize: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {

@@ -58,6 +58,20 @@ extension Reduction: CPUKernel {
       return nil
     }
     let wide = try x.cast(to: .float32)
+    if !wide.isContiguous {
+      // In the order of memory, if that leaves the order of what is kept.
+      let order = wide.shape.indices.sorted { (wide.strides[$0], $1) > (wide.strides[$1], $0) }
+      let moved = try wide.permuted(order)
+      let kept = order.filter { !gone.contains($0) }
+      if moved.isContiguous, kept == kept.sorted() {
+        return try vectorized(moved, order.indices.filter { gone.contains(order[$0]) }, output)
+      }
+    }
+    // The last axes alone: rows that may lie apart, as those of small images do.
+    if gone == Array((x.rank - gone.count)..<x.rank) {
+      let (rows, distance) = try wide.rows(ofLast: gone.count)
+      return try alongRows(rows, distance, gone.reduce(1) { $0 * x.shape[$1] }, output)
+    }
     let x = try wide.isContiguous ? wide : wide.contiguous()
     // Neighbouring axes of one kind are one.
     var axes: [(size: Int, isGone: Bool)] = []
@@ -141,6 +155,30 @@ extension Reduction: CPUKernel {
                 start + other * far.step + row * near.step, target, count)
             }
           }
+        }
+      }
+    }
+    withExtendedLifetime((x, result)) {}
+    return try result.cast(to: output.dtype)
+  }
+
+  /// Rows of `width` elements, `distance` elements apart.
+  private func alongRows(_ x: Tensor, _ distance: Int, _ width: Int, _ output: TensorSpec) throws -> Tensor {
+    let result = try Tensor(uninitialized: output.shape, dtype: .float32, operation: name)
+    let table = tz_rows_kernels(InstructionSet.current.code).pointee
+    let (from, to) = (x.pointer(Float.self), result.pointer(Float.self))
+    let (function, correction) = (function, correction)
+    ThreadPool.shared.runRows(result.count, width: width) { range in
+      for row in range {
+        let start = from + row * distance
+        switch function {
+        case .maximum: to[row] = table.largest(start, width)
+        case .minimum: to[row] = table.smallest(start, width)
+        case .variance:
+          let squares = table.squares(start, width, table.sum(start, width) / Double(width))
+          to[row] = Float(squares / Swift.max(0, Double(width) - correction))
+        case .mean: to[row] = Float(table.sum(start, width) / Double(width))
+        default: to[row] = Float(table.sum(start, width))
         }
       }
     }

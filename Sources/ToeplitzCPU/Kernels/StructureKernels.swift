@@ -78,6 +78,13 @@ extension PadAxis: CPUKernel {
   }
 }
 
+extension Where: BlockOperation {
+  func blockFunction(_ types: [DType]) -> BlockFunction? {
+    guard types[1] == types[2], types[1].isBlockFloat || types[1] == .bool else { return nil }
+    return BlockFunction(step: BlockFunction.Step(kind: TZ_STEP_SELECT, function: 0), type: types[1])
+  }
+}
+
 extension Where: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     if let result = try inBlocks(inputs, outputs[0]) { return [result] }

@@ -35,7 +35,7 @@ private struct Product {
   }
 
   private mutating func add(_ index: Int, _ rewriter: GraphRewriter) -> Bool {
-    guard let node = rewriter.nodes[index], let function = (node.operation as? Binary)?.function,
+    guard let node = rewriter.nodes[index], let function = node.arithmetic,
       function == .multiply || function == .divide, members.count < 4
     else { return false }
     members.append(index)
@@ -113,7 +113,7 @@ private struct Pattern {
 
   /// The operand of a node beside the given number.
   private func other(_ node: Graph.Node, _ function: Binary.Function, _ number: Double) -> Int? {
-    guard (node.operation as? Binary)?.function == function else { return nil }
+    guard node.arithmetic == function else { return nil }
     for (at, input) in node.inputs.enumerated() where function != .divide || at == 1 {
       guard let found = rewriter.graph.number(input), abs(found / number - 1) < 1e-5 else { continue }
       return node.inputs[1 - at]

@@ -86,6 +86,8 @@ enum ElementwiseChains {
     // A maker whose result several members use is found again from the last of them.
     while let next = open.popLast() {
       for input in rewriter.nodes[next]?.inputs ?? [] {
+        // Codes go from one chain to the next as they are: they take a quarter of the memory.
+        if let maker = rewriter.maker(input), rewriter.nodes[maker]?.operation is Quantize { continue }
         guard members.count < longest, let maker = rewriter.maker(input), !members.contains(maker),
           let node = rewriter.nodes[maker], rewriter.isHidden(input),
           rewriter.userIndices(input).allSatisfy(members.contains), isElementwise(node, rewriter),

@@ -37,6 +37,10 @@ package struct FusedConvolution: TensorOperation {
     get { convolution.weightStorage }
     set { convolution.weightStorage = newValue }
   }
+  /// Whether it is a linear map of the last axis.
+  package var isLinear: Bool { convolution.isLinear }
+  /// A view with batch and channels first.
+  func canonical(_ tensor: Tensor) throws -> Tensor { try convolution.canonical(tensor) }
   /// The convolution's name.
   package var name: String { convolution.name }
 

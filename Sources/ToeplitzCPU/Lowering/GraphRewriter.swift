@@ -1,4 +1,5 @@
 import ToeplitzGraph
+import ToeplitzOps
 import ToeplitzTensor
 
 /// A graph that lowering passes change, with what they ask of it: who makes a value, and who uses it.
@@ -73,6 +74,9 @@ struct GraphRewriter {
 }
 
 extension Graph.Node {
+  /// The function of two numbers that it applies to each pair of elements, if it does.
+  var arithmetic: Binary.Function? { (operation as? Binary)?.function }
+
   /// What it is, with what was fused into it, for the next node that it is fused into.
   var history: [String] { fused.isEmpty ? [operation.name] : fused }
 }

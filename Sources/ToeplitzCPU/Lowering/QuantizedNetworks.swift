@@ -10,6 +10,7 @@ enum QuantizedNetworks {
     guard graph.nodes.contains(where: { $0.operation is Dequantize || $0.operation is Quantize }) else { return graph }
     var graph = movingCodes(graph)
     graph = joiningConvolutions(graph, folded)
+    graph = repeatingConversions(graph)
     // What is left is computed with numbers.
     graph.removeDeadNodes()
     graph.foldConstants(folded, keepsCodes: false)
@@ -88,6 +89,31 @@ enum QuantizedNetworks {
     return (try? one.cast(to: .int32).scalars(Int32.self)) == (try? two.cast(to: .int32).scalars(Int32.self))
   }
 
+  /// Gives each user of numbers that were codes a conversion of its own, which is computed together with it.
+  private static func repeatingConversions(_ graph: Graph) -> Graph {
+    var result = graph
+    result.nodes = []
+    var sources: [Int: Graph.Node] = [:]
+    var used: Set<Int> = []
+    for node in graph.nodes {
+      var node = node
+      if node.operation is Dequantize, graph.constants[node.inputs[0]] == nil { sources[node.outputs[0]] = node }
+      for (at, input) in node.inputs.enumerated() {
+        guard var source = sources[input] else { continue }
+        guard used.contains(input) else {
+          used.insert(input)
+          continue
+        }
+        let value = result.value(graph.specs[input])
+        source.outputs = [value]
+        result.nodes.append(source)
+        node.inputs[at] = value
+      }
+      result.nodes.append(node)
+    }
+    return result
+  }
+
   // MARK: Convolutions
 
   private static func joiningConvolutions(_ graph: Graph, _ folded: FoldedConstants) -> Graph {
@@ -104,21 +130,17 @@ enum QuantizedNetworks {
   private static func join(_ index: Int, _ quantizer: Graph.Node, _ rewriter: inout GraphRewriter) {
     var fused: [Int] = []
     var value = quantizer.inputs[0]
-    var bounds = (low: -Double.infinity, high: Double.infinity)
-    if let at = rewriter.soleMaker(value), let node = rewriter.nodes[at] {
-      switch Activation(node.operation) {
-      case .leakyReLU(slope: 0)?: bounds.low = 0
-      case .clamp(let low, let high)?: bounds = (low, high)
-      default: break
-      }
-      if bounds != (-.infinity, .infinity) {
-        fused.append(at)
-        value = node.inputs[0]
-      }
+    var epilogue = Epilogue()
+    if let at = rewriter.soleMaker(value), let node = rewriter.nodes[at], let activation = Activation(node.operation),
+      QuantizedConvolution.bounds(Epilogue(activation: activation)) != nil
+    {
+      epilogue = Epilogue(activation: activation)
+      fused.append(at)
+      value = node.inputs[0]
     }
     // A bias may stand behind a matrix product.
     var bias: Int?
-    if let at = rewriter.soleMaker(value), let node = rewriter.nodes[at], (node.operation as? Binary)?.function == .add,
+    if let at = rewriter.soleMaker(value), let node = rewriter.nodes[at], node.arithmetic == .add,
       let other = node.inputs.first(where: { codedBias($0, rewriter) != nil }),
       let product = node.inputs.first(where: { $0 != other })
     {
@@ -132,7 +154,8 @@ enum QuantizedNetworks {
       [.uint8, .int8].contains(rewriter.graph.specs[x.inputs[0]].dtype),
       bias == nil || node.inputs.count == 2
     else { return }
-    let convolution = maps.convolution
+    var convolution = maps.convolution
+    convolution.epilogue = epilogue
     var operands = x.inputs
     operands += [
       rewriter.graph.constant(maps.weight), rewriter.graph.constant(maps.scales), maps.zero, quantizer.inputs[1],
@@ -144,8 +167,7 @@ enum QuantizedNetworks {
       else { return }
       operands.append(rewriter.graph.constant(flat))
     }
-    var operation = QuantizedConvolution(convolution: convolution)
-    (operation.low, operation.high) = bounds
+    let operation = QuantizedConvolution(convolution: convolution)
     guard let spec = try? operation.infer(operands.map { rewriter.graph.specs[$0] }),
       spec[0] == rewriter.graph.specs[quantizer.outputs[0]]
     else { return }
@@ -177,7 +199,7 @@ enum QuantizedNetworks {
   /// A convolution or matrix product whose right operand is constant int8 codes with one scale, or one for each output.
   private static func linear(
     _ node: Graph.Node, _ rewriter: GraphRewriter
-  ) -> (convolution: ConvolutionOperation, weight: Tensor, scales: Tensor, zero: Int)? {
+  ) -> (convolution: FusedConvolution, weight: Tensor, scales: Tensor, zero: Int)? {
     guard node.inputs.count > 1 else { return nil }
     var order: [Int]?
     var value = node.inputs[1]
@@ -192,19 +214,18 @@ enum QuantizedNetworks {
       let spread = try? scales.broadcastTo(rank: tensor.rank),
       let wide = order.map({ rewriter.folded.result(Permute(order: $0), spread) }) ?? spread
     else { return nil }
-    var convolution: ConvolutionOperation
+    var convolution: FusedConvolution
     var matrix = moved
     var factors = wide
-    switch node.operation {
-    case let operation as ConvolutionOperation: convolution = operation
-    case is MatrixMultiply:
-      guard moved.rank == 2, rewriter.graph.specs[node.inputs[0]].shape.rank >= 2,
+    if let parts = ConvolutionNode(node) {
+      convolution = parts.operation
+    } else {
+      guard node.operation is MatrixMultiply, moved.rank == 2, rewriter.graph.specs[node.inputs[0]].shape.rank >= 2,
         let map = try? linearMap(from: moved.shape[0], to: moved.shape[1]),
         let turned = rewriter.folded.result(Permute(order: [1, 0]), moved),
         let other = rewriter.folded.result(Permute(order: [1, 0]), wide)
       else { return nil }
-      (convolution, matrix, factors) = (map, turned, other)
-    default: return nil
+      (convolution, matrix, factors) = (FusedConvolution(map), turned, other)
     }
     guard QuantizedConvolution.supports(convolution),
       factors.count == 1 || factors.shape[0] == factors.count && factors.count == convolution.geometry.outChannels,

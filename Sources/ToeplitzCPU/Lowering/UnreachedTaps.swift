@@ -8,21 +8,21 @@ enum UnreachedTaps {
   static func applied(to graph: Graph, _ folded: FoldedConstants) -> Graph {
     var rewriter = GraphRewriter(graph, folded)
     for index in rewriter.nodes.indices {
-      guard let node = rewriter.nodes[index], let operation = node.operation as? ConvolutionOperation,
-        let (trimmed, kept) = trimmed(operation, rewriter.graph.specs[node.inputs[0]].shape),
-        var weight = rewriter.constant(node.inputs[1]), weight.rank == operation.geometry.rank + 2
+      guard let node = rewriter.nodes[index], var parts = ConvolutionNode(node),
+        let (trimmed, kept) = trimmed(parts, rewriter.graph.specs[node.inputs[0]].shape),
+        var weight = rewriter.constant(node.inputs[1]), weight.rank == trimmed.operation.geometry.rank + 2
       else { continue }
       // Views, which copy nothing.
       for (axis, range) in kept.enumerated() {
         guard let part = folded.result(Slice(axis: axis + 2, range: range, step: 1), weight) else { continue }
         weight = part
       }
-      guard weight.shape == trimmed.geometry.weightShape else { continue }
+      guard weight.shape == trimmed.operation.geometry.weightShape else { continue }
+      parts = trimmed
+      parts.weight = rewriter.graph.constant(weight)
       var changed = node
-      let value = rewriter.graph.constant(weight)
-      changed.operation = trimmed
-      changed.inputs[1] = value
-      guard let specs = try? trimmed.infer(changed.inputs.map({ rewriter.graph.specs[$0] })),
+      (changed.operation, changed.inputs) = (parts.completed, parts.inputs)
+      guard let specs = try? parts.completed.infer(changed.inputs.map({ rewriter.graph.specs[$0] })),
         specs[0] == rewriter.graph.specs[node.outputs[0]]
       else { continue }
       rewriter.replace(index, by: changed)
@@ -32,10 +32,10 @@ enum UnreachedTaps {
 
   /// The convolution without its first and last taps on each axis, as far as no output needs them, and the taps that are left.
   private static func trimmed(
-    _ operation: ConvolutionOperation, _ input: Shape
-  ) -> (ConvolutionOperation, [Range<Int>])? {
-    let g = operation.geometry
-    guard !g.isTransposed, g.paddingMode == .zeros, operation.layout == .channelsFirst, input.rank > g.rank else {
+    _ parts: ConvolutionNode, _ input: Shape
+  ) -> (ConvolutionNode, [Range<Int>])? {
+    let g = parts.operation.geometry
+    guard !g.isTransposed, g.paddingMode == .zeros, parts.operation.layout == .channelsFirst, input.rank > g.rank else {
       return nil
     }
     let sizes = Array(input.suffix(g.rank))
@@ -60,8 +60,8 @@ enum UnreachedTaps {
         rank: g.rank, inChannels: g.inChannels, outChannels: g.outChannels, kernelSize: PerAxis(kept.map(\.count)),
         stride: PerAxis(g.stride), padding: .asymmetric(pads), dilation: PerAxis(g.dilation), groups: g.groups)
     else { return nil }
-    var result = operation
-    result.geometry = geometry
+    var result = parts
+    result.operation.geometry = geometry
     return (result, kept)
   }
 }

@@ -19,6 +19,7 @@ public final class ThreadPool: Sendable {
   /// How often a waiting thread looks again before it sleeps: 0.3 to 0.9 milliseconds, longer than operations that run on
   /// their caller alone, since to wake a thread takes as long as a small convolution.
   private static let spins = 20000
+  private static let yieldsFrom = 500
   private static let mostThreads = 256
   /// Whether each worker stays on a processor of its own.
   private static let pinsWorkers = Platform.environment("TOEPLITZ_PIN_THREADS") == "1"
@@ -87,8 +88,22 @@ public final class ThreadPool: Sendable {
     ticket.store(generation << 32 | UInt64(items) << 16, ordering: .sequentiallyConsistent)
     if sleepers.load(ordering: .sequentiallyConsistent) > 0 { signal.wakeAll() }
     work(generation: generation, thread: 0)
-    while unfinished.load(ordering: .acquiring) > 0 { tz_pause() }
+    var spins = 0
+    while unfinished.load(ordering: .acquiring) > 0 { Self.wait(&spins) }
     job.pointee.body = nil
+  }
+
+  /// One turn of a waiting loop, the `spins`-th.
+  ///
+  /// Where there are more threads than free processors, who is waited for may need the one that this thread holds: after some
+  /// ten microseconds it is offered again and again.
+  private static func wait(_ spins: inout Int) {
+    spins += 1
+    if spins > yieldsFrom, spins % 32 == 0 {
+      tz_yield()
+    } else {
+      tz_pause()
+    }
   }
 
   /// Takes items of the given region until none is left.
@@ -156,9 +171,8 @@ public final class ThreadPool: Sendable {
       var spins = 0
       var generation = ticket.load(ordering: .acquiring) >> 32
       while generation == last {
-        spins += 1
         if spins < Self.spins {
-          tz_pause()
+          Self.wait(&spins)
         } else {
           sleep(while: last)
         }

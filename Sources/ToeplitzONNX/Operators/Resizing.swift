@@ -196,6 +196,35 @@ extension OperatorTable {
         return [result]
       }
     },
+    "GridSample": { node in
+      let names: [String: Interpolation] = [
+        "linear": .linear, "bilinear": .linear, "nearest": .nearest, "cubic": .cubic, "bicubic": .cubic,
+      ]
+      let mode = try node.string("mode", node.opset < 20 ? "bilinear" : "linear")
+      let padding = try node.string("padding_mode", "zeros")
+      guard let interpolation = names[mode] else { throw node.refuse("mode linear, nearest or cubic", got: mode) }
+      guard let known = GridPadding(rawValue: padding) else {
+        throw node.refuse("padding_mode zeros, border or reflection", got: padding)
+      }
+      let alignCorners = try node.flag("align_corners")
+      return { x in
+        let input = try x(0)
+        return [
+          try input.gridSampled(
+            x(1).cast(to: input.dtype), interpolation, padding: known, alignCorners: alignCorners)
+        ]
+      }
+    },
+    "AffineGrid": { node in
+      let alignCorners = try node.flag("align_corners")
+      return { x in
+        let size = try x(1).wholeNumbers("AffineGrid")
+        guard size.count == 4 || size.count == 5, size.allSatisfy({ $0 >= 0 }) else {
+          throw x.refuse("a size of 4 or 5 numbers", got: "\(size)")
+        }
+        return [try x(0).affineGrid(size: Array(size.dropFirst(2)), alignCorners: alignCorners)]
+      }
+    },
     "Upsample": { node in
       let rule = try ResizeRule(node)
       let fixed = try node.floats("scales")

@@ -5,6 +5,8 @@ import ToeplitzTensor
 /// A matrix product is a convolution with one tap: A's rows are the output channels and B's columns the positions,
 /// so the convolution kernels compute it.
 package struct MatrixMultiply: TensorOperation {
+  package init() {}
+
   package var name: String { "matmul" }
 
   package func matrices(_ a: Shape, _ b: Shape) throws -> (Shape, Shape) {
