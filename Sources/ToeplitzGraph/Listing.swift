@@ -13,6 +13,8 @@ public struct ListingRow: Sendable {
   public var parameters: Int
   /// Multiply-adds; 0 for operations that have none to speak of.
   public var multiplyAdds: Int
+  /// Bytes of all operands and results; views take none.
+  public var bytes = 0
   /// What was fused into it.
   public var fused: [String]
 }
@@ -29,7 +31,9 @@ extension Graph {
     let work = (node.operation as? any CountedOperation).flatMap { try? $0.multiplyAdds(node.inputs.map { specs[$0] }) }
     return ListingRow(
       name: node.path, operation: node.operation.name, outputs: node.outputs.map { specs[$0] }, parameters: parameters,
-      multiplyAdds: work ?? 0, fused: node.fused)
+      multiplyAdds: work ?? 0,
+      bytes: (node.inputs + node.outputs).reduce(0) { $0 + specs[$1].shape.reduce(specs[$1].dtype.byteSize, *) },
+      fused: node.fused)
   }
 
   /// The graph in the DOT language of Graphviz.

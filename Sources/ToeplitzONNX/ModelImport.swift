@@ -120,7 +120,7 @@ final class ModelImport {
       scope.inputs.append((try port(input), value))
       try define(input.name, value)
     }
-    for node in source.nodes { try add(node, to: scope, opsets: model.opsets, prefix: "", depth: 0) }
+    for node in inOrder(source.nodes) { try add(node, to: scope, opsets: model.opsets, prefix: "", depth: 0) }
     guard !source.outputs.isEmpty else { throw data.place.malformed("a graph with outputs", got: "none") }
     for output in source.outputs {
       let port = try port(output)

@@ -64,11 +64,12 @@ import ToeplitzTestSupport
       let lines = result.output.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
       #expect(lines[1].hasPrefix("loaded in ") && lines[2].hasPrefix("first run in "))
       let parts = lines.dropFirst(3).split(separator: "").map { $0.map { $0.split(separator: " ").map(String.init) } }
-      #expect(parts.count == 2)
-      guard parts.count == 2 else { return }
+      #expect(parts.count == 3)
+      guard parts.count == 3 else { return }
       let (operations, kinds) = (parts[0].dropFirst(), parts[1].dropFirst())
-      #expect(parts[0][0] == ["ms", "share", "operation", "output", "fused", "name"])
-      #expect(operations.filter { $0[3] == "Conv2d" && $0[4].hasPrefix("float32[") }.count == 4)
+      #expect(parts[0][0] == ["ms", "share", "×", "floor", "operation", "output", "fused", "name"])
+      #expect(operations.filter { $0[4] == "Conv2d" && $0[5].hasPrefix("float32[") }.count == 4)
+      #expect(parts[2][0][0] == "floor:" && parts[2][0].filter { $0 == "ms" }.count == 3)
       // Kinds and shares add up.
       #expect(kinds.dropLast().reduce(0) { $0 + (Int($1[3]) ?? 0) } == operations.count)
       #expect(kinds.last?[3...] == ["\(operations.count)", "all"] && kinds.last?[1] == "100.0")

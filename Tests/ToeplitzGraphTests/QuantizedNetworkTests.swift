@@ -142,6 +142,35 @@ import ToeplitzTestSupport
     }
   }
 
+  /// Bytes less a zero point that is computed, times a constant matrix: ONNX's MatMulInteger after dynamic quantisation.
+  @Test(arguments: InstructionSet.available)
+  func productsOfBytesAreExact(isa: InstructionSet) throws {
+    var random = RandomSource(seed: 6)
+    for (rows, inner, columns) in [(1, 40, 33), (17, 7, 70), (30, 128, 32)] {
+      for dtype in [DType.uint8, .int8] {
+        let weight = try codes([inner, columns], .int8, &random).cast(to: .int32)
+        let source = FunctionSource(
+          inputs: [PortDescription(name: "x"), PortDescription(name: "zero")], outputs: ["y"]
+        ) { operands, trace in
+          let wide = try operands[0].cast(to: .int32) - operands[1].cast(to: .int32)
+          return [try wide.matrixMultiplied(by: trace.weight(weight, name: "weight"))]
+        }
+        nonisolated(unsafe) let sent = source
+        let x = try codes([2, rows, inner], dtype, &random)
+        let zero = try Tensor(scalar: Int32(dtype == .uint8 ? 131 : -9)).cast(to: dtype)
+        let expected = try (x.cast(to: .float64) - zero.cast(to: .float64))
+          .matrixMultiplied(by: weight.cast(to: .float64)).doubles()
+        try InstructionSet.$override.withValue(isa) {
+          let executable = Executable(sent)
+          let got = try executable.run([x, zero])[0].doubles()
+          #expect(got == expected, "\(rows) \(inner) \(columns) \(dtype)")
+          let nodes = try executable.loweredGraph(for: [x.spec, zero.spec]).nodes
+          #expect(nodes.contains { $0.operation is IntegerProduct }, "\(nodes.map(\.operation.name))")
+        }
+      }
+    }
+  }
+
   /// What moves or compares codes leaves them codes.
   @Test func codesStayCodesBetweenLayers() throws {
     let source = FunctionSource(inputs: [PortDescription(name: "x")], outputs: ["y"]) { operands, trace in

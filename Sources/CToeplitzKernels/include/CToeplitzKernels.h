@@ -611,6 +611,8 @@ typedef struct {
   /// y[i] = x[places[i]] for blocks of `inner` elements along an axis of `length`, for `rows` axes.
   void (*take)(const float *x, float *y, const int32_t *places, ptrdiff_t rows, ptrdiff_t length, ptrdiff_t n,
                ptrdiff_t inner);
+  /// sums[i] += x[i * step]
+  void (*add_taps)(const float *x, ptrdiff_t step, double *sums, ptrdiff_t n);
   /// The largest of each window, NaN being larger than all. A vector beyond the plane may be read. Scratch memory is for
   /// `input[0]` + 2 rows of a border, the windows and two vectors more.
   void (*max_pool)(const tz_pool_plane *, const float *x, float *y, float *scratch);
@@ -730,6 +732,7 @@ typedef struct {
   ptrdiff_t y_row, y_pixel;
   ptrdiff_t width, channels;
   int32_t zero, low, high;
+  int32_t *sums;  ///< if not NULL, the sums are stored here and not as bytes, in the places of the bytes
   uint8_t flip;  ///< what results are changed by: 0x80 makes them signed
 } tz_int8_convolution;
 
@@ -746,6 +749,9 @@ const tz_int8_table *tz_int8_kernels(tz_isa isa);
 /// y[i][k] = x[k * channel + i * step] ^ flip, for `count` positions i.
 void tz_bytes_interleave(const uint8_t *x, ptrdiff_t channel, ptrdiff_t step, ptrdiff_t channels, ptrdiff_t count,
                          uint8_t flip, uint8_t *y);
+/// y[j][i] = x[i][j]; rows of words lie `x_row` and `y_row` words apart.
+void tz_words_transpose(const uint32_t *x, ptrdiff_t x_row, uint32_t *y, ptrdiff_t y_row, ptrdiff_t rows,
+                        ptrdiff_t columns);
 /// y[i] = table[x[i]], of 256 bytes.
 void tz_bytes_mapped(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, const uint8_t *table);
 /// y[i] becomes the larger of x[i] and itself, where both are changed by `flip` first.

@@ -88,6 +88,20 @@ TZ_INLINE void NAME(block_)(const tz_int8_convolution *t, const int R, const int
         NAME(quad_)(acc + r * V, r < half ? p + r * pixel : q + (r - half) * pixel, w, V);
     }
   }
+  if (t->sums) {
+    TZ_UNROLL for (int v = 0; v < V; v++) {
+      const ptrdiff_t at = panel * 32 + column + v * LANES, left = t->channels - at;
+      TZ_UNROLL for (int r = 0; r < R; r++) {
+        int32_t *to = t->sums + (y - t->y) + (r < half ? r * t->y_pixel : y_second + (r - half) * t->y_pixel) + at;
+        if (left >= LANES)
+          *(IVECU *)to = acc[r * V + v];
+        else
+          for (int i = 0; i < LANES; i++)
+            if (i < left) to[i] = acc[r * V + v][i];
+      }
+    }
+    return;
+  }
   const VEC zero = (VEC)((float)t->zero), low = (VEC)((float)t->low), high = (VEC)((float)t->high);
   TZ_UNROLL for (int v = 0; v < V; v++) {
     const VEC scale = *(const VECU *)(t->scale + panel * 32 + column + v * LANES);

@@ -1,4 +1,4 @@
-// The tables of int8 kernels by instruction set, and what moves bytes.
+// The tables of int8 kernels by instruction set, and what moves bytes and words.
 #include <string.h>
 
 #include "CToeplitzKernels.h"
@@ -76,4 +76,34 @@ void tz_bytes_mapped(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, cons
 #endif
   (void)isa;
   for (; i < n; i++) y[i] = table[x[i]];
+}
+
+typedef uint32_t tz_words __attribute__((ext_vector_type(4), aligned(4)));
+
+void tz_words_transpose(const uint32_t *x, ptrdiff_t x_row, uint32_t *y, ptrdiff_t y_row, ptrdiff_t rows,
+                        ptrdiff_t columns) {
+  // Sixteen rows at a time, so that whole lines of y are written.
+  for (ptrdiff_t first = 0; first < rows; first += 16) {
+    const ptrdiff_t end = first + 16 < rows ? first + 16 : rows;
+    ptrdiff_t j = 0;
+    for (; j + 4 <= columns; j += 4) {
+      ptrdiff_t i = first;
+      for (; i + 4 <= end; i += 4) {
+        const uint32_t *from = x + i * x_row + j;
+        const tz_words a = *(const tz_words *)from, b = *(const tz_words *)(from + x_row);
+        const tz_words c = *(const tz_words *)(from + 2 * x_row), d = *(const tz_words *)(from + 3 * x_row);
+        const tz_words ab = __builtin_shufflevector(a, b, 0, 4, 1, 5), cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+        const tz_words ef = __builtin_shufflevector(a, b, 2, 6, 3, 7), gh = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+        uint32_t *to = y + j * y_row + i;
+        *(tz_words *)to = __builtin_shufflevector(ab, cd, 0, 1, 4, 5);
+        *(tz_words *)(to + y_row) = __builtin_shufflevector(ab, cd, 2, 3, 6, 7);
+        *(tz_words *)(to + 2 * y_row) = __builtin_shufflevector(ef, gh, 0, 1, 4, 5);
+        *(tz_words *)(to + 3 * y_row) = __builtin_shufflevector(ef, gh, 2, 3, 6, 7);
+      }
+      for (; i < end; i++)
+        for (ptrdiff_t k = j; k < j + 4; k++) y[k * y_row + i] = x[i * x_row + k];
+    }
+    for (; j < columns; j++)
+      for (ptrdiff_t i = first; i < end; i++) y[j * y_row + i] = x[i * x_row + j];
+  }
 }

@@ -138,6 +138,29 @@ static void NAME(max_pool_)(const tz_pool_plane *t, const float *x, float *y, fl
   }
 }
 
+// sums[i] += x[i * step]
+static void NAME(add_taps_)(const float *x, ptrdiff_t step, double *sums, ptrdiff_t n) {
+  typedef double unaligned __attribute__((ext_vector_type(TZ_BYTES / 8), aligned(8)));
+  ptrdiff_t i = 0;
+  if (step == 1) {
+    for (; i + DLANES <= n; i += DLANES)
+      *(unaligned *)(sums + i) += __builtin_convertvector(*(const HVECU *)(x + i), DVEC);
+  } else if (step == 2) {
+    // One element less than two vectors: after the last there may be none.
+    for (; i + DLANES < n; i += DLANES) {
+      const HVEC low = *(const HVECU *)(x + 2 * i), high = *(const HVECU *)(x + 2 * i + DLANES);
+      HVEC even;
+      TZ_UNROLL for (int j = 0; j < DLANES / 2; j++) {
+        even[j] = low[2 * j];
+        even[DLANES / 2 + j] = high[2 * j];
+      }
+      *(unaligned *)(sums + i) += __builtin_convertvector(even, DVEC);
+    }
+  }
+  for (; i < n; i++) sums[i] += (double)x[i * step];
+}
+
 const tz_windows_table NAME(tz_windows_) = {
+  .add_taps = NAME(add_taps_),
   .mix_rows = NAME(mix_rows_), .mix_places = NAME(mix_places_), .take = NAME(take_), .max_pool = NAME(max_pool_),
 };

@@ -10,7 +10,7 @@ extension ConvolutionGeometry {
       throw ToeplitzError(.shape, name, expected: "\(outChannels) float64 factors", got: "\(factors.spec)")
     }
     guard weight.dtype == .float32 else { return try spread(factors, over: weight) }
-    let flat = try weight.contiguous()
+    let flat = try weight.dense()
     let result = try Tensor(uninitialized: weight.shape, dtype: .float32, operation: name)
     let taps = kernelSize.reduce(1, *)
     let (inputs, outputs) = (inChannels / groups, outChannels / groups)

@@ -23,7 +23,7 @@ extension Cast: CPUKernel {
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     guard inputs[0].dtype != dtype else { return [inputs[0]] }
-    let x = try inputs[0].contiguous().aligned()
+    let x = try inputs[0].dense().aligned()
     let y = try Tensor(uninitialized: x.shape, dtype: dtype, operation: name)
     if !fast(x, y) { convert(x, y, from: x.dtype.scalarType) }
     return [y]
@@ -34,18 +34,41 @@ extension Cast: CPUKernel {
   private func fast(_ x: Tensor, _ y: Tensor) -> Bool {
     let kernels = tz_elementwise_kernels(InstructionSet.current.code).pointee
     switch (x.dtype, y.dtype) {
-    case (.float16, .float32): kernels.f16_to_f32(x.pointer(), y.pointer(), x.count)
-    case (.float32, .float16): kernels.f32_to_f16(x.pointer(), y.pointer(), x.count)
+    case (.float16, .float32): together(x, y) { kernels.f16_to_f32($0, $1, $2) }
+    case (.float32, .float16): together(x, y) { kernels.f32_to_f16($0, $1, $2) }
     case (.float32, .float64): map(x, y) { (value: Float) in Double(value) }
     case (.float64, .float32): map(x, y) { (value: Double) in Float(value) }
-    case (.bfloat16, .float32): kernels.bf16_to_f32(x.pointer(), y.pointer(), x.count)
-    case (.float32, .bfloat16): kernels.f32_to_bf16(x.pointer(), y.pointer(), x.count)
+    case (.bfloat16, .float32): together(x, y) { kernels.bf16_to_f32($0, $1, $2) }
+    case (.float32, .bfloat16): together(x, y) { kernels.f32_to_bf16($0, $1, $2) }
+    case (.bool, .float32), (.uint8, .float32): together(x, y) { kernels.u8_to_f32($0, $1, $2) }
+    case (.int8, .float32): together(x, y) { kernels.i8_to_f32($0, $1, $2) }
+    case (.uint8, .int32): widen(x, y, UInt8.self)
+    case (.int8, .int32): widen(x, y, Int8.self)
     // Straight to float32: by way of float64 some numbers would be rounded twice.
-    case (.int64, .float32): map(x, y) { (value: Int64) in Float(value) }
+    case (.int64, .float32): together(x, y) { kernels.i64_to_f32($0, $1, $2) }
+    case (.int32, .float32): together(x, y) { kernels.i32_to_f32($0, $1, $2) }
     default: return false
     }
     withExtendedLifetime((x, y)) {}
     return true
+  }
+
+  /// Bytes as int32.
+  private func widen<From: FixedWidthInteger & Sendable>(_ x: Tensor, _ y: Tensor, _ type: From.Type) {
+    let (source, target) = (x.pointer(From.self), y.pointer(Int32.self))
+    ThreadPool.shared.runRows(x.count, width: 1) { range in
+      for index in range { target[index] = Int32(truncatingIfNeeded: source[index]) }
+    }
+  }
+
+  /// Calls a kernel on all threads.
+  private func together<From, To>(
+    _ x: Tensor, _ y: Tensor, _ kernel: @escaping (UnsafePointer<From>, UnsafeMutablePointer<To>, Int) -> Void
+  ) {
+    let (source, target) = (x.pointer(From.self), y.pointer(To.self))
+    ThreadPool.shared.runRows(x.count, width: 1) { range in
+      kernel(source + range.lowerBound, target + range.lowerBound, range.count)
+    }
   }
 
   @inline(__always)

@@ -81,7 +81,7 @@ extension Remainder: CPUKernel {
 extension Classify: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     if let result = try inBlocks(inputs, outputs[0]) { return [result] }
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     let result = try Tensor(uninitialized: x.shape, dtype: .bool, operation: name)
     func run<T: TensorScalar>(_ type: T.Type, _ ask: (Double) -> Bool) {
       let (source, target) = (x.pointer(type), result.pointer(Bool.self))

@@ -23,7 +23,7 @@ extension UnaryKernel {
   }
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     switch x.dtype {
     case .float16, .bfloat16:
       if let result = try inBlocks(inputs, outputs[0]) { return [result] }

@@ -4,7 +4,7 @@ import ToeplitzTensor
 
 extension ChannelActivation: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     guard x.dtype == .float32 || x.dtype == .float64 else {
       return [try applyAll(self, inputs.map { try $0.cast(to: .float32) })[0].cast(to: x.dtype)]
     }

@@ -33,7 +33,7 @@ extension ConvolutionOperation: CPUKernel {
     let isEven = zip(outer, outer.dropFirst()).allSatisfy {
       tensor.strides[$0] == tensor.strides[$1] * tensor.shape[$1]
     }
-    let even = try isEven ? tensor : tensor.contiguous()
+    let even = try isEven ? tensor : tensor.dense()
     let count = outer.reduce(1) { $0 * tensor.shape[$1] }
     return even.view(
       shape: [1, tensor.shape[last], count],

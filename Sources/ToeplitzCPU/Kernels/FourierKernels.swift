@@ -9,7 +9,7 @@ extension FourierTransform: CPUKernel {
     // Rows of the transformed axis, parts last.
     let rank = inputs[0].rank
     let order = (0..<rank).filter { $0 != axis && $0 != rank - 1 } + [axis, rank - 1]
-    let x = try inputs[0].cast(to: .float64).permuted(order).contiguous()
+    let x = try inputs[0].cast(to: .float64).permuted(order).dense()
     let (count, parts) = (x.shape[rank - 2], x.shape[rank - 1])
     let (size, outputParts) = (outputs[0].shape[axis], outputs[0].shape[rank - 1])
     var shape = x.shape.replacing(rank - 2, by: size)
@@ -47,7 +47,7 @@ extension FourierTransform: CPUKernel {
     withExtendedLifetime((x, result)) {}
     var back = [Int](repeating: 0, count: rank)
     for (position, original) in order.enumerated() { back[original] = position }
-    return [try result.permuted(back).contiguous().cast(to: dtype)]
+    return [try result.permuted(back).dense().cast(to: dtype)]
   }
 
   /// The whole spectrum of complex numbers, from those of two real signals.

@@ -4,7 +4,7 @@ import ToeplitzTensor
 
 extension Gather: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     let indices = try inputs[1].cast(to: .int64).scalars(Int64.self)
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
     guard result.count > 0 else { return [result] }

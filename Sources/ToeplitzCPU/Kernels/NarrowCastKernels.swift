@@ -6,7 +6,7 @@ extension NarrowCast: CPUKernel {
   package var flushesSubnormals: Bool { false }
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     let result = try Tensor(uninitialized: x.shape, dtype: dtype, operation: name)
     let target = result.pointer(UInt8.self)
     func run<T: TensorScalar>(_ type: T.Type) {

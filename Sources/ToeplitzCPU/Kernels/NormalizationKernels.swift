@@ -4,7 +4,7 @@ import ToeplitzTensor
 
 extension GroupMoments: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     let mean = try Tensor(uninitialized: outputs[0].shape, dtype: .float64, operation: name)
     let variance = try Tensor(uninitialized: outputs[0].shape, dtype: .float64, operation: name)
     switch x.dtype {
@@ -34,7 +34,7 @@ extension GroupMoments: CPUKernel {
 
 extension NormalizeChannels: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     switch x.dtype {
     case .float32: return [try normalize(x, Float.self, inputs)]
     case .float64: return [try normalize(x, Double.self, inputs)]
@@ -114,7 +114,7 @@ extension NormalizeChannels: CPUKernel {
 
 extension LayerNormalize: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     switch x.dtype {
     case .float32: return [try normalize(x, Float.self, inputs)]
     case .float64: return [try normalize(x, Double.self, inputs)]
@@ -128,8 +128,8 @@ extension LayerNormalize: CPUKernel {
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     guard x.count > 0 else { return y }
     let width = shape.reduce(1, *)
-    let weight = hasWeight ? try inputs[1].contiguous() : nil
-    let bias = hasBias ? try inputs[hasWeight ? 2 : 1].contiguous() : nil
+    let weight = hasWeight ? try inputs[1].dense() : nil
+    let bias = hasBias ? try inputs[hasWeight ? 2 : 1].dense() : nil
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
     let (weights, biases) = (weight?.pointer(T.self), bias?.pointer(T.self))
     let table = tz_rows_kernels(InstructionSet.current.code).pointee

@@ -5,7 +5,7 @@ import ToeplitzTensor
 extension MaxPooling: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     if let result = try poolBytes(inputs[0], outputs) { return [result] }
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     if let result = try poolPlanes(x, outputs) { return [result] }
     switch x.dtype {
     case .float32: return try pool(x, outputs, least: -Float.infinity)
@@ -231,7 +231,7 @@ extension MaxPooling {
 
 extension AveragePooling: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     switch x.dtype {
     case .float32: return [try pool(x, Float.self, outputs[0])]
     case .float64: return [try pool(x, Double.self, outputs[0])]
@@ -250,10 +250,13 @@ extension AveragePooling: CPUKernel {
     let inputPlane = axes.reduce(1) { $0 * $1.input }
     let outputPlane = axes.reduce(1) { $0 * $1.output }
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
+    let kernels = tz_windows_kernels(InstructionSet.current.code).pointee
     ThreadPool.shared.runRows(y.count / outputPlane, width: inputPlane) { range in
       withUnsafeTemporaryAllocation(of: Double.self, capacity: axes[2].output) { sums in
         guard let sums = sums.baseAddress else { return }
-        for plane in range { average(axes, source + plane * inputPlane, target + plane * outputPlane, sums) }
+        for plane in range {
+          average(axes, source + plane * inputPlane, target + plane * outputPlane, sums, kernels)
+        }
       }
     }
     withExtendedLifetime((x, y)) {}
@@ -264,7 +267,7 @@ extension AveragePooling: CPUKernel {
   @inline(__always)
   private func average<T: BinaryFloatingPoint>(
     _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
-    _ sums: UnsafeMutablePointer<Double>
+    _ sums: UnsafeMutablePointer<Double>, _ kernels: tz_windows_table
   ) {
     let (depth, height, width) = (axes[0], axes[1], axes[2])
     for d in 0..<depth.output {
@@ -276,8 +279,10 @@ extension AveragePooling: CPUKernel {
             for kw in 0..<width.kernel {
               let from = x + (at * width.input + kw * width.dilation - width.low)
               let range = width.windows(kw)
-              if width.stride == 1 {
-                for i in range { sums[i] += Double(from[i]) }
+              if T.self == Float.self {
+                kernels.add_taps(
+                  UnsafeRawPointer(from + range.lowerBound * width.stride).assumingMemoryBound(to: Float.self),
+                  width.stride, sums + range.lowerBound, range.count)
               } else {
                 for i in range { sums[i] += Double(from[i * width.stride]) }
               }

@@ -164,11 +164,11 @@ private struct RecurrenceRun: @unchecked Sendable {
     rectifies = operation.activations == [.relu]
     self.lengths = lengths
     (steps, batch, units) = (x.gates.shape[0], x.gates.shape[1], x.gates.shape[2] / places.count)
-    gates = try x.gates.cast(to: .float32).contiguous()
+    gates = try x.gates.cast(to: .float32).dense()
     packed = try PackedRecurrence.packed(x.recurrent, places, units, width)
     let size = (units + width - 1) / width * width
     bias = try Tensor.zeros([size * places.count], dtype: .float32)
-    if let given = try x.bias?.cast(to: .float32).contiguous() {
+    if let given = try x.bias?.cast(to: .float32).dense() {
       let (from, to) = (given.pointer(Float.self), bias.pointer(Float.self))
       for (gate, place) in places.enumerated() {
         for unit in 0..<units {

@@ -6,7 +6,7 @@ extension LSTMCell: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     // A copy: the gates are computed in place.
     let gates = try inputs[0].copied()
-    let cell = try inputs[1].contiguous()
+    let cell = try inputs[1].dense()
     let hidden = try Tensor(uninitialized: cell.shape, dtype: cell.dtype, operation: name)
     let next = try Tensor(uninitialized: cell.shape, dtype: cell.dtype, operation: name)
     if cell.dtype == .float32 {

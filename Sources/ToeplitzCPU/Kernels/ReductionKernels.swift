@@ -72,7 +72,7 @@ extension Reduction: CPUKernel {
       let (rows, distance) = try wide.rows(ofLast: gone.count)
       return try alongRows(rows, distance, gone.reduce(1) { $0 * x.shape[$1] }, output)
     }
-    let x = try wide.isContiguous ? wide : wide.contiguous()
+    let x = try wide.isContiguous ? wide : wide.dense()
     // Neighbouring axes of one kind are one.
     var axes: [(size: Int, isGone: Bool)] = []
     for axis in x.shape.indices where x.shape[axis] != 1 {

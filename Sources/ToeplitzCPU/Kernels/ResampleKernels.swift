@@ -4,7 +4,7 @@ import ToeplitzTensor
 
 extension Resample: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].contiguous()
+    let x = try inputs[0].dense()
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     switch rule {
     case .interpolated(let samples):

@@ -21,7 +21,7 @@ extension CumulativeSum: CPUKernel {
   private func scan<T: TensorScalar, Sum: TensorScalar>(
     _ x: Tensor, _ axis: Int, _ carried: Tensor?, from zero: Sum, _ add: (Sum, T) -> Sum, _ narrow: (Sum) -> T
   ) throws -> [Tensor] {
-    let (x, carried) = (try x.contiguous(), try carried?.contiguous())
+    let (x, carried) = (try x.dense(), try carried?.dense())
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     let last = try carried.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
     let length = x.shape[axis]

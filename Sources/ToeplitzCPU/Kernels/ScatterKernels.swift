@@ -5,7 +5,7 @@ import ToeplitzTensor
 extension Scatter: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let result = try inputs[0].copied()
-    let updates = try inputs[2].contiguous()
+    let updates = try inputs[2].dense()
     guard updates.count > 0 else { return [result] }
     let indices = try inputs[1].cast(to: .int64).scalars(Int64.self)
     let (offsets, width) = try places(indices, inputs[1].shape, result)

@@ -5,7 +5,7 @@ import ToeplitzTensor
 extension TopElements: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
-    let rows = try inputs[0].transposed(axis, -1).contiguous()
+    let rows = try inputs[0].transposed(axis, -1).dense()
     let length = rows.shape[rows.rank - 1]
     let shape = rows.shape.replacing(rows.rank - 1, by: count)
     let values = try Tensor(uninitialized: shape, dtype: rows.dtype, operation: name)
@@ -31,7 +31,7 @@ extension TopElements: CPUKernel {
     run(rows.dtype.scalarType)
     withExtendedLifetime((rows, values, places)) {}
     return [
-      try values.transposed(axis, -1).contiguous(), try places.transposed(axis, -1).contiguous(),
+      try values.transposed(axis, -1).dense(), try places.transposed(axis, -1).dense(),
     ]
   }
 }

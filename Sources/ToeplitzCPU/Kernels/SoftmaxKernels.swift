@@ -7,15 +7,15 @@ extension AxisSoftmax: CPUKernel {
     let x = inputs[0]
     guard x.rank > 0 else { return [try applyAll(self, [x.reshaped([1])])[0].reshaped([])] }
     let axis = try x.shape.normalizedAxis(axis, operation: name)
-    if x.dtype == .float32 { return [try vectorized(x.contiguous(), axis)] }
+    if x.dtype == .float32 { return [try vectorized(x.dense(), axis)] }
     if axis != x.rank - 1 {
       let last = AxisSoftmax(axis: -1, isLogarithmic: isLogarithmic)
-      return [try apply(last, x.transposed(axis, -1)).transposed(axis, -1).contiguous()]
+      return [try apply(last, x.transposed(axis, -1)).transposed(axis, -1).dense()]
     }
     guard x.dtype == .float64 else {
       return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
     }
-    let source = try x.contiguous()
+    let source = try x.dense()
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     guard x.count > 0 else { return [y] }
     let width = x.shape[axis]

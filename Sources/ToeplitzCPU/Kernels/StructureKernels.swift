@@ -89,7 +89,7 @@ extension Where: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     if let result = try inBlocks(inputs, outputs[0]) { return [result] }
     let shape = outputs[0].shape
-    let flat = try inputs.map { try $0.expanded(to: shape).contiguous() }
+    let flat = try inputs.map { try $0.expanded(to: shape).dense() }
     let result = try Tensor(uninitialized: shape, dtype: outputs[0].dtype, operation: name)
     func choose<T: TensorScalar>(_ type: T.Type) {
       let condition = flat[0].pointer(Bool.self)

@@ -8,7 +8,7 @@ extension Reshape: CPUKernel {
     if !x.isContiguous, let strides = strides(x, shape) {
       return [x.view(shape: shape, strides: strides, offset: x.offset)]
     }
-    let flat = try x.contiguous()
+    let flat = try x.dense()
     return [flat.view(shape: shape, strides: shape.contiguousStrides, offset: flat.offset)]
   }
 

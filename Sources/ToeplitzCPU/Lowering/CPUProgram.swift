@@ -8,7 +8,8 @@ extension CPUDevice: LoweringBackend {
   ) throws -> any Program {
     guard optimizes else { return try CPUProgram(graph, folded) }
     let passes = [
-      QuantizedNetworks.applied, Attentions.applied, ActivationPatterns.applied, ConstantProducts.applied,
+      QuantizedNetworks.applied, IntegerProducts.applied, Attentions.applied, ActivationPatterns.applied,
+      ConstantProducts.applied,
       UnreachedTaps.applied,
       ConvolutionFusions.applied,
       ResidualUnits.applied,

@@ -56,7 +56,7 @@ struct FoldedChannels: TensorOperation, CPUKernel {
     }
     let bias = try hasBias ? next() * factor + shift : shift
     let factors = try hasFactors ? next() * factor : factor
-    return [try factors.contiguous(), try bias.cast(to: dtype)]
+    return [try factors.dense(), try bias.cast(to: dtype)]
   }
 
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }

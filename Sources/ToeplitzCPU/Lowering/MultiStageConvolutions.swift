@@ -58,9 +58,11 @@ enum SeparableConvolutions {
       else { continue }
       var parts = [depthwise, last]
       var places = [at]
+      guard pays(parts, rewriter) else { continue }
       if let first = rewriter.soleMaker(depthwise.x), let before = rewriter.nodes[first],
         let expansion = stage(before, rewriter), endsPlainly(expansion),
-        SeparableConvolution.supports(([expansion] + parts).map(\.operation.geometry))
+        SeparableConvolution.supports(([expansion] + parts).map(\.operation.geometry)),
+        pays([expansion] + parts, rewriter)
       {
         parts.insert(expansion, at: 0)
         places.insert(first, at: 0)
@@ -88,6 +90,19 @@ enum SeparableConvolutions {
       rewriter.graph.specs[parts.x].shape.rank == 4
     else { return nil }
     return parts
+  }
+
+  /// Whether the memory that need not be written and read again outweighs the tiles, which are smaller than those of one
+  /// convolution after the other and take about a quarter longer: measured on networks from 16 to 728 channels.
+  private static func pays(_ parts: [ConvolutionNode], _ rewriter: GraphRewriter) -> Bool {
+    var (bytes, multiplyAdds) = (0, 0)
+    for (index, part) in parts.enumerated() {
+      let specs = part.inputs.map { rewriter.graph.specs[$0] }
+      multiplyAdds += (try? part.completed.multiplyAdds(specs)) ?? 0
+      if index > 0 { bytes += 8 * specs[0].shape.reduce(1, *) }
+    }
+    // A byte takes as long as six floating-point operations.
+    return multiplyAdds < 12 * bytes
   }
 
   /// Whether nothing is added to the result of a convolution, nor is it scaled.

@@ -86,7 +86,7 @@ extension FusedConvolution {
     // [1, C, rows], wherever the rows lie.
     let x = try convolution.canonical(operands.x.cast(to: .float32))
     let packed = try LinearPackings.packed(geometry, operands.weight, factors: operands.factors)
-    let residuals = try operands.residuals.map { try $0.cast(to: .float32).contiguous() }
+    let residuals = try operands.residuals.map { try $0.cast(to: .float32).dense() }
     let bias = try operands.bias.map { try Self.padded($0.cast(to: .float32)) }
     let result =
       try overwritten(operands.residuals, .float32)

@@ -41,7 +41,7 @@ final class PackedInt8: PreparedValue {
     let outputs = g.outChannels / g.groups
     let (height, width) = g.rank == 2 ? (g.kernelSize[0], g.kernelSize[1]) : (1, g.kernelSize[0])
     let taps = height * width
-    let dense = try weight.contiguous()
+    let dense = try weight.dense()
     let from = dense.pointer(Int8.self)
     sums = (0..<g.outChannels).map { channel in
       (0..<(inputs * taps)).reduce(Int32(0)) { $0 + Int32(from[channel * inputs * taps + $1]) }

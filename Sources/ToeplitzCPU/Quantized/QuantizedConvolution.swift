@@ -175,7 +175,7 @@ private struct Numbers {
     func code(_ tensor: Tensor) throws -> Int32 { try tensor.reshaped([]).cast(to: .int32).item(Int32.self) }
     let g = operation.convolution.geometry
     let (inputScale, outputScale) = (try number(inputs[1]), try number(inputs[6]))
-    let weightScales = try inputs[4].contiguous()
+    let weightScales = try inputs[4].dense()
     let isSigned = inputs[0].dtype == .int8
     let shifted = try code(inputs[2]) + (isSigned ? 128 : 0)
     inputZero = UInt8(clamping: shifted)
@@ -195,7 +195,7 @@ private struct Numbers {
     let perGroup = packed.form == .depthwise ? g.outChannels : outputs
     bias = Array(repeating: 0, count: groups * packed.padded)
     scale = Array(repeating: 0, count: groups * packed.padded)
-    let given = try inputs.count > 8 ? inputs[8].contiguous() : nil
+    let given = try inputs.count > 8 ? inputs[8].dense() : nil
     let codes = given?.dtype == .int32 ? given?.pointer(Int32.self) : nil
     let reals = given?.dtype == .float32 ? given?.pointer(Float.self) : nil
     let (factors, step) = (weightScales.pointer(Float.self), weightScales.count == 1 ? 0 : 1)

@@ -62,8 +62,11 @@ extension OperatorTable {
         let one = try Tensor.full([], 1, dtype: input.dtype)
         let scale = try span.equal(zero).choosing(one, span / 255)
         let shift = try (zero - low / scale).clamped(from: 0, to: 255).rounded()
-        let codes = try ((input / scale).rounded() + shift).cast(to: .uint8)
-        return [codes, scale, try shift.cast(to: .uint8)]
+        let zeroPoint = try shift.cast(to: .uint8)
+        let codes =
+          try input.dtype == .float32
+          ? input.quantized(scale: scale, zeroPoint: zeroPoint) : ((input / scale).rounded() + shift).cast(to: .uint8)
+        return [codes, scale, zeroPoint]
       }
     },
   ]

@@ -5,6 +5,8 @@ package struct Cast: TensorOperation {
   package var dtype: DType
   package var name: String { "cast" }
 
+  package init(dtype: DType) { self.dtype = dtype }
+
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     return [TensorSpec(inputs[0].shape, dtype)]
