@@ -3,8 +3,9 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension Tensor {
-  /// The same values, contiguous; this tensor itself if it is. As ``Tensor/contiguous()``, on all threads, and through registers
-  /// where rows become columns.
+  /// The same values, contiguous; this tensor itself if it is.
+  ///
+  /// As ``Tensor/contiguous()``, on all threads, and through registers where rows become columns.
   func dense() throws -> Tensor {
     if isContiguous { return self }
     guard dtype.byteSize == 4, count >= 1 << 12 else { return try contiguous() }
