@@ -134,7 +134,6 @@ def models():
         "unknown-domain": model([helper.make_node("Relu", ["x"], ["y"], domain="com.example")]),
         "cycle": model([node("Add", ["x", "b"], ["a"]), node("Relu", ["a"], ["b"]), node("Relu", ["b"], ["y"])]),
         "self-cycle": model([node("Add", ["x", "y"], ["y"])]),
-        "use-before-definition": model([node("Relu", ["z"], ["y"]), node("Relu", ["x"], ["z"])]),
         "undefined-input": model([node("Add", ["x", "nowhere"], ["y"])]),
         "duplicate-output": model([node("Relu", ["x"], ["y"]), node("Neg", ["x"], ["y"])]),
         "duplicate-initializer": model([conv()], initializers=[weight(), weight()]),
