@@ -180,14 +180,11 @@ TZ_INLINE VEC NAME(v_erf_)(VEC x) {
 }
 #endif
 
-// Sine after subtracting whole multiples of pi in three parts; good to |x| of some thousands, beyond which the
-// library's function takes over (v_sin).
-TZ_INLINE VEC NAME(sin_reduced_)(VEC x) {
-  VEC n = NAME(round_)(x * 0.318309886f);
+// The sine of x - n pi, its sign flipped by `odd`. The multiple is subtracted in three parts.
+TZ_INLINE VEC NAME(sin_less_)(VEC x, VEC n, IVEC odd) {
   VEC r = x - n * 3.140625f;
   r = r - n * 0.000967502594f;
   r = r - n * 1.50995799e-07f;
-  IVEC odd = __builtin_convertvector(n, IVEC) << 31;
   VEC z = r * r;
   VEC p = (VEC)(-2.3889498e-08f);
   p = p * z + 2.7525286e-06f;
@@ -198,47 +195,31 @@ TZ_INLINE VEC NAME(sin_reduced_)(VEC x) {
   return NAME(value_)(NAME(bits_)(s) ^ odd);
 }
 
-TZ_INLINE VEC NAME(v_sin_)(VEC x) {
-  VEC a = NAME(abs_)(x);
-  VEC inside = a < 4096.0f ? x : (VEC)(0.0f);
-  VEC s = NAME(sin_reduced_)(inside);
-  bool large = false;
-  for (int i = 0; i < LANES; i++) large = large || !(a[i] < 4096.0f);
-  if (large)
-    for (int i = 0; i < LANES; i++)
-      if (!(a[i] < 4096.0f)) s[i] = (float)sin((double)x[i]);
-  return s;
+TZ_INLINE VEC NAME(sin_reduced_)(VEC x) {
+  VEC n = NAME(round_)(x * 0.318309886f);
+  return NAME(sin_less_)(x, n, __builtin_convertvector(n, IVEC) << 31);
 }
 
 // Cosine: the sine of what is half a period further, whose whole multiples are those of pi and a half.
 TZ_INLINE VEC NAME(cos_reduced_)(VEC x) {
   VEC n = NAME(round_)(x * 0.318309886f + 0.5f);
-  IVEC odd = __builtin_convertvector(n, IVEC) << 31;
-  n = n - 0.5f;
-  VEC r = x - n * 3.140625f;
-  r = r - n * 0.000967502594f;
-  r = r - n * 1.50995799e-07f;
-  VEC z = r * r;
-  VEC p = (VEC)(-2.3889498e-08f);
-  p = p * z + 2.7525286e-06f;
-  p = p * z - 0.0001984086f;
-  p = p * z + 0.0083333310f;
-  p = p * z - 0.1666666716f;
-  VEC s = r + r * z * p;
-  return NAME(value_)(NAME(bits_)(s) ^ odd);
+  return NAME(sin_less_)(x, n - 0.5f, __builtin_convertvector(n, IVEC) << 31);
 }
 
-TZ_INLINE VEC NAME(v_cos_)(VEC x) {
+// A sine or cosine by its reduced form, good to |x| of some thousands; beyond, the library's function takes over.
+TZ_INLINE VEC NAME(sinusoid_)(VEC x, VEC (*reduced)(VEC), double (*exact)(double)) {
   VEC a = NAME(abs_)(x);
-  VEC inside = a < 4096.0f ? x : (VEC)(0.0f);
-  VEC s = NAME(cos_reduced_)(inside);
+  VEC s = reduced(a < 4096.0f ? x : (VEC)(0.0f));
   bool large = false;
   for (int i = 0; i < LANES; i++) large = large || !(a[i] < 4096.0f);
   if (large)
     for (int i = 0; i < LANES; i++)
-      if (!(a[i] < 4096.0f)) s[i] = (float)cos((double)x[i]);
+      if (!(a[i] < 4096.0f)) s[i] = (float)exact((double)x[i]);
   return s;
 }
+
+TZ_INLINE VEC NAME(v_sin_)(VEC x) { return NAME(sinusoid_)(x, NAME(sin_reduced_), sin); }
+TZ_INLINE VEC NAME(v_cos_)(VEC x) { return NAME(sinusoid_)(x, NAME(cos_reduced_), cos); }
 
 // x to the power c in double precision, as 2^(c log2 x); x is finite, positive and normal.
 typedef double NAME(dvec_) __attribute__((ext_vector_type(TZ_BYTES / 4)));
