@@ -7,9 +7,7 @@ enum ConstantProducts {
   static func applied(to graph: Graph, _ folded: FoldedConstants) -> Graph {
     var rewriter = GraphRewriter(graph, folded)
     for index in rewriter.nodes.indices {
-      guard let node = rewriter.nodes[index], node.operation is MatrixMultiply,
-        let matrix = rewriter.constant(node.inputs[1]), matrix.rank == 2, matrix.count > 0,
-        rewriter.graph.specs[node.inputs[0]].shape.rank >= 2,
+      guard let (node, matrix) = rewriter.productWithConstant(index),
         let operation = try? linearMap(from: matrix.shape[0], to: matrix.shape[1]),
         // A view, which copies nothing.
         let weight = folded.result(Permute(order: [1, 0]), matrix)
@@ -29,10 +27,9 @@ enum IntegerProducts {
   static func applied(to graph: Graph, _ folded: FoldedConstants) -> Graph {
     var rewriter = GraphRewriter(graph, folded)
     for index in rewriter.nodes.indices {
-      guard let node = rewriter.nodes[index], node.operation is MatrixMultiply,
-        rewriter.graph.specs[node.outputs[0]].dtype == .int32, let matrix = rewriter.constant(node.inputs[1]),
-        matrix.rank == 2, matrix.count > 0, rewriter.graph.specs[node.inputs[0]].shape.rank >= 2,
-        let left = bytes(node.inputs[0], &rewriter), let weight = int8(matrix, folded),
+      guard let (node, matrix) = rewriter.productWithConstant(index),
+        rewriter.graph.specs[node.outputs[0]].dtype == .int32, let left = bytes(node.inputs[0], &rewriter),
+        let weight = int8(matrix, folded),
         let geometry = try? ConvolutionGeometry(
           rank: 1, inChannels: matrix.shape[0], outChannels: matrix.shape[1], kernelSize: 1)
       else { continue }
@@ -71,5 +68,15 @@ enum IntegerProducts {
     }
     // Kept with the matrix, so that it is packed once for all signatures.
     return folded.result(Cast(dtype: .int8), matrix).flatMap { folded.result(Permute(order: [1, 0]), $0) }
+  }
+}
+
+extension GraphRewriter {
+  /// The node at an index and its right operand, if it multiplies rows by a constant matrix.
+  fileprivate func productWithConstant(_ index: Int) -> (node: Graph.Node, matrix: Tensor)? {
+    guard let node = nodes[index], node.operation is MatrixMultiply, let matrix = constant(node.inputs[1]),
+      matrix.rank == 2, matrix.count > 0, graph.specs[node.inputs[0]].shape.rank >= 2
+    else { return nil }
+    return (node, matrix)
   }
 }
