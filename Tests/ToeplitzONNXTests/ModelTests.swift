@@ -36,6 +36,25 @@ import ToeplitzTestSupport
     }
   }
 
+  /// Weights of bytes and activations of float32: ONNX Runtime quantises the activations too.
+  @Test func quantizedRecurrenceIsClose() throws {
+    let model = try Executable(contentsOf: Fixtures.path("onnx/approximate/dynamic_quantize_lstm.onnx"))
+    let data = try NumPy.readArchive(contentsOf: Fixtures.path("onnx/approximate/dynamic_quantize_lstm.npz"))
+    let got = try model.run([model.inputs[0].name: data.tensor("input_0")])[0].doubles()
+    let stored = try data.tensor("output_0").doubles()
+    #expect(got.count == stored.count && zip(got, stored).allSatisfy { abs($0 - $1) < 0.02 })
+  }
+
+  @Test func quantizedConvolutionsUseWholeNumbers() throws {
+    let model = try Executable(contentsOf: Fixtures.path("onnx/quantized_convolutions.onnx"))
+    let data = try NumPy.readArchive(contentsOf: Fixtures.path("onnx/quantized_convolutions.npz"))
+    let inputs = try Dictionary(
+      uniqueKeysWithValues: model.inputs.enumerated().map { ($1.name, try data.tensor("input_\($0)")) })
+    let names = try model.executedGraph(inputs).nodes.map(\.operation.name)
+    // All but the one whose weights are no int8.
+    #expect(names.filter { $0.hasPrefix("Quantized") }.count == 6, "\(names)")
+  }
+
   @Test func compilationJoinsWhatStandsAroundConvolutions() throws {
     let model = try Executable(contentsOf: Fixtures.path("onnx/residual.onnx"))
     let x = try Tensor.zeros([1, 3, 9, 11])

@@ -179,6 +179,12 @@ static void NAME(depthwise_)(const tz_int8_convolution *t, ptrdiff_t first, ptrd
           const IVEC a = __builtin_convertvector(*(const bytes *)(x + t->offsets[s] + c), IVEC);
           acc += TZ_PAIRS_DOT(a, *(const IVECU *)w);
         }
+        if (t->sums) {
+          int32_t *to = t->sums + i * t->y_row + j * t->y_pixel + c;
+          for (int k = 0; k < LANES; k++)
+            if (k < left) to[k] = acc[k];
+          continue;
+        }
         NAME(store_bytes_)(y + c, NAME(requantized_)(acc, *(const VECU *)(t->scale + c), zero, low, high), t->flip, left);
       }
     }

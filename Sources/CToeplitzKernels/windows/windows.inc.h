@@ -40,7 +40,15 @@ static void NAME(take_)(const float *x, float *y, const int32_t *places, ptrdiff
       for (ptrdiff_t i = 0; doubles && i < n; i++) doubles = places[i] == i / 2;
       ptrdiff_t i = 0;
       if (doubles) {
-        for (ptrdiff_t k = 0; k < length; k++) y[2 * k] = y[2 * k + 1] = x[k];
+        typedef float pairs __attribute__((ext_vector_type(2 * TZ_BYTES / 4), aligned(4)));
+        ptrdiff_t k = 0;
+        for (; k + LANES <= length; k += LANES) {
+          const VEC v = *(const VECU *)(x + k);
+          pairs both;
+          both.even = v, both.odd = v;
+          *(pairs *)(y + 2 * k) = both;
+        }
+        for (; k < length; k++) y[2 * k] = y[2 * k + 1] = x[k];
         continue;
       }
       for (; i < n; i++) y[i] = x[places[i]];

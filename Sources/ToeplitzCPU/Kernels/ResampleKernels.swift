@@ -26,8 +26,8 @@ extension Resample: CPUKernel {
     let length = x.shape[axis]
     let known = terms.compactMap { $0 }
     if known.count == terms.count, x.dtype.byteSize == 4 {
-      if known.allSatisfy({ $0.count == 1 && $0[0].weight == 1 }) {
-        AxisSamples(x, result, axis).take(known.map { $0[0].position })
+      if let positions = rule.nearestPositions(length: length) {
+        AxisSamples(x, result, axis).take(positions)
         return result
       }
       if x.dtype == .float32, known.allSatisfy({ (1...4).contains($0.count) }) {

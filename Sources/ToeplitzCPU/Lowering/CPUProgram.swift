@@ -8,12 +8,12 @@ extension CPUDevice: LoweringBackend {
   ) throws -> any Program {
     guard optimizes else { return try CPUProgram(graph, folded) }
     let passes = [
-      QuantizedNetworks.applied, IntegerProducts.applied, Attentions.applied, ActivationPatterns.applied,
+      QuantizedNetworks.applied, IntegerSums.applied, Attentions.applied, ActivationPatterns.applied,
       ConstantProducts.applied,
       UnreachedTaps.applied,
       ConvolutionFusions.applied,
       ResidualUnits.applied,
-      SeparableConvolutions.applied, RecurrentDirections.applied, ElementwiseChains.applied,
+      SeparableConvolutions.applied, RecurrentDirections.applied, NearestPlanes.applied, ElementwiseChains.applied,
     ]
     var lowered = passes.reduce(graph) { $1($0, folded) }
     lowered.removeDeadNodes()

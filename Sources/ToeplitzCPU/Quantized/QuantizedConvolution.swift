@@ -10,6 +10,8 @@ import ToeplitzTensor
 struct QuantizedConvolution: TensorOperation {
   /// The convolution; its epilogue may bound results before they are quantised.
   var convolution: FusedConvolution
+  /// Whether results are the int32 sums themselves, as ONNX's ConvInteger and MatMulInteger give them.
+  var givesSums = false
 
   /// The bounds of results; nil where the epilogue is another than a bound.
   static func bounds(_ epilogue: Epilogue) -> (low: Double, high: Double)? {
@@ -38,7 +40,8 @@ struct QuantizedConvolution: TensorOperation {
     try require(
       inputs.count == 8 || inputs.count == 9, .argument, expected: "8 or 9 tensors", got: "\(inputs.count)")
     func real(_ index: Int) -> TensorSpec { TensorSpec(inputs[index].shape, .float32) }
-    return [TensorSpec(try convolution.infer([real(0), real(3)])[0].shape, inputs[7].dtype)]
+    let shape = try convolution.infer([real(0), real(3)])[0].shape
+    return [TensorSpec(shape, givesSums ? .int32 : inputs[7].dtype)]
   }
 
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
@@ -98,7 +101,9 @@ extension QuantizedConvolution: CPUKernel {
         offsets.append(Int32(h * image.dilation.h * source.row + w * image.dilation.w * source.pixel))
       }
     }
+    // Places are counted in elements, of whatever size.
     let to = y.elements.assumingMemoryBound(to: UInt8.self)
+    let sums = givesSums ? y.elements.assumingMemoryBound(to: Int32.self) : nil
     let sample = (source: source.sample, result: image.outputHeight * image.outputWidth * g.outChannels)
     // One long row where nothing lies between rows, so that blocks are whole.
     var (rows, samples) = (image.outputHeight, image.batch)
@@ -135,7 +140,9 @@ extension QuantizedConvolution: CPUKernel {
             t.width = min(segment, template.width - first)
             t.offsets = offsetBase
             t.x = UnsafePointer(source.base) + index * sample.source + first * t.x_pixel + group * inputs
-            t.y = to + index * sample.result + first * t.y_pixel + group * channels
+            let place = index * sample.result + first * t.y_pixel + group * channels
+            t.y = to + place
+            t.sums = sums.map { $0 + place }
             t.w = UnsafeRawPointer(packed.storage.base) + group * packed.panels * packed.panel
             t.bias = biasBase.map { $0 + group * packed.padded }
             t.scale = scaleBase.map { $0 + group * packed.padded }

@@ -210,10 +210,14 @@ extension Tensor {
     return try wide - zero.reshaped(Shape(shape))
   }
 
-  /// `round(x · factor) + zeroPoint`, kept within the zero point's type.
+  /// `round(float(x) · factor) + zeroPoint`, kept within the zero point's type, as ONNX Runtime computes it.
   func requantized(factor: Tensor, zeroPoint: Tensor) throws -> Tensor {
-    let scaled = try cast(to: .float64) * factor.cast(to: .float64)
-    return try (scaled.rounded() + zeroPoint.cast(to: .float64)).cast(to: zeroPoint.dtype)
+    let scaled = try cast(to: .float32) * factor.cast(to: .float32)
+    let zero = try zeroPoint.count == 1 ? zeroPoint.reshaped([]) : zeroPoint
+    guard zero.dtype == .uint8 || zero.dtype == .int8 else {
+      return try (scaled.rounded() + zero.cast(to: .float32)).cast(to: zero.dtype)
+    }
+    return try scaled.quantized(scale: Tensor(scalar: Float(1)), zeroPoint: zero)
   }
 }
 

@@ -39,7 +39,7 @@ extension OperatorTable {
         let left = try a.centeredRows(x(2), axis: a.rank - 2)
         let right = try b.centeredRows(x(5), axis: b.rank - 1)
         let sums = try left.matrixMultiplied(by: right)
-        let factor = try x(1).cast(to: .float64) * x(4).cast(to: .float64) / x(6).cast(to: .float64)
+        let factor = try x(1) * x(4) / x(6)
         return [try sums.requantized(factor: factor, zeroPoint: x(7))]
       }
     },

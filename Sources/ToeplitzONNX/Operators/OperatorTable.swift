@@ -14,8 +14,17 @@ enum OperatorTable {
     return groups.reduce(into: [:]) { all, group in all.merge(group) { first, _ in first } }
   }()
 
+  /// Whether an operator of `com.microsoft` is the one of the standard domain.
+  private static func isShared(_ operation: String) -> Bool {
+    ["QuantizeLinear", "DequantizeLinear"].contains(operation)
+  }
+
   /// The maker of an operator's nodes, if Toeplitz has it.
   static func maker(_ domain: String, _ operation: String) -> OperatorMaker? {
-    domain.isEmpty ? standard[operation] : nil
+    switch domain {
+    case "": standard[operation]
+    case "com.microsoft": microsoftQuantized[operation] ?? (isShared(operation) ? standard[operation] : nil)
+    default: nil
+    }
   }
 }

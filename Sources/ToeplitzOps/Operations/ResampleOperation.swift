@@ -88,6 +88,20 @@ package struct Resample: TensorOperation {
 }
 
 extension Resample.Rule {
+  /// The position that each result takes as it is, if each takes just one; the axis has `length` positions.
+  package func nearestPositions(length: Int) -> [Int]? {
+    switch self {
+    case .interpolated(let samples): return samples.interpolation.isNearest ? samples.nearest(length) : nil
+    case .weighted(let terms, _):
+      var positions: [Int] = []
+      for sample in terms {
+        guard let sample, sample.count == 1, sample[0].weight == 1 else { return nil }
+        positions.append(sample[0].position)
+      }
+      return positions
+    }
+  }
+
   /// The adjoint for an axis of `length` positions.
   func adjoint(length: Int) -> Resample.Rule {
     let terms: [[Resample.Term]?]
