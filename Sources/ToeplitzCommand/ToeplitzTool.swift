@@ -9,7 +9,8 @@ struct ToeplitzTool: ParsableCommand {
     commandName: "toeplitz",
     abstract: "Convolutional networks in Swift: run checkpoints trained in PyTorch on the CPU.",
     subcommands: [
-      RunCommand.self, InspectCommand.self, ExportCommand.self, ConvertCommand.self, VerifyCommand.self,
+      RunCommand.self, InspectCommand.self, ExportCommand.self, QuantizeCommand.self, ConvertCommand.self,
+      VerifyCommand.self,
       VocodeCommand.self,
       BenchCommand.self,
     ])

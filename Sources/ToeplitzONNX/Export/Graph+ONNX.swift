@@ -124,15 +124,7 @@ private struct GraphExport {
 
   private mutating func constant(_ tensor: Tensor, _ base: String) throws -> String {
     let name = fresh(base)
-    guard tensor.dtype.elementsPerByte == 1 else {
-      throw ToeplitzError(.unsupported, "export", expected: "elements of whole bytes", got: "\(tensor.dtype)")
-    }
-    try constants.write(5) { writer in
-      for size in tensor.shape { writer.write(1, size) }
-      writer.write(2, tensor.dtype.onnxNumber)
-      writer.write(8, name)
-      try tensor.withBytes { writer.write(9, $0) }
-    }
+    try constants.writeTensor(5, tensor, name)
     return name
   }
 
