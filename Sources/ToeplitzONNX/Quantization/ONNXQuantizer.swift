@@ -120,16 +120,22 @@ public enum ONNXQuantizer {
     }
     let byNode = Dictionary(layers.map { ($0.activation ?? $0.node, $0) }) { $1 }
     let inputs = Set(layers.map(\.input))
+    // What a ReLU takes and nobody else is quantised after it.
+    let uses = model.useCounts
+    let rectified = Set(model.nodes.filter { $0.operation == "Relu" && $0.domain.isEmpty }.flatMap(\.inputs))
+    var unquantized: Set<String> = []
     let inner = Set(layers.compactMap { layer in layer.activation.map { _ in model.nodes[layer.node].outputs[0] } })
     for input in model.inputs where inputs.contains(input.name) { add(input.name, input.name) }
     for (index, node) in model.nodes.enumerated() {
       if let layer = byNode[index] { add(layer.output, layer.output) }
       let operands = QuantizedPassage.operands(node)
       if node.domain.isEmpty, node.outputs.count == 1, !options.keeps(node.name, node.operation), byNode[index] == nil,
-        !operands.isEmpty, operands.allSatisfy({ source[$0] != nil })
+        !operands.isEmpty, operands.allSatisfy({ source[$0] != nil || unquantized.contains($0) })
       {
         if QuantizedPassage.moving.contains(node.operation) {
           add(node.outputs[0], source[operands[0]] ?? operands[0])
+        } else if node.operation == "Add", uses[node.outputs[0]] == 1, rectified.contains(node.outputs[0]) {
+          unquantized.insert(node.outputs[0])
         } else if QuantizedPassage.computing.contains(node.operation) {
           add(node.outputs[0], node.outputs[0])
         }
