@@ -160,7 +160,7 @@ extension TensorOperation {
 
 extension PoolGeometry {
   /// The rule of time of a pooling with these windows; `make` gives the operation for others.
-  func time(_ call: TimeCall, _ make: @escaping (PoolGeometry) -> any TensorOperation) -> TimeRule {
+  func time(_ call: TimeCall, _ make: @escaping @Sendable (PoolGeometry) -> any TensorOperation) -> TimeRule {
     let shape = call.inputs[0].shape
     guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
     guard time >= shape.rank - rank else { return .pointwise(axis: time) }

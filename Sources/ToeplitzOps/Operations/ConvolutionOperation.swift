@@ -103,7 +103,7 @@ public struct ConvolutionOperation: TensorOperation {
     guard geometry.paddingMode != .circular else { return .whole(because: "circular padding reads the other end") }
     let axis = time - first
     var window = geometry.window(axis)
-    func padded(_ low: Int, _ high: Int) throws -> any TensorOperation {
+    @Sendable func padded(_ low: Int, _ high: Int) throws -> any TensorOperation {
       var copy = self
       copy.geometry = try geometry.padded(axis: axis, low, high)
       return copy

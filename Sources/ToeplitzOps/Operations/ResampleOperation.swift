@@ -83,11 +83,34 @@ package struct Resample: TensorOperation {
   }
 
   package func time(_ call: TimeCall) -> TimeRule {
-    .pointwise(call, except: [axis], because: "the number of positions decides where samples are taken")
+    let shape = call.inputs[0].shape
+    if let time = call.axes[0], (axis < 0 ? axis + shape.rank : axis) == time,
+      let factor = rule.wholeFactor(length: shape[time]), case .interpolated(let samples) = rule
+    {
+      let reach = samples.interpolation.isNearest ? 0 : samples.interpolation == .linear ? 1 : 2
+      return .blocks(from: 1, to: factor, reach: reach, axis: time) { length in
+        var resized = samples
+        resized.size = length
+        return Resample(axis: axis, .interpolated(resized))
+      }
+    }
+    return .pointwise(call, except: [axis], because: "the number of positions decides where samples are taken")
   }
 }
 
 extension Resample.Rule {
+  /// How many results each position becomes, if that is a whole number that holds for every length.
+  func wholeFactor(length: Int) -> Int? {
+    guard case .interpolated(let samples) = self, !samples.alignCorners, length > 0, samples.size % length == 0,
+      case let factor = samples.size / length, factor >= 1, samples.factor.map({ $0 == Double(factor) }) ?? true
+    else { return nil }
+    guard samples.interpolation.isNearest else { return factor }
+    // Positions are rounded; those of a few factors are not where they should be.
+    var probe = samples
+    probe.size = 1024 * factor
+    return probe.nearest(1024).enumerated().allSatisfy { $0.element == $0.offset / factor } ? factor : nil
+  }
+
   /// The position that each result takes as it is, if each takes just one; the axis has `length` positions.
   package func nearestPositions(length: Int) -> [Int]? {
     switch self {
@@ -172,17 +195,27 @@ package struct EvenSamples: Sendable, Hashable {
   }
 
   package func blends(_ length: Int) -> [Blend] {
-    (0..<size).map { index in
+    // Of a whole factor the fractions are those of its phases, to the bit, so that a piece has the weights of the whole.
+    let whole =
+      alignCorners || size % length != 0 || factor.map { $0 != Double(size / length) } ?? false ? 0 : size / length
+    return (0..<size).map { index in
       let here = position(index, length)
+      var floor = here.rounded(.down)
+      var t = here - floor
+      if whole > 0 {
+        let (twice, unit) = (2 * index + 1 - whole, 2 * whole)
+        floor = Double(floorDivide(twice, unit))
+        t = Double(twice - floorDivide(twice, unit) * unit) / Double(unit)
+      }
       guard interpolation == .cubic else {
         // PyTorch takes the same size as a copy, whatever the factor says.
-        let from = size == length ? Double(index) : max(0, here)
-        let low = sample(at: from, length)
-        let rest = min(max(from - Double(low), 0), 1)
-        return Blend(at: (low, min(low + 1, length - 1), low, low), weight: (1 - rest, rest, 0, 0))
+        if size == length { return Blend(at: (index, min(index + 1, length - 1), index, index), weight: (1, 0, 0, 0)) }
+        let isInside = floor >= 0
+        let low = isInside ? sample(at: floor, length) : 0
+        let rest = isInside ? min(max(floor + t - Double(low), 0), 1) : 0
+        let weight = isInside && Double(low) == floor ? t : rest
+        return Blend(at: (low, min(low + 1, length - 1), low, low), weight: (1 - weight, weight, 0, 0))
       }
-      let floor = here.rounded(.down)
-      let t = here - floor
       func clamp(_ offset: Double) -> Int { Int(min(max(floor + offset, 0), Double(length - 1))) }
       func weight(_ distance: Double) -> Double { Interpolation.cubicWeight(distance, coefficient: -0.75) }
       return Blend(

@@ -3,18 +3,23 @@ import ToeplitzTensor
 /// How outputs depend on inputs along time, which a plan for streaming is derived from.
 ///
 /// A rule also gives the operation for another padding or length, since a stream reproduces padding at its ends only.
-public enum TimeRule {
+public enum TimeRule: Sendable {
   /// Each position of `axis` of every output depends on the inputs' at the same position. `resized` gives the operation for
   /// another length where an attribute holds it.
-  case pointwise(axis: Int, resized: ((_ length: Int) -> any TensorOperation)? = nil)
+  case pointwise(axis: Int, resized: (@Sendable (_ length: Int) -> any TensorOperation)? = nil)
+  /// Each group of `from` positions of the input becomes a group of `to` positions of `axis` of the output, which also reads
+  /// `reach` groups on either side; at the ends there are fewer. `resized` gives the operation for another length of the output.
+  case blocks(
+    from: Int, to: Int, reach: Int = 0, axis: Int, resized: @Sendable (_ length: Int) -> any TensorOperation)
   /// Position t of the output reads positions `t · stride + k · dilation − low` of the inputs, k from 0 to `extent` − 1.
   /// `repadded` is the operation with other padding; what it pads with is `mode`.
   case window(
-    AxisWindow, axis: Int, mode: PaddingMode = .zeros, repadded: (_ low: Int, _ high: Int) throws -> any TensorOperation
+    AxisWindow, axis: Int, mode: PaddingMode = .zeros,
+    repadded: @Sendable (_ low: Int, _ high: Int) throws -> any TensorOperation
   )
   /// Position i of the input adds to positions `i · stride + k · dilation − low`. `recropped` is the operation with other
   /// crops, negative ones being positions added.
-  case overlapAdd(AxisWindow, axis: Int, recropped: (_ low: Int, _ high: Int) throws -> any TensorOperation)
+  case overlapAdd(AxisWindow, axis: Int, recropped: @Sendable (_ low: Int, _ high: Int) throws -> any TensorOperation)
   /// Positions are computed one after the other. `stepped` is the operation that takes what is carried on as more operands,
   /// of the specifications `carried` (zeros at first), and gives it as more results.
   case state(axis: Int, carried: [TensorSpec], stepped: any TensorOperation)

@@ -36,7 +36,19 @@ package struct Reshape: TensorOperation {
     let (from, to) = (call.inputs[0].shape, call.outputs[0].shape)
     guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
     let before = from[..<time].reduce(1, *)
+    let (length, after) = (from[time], from[(time + 1)...].reduce(1, *))
     guard let axis = to.indices.last(where: { to[$0] == from[time] && to[..<$0].reduce(1, *) == before }) else {
+      // Positions that become several, as in a pixel shuffle, or several that become one.
+      for axis in to.indices where to[..<axis].reduce(1, *) == before && length > 0 {
+        let rest = to[(axis + 1)...].reduce(1, *)
+        @Sendable func resized(_ length: Int) -> any TensorOperation { Reshape(shape: to.replacing(axis, by: length)) }
+        if to[axis] > length, to[axis] % length == 0, after % (to[axis] / length) == 0 {
+          return .blocks(from: 1, to: to[axis] / length, axis: axis, resized: resized)
+        }
+        if to[axis] > 0, to[axis] < length, length % to[axis] == 0, rest % (length / to[axis]) == 0 {
+          return .blocks(from: length / to[axis], to: 1, axis: axis, resized: resized)
+        }
+      }
       return .whole(because: "time becomes part of another axis")
     }
     return .pointwise(axis: axis) { Reshape(shape: to.replacing(axis, by: $0)) }

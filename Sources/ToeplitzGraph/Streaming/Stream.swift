@@ -1,0 +1,133 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+/// A stream through a network: pieces of any length go in, what is final comes out.
+///
+/// A stream is a value: a copy goes on by itself from where the original was. It may be used on any thread, by one at a time.
+public struct Stream: Sendable {
+  /// The plan it follows.
+  public let plan: StreamPlan
+  private var counters: StreamCounters
+  private var memory: StreamEngine.Memory
+
+  init(_ plan: StreamPlan) throws {
+    self.plan = plan
+    counters = plan.engine.counting.beginning
+    memory = try plan.engine.beginning()
+  }
+
+  /// How many input positions have been pushed.
+  public var position: Int { counters.known[0] }
+
+  /// How many output positions have come out.
+  public var outputPosition: Int {
+    counters.known[plan.engine.counting.place(plan.engine.network.outputs[0])]
+  }
+
+  /// Whether ``finish()`` was called, after which only ``reset()`` is possible.
+  public var isFinished: Bool { counters.isEnded }
+
+  /// Takes the next positions, any number of them, and gives the first output's positions that are final now; maybe none.
+  ///
+  /// - Throws: ``ToeplitzError`` if the tensor does not fit or the stream has ended; the stream is as it was then.
+  public mutating func push(_ chunk: Tensor) throws -> Tensor { try pushAll(chunk)[0] }
+
+  /// The same, of all outputs.
+  public mutating func pushAll(_ chunk: Tensor) throws -> [Tensor] {
+    let (axis, wanted) = (plan.timeAxis, plan.input)
+    guard chunk.rank == wanted.shape.rank, chunk.dtype == wanted.dtype,
+      chunk.shape.replacing(axis, by: 0) == wanted.shape
+    else {
+      throw ToeplitzError(
+        .shape, "Stream.push", expected: "a chunk of \(wanted) with any length on axis \(axis)", got: "\(chunk.spec)")
+    }
+    return try advance(chunk, by: chunk.shape[axis], ends: false)
+  }
+
+  /// Ends the stream: gives the first output's positions that were waiting for more input, as they are at the end.
+  ///
+  /// - Throws: ``ToeplitzError`` if the network refuses an input of the stream's length, or the stream has ended.
+  public mutating func finish() throws -> Tensor { try finishAll()[0] }
+
+  /// The same, of all outputs.
+  public mutating func finishAll() throws -> [Tensor] { try advance(nil, by: 0, ends: true) }
+
+  /// Goes back to the beginning.
+  public mutating func reset() throws { self = try Stream(plan) }
+
+  private mutating func advance(_ chunk: Tensor?, by count: Int, ends: Bool) throws -> [Tensor] {
+    guard !counters.isEnded else {
+      throw ToeplitzError(.argument, "Stream", expected: "a stream that goes on", got: "one that was finished")
+    }
+    let engine = plan.engine
+    var next = counters
+    let schedule = try engine.counting.advance(&next, by: count, ends: ends)
+    let isIdle = count == 0 && schedule.pieces.allSatisfy { $0 == nil }
+    let result =
+      try isIdle
+      ? (outputs: engine.network.outputs.map { _ in nil }, memory: memory)
+      : engine.push(count > 0 ? chunk : nil, schedule, memory)
+    let outputs = try zip(engine.network.outputs, result.outputs).map { value, tensor in
+      try tensor ?? Tensor.zeros(engine.network.spec(value, length: 0).shape, dtype: engine.network.specs[value].dtype)
+    }
+    (counters, memory) = (next, result.memory)
+    return outputs
+  }
+}
+
+extension Executable {
+  /// The plan for streaming the model.
+  ///
+  /// - Parameters:
+  ///   - shape: the input's sizes, nil for time; nil takes the model's own, with 1 where it leaves a size open before the last such
+  ///     one, which is time.
+  /// - Throws: ``ToeplitzError`` of kind `unsupported` that names the operation and its layer if the model cannot be computed piece
+  ///   by piece, such as a normalisation over all of time.
+  public func streamPlan(shape: [Int?]? = nil) throws -> StreamPlan {
+    guard inputs.count == 1 else {
+      throw ToeplitzError(
+        .unsupported, "streamPlan", expected: "a model of one input", got: inputs.map(\.name).joined(separator: ", "))
+    }
+    let sizes = try shape ?? openSizes()
+    guard sizes.count(where: { $0 == nil }) == 1, let axis = sizes.firstIndex(where: { $0 == nil }) else {
+      throw ToeplitzError(
+        .argument, "streamPlan", expected: "a shape with one size of nil, which is time",
+        got: "\(sizes.map { $0.map(String.init) ?? "nil" })")
+    }
+    let dtype = inputs[0].dtype ?? .float32
+    var networks: [StreamNetwork] = []
+    var failure: (any Error)?
+    // Short lengths may be too short for a padding, and some models want multiples.
+    for length in [
+      30, 32, 60, 64, 90, 96, 120, 128, 192, 256, 384, 512, 1024, 2048, 3072, 4096, 6144, 8192, 16384, 32768,
+    ] {
+      do {
+        let graph = try graph(for: [TensorSpec(Shape(sizes.map { $0 ?? length }), dtype)])
+        networks.append(try StreamNetwork(graph, timeAxis: axis))
+      } catch let error as ToeplitzError where error.kind == .unsupported && error.operation == "streamPlan" {
+        throw error
+      } catch { failure = error }
+      if networks.count == 3 { break }
+    }
+    guard networks.count >= 2 else {
+      throw failure ?? ToeplitzError(.argument, "streamPlan", expected: "lengths that the model takes", got: "none")
+    }
+    return try StreamPlan(networks, timeAxis: axis)
+  }
+
+  /// The sizes of the one input: the last open one is time, others before it are 1.
+  private func openSizes() throws -> [Int?] {
+    guard let dimensions = inputs[0].dimensions else {
+      throw ToeplitzError(
+        .argument, "streamPlan", expected: "the input's shape, such as [1, 80, nil]",
+        got: "a model that does not say it")
+    }
+    var sizes: [Int?] = dimensions.map { if case .fixed(let size) = $0 { size } else { nil } }
+    guard let time = sizes.lastIndex(where: { $0 == nil }) else {
+      throw ToeplitzError(
+        .argument, "streamPlan", expected: "an input of open length", got: inputs[0].description)
+    }
+    for axis in sizes.indices where axis != time && sizes[axis] == nil { sizes[axis] = 1 }
+    return sizes
+  }
+}

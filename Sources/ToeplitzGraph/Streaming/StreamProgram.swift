@@ -1,0 +1,166 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+/// Computes pushes of a network; compiled once a schedule comes again.
+final class StreamEngine: Sendable {
+  let network: StreamNetwork
+  let counting: StreamCounting
+  private let folded = FoldedConstants()
+  /// The places of the states in the lists of carried tensors.
+  let carried: [TensorSpec]
+
+  private enum Entry {
+    case seen
+    case compiled(any Program)
+  }
+  private struct Table {
+    var entries: [StreamSchedule: Entry] = [:]
+  }
+  private let table = Lock(Table())
+  /// A steady stream has a few schedules in turns; one of random pieces has many.
+  private static let mostSchedules = 256
+
+  init(_ network: StreamNetwork) {
+    self.network = network
+    counting = StreamCounting(network)
+    carried = network.nodes.flatMap { node -> [TensorSpec] in
+      if case .state(let carried, _) = node.kind { return carried }
+      return []
+    }
+  }
+
+  /// What is kept between pushes: for each value with time the positions that are held, if there are any, then the states.
+  struct Memory: Sendable {
+    var held: [Tensor?]
+    var carried: [Tensor]
+  }
+
+  func beginning() throws -> Memory {
+    Memory(
+      held: counting.timed.map { _ in nil },
+      carried: try carried.map { try Tensor.zeros($0.shape, dtype: $0.dtype) })
+  }
+
+  /// The new positions of the outputs, nil where there are none, and what is kept.
+  func push(
+    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory
+  ) throws -> (outputs: [Tensor?], memory: Memory) {
+    let program = table.withLock { table -> (any Program)?? in
+      switch table.entries[schedule] {
+      case .compiled(let program)?: return .some(program)
+      case .seen?: return .some(nil)
+      case nil:
+        if table.entries.count >= Self.mostSchedules { table.entries.removeAll() }
+        table.entries[schedule] = .seen
+        return nil
+      }
+    }
+    guard let known = program else { return try tidied(compute(input, schedule, memory)) }
+    let compiled = try known ?? compile(input, schedule, memory)
+    table.withLock { $0.entries[schedule] = .compiled(compiled) }
+    let given = [input].compactMap { $0 } + memory.held.compactMap { $0 } + memory.carried
+    var results = try compiled.run(given, observe: nil)[...]
+    func take(_ isThere: Bool) -> Tensor? { isThere ? results.popFirst() : nil }
+    let outputs = network.outputs.map { take(schedule.new[counting.place($0)] > 0) }
+    let held = counting.timed.indices.map { take(length($0, schedule) > 0) }
+    return try tidied((outputs, Memory(held: held, carried: Array(results))))
+  }
+
+  /// Positions that are held after a push.
+  private func length(_ place: Int, _ schedule: StreamSchedule) -> Int {
+    schedule.held[place] + schedule.new[place] - schedule.forgotten[place]
+  }
+
+  /// Tensors that do not keep larger ones alive.
+  private func tidied(
+    _ result: (outputs: [Tensor?], memory: Memory)
+  ) throws -> (outputs: [Tensor?], memory: Memory) {
+    func own(_ tensor: Tensor) throws -> Tensor {
+      let bytes = tensor.count * tensor.dtype.byteSize
+      return tensor.isContiguous && tensor.storage.byteCount <= 2 * bytes + 256 ? tensor : try tensor.copied()
+    }
+    return (
+      try result.outputs.map { try $0.map(own) },
+      Memory(held: try result.memory.held.map { try $0.map(own) }, carried: try result.memory.carried.map(own))
+    )
+  }
+
+  private func compile(_ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory) throws -> any Program {
+    let trace = Trace()
+    func traced(_ tensor: Tensor) -> Tensor { trace.input(tensor.spec) }
+    let given = input.map(traced)
+    let held = memory.held.map { $0.map(traced) }
+    let states = memory.carried.map(traced)
+    let results = try trace.during {
+      try compute(given, schedule, Memory(held: held, carried: states)) { trace.weight($0, name: "weight") }
+    }
+    let all = results.outputs.compactMap { $0 } + results.memory.held.compactMap { $0 } + results.memory.carried
+    let ports = try all.map { Graph.Port(name: "", value: try trace.id(of: $0)) }
+    var graph = Graph(trace.close(), outputs: ports)
+    graph.foldConstants(folded)
+    graph.mergeEqualNodes()
+    graph.removeDeadNodes()
+    return try lower(graph, folded)
+  }
+
+  /// One push, operation by operation.
+  private func compute(
+    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory, constant: (Tensor) -> Tensor = { $0 }
+  ) throws -> (outputs: [Tensor?], memory: Memory) {
+    // What is known of each value from the first position that is held on.
+    var values = memory.held
+    var fresh = [Tensor?](repeating: nil, count: values.count)
+    func add(_ tensor: Tensor, _ place: Int) throws {
+      fresh[place] = tensor
+      values[place] =
+        try values[place].map {
+          try Tensor.concatenated([$0, tensor], axis: network.axes[counting.timed[place]] ?? 0)
+        } ?? tensor
+    }
+    if let input { try add(input, 0) }
+    var states = memory.carried
+    var weights: [Int: Tensor] = [:]
+    var next = 0
+    for (node, piece) in zip(network.nodes, schedule.pieces) {
+      var count = 0
+      if case .state(let carried, _) = node.kind { count = carried.count }
+      defer { next += count }
+      guard let piece else { continue }
+      var shifts = piece.shifts[...]
+      let operands = try zip(node.inputs, node.axes).map { value, axis -> Tensor in
+        guard let axis else {
+          if let known = weights[value] { return known }
+          let tensor = constant(try required(network.constants[value], node))
+          weights[value] = tensor
+          return tensor
+        }
+        // All operands with time hold the same positions from their own first on.
+        let place = counting.place(value)
+        let shift = shifts.popFirst() ?? 0
+        let range = (piece.from + shift)..<(piece.end + shift)
+        guard let tensor = values[place] else {
+          return try Tensor.zeros(network.spec(value, length: 0).shape, dtype: network.specs[value].dtype)
+        }
+        return range == 0..<tensor.shape[axis] ? tensor : try tensor.slice(axis: axis, range)
+      }
+      let (results, after) = try node.results(piece, operands, carried: Array(states[next..<(next + count)]))
+      states.replaceSubrange(next..<(next + count), with: after)
+      for (output, result) in zip(node.outputs, results) { try add(result, counting.place(output)) }
+    }
+    let held = try values.indices.map { place -> Tensor? in
+      let length = length(place, schedule)
+      guard length > 0, let tensor = values[place] else { return nil }
+      let axis = network.axes[counting.timed[place]] ?? 0
+      let first = schedule.forgotten[place]
+      return first == 0 ? tensor : try tensor.slice(axis: axis, first..<(first + length))
+    }
+    return (network.outputs.map { fresh[counting.place($0)] }, Memory(held: held, carried: states))
+  }
+
+  private func required(_ tensor: Tensor?, _ node: StreamNode) throws -> Tensor {
+    guard let tensor else {
+      throw ToeplitzError(.argument, node.operation.name, expected: "a constant", got: "none", path: node.path)
+    }
+    return tensor
+  }
+}
