@@ -12,16 +12,32 @@ struct ConvertCommand: ToolCommand {
       a PyTorch file is executed.
       """)
 
-  @Argument(help: "The checkpoint to read.")
+  @Argument(help: "The checkpoint to read, or - for standard input.")
   var input: String
 
-  @Argument(help: "The file to write.")
+  @Argument(help: "The file to write, or - for standard output (with --format).")
   var output: String
+
+  @Option(help: "The format to write: safetensors or npz. (default: as the name of the output ends)")
+  var format: Format?
+
+  /// The formats that are written.
+  enum Format: String, ExpressibleByArgument, CaseIterable {
+    case safetensors, npz
+  }
 
   @Option(help: "Only the tensors below this dotted name, without it.")
   var inside: String?
 
   func execute() throws {
+    guard let format = format ?? Format(rawValue: (output as NSString).pathExtension.lowercased()) else {
+      throw ToeplitzError(
+        .argument, output, expected: "a name that ends in .safetensors or .npz, or --format safetensors or npz",
+        got: output == "-" ? "no name and no format" : "another name")
+    }
+    let input = StandardStreams.input(input)
+    let streams = try StandardStreams.read([input])
+    defer { withExtendedLifetime(streams) {} }
     let deadline = Deadline(seconds: nil)
     var checkpoint = try Checkpoint(contentsOf: input)
     if let inside { checkpoint = checkpoint.inside(inside) }
@@ -30,12 +46,11 @@ struct ConvertCommand: ToolCommand {
       throw ToeplitzError(.checkpoint, input, expected: "tensors", got: "none", path: inside ?? "")
     }
     deadline.meet()
-    switch (output as NSString).pathExtension.lowercased() {
-    case "safetensors": try Safetensors.write(tensors, metadata: checkpoint.metadata, to: output)
-    case "npz": try NumPy.writeArchive(tensors, to: output)
-    default:
-      throw ToeplitzError(.argument, output, expected: "a name that ends in .safetensors or .npz", got: "another")
+    let path = StandardStreams.output(output)
+    switch format {
+    case .safetensors: try Safetensors.write(tensors, metadata: checkpoint.metadata, to: path)
+    case .npz: try NumPy.writeArchive(tensors, to: path)
     }
-    print("\(output): \(tensors.count) tensors")
+    StandardStreams.report("\(output): \(tensors.count) tensors", outputs: [output])
   }
 }

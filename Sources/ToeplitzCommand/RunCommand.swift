@@ -11,10 +11,11 @@ struct RunCommand: ToolCommand {
     abstract: "Run an ONNX model on files.",
     discussion: """
       Writes DIR/NAME.npy for each output of the model ('/' and ':' in names become '_') and prints a line for each. \
-      Inputs are .npy, .npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), .wav, .png or .jpg files.
+      Inputs are npy, npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), sound (WAV, FLAC) or pictures, known by their first \
+      bytes. '-' is standard input or output.
       """)
 
-  @Argument(help: "An ONNX model.")
+  @Argument(help: "An ONNX model, or - for standard input.")
   var model: String
 
   @Option(name: .customLong("input"), help: "An input as NAME=FILE; may be repeated.")
@@ -22,6 +23,11 @@ struct RunCommand: ToolCommand {
 
   @Option(help: "Where to write the outputs.")
   var outputDir: String?
+
+  @Option(
+    name: .customLong("output"),
+    help: "Where to write an output in the npy format, as NAME=FILE or NAME=- for standard output; may be repeated.")
+  var outputs: [String] = []
 
   @Option(name: .customLong("repeat"), help: "How often to run; the times are of the fastest run.")
   var repeats = 1
@@ -33,36 +39,41 @@ struct RunCommand: ToolCommand {
 
   @OptionGroup var images: ImageOptions
 
+  @OptionGroup var sounds: AudioOptions
+
   func validate() throws {
     try options.validate()
     guard repeats >= 1 else { throw ValidationError("--repeat must be at least 1, not \(repeats)") }
     for input in inputs where !input.dropFirst().contains("=") {
       throw ValidationError("--input takes NAME=FILE, not \(input)")
     }
+    for output in outputs where !output.dropFirst().contains("=") {
+      throw ValidationError("--output takes NAME=FILE, not \(output)")
+    }
     try images.validate()
+    try sounds.validate()
   }
 
   func execute() throws {
+    let model = StandardStreams.input(model)
+    // Names may hold equals signs, and files too.
+    let streams = try StandardStreams.read(
+      [model] + inputs.compactMap { $0.split(separator: "=").last.map { InputFile(String($0)).path } })
+    defer { withExtendedLifetime(streams) {} }
     let deadline = options.apply()
     let clock = ContinuousClock()
     let beginning = clock.now
     let executable = try Executable(contentsOf: model, optimizes: !options.plain)
     let loading = clock.now - beginning
-    let files = Dictionary(
-      inputs.map { text in
-        // Names may hold equals signs; the longest name that the model has is meant.
-        let parts = text.split(separator: "=", omittingEmptySubsequences: false)
-        let names = (1..<parts.count).map { parts[..<$0].joined(separator: "=") }
-        let name = names.last { name in executable.inputs.contains { $0.name == name } } ?? names[0]
-        return (name, String(text.dropFirst(name.count + 1)))
-      }
-    ) { $1 }
+    let files = pairs(inputs, executable.inputs)
+    let targets = pairs(outputs, executable.outputs)
     // Names first: a misspelt one is found before any file is read.
     try checkNames(files, executable)
+    try checkTargets(targets, executable)
     var tensors: [String: Tensor] = [:]
     for (name, file) in files {
       let port = executable.inputs.first { $0.name == name }
-      tensors[name] = try InputFile(file).tensor(for: port, images)
+      tensors[name] = try InputFile(file).tensor(for: port, images, sounds)
     }
     var results: [Tensor] = []
     var times: [Duration] = []
@@ -72,11 +83,38 @@ struct RunCommand: ToolCommand {
       times.append(clock.now - start)
       if times.count == 1 { deadline.meet() }
     }
-    try write(results, executable, (times.min() ?? .zero) / .milliseconds(1))
+    try write(results, executable, targets, (times.min() ?? .zero) / .milliseconds(1))
     guard profile else { return }
-    print(String(format: "loaded in %.3f ms", loading / .milliseconds(1)))
-    print(String(format: "first run in %.3f ms", (times.first ?? .zero) / .milliseconds(1)))
-    for line in try ModelProfile(executable, tensors, runs: repeats).lines { print(line) }
+    var lines = [
+      String(format: "loaded in %.3f ms", loading / .milliseconds(1)),
+      String(format: "first run in %.3f ms", (times.first ?? .zero) / .milliseconds(1)),
+    ]
+    lines += try ModelProfile(executable, tensors, runs: repeats).lines
+    for line in lines { StandardStreams.report(line, outputs: Array(targets.values)) }
+  }
+
+  /// Files by the names of inputs or outputs.
+  private func pairs(_ arguments: [String], _ ports: [PortDescription]) -> [String: String] {
+    Dictionary(
+      arguments.map { text in
+        // Names may hold equals signs; the longest name that the model has is meant.
+        let parts = text.split(separator: "=", omittingEmptySubsequences: false)
+        let names = (1..<parts.count).map { parts[..<$0].joined(separator: "=") }
+        let name = names.last { name in ports.contains { $0.name == name } } ?? names[0]
+        return (name, String(text.dropFirst(name.count + 1)))
+      }
+    ) { $1 }
+  }
+
+  private func checkTargets(_ targets: [String: String], _ executable: Executable) throws {
+    let known = executable.outputs.map(\.name)
+    for name in targets.keys.sorted() where !known.contains(name) {
+      throw ToeplitzError(
+        .argument, "--output", expected: "one of " + known.joined(separator: ", "), got: "'\(name)'")
+    }
+    guard targets.values.filter(StandardStreams.isOutput).count <= 1 else {
+      throw ToeplitzError(.argument, "--output", expected: "one output on standard output", got: "several")
+    }
   }
 
   private func checkNames(_ files: [String: String], _ executable: Executable) throws {
@@ -95,7 +133,9 @@ struct RunCommand: ToolCommand {
     }
   }
 
-  private func write(_ results: [Tensor], _ executable: Executable, _ milliseconds: Double) throws {
+  private func write(
+    _ results: [Tensor], _ executable: Executable, _ targets: [String: String], _ milliseconds: Double
+  ) throws {
     var names: [String] = []
     for port in executable.outputs {
       let name = port.name.replacing("/", with: "_").replacing(":", with: "_")
@@ -103,6 +143,9 @@ struct RunCommand: ToolCommand {
         throw ToeplitzError(.argument, "run", expected: "outputs with names for files", got: "'\(port.name)'")
       }
       names.append(name)
+    }
+    for (port, tensor) in zip(executable.outputs, results) {
+      if let path = targets[port.name] { try NumPy.check(tensor, for: path) }
     }
     if let outputDir {
       // NumPy has no type for some; nothing is written then.
@@ -115,7 +158,13 @@ struct RunCommand: ToolCommand {
       for (name, tensor) in zip(names, results) { try NumPy.write(tensor, to: "\(outputDir)/\(name).npy") }
     }
     for (port, tensor) in zip(executable.outputs, results) {
-      print("\(port.name): \(tensor.spec) in \(String(format: "%.3f", milliseconds)) ms")
+      guard let path = targets[port.name] else { continue }
+      try NumPy.write(tensor, to: StandardStreams.output(path))
+    }
+    for (port, tensor) in zip(executable.outputs, results) {
+      StandardStreams.report(
+        "\(port.name): \(tensor.spec) in \(String(format: "%.3f", milliseconds)) ms",
+        outputs: Array(targets.values))
     }
   }
 }

@@ -130,14 +130,7 @@ private struct WeightSpelling {
   func slots(_ weight: LayerWeight, _ spec: TensorSpec) throws -> [Slot] {
     let hasParts = (lengths + directions).contains { state[$0] != nil }
     if !hasParts, !weight.isNormalized || state[plain] != nil {
-      let name = plain
-      return [
-        Slot(names: [plain], shape: spec.shape, dtype: spec.dtype) { value in
-          if case .normalized(_, _, let axis) = weight.form { try Self.checkFilters(value, axis, name) }
-        } assign: {
-          try weight.set($0)
-        }
-      ]
+      return [Slot(names: [plain], shape: spec.shape, dtype: spec.dtype) { try weight.set($0) }]
     }
     let axis = try axis(weight, spec.shape)
     let lengthShape = axis.map { axis in

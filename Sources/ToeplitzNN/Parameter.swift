@@ -92,8 +92,7 @@ public final class LayerWeight {
     switch form {
     case .plain(let parameter): parameter.value = weight
     case .normalized(let g, let v, let axis):
-      g.value = try Self.norm(weight, axis: axis)
-      v.value = weight
+      (g.value, v.value) = try Self.parts(of: weight, axis: axis)
       // The weight came as a whole: keep it exactly, not as the rounded product of its parts.
       folded = (g.value, v.value, weight)
     }
@@ -106,8 +105,8 @@ public final class LayerWeight {
   public func normalize(axis: Int?) throws {
     let weight = try value()
     let axis = try axis.flatMap { $0 == -1 ? nil : try weight.shape.normalizedAxis($0, operation: "weightNorm") }
-    form = .normalized(
-      g: Parameter(try Self.norm(weight, axis: axis)), v: Parameter(weight), axis: axis)
+    let (g, v) = try Self.parts(of: weight, axis: axis)
+    form = .normalized(g: Parameter(g), v: Parameter(v), axis: axis)
     folded = nil
   }
 
@@ -115,6 +114,18 @@ public final class LayerWeight {
   public func removeNormalization() throws {
     form = .plain(Parameter(try value()))
     folded = nil
+  }
+
+  /// Length and direction of a weight.
+  ///
+  /// A filter of zeros has no direction; it gets one of ones, so that with its length of 0 it stays zero, where PyTorch's
+  /// `weight_norm` would make it NaN.
+  private static func parts(of weight: Tensor, axis: Int?) throws -> (g: Tensor, v: Tensor) {
+    let norms = try WeightNormalization(axis: axis).norms(weight)
+    let g = try (axis == nil ? norms.reshaped([]) : norms).cast(to: weight.dtype)
+    guard try g.cast(to: .float64).scalars(Double.self).contains(0) else { return (g, weight) }
+    let isZero = try norms.lessOrEqual(norms.number(0)).cast(to: weight.dtype)
+    return (g, try weight + isZero)
   }
 
   /// The norm over all axes but `axis`, which stays, the others having size 1; without axis one number.

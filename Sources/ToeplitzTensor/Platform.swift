@@ -85,7 +85,7 @@ package enum Platform {
   /// How many bytes the files have that were opened so far.
   package static var bytesOfFiles: Int { openedBytes.load(ordering: .relaxed) }
 
-  fileprivate static func noteFile(_ byteCount: Int) { openedBytes.wrappingAdd(byteCount, ordering: .relaxed) }
+  static func noteFile(_ byteCount: Int) { openedBytes.wrappingAdd(byteCount, ordering: .relaxed) }
 
   /// The value of an environment variable.
   package static func environment(_ name: String) -> String? {
@@ -116,28 +116,48 @@ package enum Platform {
   package static func deallocate(_ pointer: UnsafeMutableRawPointer) { free(pointer) }
 }
 
-/// A file mapped read-only into memory for as long as this object lives.
+/// A file mapped read-only into memory for as long as this object lives, or all that came out of a stream.
 package final class MappedFile: Sendable {
   /// The first byte.
   package nonisolated(unsafe) let base: UnsafeRawPointer
   /// The length in bytes.
   package let count: Int
   private let mapped: Bool
+  /// Holds the bytes of a stream.
+  private let content: Streams.Content?
 
-  /// Maps the whole file.
+  /// Maps the whole file; reads a pipe, a device or `/dev/stdin` to its end.
   ///
+  /// What descriptors of this process (`/dev/stdin`, `/dev/fd/3`) gave is kept, so that it can be opened again.
+  ///
+  /// What a pipe with a name gave is kept as long as one of those who opened it is there.
+  ///
+  /// - Parameters:
+  ///   - onlyRegular: refuse pipes and devices, which paths out of a file must not reach.
+  ///   - isCounted: whether its bytes raise the bounds of what a command may use; who opens it again sets it false.
   /// - Throws: ``ToeplitzError`` of kind `file` that gives the path and the system's reason.
-  package init(path: String) throws {
+  package init(path: String, onlyRegular: Bool = false, isCounted: Bool = true) throws {
     func refuse(_ reason: String) -> ToeplitzError {
       ToeplitzError(.file, path, expected: "a readable file", got: reason)
     }
     func systemReason() -> String { String(cString: strerror(errno)) }
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    if !onlyRegular, let content = try Self.content(at: path) {
+      base = UnsafeRawPointer(content.base)
+      count = content.count
+      mapped = false
+      self.content = content
+      return
+    }
+    let own = onlyRegular ? nil : Streams.descriptor(path)
+    let descriptor = own ?? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard descriptor >= 0 else { throw refuse(systemReason()) }
-    defer { close(descriptor) }
+    defer { if own == nil { close(descriptor) } }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { throw refuse(systemReason()) }
-    guard status.st_mode & S_IFMT == S_IFREG else { throw refuse("something that is not a regular file") }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw refuse(status.st_mode & S_IFMT == S_IFDIR ? "a folder" : "something that is not a regular file")
+    }
+    content = nil
     let size = Int(status.st_size)
     if size == 0 {
       base = UnsafeRawPointer(UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
@@ -151,7 +171,16 @@ package final class MappedFile: Sendable {
     base = UnsafeRawPointer(address)
     count = size
     mapped = true
-    Platform.noteFile(size)
+    if isCounted { Platform.noteFile(size) }
+  }
+
+  /// What the stream at `path` gives; nil if there is a file or a folder, or nothing.
+  private static func content(at path: String) throws -> Streams.Content? {
+    var status = stat()
+    let own = Streams.descriptor(path)
+    guard own.map({ fstat($0, &status) }) ?? stat(path, &status) == 0 else { return nil }
+    guard ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) else { return nil }
+    return try own.map { try Streams.content(of: $0, path: path) } ?? Streams.content(at: path)
   }
 
   /// Lets the system take back the memory that holds a part of the file; what is read again later comes from the file.
@@ -168,7 +197,11 @@ package final class MappedFile: Sendable {
   }
 
   deinit {
-    if mapped { munmap(UnsafeMutableRawPointer(mutating: base), count) } else { base.deallocate() }
+    if mapped {
+      munmap(UnsafeMutableRawPointer(mutating: base), count)
+    } else if content == nil {
+      base.deallocate()
+    }
   }
 
   /// All bytes.

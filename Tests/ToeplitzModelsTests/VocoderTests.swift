@@ -17,7 +17,7 @@ import ToeplitzTestSupport
 
   @Test func melOfTheRecordingIsTheGoldenMel() throws {
     let golden = try NumPy.read(contentsOf: Fixtures.path("vocoder/mel.npy"))
-    let samples = try WAVFile(path: Fixtures.bundled("speech.wav")).readMono()
+    let samples = try AudioFile(path: Fixtures.bundled("speech.wav")).readMono()
     let distance = try vocoder().mel(samples).distance(to: golden)
     print("mel: \(distance)")
     #expect(distance.absolute < 1e-4)
@@ -58,7 +58,7 @@ import ToeplitzTestSupport
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     // A short piece, at another rate and with two channels, so that every part of the chain is cut into windows.
-    let speech = try WAVFile(path: Fixtures.bundled("speech.wav")).readMono(frames: 20_000..<36_000)
+    let speech = try AudioFile(path: Fixtures.bundled("speech.wav")).readMono(frames: 20_000..<36_000)
     let recording = folder.appending(path: "in.wav").path
     let input = try WAVWriter(path: recording, sampleRate: 32_000, channelCount: 2, encoding: .float32)
     try input.append(planar: [speech, speech.map { -0.5 * $0 }])
@@ -68,8 +68,8 @@ import ToeplitzTestSupport
       model.windowFrames = frames
       let path = folder.appending(path: "\(frames).wav").path
       let output = try WAVWriter(path: path, sampleRate: model.sampleRate, encoding: .float32)
-      let count = try model.resynthesize(WAVFile(path: recording), to: output)
-      let samples = try WAVFile(path: path).readMono()
+      let count = try model.resynthesize(AudioFile(path: recording), to: output)
+      let samples = try AudioFile(path: path).readMono()
       #expect(samples.count == count)
       return samples
     }
@@ -87,7 +87,7 @@ import ToeplitzTestSupport
     let path = folder.appending(path: "out.wav").path
     let error = #expect(throws: ToeplitzError.self) {
       try model.resynthesize(
-        WAVFile(path: Fixtures.bundled("speech.wav")), to: WAVWriter(path: path, sampleRate: model.sampleRate))
+        AudioFile(path: Fixtures.bundled("speech.wav")), to: WAVWriter(path: path, sampleRate: model.sampleRate))
     }
     #expect(error?.kind == .argument && error?.description.contains("windowFrames") == true)
     #expect(!FileManager.default.fileExists(atPath: path))

@@ -8,7 +8,7 @@ import ToeplitzTensor
 ///
 /// ```swift
 /// let vocoder = try Vocoder(contentsOf: "model-folder")
-/// try vocoder.resynthesize(WAVFile(path: "speech.wav"), to: WAVWriter(path: "out.wav", sampleRate: vocoder.sampleRate))
+/// try vocoder.resynthesize(AudioFile(path: "speech.wav"), to: WAVWriter(path: "out.wav", sampleRate: vocoder.sampleRate))
 /// ```
 public final class Vocoder {
   /// The network.
@@ -79,10 +79,10 @@ public final class Vocoder {
   /// - Parameter progress: called with the fraction done after each window.
   /// - Returns: The number of samples written.
   /// - Throws: ``ToeplitzError`` if the recording is too short or unreadable, or the output cannot be written;
-  ///   nothing is left at the output's path then.
+  ///   nothing is left at the output's path then, unless it is a pipe.
   @discardableResult
   public func resynthesize(
-    _ recording: WAVFile, to writer: WAVWriter, progress: (Double) -> Void = { _ in }
+    _ recording: AudioFile, to writer: WAVWriter, progress: (Double) -> Void = { _ in }
   ) throws -> Int {
     guard windowFrames >= 1 else {
       throw ToeplitzError(.argument, "Vocoder", expected: "windowFrames of at least 1", got: "\(windowFrames)")
@@ -92,13 +92,14 @@ public final class Vocoder {
     let frames = try mel.frameCount(sampleCount: count)
     let context = generator.contextFrames
     var written = 0
+    let hop = generator.configuration.hopSize
+    writer.expectedFrameCount = writer.frameCount + frames * hop
     for first in stride(from: 0, to: frames, by: windowFrames) {
       let last = min(first + windowFrames, frames)
       let window = max(0, first - context)..<min(frames, last + context)
       let input = try mel.frames(window, sampleCount: count) { range in
         try resampler.outputs(range, inputCount: recording.frameCount) { try recording.readMono(frames: $0) }
       }
-      let hop = generator.configuration.hopSize
       let samples = try compiled(input)
         .slice(axis: 2, ((first - window.lowerBound) * hop)..<((last - window.lowerBound) * hop))
       try writer.append(samples.reshaped([-1]).scalars(Float.self))

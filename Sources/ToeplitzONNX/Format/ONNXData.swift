@@ -56,7 +56,7 @@ final class ONNXData: Sendable {
   private func open(_ location: String, _ place: FilePlace) throws -> MappedFile {
     try opened.withLock { opened in
       if let known = opened[location] { return known }
-      let file = try MappedFile(path: try confined(location, place))
+      let file = try MappedFile(path: try confined(location, place), onlyRegular: true)
       opened[location] = file
       return file
     }
