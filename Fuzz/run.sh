@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 seconds=${1:-600}
 shift || true
 parsers=("$@")
-[ ${#parsers[@]} -gt 0 ] || parsers=(safetensors npy npz wav pt onnx png jpg)
+[ ${#parsers[@]} -gt 0 ] || parsers=(safetensors npy npz wav flac pt onnx png jpg)
 # Coverage of the parsers themselves needs the flags for all modules.
 swift build -c release --sanitize=address -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1

@@ -190,6 +190,18 @@ def pipes(case):
     [thread.join() for thread in threads]
     close(sound(got[0]), expected, 0)
     need(not (case.folder / "-").exists(), "a file named -")
+    # The other commands.
+    checkpoint = (CASES / "checkpoint_names/MODEL.PT").read_bytes()
+    (case.folder / "piped.safetensors").write_bytes(
+        case.call("convert", "-", "-", "--format", "safetensors", stdin=checkpoint)[0])
+    need(len(case.tensors("piped.safetensors")) == 2, "convert - -")
+    need(b"generator.bias" in case.call("inspect", "-", stdin=checkpoint)[0], "inspect -")
+    model, picture = CASES / "jpeg_rgb_colours/id.onnx", CASES / "jpeg_rgb_colours/red.jpg"
+    data = case.call("run", str(model), "--input", "x=-", "--output", "y=-", stdin=picture.read_bytes())[0]
+    (case.folder / "y.npy").write_bytes(data)
+    close(np.load(case.folder / "y.npy")[0, :, 8, 8] * 255, [200, 30, 60], 1)
+    (case.folder / "g.onnx").write_bytes(case.call("export", "-", "--frames", "3")[0])
+    need(b"x: float32[1, 80, 3]" in case.call("inspect", "-", stdin=(case.folder / "g.onnx").read_bytes())[0], "export -")
 
 
 def pt_foreign_object(case):

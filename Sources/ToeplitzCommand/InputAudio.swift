@@ -23,6 +23,7 @@ struct InputAudio {
     var rank: Int
     /// The axis of the channels; nil in a signal without.
     var channelAxis: Int?
+    var timeAxis: Int { channelAxis == rank - 1 ? rank - 2 : rank - 1 }
     /// The channels that the model wants; nil if it takes any number.
     var channels: Int?
 
@@ -80,18 +81,21 @@ struct InputAudio {
     }
     let channels = try resampled(samples(layout.channels ?? file.channelCount, name), options.rate)
     let length = channels.first?.count ?? 0
+    if let dimensions = port?.dimensions, case .fixed(let fixed) = dimensions[layout.timeAxis], fixed != length {
+      throw ToeplitzError(
+        .shape, path, expected: "\(fixed) samples, as \(name) has",
+        got: "\(length) (--rate resamples, \"ffmpeg -i IN -t SECONDS OUT.wav\" cuts)")
+    }
     var shape = Array(repeating: 1, count: layout.rank)
     var elements: [Float]
-    if let axis = layout.channelAxis, axis == layout.rank - 1 {
-      shape[axis] = channels.count
-      shape[axis - 1] = length
+    shape[layout.timeAxis] = length
+    if let axis = layout.channelAxis { shape[axis] = channels.count }
+    if layout.timeAxis < layout.rank - 1 {
       elements = Array(repeating: 0, count: length * channels.count)
       for (index, channel) in channels.enumerated() {
         for (position, sample) in channel.enumerated() { elements[position * channels.count + index] = sample }
       }
     } else {
-      if let axis = layout.channelAxis { shape[axis] = channels.count }
-      shape[layout.rank - 1] = length
       elements = channels.count == 1 ? channels[0] : Array(channels.joined())
     }
     let tensor = try Tensor(elements).reshaped(Shape(shape))

@@ -56,11 +56,10 @@ struct RunCommand: ToolCommand {
 
   func execute() throws {
     let model = StandardStreams.input(model)
-    // Names may hold equals signs, and files too.
-    let streams = try StandardStreams.read(
-      [model] + inputs.compactMap { $0.split(separator: "=").last.map { InputFile(String($0)).path } })
+    // Names may hold equals signs, but files of pipes hardly.
+    let paths = inputs.compactMap { $0.split(separator: "=").last.map { InputFile(String($0)).path } }
+    let (deadline, streams) = try options.apply(reading: [model] + paths)
     defer { withExtendedLifetime(streams) {} }
-    let deadline = options.apply()
     let clock = ContinuousClock()
     let beginning = clock.now
     let executable = try Executable(contentsOf: model, optimizes: !options.plain)

@@ -2,6 +2,9 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension Executable {
+  /// What the steps of a model file do and what they are called, before any shape is known; none of what is code.
+  public var operations: [(operation: String, name: String)] { source.withLock { $0.source.operations } }
+
   /// The operations for inputs of the given shapes as they were recorded: constants are folded, nothing is fused.
   ///
   /// - Throws: ``ToeplitzError`` if the inputs do not fit, or if shapes depend on elements, so that one graph cannot tell

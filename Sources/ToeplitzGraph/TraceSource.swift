@@ -23,6 +23,13 @@ package protocol TraceSource {
 
   /// The last step that uses a value; `Int.max` for outputs.
   func lastUse(of value: Int) -> Int
+
+  /// What its steps do and what they are called, as far as that is known before they are recorded.
+  var operations: [(operation: String, name: String)] { get }
+}
+
+extension TraceSource {
+  package var operations: [(operation: String, name: String)] { [] }
 }
 
 /// A step of a source that is computed by itself, because its result's shape depends on the elements of its operands.

@@ -6,7 +6,8 @@ import ToeplitzTensor
 final class ModelImport {
   private let model: ONNXModel
   private let data: ONNXData
-  private var unsupported: [String] = []
+  /// Nodes of operators that Toeplitz does not have: the operator, and the node.
+  private var unsupported: [(operation: String, node: String)] = []
   private let functions: [String: ONNXFunction]
   /// Functions may call functions, but not themselves; this bounds the expansion.
   private static let mostCalls = 32
@@ -92,8 +93,12 @@ final class ModelImport {
     let scope = Scope(outer: nil)
     try fill(scope, model.graph)
     guard unsupported.isEmpty else {
+      let counts = Dictionary(unsupported.map { ($0.operation, 1) }, uniquingKeysWith: +)
       var seen: Set<String> = []
-      let list = unsupported.filter { seen.insert($0).inserted }
+      let list = unsupported.filter { seen.insert($0.operation).inserted }.map { operation, node in
+        let count = counts[operation] ?? 1
+        return "\(operation), \(count > 1 ? "\(count) nodes, the first " : "node ")'\(node)')"
+      }
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "operators that Toeplitz has", got: list.joined(separator: "; "))
     }
@@ -227,7 +232,7 @@ final class ModelImport {
   private func report(_ node: ONNXNode, _ opsets: [String: Int], _ label: String) {
     let domain = node.domain.isEmpty ? "ai.onnx" : node.domain
     let opset = opsets[node.domain].map { "opset \($0)" } ?? "no opset"
-    unsupported.append("\(node.operation.oneLine) (domain \(domain.oneLine), \(opset), node '\(label.oneLine)')")
+    unsupported.append(("\(node.operation.oneLine) (domain \(domain.oneLine), \(opset)", label.oneLine))
   }
 
   /// Puts the nodes of a function in the place of a call.

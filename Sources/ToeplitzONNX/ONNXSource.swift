@@ -62,6 +62,8 @@ final class ONNXSource: TraceSource, Sendable {
 
   func outputValues() -> [Int] { results }
 
+  var operations: [(operation: String, name: String)] { steps.map { ($0.operation, $0.name) } }
+
   func lastUse(of value: Int) -> Int { lastUses[value] ?? -1 }
 
   // MARK: Recording

@@ -23,15 +23,18 @@ public enum EnvironmentVariable: String, Sendable, CaseIterable {
 
   private static let wrong: ToeplitzError? = {
     for variable in allCases {
-      guard let value = Platform.environment(variable.rawValue), !value.isEmpty, !variable.accepts(value) else {
-        continue
-      }
+      guard let value = variable.value, !variable.accepts(value) else { continue }
+      let shown = String(
+        String.UnicodeScalarView(value.unicodeScalars.prefix(80).filter { (32..<127).contains($0.value) }))
       return ToeplitzError(
         .argument, "environment variable \(variable.rawValue)", expected: variable.expected,
-        got: "'\(value.prefix(80))'")
+        got: "'\(shown)'")
     }
     return nil
   }()
+
+  /// What it is set to; nil if it is not, or empty.
+  package var value: String? { Platform.environment(rawValue).flatMap { $0.isEmpty ? nil : $0 } }
 
   /// The words that it takes; none if it takes numbers.
   package var words: [String] {
@@ -51,7 +54,8 @@ public enum EnvironmentVariable: String, Sendable, CaseIterable {
     }
   }
 
-  func accepts(_ value: String) -> Bool {
+  /// Whether it may be set to that.
+  package func accepts(_ value: String) -> Bool {
     words.isEmpty ? (Int(value) ?? 0) >= 1 : words.contains(value)
   }
 }

@@ -59,7 +59,7 @@ package enum Platform {
   #endif
 
   private static let tensorLimit = Atomic(
-    environment("TOEPLITZ_MEMORY_LIMIT").flatMap { Int($0) }.map { max(0, min($0, 1 << 40)) << 20 } ?? Int.max)
+    EnvironmentVariable.memoryLimit.value.flatMap { Int($0) }.map { max(0, min($0, 1 << 40)) << 20 } ?? Int.max)
   private static let fileAllowance = Atomic(0)
   private static let openedBytes = Atomic(0)
 

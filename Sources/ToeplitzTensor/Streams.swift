@@ -85,7 +85,7 @@ package enum Streams {
       throw ToeplitzError(.file, path, expected: "a file or a pipe to read from", got: "a terminal")
     }
     // A device may have no end.
-    let limit = min(Platform.memoryLimit, Platform.physicalMemory / 2)
+    let limit = min(Platform.memoryLimit, Platform.physicalMemory / 4)
     var (capacity, count) = (1 << 16, 0)
     func refuse(_ expected: String, _ got: String, _ kind: ToeplitzError.Kind = .file) -> ToeplitzError {
       ToeplitzError(kind, path, expected: expected, got: got)

@@ -113,6 +113,35 @@ import ToeplitzTestSupport
     #expect(first / 256 < middle - context + 3)
   }
 
+  /// Kernels of twice an odd rate, and plain weights with filters of zeros, as PyTorch computes them.
+  @Test(arguments: ["odd-5-5", "odd-3", "odd-7-mixed", "dead-first", "dead-transposed", "dead-block"])
+  func variantsGiveTheGoldenOutput(name: String) throws {
+    let golden = try Checkpoint(contentsOf: Fixtures.path("vocoder/variants.safetensors")).inside(name)
+    let configuration = try HiFiGANConfiguration(contentsOf: Fixtures.path("vocoder/\(name).json"))
+    let (mel, output) = (try golden.tensor("mel"), try golden.tensor("output"))
+    let model = try HiFiGANGenerator(configuration).eval()
+    try model.load(golden.tensors.filter { $0.key != "mel" && $0.key != "output" })
+    #expect(output.shape == [1, 1, 9 * configuration.hopSize])
+    #expect(try model(mel).distance(to: output).absolute < 1e-5)
+    #expect(try model.compiled()(mel).sameBits(as: model(mel)))
+    #expect(try model.outputLength(for: 9) == output.shape[2])
+    // Length and direction of each filter are such that PyTorch, too, gets the weights out of them again.
+    let other = try HiFiGANGenerator(configuration).eval()
+    try other.load(model.stateDictionary())
+    #expect(try other(mel).distance(to: output).absolute < 1e-5)
+    #expect(model.stateDictionary().keys.contains("conv_pre.weight_g"))
+    // Kernels of other odd lengths would give other lengths than hops.
+    if name == "odd-3" {
+      let folder = try Fixtures.temporaryFolder()
+      defer { try? FileManager.default.removeItem(at: folder) }
+      let path = folder.appending(path: "config.json")
+      let text = try String(contentsOfFile: Fixtures.path("vocoder/odd-3.json"), encoding: .utf8)
+      try Data(text.replacing("[6, 4]", with: "[8, 4]").utf8).write(to: path)
+      let error = #expect(throws: ToeplitzError.self) { try HiFiGANConfiguration(contentsOf: path.path) }
+      #expect(error?.description.contains("or are twice it") == true)
+    }
+  }
+
   @Test func randomConfigurationsBuildAndRun() throws {
     for (resblock, rates, kernels) in [("1", [4, 2], [8, 4]), ("2", [3, 5], [7, 9])] {
       let hop = rates.reduce(1, *)
