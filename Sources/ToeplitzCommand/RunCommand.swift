@@ -24,11 +24,6 @@ struct RunCommand: ToolCommand {
   @Option(help: "Where to write the outputs.")
   var outputDir: String?
 
-  @Option(
-    name: .customLong("output"),
-    help: "Where to write an output in the npy format, as NAME=FILE or NAME=- for standard output; may be repeated.")
-  var outputs: [String] = []
-
   @Option(name: .customLong("repeat"), help: "How often to run; the times are of the fastest run.")
   var repeats = 1
 
@@ -41,17 +36,17 @@ struct RunCommand: ToolCommand {
 
   @OptionGroup var sounds: AudioOptions
 
+  @OptionGroup var targets: OutputOptions
+
   func validate() throws {
     try options.validate()
     guard repeats >= 1 else { throw ValidationError("--repeat must be at least 1, not \(repeats)") }
     for input in inputs where !input.dropFirst().contains("=") {
       throw ValidationError("--input takes NAME=FILE, not \(input)")
     }
-    for output in outputs where !output.dropFirst().contains("=") {
-      throw ValidationError("--output takes NAME=FILE, not \(output)")
-    }
     try images.validate()
     try sounds.validate()
+    try targets.validate()
   }
 
   func execute() throws {
@@ -65,12 +60,14 @@ struct RunCommand: ToolCommand {
     let executable = try Executable(contentsOf: model, optimizes: !options.plain)
     let loading = clock.now - beginning
     let files = pairs(inputs, executable.inputs)
-    let targets = pairs(outputs, executable.outputs)
+    let outputs = pairs(targets.outputs, executable.outputs).mapValues {
+      OutputFile($0, format: targets.format, rate: targets.outputRate ?? sounds.rate)
+    }
     // Names first: a misspelt one is found before any file is read.
     try checkNames(files, executable)
-    try checkTargets(targets, executable)
+    try checkTargets(outputs, executable)
     var tensors: [String: Tensor] = [:]
-    for (name, file) in files {
+    for (name, file) in files.sorted(by: { $0.key < $1.key }) {
       let port = executable.inputs.first { $0.name == name }
       tensors[name] = try InputFile(file).tensor(for: port, images, sounds)
     }
@@ -82,14 +79,14 @@ struct RunCommand: ToolCommand {
       times.append(clock.now - start)
       if times.count == 1 { deadline.meet() }
     }
-    try write(results, executable, targets, (times.min() ?? .zero) / .milliseconds(1))
+    try write(results, executable, outputs, (times.min() ?? .zero) / .milliseconds(1))
     guard profile else { return }
     var lines = [
       String(format: "loaded in %.3f ms", loading / .milliseconds(1)),
       String(format: "first run in %.3f ms", (times.first ?? .zero) / .milliseconds(1)),
     ]
     lines += try ModelProfile(executable, tensors, runs: repeats).lines
-    for line in lines { StandardStreams.report(line, outputs: Array(targets.values)) }
+    for line in lines { StandardStreams.report(line, outputs: outputs.values.map(\.name)) }
   }
 
   /// Files by the names of inputs or outputs.
@@ -105,13 +102,13 @@ struct RunCommand: ToolCommand {
     ) { $1 }
   }
 
-  private func checkTargets(_ targets: [String: String], _ executable: Executable) throws {
+  private func checkTargets(_ outputs: [String: OutputFile], _ executable: Executable) throws {
     let known = executable.outputs.map(\.name)
-    for name in targets.keys.sorted() where !known.contains(name) {
+    for name in outputs.keys.sorted() where !known.contains(name) {
       throw ToeplitzError(
         .argument, "--output", expected: "one of " + known.joined(separator: ", "), got: "'\(name)'")
     }
-    guard targets.values.filter(StandardStreams.isOutput).count <= 1 else {
+    guard outputs.values.filter({ StandardStreams.isOutput($0.name) }).count <= 1 else {
       throw ToeplitzError(.argument, "--output", expected: "one output on standard output", got: "several")
     }
   }
@@ -133,7 +130,7 @@ struct RunCommand: ToolCommand {
   }
 
   private func write(
-    _ results: [Tensor], _ executable: Executable, _ targets: [String: String], _ milliseconds: Double
+    _ results: [Tensor], _ executable: Executable, _ outputs: [String: OutputFile], _ milliseconds: Double
   ) throws {
     var names: [String] = []
     for port in executable.outputs {
@@ -144,7 +141,7 @@ struct RunCommand: ToolCommand {
       names.append(name)
     }
     for (port, tensor) in zip(executable.outputs, results) {
-      if let path = targets[port.name] { try NumPy.check(tensor, for: path) }
+      try outputs[port.name]?.check(tensor)
     }
     if let outputDir {
       // NumPy has no type for some; nothing is written then.
@@ -157,13 +154,12 @@ struct RunCommand: ToolCommand {
       for (name, tensor) in zip(names, results) { try NumPy.write(tensor, to: "\(outputDir)/\(name).npy") }
     }
     for (port, tensor) in zip(executable.outputs, results) {
-      guard let path = targets[port.name] else { continue }
-      try NumPy.write(tensor, to: StandardStreams.output(path))
+      try outputs[port.name]?.write(tensor)
     }
     for (port, tensor) in zip(executable.outputs, results) {
       StandardStreams.report(
         "\(port.name): \(tensor.spec) in \(String(format: "%.3f", milliseconds)) ms",
-        outputs: Array(targets.values))
+        outputs: outputs.values.map(\.name))
     }
   }
 }

@@ -83,6 +83,33 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test func outputsAreWrittenAsSound() throws {
+    try withFolder { folder in
+      try write([left, right], "stereo.wav", in: folder)
+      func run(_ model: String, _ arguments: String...) throws -> ToolRun {
+        try runTool(
+          ["run", Fixtures.path("audio/\(model).onnx"), "--input", "x=stereo.wav", "--rate", "8000"] + arguments,
+          in: folder)
+      }
+      for model in ["takes-1-c-t", "takes-1-t-2", "takes-c-t"] {
+        let file = try run(model, "--output", "y=out.wav")
+        #expect(file.status == 0 && file.errors.isEmpty, "\(file.errors)")
+        let sound = try AudioFile(path: folder.appending(path: "out.wav").path)
+        #expect(try sound.read() == [left, right] && sound.sampleRate == 8000, "\(model)")
+        let piped = try run(model, "--output", "y=-", "--format", "wav", "--output-rate", "16000")
+        try piped.bytes.write(to: folder.appending(path: "piped").absoluteURL)
+        let other = try AudioFile(path: folder.appending(path: "piped").path)
+        #expect(try other.read() == [left, right] && other.sampleRate == 16_000 && other.warnings.isEmpty)
+      }
+      let plain = try runTool(
+        ["run", Fixtures.path("audio/takes-1-c-t.onnx"), "--input", "x=stereo.wav", "--output", "y=out2.wav"],
+        in: folder)
+      #expect(plain.status == 1 && plain.errors.contains("--output-rate or --rate"), "\(plain.errors)")
+      #expect(!FileManager.default.fileExists(atPath: folder.appending(path: "out2.wav").path))
+      #expect(try run("takes-t", "--output-rate", "1").status == 64)
+    }
+  }
+
   @Test func filesAreKnownByTheirFirstBytes() throws {
     try withFolder { folder in
       let flac = Fixtures.path("audio/stereo-24.flac")
