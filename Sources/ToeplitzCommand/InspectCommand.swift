@@ -16,7 +16,7 @@ struct InspectCommand: ToolCommand {
 
   @Argument(
     help: """
-      An ONNX model, a checkpoint (.safetensors, .npz, .pt, .pth, .ckpt), or the name of a network: \
+      An ONNX model, a checkpoint (safetensors, npz, npy or PyTorch's), or the name of a network: \
       \(NamedModel.names.joined(separator: ", ")).
       """)
   var file: String
@@ -120,14 +120,24 @@ struct InspectCommand: ToolCommand {
     return try Tensor.zeros(Shape(shape), dtype: port.dtype ?? .float32)
   }
 
+  /// Metadata that is shown; the plain values of a large PyTorch file can be many.
+  private static let mostMetadata = 50
+
   private func showCheckpoint() throws {
     let checkpoint = try Checkpoint(contentsOf: file)
+    let remarks = checkpoint.remarks
     var total = 0
     for name in checkpoint.names {
       let tensor = try checkpoint.tensor(name)
       total += tensor.count
-      print("\(name): \(tensor.spec)")
+      print("\(name.oneLine): \(tensor.spec)\(remarks[name].map { " (\($0))" } ?? "")")
     }
+    for (name, error) in checkpoint.unreadable.sorted(by: { $0.key < $1.key }) {
+      print("\(name.oneLine): not read: expected \(error.expected), got \(error.got)")
+    }
+    let metadata = checkpoint.metadata.sorted { $0.key < $1.key }
+    for (key, value) in metadata.prefix(Self.mostMetadata) { print("metadata \(key.oneLine): \(value.oneLine)") }
+    if metadata.count > Self.mostMetadata { print("metadata: \(metadata.count - Self.mostMetadata) entries more") }
     print("\(checkpoint.names.count) tensors, \(total) elements")
   }
 }

@@ -32,28 +32,55 @@ import ToeplitzTestSupport
     #expect(error?.kind == .format && error?.got.contains(".print'") == true, "\(error?.description ?? "")")
   }
 
-  /// Unpickles a program whose storages have 16 bytes.
+  /// Unpickles a program whose storages have 4096 bytes.
   private func unpickle(_ parts: [UInt8]...) throws -> [String: Tensor] {
     let bytes = Block(parts.flatMap { $0 })
-    var reader = Unpickler(bytes.bytes, FilePlace(file: "test")) { _, _, sizes, _, _ in try .zeros(Shape(sizes)) }
-    return try reader.stateDictionary().tensors
+    let storage = Block([UInt8](repeating: 0, count: 4096))
+    let place = FilePlace(file: "test")
+    return try withExtendedLifetime((bytes, storage)) {
+      var unpickler = Unpickler(bytes.bytes, place)
+      defer { unpickler.clear() }
+      let maker = PickleTensorMaker(place) { _ in .init(bytes: storage.bytes, owner: storage) }
+      var flattener = PickleFlattener(place: place, maker: maker)
+      try flattener.add(unpickler.value())
+      return flattener.found.tensors
+    }
   }
 
-  @Test func hostilePicklesAreRefused() {
-    func text(_ string: String) -> [UInt8] { Array(string.utf8) }
+  private func text(_ string: String) -> [UInt8] { Array(string.utf8) }
+
+  @Test func damagedPicklesAreRefused() {
     let start: [UInt8] = [0x80, 2]
     let cases: [[UInt8]] = [
       [], start, start + text("."), start + text("0."), start + text("h\u{5}."), start + text("t."),
-      start + text("cos\nsystem\n)R."), start + text("cbuiltins\neval\n)R."), start + text("N(a."),
-      [0x80, 4] + [0x8C, 2] + text("os") + [0x8C, 6] + text("system") + [0x93] + text("."),
-      start + text("X") + [0xFF, 0xFF, 0xFF, 0xFF] + text("abc"), start + text("(K\u{1}d."), start + text("Q."),
-      start + text("ctorch\nFloatStorage\n)R."), start + text("]q") + [0] + text("h") + [0] + text("a."),
-      start + text("ctorch._utils\n_rebuild_tensor_v2\n)R."), [0x80, 1] + text("N."), [0x80, 9] + text("N."),
-      start + text("i"), start + text("otest\n"),
+      start + text("N(a."), start + text("X") + [0xFF, 0xFF, 0xFF, 0xFF] + text("abc"), start + text("(K\u{1}d."),
+      start + text("Q."), start + text("NR."), start + text("K\u{1})R."),
+      start + text("ctorch._utils\n_rebuild_tensor_v2\n)R."), [0x80, 9] + text("N."), start + text("i"),
+      start + text("otest\n"), text("Ix\n."), text("L12xL\n."), text("Fone\n."), text("Stext\n."), text("S'a\\\n."),
+      text("S'\\xg0'\n."), text("V\\u12\n."), text("gx\n."), text("Npx\n."), text("P1\n."), start + [0x97] + text("."),
+      [0x80, 5, 0x8E] + [UInt8](repeating: 0xFF, count: 8), start + [0x8F] + text("N") + [0x90] + text("."),
+      start + text("ccopyreg\n__newobj__\n(ccopyreg\n__newobj__\nNtR."), start + [0xFF] + text("."),
     ]
     for bytes in cases {
-      #expect(throws: ToeplitzError.self, "\(bytes)") { try unpickle(bytes) }
+      #expect(throws: ToeplitzError.self, "\(String(decoding: bytes, as: UTF8.self))") { try unpickle(bytes) }
     }
+  }
+
+  /// Calls become descriptions, so that all there is to refuse is that no tensor is left.
+  @Test func callsAreNotRun() {
+    let calls = [
+      "cos\nsystem\n(S'touch hacked'\ntR.", "(S'touch hacked'\nios\nsystem\n.", "(cos\nsystem\nS'touch hacked'\no.",
+      "cos\nsystem\n)\u{81}.", "cbuiltins\neval\n(S'1'\ntR}b.", "ccopyreg\n_reconstructor\n(cos\nsystem\nNNtR.",
+    ]
+    for call in calls {
+      let block = Block([0x80, 2] + latin1(call))
+      let error = #expect(throws: ToeplitzError.self, "\(call)") {
+        try PyTorch.decode(block.bytes, owner: block, source: "test")
+      }
+      #expect(error?.kind == .format && error?.expected.contains("state_dict()") == true)
+      #expect(error?.got.contains("'os.system'") == true || error?.got.contains("'builtins.eval'") == true)
+    }
+    #expect(!FileManager.default.fileExists(atPath: "hacked"))
   }
 
   @Test func deepNestingIsRefusedWithoutDeepRecursion() {
@@ -95,6 +122,6 @@ import ToeplitzTestSupport
         errors += 1
       }
     }
-    #expect(results > 10 && errors > 1000, "\(results) results, \(errors) errors")
+    #expect(results > 10 && errors > 300, "\(results) results, \(errors) errors")
   }
 }
