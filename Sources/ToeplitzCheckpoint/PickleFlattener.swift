@@ -21,7 +21,7 @@ struct PickleFlattener {
   /// A short pickle can refer to one list many times over.
   private static let mostValues = 1 << 20
   private static let mostCharacters = 1 << 28
-  private static let mostDepth = 200
+  private static let mostDepth = 64
   private static let mostForeign = 8
 
   init(place: FilePlace, maker: PickleTensorMaker) {
@@ -116,7 +116,9 @@ struct PickleFlattener {
       let (tensor, remark) = try make(maker, place.inside(name))
       found.tensors[name] = tensor
       found.remarks[name] = remark
-    } catch let error as ToeplitzError where error.kind == .unsupported {
+    } catch var error as ToeplitzError where error.kind == .unsupported || error.kind == .memory {
+      // A sparse tensor may be larger than the machine's memory; the others of the file can be read all the same.
+      error.path = name.oneLine
       found.unreadable[name] = error
     }
   }
