@@ -40,6 +40,8 @@ public struct Checkpoint: Sendable {
   /// a checkpoint in several parts (`model.safetensors.index.json`, `pytorch_model.bin.index.json`), `.npz`, `.npy` (the
   /// array is called `arr_0`), PyTorch's, TorchScript's and pickles of NumPy's arrays.
   ///
+  /// The file is mapped and tensors may refer to it, so it must not be overwritten in place while they are alive.
+  ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it has another format or
   ///   breaks the rules of its own.
   public init(contentsOf path: String) throws {

@@ -8,6 +8,7 @@ struct PickleFlattener {
   private(set) var found = FoundTensors()
   /// Classes and functions that are not known here, in order of occurrence.
   private(set) var foreign: [String] = []
+  private var search = PickleSearch()
   private var count = 0
   /// Characters of names and texts; one long text can stand under many names.
   private var characters = 0
@@ -60,7 +61,9 @@ struct PickleFlattener {
     case .float(let number): addText("\(number)", path)
     case .bool(let flag): addText(flag ? "True" : "False", path)
     case .string(let text): addText(text, path)
-    case .none, .longInt, .bytes, .set: break
+    case .set(let box):
+      if search.findsTensor(in: box.items) { addRefusal("tensors in an order", "tensors in a set", path) }
+    case .none, .longInt, .bytes: break
     }
   }
 
@@ -96,7 +99,7 @@ struct PickleFlattener {
     for (key, value) in try PickleKey.pairs(items, &characters, place) {
       if let key {
         try child(value, key.name, "[\(key.code)]", path)
-      } else if PickleSearch.holdsTensor(value) {
+      } else if search.findsTensor(in: [value]) {
         addRefusal(
           "a tensor under a key that has a name", "one under a key that is an object of Python's",
           path.isEmpty ? "?" : "\(path).?")
@@ -155,14 +158,14 @@ struct PickleFlattener {
     }
     if let text = PickleText.plain(object) { return addText(text, path) }
     note(object.name)
-    guard !object.arguments.contains(where: PickleSearch.holdsTensor) else { return refuse(object, path) }
+    guard !search.findsTensor(in: object.arguments) else { return refuse(object, path) }
     switch object.state {
     case .dictionary(let box)?: try addAttributes(box, path)
     // Attributes, and those that have a place of their own in the object.
     case .tuple(let parts)? where parts.items.count == 2 && parts.items.allSatisfy(\.isAttributes):
       for case .dictionary(let box) in parts.items { try addAttributes(box, path) }
     case let state?:
-      guard !PickleSearch.holdsTensor(state) else { return refuse(object, path) }
+      guard !search.findsTensor(in: [state]) else { return refuse(object, path) }
     case nil: break
     }
     try addItems(object.list, path)
@@ -206,21 +209,20 @@ extension PickleValue {
 }
 
 /// Looks for tensors in values.
-enum PickleSearch {
-  /// What is looked at before it is assumed that there is one.
-  private static let mostValues = 1 << 16
+struct PickleSearch {
+  /// What is still looked at before it is assumed that there is a tensor; short pickles can hold much.
+  private var room = 1 << 22
 
-  /// Whether a value is or holds a tensor.
-  static func holdsTensor(_ value: PickleValue) -> Bool {
+  /// Whether one of the values is or holds a tensor.
+  mutating func findsTensor(in values: [PickleValue]) -> Bool {
     var seen = Set<ObjectIdentifier>()
-    var open = [value]
-    var count = 0
+    var open = values
     func follow(_ holder: AnyObject, _ values: [PickleValue]) {
       if seen.insert(ObjectIdentifier(holder)).inserted { open += values }
     }
     while let next = open.popLast() {
-      count += 1
-      if count > mostValues { return true }
+      room -= 1
+      if room < 0 { return true }
       switch next {
       case .tensor, .storage: return true
       case .tuple(let box), .list(let box), .set(let box), .dictionary(let box): follow(box, box.items)

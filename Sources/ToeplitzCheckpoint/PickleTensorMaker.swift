@@ -124,15 +124,16 @@ final class PickleTensorMaker {
   /// The bytes of a storage, or of the part of one.
   private func contents(_ storage: PickleStorage, _ place: FilePlace) throws -> Contents {
     var contents = try find(storage)
-    guard let part = storage.part, let element = storage.element else { return contents }
-    let count = contents.bytes.count / element.byteSize
+    guard let part = storage.part else { return contents }
+    let size = storage.element?.byteSize ?? 1
+    let count = contents.bytes.count / size
     guard part.offset >= 0, part.count >= 0, part.offset <= count, part.count <= count - part.offset else {
       throw place.malformed(
         "a part within the \(count) elements of its storage", got: "\(part.count) elements at \(part.offset)")
     }
-    let start = part.offset * element.byteSize
+    let start = part.offset * size
     contents.bytes = UnsafeRawBufferPointer(
-      rebasing: contents.bytes[start..<start + part.count * element.byteSize])
+      rebasing: contents.bytes[start..<start + part.count * size])
     return contents
   }
 

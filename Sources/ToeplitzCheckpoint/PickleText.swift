@@ -99,6 +99,9 @@ extension PickleText {
       guard case .string(let kind)? = object.arguments.first else { return nil }
       if object.arguments.count > 1, case .int(let index) = object.arguments[1] { return "\(kind):\(index)" }
       return kind
+    case "numpy.dtype":
+      guard case .string(let name)? = object.arguments.first else { return nil }
+      return name
     case "datetime.date", "datetime.datetime": return date(object)
     default: return nil
     }

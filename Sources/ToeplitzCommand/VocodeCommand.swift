@@ -44,7 +44,9 @@ struct VocodeCommand: ToolCommand {
     let writer = try WAVWriter(
       path: output, sampleRate: vocoder.sampleRate, encoding: float ? .float32 : .int16)
     let place = vocoder.loadReport.place
-    if !place.isEmpty, !quiet { print("weights: \(vocoder.loadReport)") }
+    if !place.isEmpty, !quiet {
+      FileHandle.standardError.write(Data("weights: \(vocoder.loadReport)\n".utf8))
+    }
     let clock = ContinuousClock()
     let start = clock.now
     let samples = try vocoder.resynthesize(recording, to: writer) { show($0) }

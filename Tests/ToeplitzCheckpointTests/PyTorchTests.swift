@@ -83,6 +83,58 @@ import ToeplitzTestSupport
     #expect(!FileManager.default.fileExists(atPath: "hacked"))
   }
 
+  /// The values of a pickle that holds no tensors, by dotted names.
+  private func plainValues(_ text: String) throws -> [String: String] {
+    let bytes = Block(latin1(text))
+    var unpickler = Unpickler(bytes.bytes, FilePlace(file: "test"))
+    defer { unpickler.clear() }
+    let maker = PickleTensorMaker(FilePlace(file: "test")) { _ in .init(bytes: bytes.bytes, owner: bytes) }
+    var flattener = PickleFlattener(place: FilePlace(file: "test"), maker: maker)
+    try withExtendedLifetime(bytes) { try flattener.add(unpickler.value()) }
+    return flattener.found.metadata
+  }
+
+  /// What `pickletools` says that each opcode does.
+  @Test func opcodesOfAllProtocols() throws {
+    let cases: [(String, [String: String])] = [
+      ("(dp0\nS'a'\np1\nF1.5\nsg1\nI7\ns.", ["a": "7"]),
+      ("(lp0\nI01\naI00\naL-12L\na.", ["0": "True", "1": "False", "2": "-12"]),
+      ("(S'a\\x41\\n\\''\nV\\u00e9\\U0001F600\u{E9}\nt.", ["0": "aA\n'", "1": "é\u{1F600}é"]),
+      ("(I1\nI2\nl.", ["0": "1", "1": "2"]),
+      ("(S'k'\nI3\nd.", ["k": "3"]), ("]2(I1\ne0K\u{5}.", ["": "5"]), ("(K\u{1}(K\u{2}K\u{3}1t.", ["0": "1"]),
+      ("]q\u{3}(K\u{1}Nh\u{3}0t.", ["0": "1"]), ("]r\u{4}\u{1}\0\0(M\u{1}\u{2}ej\u{4}\u{1}\0\0.", ["0": "513"]),
+      (
+        "\u{80}\u{2}(J\u{FF}\u{FF}\u{FF}\u{FF}\u{8A}\u{2}\u{0}\u{80}\u{8B}\u{1}\0\0\0\u{7}t.",
+        ["0": "-1", "1": "-32768", "2": "7"]
+      ),
+      ("\u{80}\u{2}\u{88}\u{89}\u{86}.", ["0": "True", "1": "False"]),
+      ("(U\u{1}aT\u{2}\0\0\0bct.", ["0": "a", "1": "bc"]),
+      ("\u{80}\u{3}(C\u{1}aB\u{1}\0\0\0bG?\u{E0}\0\0\0\0\0\0t.", ["2": "0.5"]),
+      ("\u{80}\u{4}\u{95}\u{9}\0\0\0\0\0\0\0\u{8C}\u{1}a\u{94}h\0\u{86}.", ["0": "a", "1": "a"]),
+      ("\u{80}\u{4}\u{8D}\u{2}\0\0\0\0\0\0\0ab.", ["": "ab"]),
+      ("\u{80}\u{4}\u{8E}\u{1}\0\0\0\0\0\0\0aK\u{1}\u{86}.", ["1": "1"]),
+      ("\u{80}\u{5}\u{96}\u{1}\0\0\0\0\0\0\0aK\u{1}\u{86}.", ["1": "1"]),
+      ("\u{80}\u{4}\u{8F}(K\u{1}\u{90}K\u{2}\u{86}.", ["1": "2"]),
+      ("\u{80}\u{4}(K\u{1}\u{91}K\u{2}\u{86}.", ["1": "2"]), ("(ia\nb\n}U\u{1}xK\u{4}sb.", ["x": "4"]),
+      ("(ca\nb\noN}U\u{1}xK\u{4}s\u{86}b.", ["x": "4"]), ("ca\nb\n)}\u{92}}U\u{1}xK\u{4}sb.", ["x": "4"]),
+      ("ca\nb\n)RK\u{3}aU\u{1}xK\u{4}s.", ["0": "3", "x": "4"]), ("\u{82}\u{1})\u{81}}U\u{1}xK\u{4}sb.", ["x": "4"]),
+      ("\u{83}\u{1}\u{1})\u{81}}U\u{1}xK\u{4}sb.", ["x": "4"]),
+      ("\u{84}\u{1}\0\0\0)\u{81}}U\u{1}xK\u{4}sb.", ["x": "4"]),
+      ("c__builtin__\ndict\n(]U\u{1}xK\u{4}\u{86}atR.", ["x": "4"]),
+      ("ccollections\ndeque\n]K\u{1}aK\u{5}\u{86}R.", ["0": "1"]),
+      ("}K\u{1}K\u{2}s\u{88}K\u{3}sG?\u{F0}\0\0\0\0\0\0K\u{4}s.", ["1": "4"]),
+    ]
+    for (pickle, values) in cases { #expect(try plainValues(pickle) == values, "\(pickle)") }
+  }
+
+  @Test func tensorsInASetAreNoTensorsOfAName() throws {
+    let view =
+      "ctorch._utils\n_rebuild_tensor\n((S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI1\ntQI0\n(I1\nt(I1\nttR"
+    let block = Block(latin1("\u{80}\u{4}}(U\u{1}a\u{8F}(\(view)\u{90}u."))
+    let checkpoint = try PyTorch.decode(block.bytes, owner: block, source: "test")
+    #expect(checkpoint.names.isEmpty && checkpoint.unreadable["a"]?.got == "tensors in a set")
+  }
+
   @Test func deepNestingIsRefusedWithoutDeepRecursion() {
     let depth = 200_000
     let bytes =

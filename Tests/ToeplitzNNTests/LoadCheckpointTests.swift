@@ -78,6 +78,25 @@ import ToeplitzTestSupport
     #expect(report.place == "net" && report.uncounted == ["1.num_batches_tracked"])
   }
 
+  @Test(arguments: ["module.pt", "legacy_module.pt"])
+  func wholePickledModulesAreLoaded(_ file: String) throws {
+    let model = try Pickled(channels: 3)
+    let report = try model.load(contentsOf: Fixtures.path("torch/kinds/\(file)"))
+    #expect(report.isClean && report.place == (file == "module.pt" ? "" : "model"))
+    #expect(try model.window.value.floats == [0, 0.5, 1, 0.5])
+  }
+
+  /// The `Model` of `kinds.py`.
+  private final class Pickled: Module {
+    let layers: Sequential
+    let window: Parameter
+    init(channels: Int) throws {
+      layers = try Sequential(
+        Conv1d(inChannels: 2, outChannels: channels, kernelSize: 3), BatchNorm1d(numFeatures: channels))
+      window = Parameter(try Tensor.zeros([4]), isBuffer: true)
+    }
+  }
+
   @Test func aTensorThatCannotBeReadSaysWhy() throws {
     let checkpoint = try Checkpoint(contentsOf: Fixtures.path("cases/pt_key_collision/dotted.pt"))
     let model = try Outer(count: 2)
