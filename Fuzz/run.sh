@@ -29,7 +29,7 @@ for parser in "${parsers[@]}"; do
   corpus=$(mktemp -d)
   find "$fixtures" "Corpus/$parser" -name "*.$parser" -size -64k -exec cp {} "$corpus" \; 2>/dev/null || true
   [ ! -d "Corpus/$parser" ] || cp "Corpus/$parser"/* "$corpus"
-  [ "$parser" != pt ] || cp "$fixtures"/torch/*.pth "$fixtures"/torch/*.ckpt "$corpus"
+  [ "$parser" != pt ] || cp "$fixtures"/torch/*.pth "$fixtures"/torch/*.ckpt "$fixtures"/torch/kinds/* "$corpus"
   echo "== $parser, $(ls "$corpus" | wc -l) seeds, $seconds s"
   # Slow inputs are no findings: the tool bounds the time itself.
   PARSER=$parser .build/release/Fuzz -rss_limit_mb=4096 -timeout=600 -max_len=65536 \

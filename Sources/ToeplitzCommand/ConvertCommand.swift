@@ -8,8 +8,9 @@ struct ConvertCommand: ToolCommand {
     commandName: "convert",
     abstract: "Write a checkpoint in another format.",
     discussion: """
-      Reads .pt, .pth, .ckpt, .safetensors, .safetensors.index.json or .npz and writes .safetensors or .npz. Nothing in \
-      a PyTorch file is executed.
+      Reads safetensors, npz, npy, checkpoints of PyTorch (also those before 1.6, TorchScript and whole modules) and the \
+      index of one in several files, whatever their names, and writes .safetensors or .npz. Nothing in a PyTorch file is \
+      executed. Complex numbers get a last axis of two, sparse tensors become dense, quantised ones float32.
       """)
 
   @Argument(help: "The checkpoint to read, or - for standard input.")
@@ -29,6 +30,9 @@ struct ConvertCommand: ToolCommand {
   @Option(help: "Only the tensors below this dotted name, without it.")
   var inside: String?
 
+  @Flag(help: "Leave out the tensors that cannot be read instead of refusing the file.")
+  var skipUnreadable = false
+
   func execute() throws {
     guard let format = format ?? Format(rawValue: (output as NSString).pathExtension.lowercased()) else {
       throw ToeplitzError(
@@ -41,7 +45,14 @@ struct ConvertCommand: ToolCommand {
     let deadline = Deadline(seconds: nil)
     var checkpoint = try Checkpoint(contentsOf: input)
     if let inside { checkpoint = checkpoint.inside(inside) }
-    let tensors = try checkpoint.names.reduce(into: [:]) { $0[$1] = try checkpoint.tensor($1) }
+    let unreadable = checkpoint.unreadable
+    if let (name, error) = unreadable.min(by: { $0.key < $1.key }), !skipUnreadable {
+      throw ToeplitzError(
+        error.kind, error.operation, expected: error.expected + "; --skip-unreadable leaves it out",
+        got: error.got + (unreadable.count > 1 ? " (and \(unreadable.count - 1) others)" : ""),
+        path: error.path.isEmpty ? name.oneLine : error.path)
+    }
+    let tensors = checkpoint.tensors
     guard !tensors.isEmpty else {
       throw ToeplitzError(.checkpoint, input, expected: "tensors", got: "none", path: inside ?? "")
     }
@@ -51,6 +62,9 @@ struct ConvertCommand: ToolCommand {
     case .safetensors: try Safetensors.write(tensors, metadata: checkpoint.metadata, to: path)
     case .npz: try NumPy.writeArchive(tensors, to: path)
     }
-    StandardStreams.report("\(output): \(tensors.count) tensors", outputs: [output])
+    var lines = ["\(output): \(tensors.count) tensors"]
+    lines += checkpoint.remarks.sorted { $0.key < $1.key }.map { "\($0.key.oneLine): \($0.value)" }
+    lines += unreadable.keys.sorted().map { "\($0.oneLine): left out" }
+    for line in lines { StandardStreams.report(line, outputs: [output]) }
   }
 }

@@ -20,7 +20,7 @@ struct ExportCommand: ToolCommand {
 
   @Option(
     name: .shortAndLong,
-    help: "A folder with config.json and the weights as safetensors, or one of these files with the other beside it.")
+    help: "A folder with config.json and the weights in any format, or one of these files with the other beside it.")
   var model: String?
 
   @Option(help: "How many mel frames the model takes.")

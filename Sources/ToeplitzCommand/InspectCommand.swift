@@ -18,7 +18,7 @@ struct InspectCommand: ToolCommand {
 
   @Argument(
     help: """
-      An ONNX model, a checkpoint (.safetensors, .npz, .pt, .pth, .ckpt), - for standard input, or the name of a network: \
+      An ONNX model, a checkpoint (safetensors, npz, npy or PyTorch's), - for standard input, or the name of a network: \
       \(NamedModel.names.joined(separator: ", ")).
       """)
   var file: String
@@ -165,14 +165,24 @@ struct InspectCommand: ToolCommand {
       || bytes.starts(with: [0x93] + Array("NUMPY".utf8)) || bytes.count > 8 && bytes[8] == UInt8(ascii: "{")
   }
 
+  /// Metadata that is shown; the plain values of a large PyTorch file can be many.
+  private static let mostMetadata = 50
+
   private func showCheckpoint(_ file: String) throws {
     let checkpoint = try Checkpoint(contentsOf: file)
+    let remarks = checkpoint.remarks
     var total = 0
     for name in checkpoint.names {
       let tensor = try checkpoint.tensor(name)
       total += tensor.count
-      print("\(name): \(tensor.spec)")
+      print("\(name.oneLine): \(tensor.spec)\(remarks[name].map { " (\($0))" } ?? "")")
     }
+    for (name, error) in checkpoint.unreadable.sorted(by: { $0.key < $1.key }) {
+      print("\(name.oneLine): not read: expected \(error.expected), got \(error.got)")
+    }
+    let metadata = checkpoint.metadata.sorted { $0.key < $1.key }
+    for (key, value) in metadata.prefix(Self.mostMetadata) { print("metadata \(key.oneLine): \(value.oneLine)") }
+    if metadata.count > Self.mostMetadata { print("metadata: \(metadata.count - Self.mostMetadata) entries more") }
     print("\(checkpoint.names.count) tensors, \(total) elements")
   }
 }

@@ -18,7 +18,7 @@ struct VocodeCommand: ToolCommand {
 
   @Option(
     name: .shortAndLong,
-    help: "A folder with config.json and the weights as safetensors, or one of these files with the other beside it.")
+    help: "A folder with config.json and the weights in any format, or one of these files with the other beside it.")
   var model: String?
 
   @Option(name: .shortAndLong, help: "Where to write the result as a WAV file, or - for standard output.")
@@ -44,6 +44,10 @@ struct VocodeCommand: ToolCommand {
     let vocoder = try Vocoder(contentsOf: try model ?? Bundled.folder())
     let writer = try WAVWriter(
       path: StandardStreams.output(output), sampleRate: vocoder.sampleRate, encoding: float ? .float32 : .int16)
+    let place = vocoder.loadReport.place
+    if !place.isEmpty, !quiet {
+      FileHandle.standardError.write(Data("weights: \(vocoder.loadReport)\n".utf8))
+    }
     let clock = ContinuousClock()
     let start = clock.now
     let samples = try vocoder.resynthesize(recording, to: writer) { show($0) }

@@ -21,8 +21,7 @@ extension Executable {
   ///   `unsupported` that lists all operators of the model that Toeplitz does not have.
   public convenience init(contentsOf path: String, optimizes: Bool = true) throws {
     let file = try MappedFile(path: path)
-    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-    let data = ONNXData(place: FilePlace(file: path), file: file, folder: folder)
+    let data = ONNXData(place: FilePlace(file: path), file: file, model: path)
     try self.init(onnx: file.bytes, data, optimizes: optimizes)
     // Of the pages that were read most hold weights, which nobody needs yet.
     withExtendedLifetime(file) { file.forget(file.bytes) }
@@ -32,7 +31,7 @@ extension Executable {
   ///
   /// - Throws: As ``init(contentsOf:optimizes:)-(String,_)``.
   public convenience init(onnx bytes: [UInt8], optimizes: Bool = true) throws {
-    let data = ONNXData(place: FilePlace(file: "model"), file: nil, folder: nil)
+    let data = ONNXData(place: FilePlace(file: "model"), file: nil, model: nil)
     let source = try bytes.withUnsafeBytes { try Self.source($0, data) }
     self.init(source.steps, name: source.name, optimizes: optimizes)
   }
@@ -64,7 +63,7 @@ public enum ONNXTensorFile {
     return try withExtendedLifetime(file) {
       let place = FilePlace(file: path)
       let stored = try ONNXTensor(ProtobufReader(file.bytes, place), place)
-      return (stored.name, try stored.tensor(ONNXData(place: place, file: file, folder: nil)))
+      return (stored.name, try stored.tensor(ONNXData(place: place, file: file, model: nil)))
     }
   }
 }

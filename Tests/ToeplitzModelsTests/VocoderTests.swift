@@ -15,6 +15,39 @@ import ToeplitzTestSupport
     try Vocoder(configuration: Fixtures.bundled("config.json"), weights: Fixtures.bundled("generator.safetensors"))
   }
 
+  /// What the published training script saves: `{'generator': …}` in a file without a suffix, beside `do_…`.
+  @Test func foldersMayHoldCheckpointsOfPyTorch() throws {
+    let source = Fixtures.path("cases/hifigan_generator_key")
+    let weights = try Checkpoint(contentsOf: source + "/g_00000001.pt")
+    let recording = try WAVFile(path: source + "/in.wav")
+    for names in [["g_00000001.pt"], ["g_00000001", "g_00000002", "do_00000002"], ["generator.pth", "other.bin"]] {
+      let folder = try Fixtures.temporaryFolder()
+      defer { try? FileManager.default.removeItem(at: folder) }
+      try FileManager.default.copyItem(atPath: source + "/config.json", toPath: folder.path + "/config.json")
+      for name in names {
+        try FileManager.default.copyItem(atPath: source + "/g_00000001.pt", toPath: folder.path + "/" + name)
+      }
+      let vocoder = try Vocoder(contentsOf: folder.path)
+      #expect(vocoder.loadReport.place == "generator")
+      #expect(
+        try vocoder.generator.convPre.stateDictionary()["bias"]?.sameBits(as: weights.tensor("generator.conv_pre.bias"))
+          == true)
+      let output = folder.path + "/out.wav"
+      let count = try vocoder.resynthesize(recording, to: WAVWriter(path: output, sampleRate: vocoder.sampleRate))
+      #expect(count == 11008)
+    }
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try FileManager.default.copyItem(atPath: source + "/config.json", toPath: folder.path + "/config.json")
+    let none = #expect(throws: ToeplitzError.self) { try Vocoder(contentsOf: folder.path) }
+    #expect(none?.got == "none")
+    for name in ["a.pt", "b.pt"] {
+      try FileManager.default.copyItem(atPath: source + "/g_00000001.pt", toPath: folder.path + "/" + name)
+    }
+    let several = #expect(throws: ToeplitzError.self) { try Vocoder(contentsOf: folder.path) }
+    #expect(several?.got == "a.pt, b.pt")
+  }
+
   @Test func melOfTheRecordingIsTheGoldenMel() throws {
     let golden = try NumPy.read(contentsOf: Fixtures.path("vocoder/mel.npy"))
     let samples = try AudioFile(path: Fixtures.bundled("speech.wav")).readMono()
