@@ -53,7 +53,8 @@ struct RunCommand: ToolCommand {
         // Names may hold equals signs; the longest name that the model has is meant.
         let parts = text.split(separator: "=", omittingEmptySubsequences: false)
         let names = (1..<parts.count).map { parts[..<$0].joined(separator: "=") }
-        let name = names.last { name in executable.inputs.contains { $0.name == name } } ?? names[0]
+        let name =
+          names.last { name in (executable.inputs + executable.defaults).contains { $0.name == name } } ?? names[0]
         return (name, String(text.dropFirst(name.count + 1)))
       }
     ) { $1 }
@@ -61,7 +62,7 @@ struct RunCommand: ToolCommand {
     try checkNames(files, executable)
     var tensors: [String: Tensor] = [:]
     for (name, file) in files {
-      let port = executable.inputs.first { $0.name == name }
+      let port = (executable.inputs + executable.defaults).first { $0.name == name }
       tensors[name] = try InputFile(file).tensor(for: port, images)
     }
     var results: [Tensor] = []
@@ -80,7 +81,7 @@ struct RunCommand: ToolCommand {
   }
 
   private func checkNames(_ files: [String: String], _ executable: Executable) throws {
-    let known = executable.inputs.map(\.name)
+    let known = (executable.inputs + executable.defaults).map(\.name)
     for name in files.keys.sorted() where !known.contains(name) {
       throw ToeplitzError(
         .argument, "--input", expected: known.isEmpty ? "no input" : "one of " + known.joined(separator: ", "),

@@ -9,13 +9,27 @@ enum OperatorTable {
   static let standard: [String: OperatorMaker] = {
     let groups = [
       elementwise, activations, logic, convolutions, pooling, normalizations, matrices, structure, sizes, indexing,
-      reductions, resizing, recurrent, control, casting, quantization, spectral, detection,
+      reductions, resizing, recurrent, scans, casting, quantization, spectral, detection,
     ]
     return groups.reduce(into: [:]) { all, group in all.merge(group) { first, _ in first } }
   }()
 
+  /// Operators that take or give other values than tensors.
+  static let standardValues: [String: ValueMaker] = [control, sequences].reduce(into: [:]) { all, group in
+    all.merge(group) { first, _ in first }
+  }
+
+  /// The operators on tensors of each domain; ONNX's own is the empty one.
+  static let domains: [String: [String: OperatorMaker]] = ["": standard]
+
   /// The maker of an operator's nodes, if Toeplitz has it.
-  static func maker(_ domain: String, _ operation: String) -> OperatorMaker? {
-    domain.isEmpty ? standard[operation] : nil
+  static func maker(_ domain: String, _ operation: String) -> ValueMaker? {
+    if domain.isEmpty, let maker = standardValues[operation] { return maker }
+    return domains[domain]?[operation].map { maker in
+      { node in
+        let function = try maker(node)
+        return { try function($0).map { $0.map { .tensor($0) } } }
+      }
+    }
   }
 }
