@@ -188,7 +188,11 @@ final class ModelImport {
     if let name = node.repeatedAttribute {
       throw place.malformed("one attribute of each name", got: "two \(name.quoted)")
     }
-    try OperatorSchema.find(node.domain, node.operation, version: opset)?.check(node, place)
+    // Operators that both domains have stand in the table once.
+    let schema =
+      OperatorSchema.find(node.domain, node.operation, version: opset)
+      ?? (node.domain == "com.microsoft" ? OperatorSchema.find("", node.operation, version: Int.max) : nil)
+    try schema?.check(node, place)
     let operands = try node.inputs.map { input -> Int? in
       guard !input.isEmpty else { return nil }
       guard let value = scope.find(input) else {

@@ -20,7 +20,7 @@ struct OperatorNode {
   let operation: String
   let domain: String
   /// The version of the node's domain that the model imports.
-  let opset: Int
+  private(set) var opset: Int
   /// How many results the node has, ones left out counted.
   let resultCount: Int
   /// Which operands are given.
@@ -109,6 +109,13 @@ struct OperatorNode {
   func graph(_ name: String) throws -> ONNXBody {
     guard let attribute = attributes[name], case .graph(let graph) = attribute else { throw wrong(name, "a graph") }
     return try body(graph)
+  }
+
+  /// The node by the rules of another version of the standard domain.
+  func at(opset: Int) -> OperatorNode {
+    var node = self
+    node.opset = opset
+    return node
   }
 
   /// An error about this node.

@@ -9,7 +9,8 @@ enum OperatorTable {
   static let standard: [String: OperatorMaker] = {
     let groups = [
       elementwise, activations, logic, convolutions, pooling, normalizations, matrices, structure, sizes, indexing,
-      reductions, resizing, recurrent, scans, casting, quantization, spectral, detection,
+      reductions, resizing, recurrent, scans, casting, quantization, spectral, detection, attention,
+      losses, random,
     ]
     return groups.reduce(into: [:]) { all, group in all.merge(group) { first, _ in first } }
   }()
@@ -20,11 +21,14 @@ enum OperatorTable {
   }
 
   /// The operators on tensors of each domain; ONNX's own is the empty one.
-  static let domains: [String: [String: OperatorMaker]] = ["": standard]
+  static let domains: [String: [String: OperatorMaker]] = ["": standard, "com.microsoft": runtime]
+
+  /// Operators on other values in other domains.
+  static let valueDomains: [String: [String: ValueMaker]] = ["": standardValues, "ai.onnx.preview": flexAttention]
 
   /// The maker of an operator's nodes, if Toeplitz has it.
   static func maker(_ domain: String, _ operation: String) -> ValueMaker? {
-    if domain.isEmpty, let maker = standardValues[operation] { return maker }
+    if let maker = valueDomains[domain]?[operation] { return maker }
     return domains[domain]?[operation].map { maker in
       { node in
         let function = try maker(node)
