@@ -102,6 +102,12 @@ struct OperatorNode {
     }
   }
 
+  /// The tensor of an attribute, which may be of strings.
+  func value(_ name: String) throws -> ModelValue? {
+    guard let attribute = attributes[name], case .tensor(let value) = attribute else { return nil }
+    return try value.value(data)
+  }
+
   /// The element type that an attribute names by number.
   func dtype(_ name: String) throws -> DType? { try int(name).map { try DType(onnx: $0, data.place) } }
 

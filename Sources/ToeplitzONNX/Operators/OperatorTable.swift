@@ -9,22 +9,26 @@ enum OperatorTable {
   static let standard: [String: OperatorMaker] = {
     let groups = [
       elementwise, activations, logic, convolutions, pooling, normalizations, matrices, structure, sizes, indexing,
-      reductions, resizing, recurrent, scans, casting, quantization, spectral, detection, attention,
-      losses, random,
+      reductions, resizing, recurrent, scans, quantization, spectral, detection, attention,
+      losses, random, regions, uniqueness,
     ]
     return groups.reduce(into: [:]) { all, group in all.merge(group) { first, _ in first } }
   }()
 
   /// Operators that take or give other values than tensors.
-  static let standardValues: [String: ValueMaker] = [control, sequences].reduce(into: [:]) { all, group in
+  static let standardValues: [String: ValueMaker] = [control, sequences, strings, casting, constants].reduce(into: [:]) { all, group in
     all.merge(group) { first, _ in first }
   }
 
   /// The operators on tensors of each domain; ONNX's own is the empty one.
-  static let domains: [String: [String: OperatorMaker]] = ["": standard, "com.microsoft": runtime]
+  static let domains: [String: [String: OperatorMaker]] = [
+    "": standard, "com.microsoft": runtime, "ai.onnx.ml": features, "ai.onnx.preview.training": training,
+  ]
 
-  /// Operators on other values in other domains.
-  static let valueDomains: [String: [String: ValueMaker]] = ["": standardValues, "ai.onnx.preview": flexAttention]
+  /// Operators on other values in these domains.
+  static let valueDomains: [String: [String: ValueMaker]] = [
+    "": standardValues, "ai.onnx.ml": featureValues, "ai.onnx.preview": flexAttention,
+  ]
 
   /// The maker of an operator's nodes, if Toeplitz has it.
   static func maker(_ domain: String, _ operation: String) -> ValueMaker? {
@@ -32,7 +36,7 @@ enum OperatorTable {
     return domains[domain]?[operation].map { maker in
       { node in
         let function = try maker(node)
-        return { try function($0).map { $0.map { .tensor($0) } } }
+        return acceptingStrings(operation) { try function($0).map { $0.map { .tensor($0) } } }
       }
     }
   }
