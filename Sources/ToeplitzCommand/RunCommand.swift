@@ -59,7 +59,7 @@ struct RunCommand: ToolCommand {
     let beginning = clock.now
     let executable = try Executable(contentsOf: model, optimizes: !options.plain)
     let loading = clock.now - beginning
-    let files = pairs(inputs, executable.inputs)
+    let files = pairs(inputs, executable.inputs + executable.defaults)
     let outputs = pairs(targets.outputs, executable.outputs).mapValues {
       OutputFile($0, format: targets.format, rate: targets.outputRate ?? sounds.rate)
     }
@@ -68,7 +68,7 @@ struct RunCommand: ToolCommand {
     try checkTargets(outputs, executable)
     var tensors: [String: Tensor] = [:]
     for (name, file) in files.sorted(by: { $0.key < $1.key }) {
-      let port = executable.inputs.first { $0.name == name }
+      let port = (executable.inputs + executable.defaults).first { $0.name == name }
       tensors[name] = try InputFile(file).tensor(for: port, images, sounds)
     }
     var results: [Tensor] = []
@@ -114,7 +114,7 @@ struct RunCommand: ToolCommand {
   }
 
   private func checkNames(_ files: [String: String], _ executable: Executable) throws {
-    let known = executable.inputs.map(\.name)
+    let known = (executable.inputs + executable.defaults).map(\.name)
     for name in files.keys.sorted() where !known.contains(name) {
       throw ToeplitzError(
         .argument, "--input", expected: known.isEmpty ? "no input" : "one of " + known.joined(separator: ", "),

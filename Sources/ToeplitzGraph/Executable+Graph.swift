@@ -11,6 +11,11 @@ extension Executable {
   ///   all.
   public func graph(for inputs: [TensorSpec]) throws -> Graph {
     try check(inputs)
+    if let port = (self.inputs + outputs).first(where: { $0.kind != .tensor }) {
+      throw ToeplitzError(
+        .unsupported, "graph", expected: "inputs and outputs that are tensors",
+        got: "'\(port.name)' of \(port.description)")
+    }
     let values = inputs.indices.map { $0 }
     let recorded = try record(from: 0, values, inputs, [:])
     if let step = recorded.cut {
