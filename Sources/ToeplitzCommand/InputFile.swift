@@ -4,32 +4,6 @@ import Toeplitz
 import ToeplitzGraph
 import ToeplitzModels
 
-/// How pictures become numbers.
-struct ImageOptions: ParsableArguments {
-  @Option(help: "What is subtracted from a picture's numbers, which go from 0 to 1: one number, or three with commas.")
-  var imageMean = "0"
-
-  @Option(help: "What they are divided by then: one number, or three with commas.")
-  var imageStd = "1"
-
-  var mean: [Double] { numbers(imageMean) }
-  var standardDeviation: [Double] { numbers(imageStd) }
-
-  private func numbers(_ text: String) -> [Double] {
-    text.split(separator: ",", omittingEmptySubsequences: false).compactMap { Double($0) }
-  }
-
-  func validate() throws {
-    for (name, text, values) in [("--image-mean", imageMean, mean), ("--image-std", imageStd, standardDeviation)] {
-      let count = text.split(separator: ",", omittingEmptySubsequences: false).count
-      guard values.count == count, values.count == 1 || values.count == 3, values.allSatisfy(\.isFinite) else {
-        throw ValidationError("\(name) takes one number or three, not \(text)")
-      }
-    }
-    guard !standardDeviation.contains(0) else { throw ValidationError("--image-std must not be 0") }
-  }
-}
-
 /// A file that holds the input of a model.
 struct InputFile {
   private let path: String
@@ -50,6 +24,7 @@ struct InputFile {
   ///
   /// - Throws: ``ToeplitzError`` if the file cannot be read or its kind is not known.
   func tensor(for port: PortDescription?, _ images: ImageOptions) throws -> Tensor {
+    if let picture = InputPicture(path) { return try picture.tensor(for: port, images) }
     switch (path as NSString).pathExtension.lowercased() {
     case "npy": return try NumPy.read(contentsOf: path)
     case "npz":
@@ -69,14 +44,8 @@ struct InputFile {
         throw ToeplitzError(.shape, path, expected: "an input of 1 to 3 dimensions for sound", got: "\(rank)")
       }
       return try Tensor(samples).reshaped(Shape(Array(repeating: 1, count: rank - 1) + [samples.count]))
-    case "png", "jpg", "jpeg":
-      // A model of one channel wants grey.
-      var channels = 3
-      if let dimensions = port?.dimensions, dimensions.count == 4, case .fixed(1) = dimensions[1] { channels = 1 }
-      return try Picture(contentsOf: path).tensor(
-        channels: channels, mean: images.mean, standardDeviation: images.standardDeviation)
     default:
-      throw ToeplitzError(.argument, path, expected: "a .npy, .npz, .wav, .png or .jpg file", got: "another name")
+      throw ToeplitzError(.argument, path, expected: "a .npy, .npz or .wav file, or a picture", got: "another name")
     }
   }
 }

@@ -10,14 +10,14 @@ struct ModelOptions: ParsableArguments {
   @Option(
     help: """
       Refuse models whose tensors together take more megabytes than this. (default: 640, and 64 bytes for each byte of \
-      the files)
+      the files; pictures count as the numbers they become)
       """)
   var memory: Int?
 
   @Option(
     help: """
-      Refuse models whose first results take more seconds than this. (default: 8, and a second for each megabyte of the \
-      files)
+      Refuse models whose first results take more seconds of processor time than this. (default: 8, and a second for each \
+      megabyte of the files)
       """)
   var timeLimit: Double?
 
@@ -37,12 +37,13 @@ struct ModelOptions: ParsableArguments {
   /// - Returns: What has to be met before anything is written.
   func apply() -> Deadline {
     if let threads { ThreadPool.shared.threadCount = threads }
+    Platform.nameMemoryOption("--memory")
     // A damaged file can ask for any amount of memory; what it can get is bounded by what is there.
     if let memory {
       Platform.limitMemory(to: memory << 20)
     } else if Platform.environment("TOEPLITZ_MEMORY_LIMIT") == nil {
       Platform.limitMemory(to: 640 << 20, perByteOfFiles: 64)
     }
-    return Deadline(seconds: timeLimit)
+    return Deadline(seconds: timeLimit, threads: ThreadPool.shared.threadCount)
   }
 }

@@ -1,16 +1,13 @@
 import ToeplitzCheckpoint
 import ToeplitzTensor
 
-#if canImport(Glibc)
-  import Glibc
-#elseif canImport(Musl)
-  import Musl
-#elseif canImport(Darwin)
-  import Darwin
-#endif
-
 /// A Huffman code of JPEG (T.81, annex C).
 struct JPEGCode {
+  /// Codes up to this length are found in one look-up.
+  private static let quickLength = 9
+
+  /// For each value of the next bits, the symbol times 16 plus the length of its code; 0 for longer codes.
+  private var quick = [UInt16](repeating: 0, count: 1 << JPEGCode.quickLength)
   /// For each length the first code, the first symbol and how many there are.
   private var first = [Int](repeating: 0, count: 17)
   private var start = [Int](repeating: 0, count: 17)
@@ -21,114 +18,114 @@ struct JPEGCode {
   init?(_ counts: [Int], _ symbols: [UInt8]) {
     self.counts = [0] + counts
     self.symbols = symbols
+    guard symbols.count <= 256 else { return nil }
     var (code, at) = (0, 0)
     for length in 1...16 {
       (first[length], start[length]) = (code, at)
-      code += counts[length - 1]
-      at += counts[length - 1]
-      guard code <= 1 << length else { return nil }
+      guard code + counts[length - 1] <= 1 << length else { return nil }
+      for _ in 0..<counts[length - 1] {
+        if length <= Self.quickLength {
+          let spare = Self.quickLength - length
+          for rest in 0..<(1 << spare) { quick[code << spare | rest] = UInt16(symbols[at]) << 4 | UInt16(length) }
+        }
+        code += 1
+        at += 1
+      }
       code <<= 1
     }
   }
 
-  /// The symbol of a code of the given length, if it is one.
-  func symbol(_ code: Int, length: Int) -> UInt8? {
-    let index = code - first[length]
-    return index >= 0 && index < counts[length] ? symbols[start[length] + index] : nil
+  /// The symbol at the beginning of 16 bits and the length of its code, if there is one.
+  func decode(_ bits: Int) -> (symbol: Int, length: Int)? {
+    let entry = Int(quick[bits >> (16 - Self.quickLength)])
+    if entry != 0 { return (entry >> 4, entry & 15) }
+    for length in (Self.quickLength + 1)...16 {
+      let index = (bits >> (16 - length)) - first[length]
+      if index >= 0, index < counts[length] { return (Int(symbols[start[length] + index]), length) }
+    }
+    return nil
   }
 }
 
-/// Bits of entropy-coded data, highest first, with its stuffed bytes and markers.
+/// Bits of entropy-coded data, highest first, without the bytes stuffed between them; they end at a marker.
 struct JPEGBits {
   private let bytes: UnsafeRawBufferPointer
   private let place: FilePlace
-  private var position = 0
-  private var current: UInt8 = 0
-  private var left = 0
+  /// The offset of the next byte that is not in `buffer` yet.
+  private(set) var position: Int
+  /// The next bits, the last of them lowest.
+  private var buffer: UInt64 = 0
+  private var count = 0
 
-  init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) {
+  /// The bits from byte `position` on.
+  init(_ bytes: UnsafeRawBufferPointer, from position: Int, _ place: FilePlace) {
     self.bytes = bytes
+    self.position = position
     self.place = place
   }
 
-  private mutating func bit() throws -> Int {
-    if left == 0 {
-      guard position < bytes.count else { throw place.malformed("more pixels", got: "the end of the file") }
-      current = bytes[position]
-      position += 1
-      if current == 0xFF {
-        guard position < bytes.count, bytes[position] == 0 else {
-          throw place.malformed("more pixels", got: "a marker")
-        }
+  private mutating func refill() {
+    while count <= 48, position < bytes.count {
+      let byte = bytes[position]
+      if byte == 0xFF {
+        guard position + 1 < bytes.count, bytes[position + 1] == 0 else { return }
         position += 1
       }
-      left = 8
+      position += 1
+      buffer = buffer << 8 | UInt64(byte)
+      count += 8
     }
-    left -= 1
-    return Int(current >> UInt8(left)) & 1
+  }
+
+  /// The next `length` bits, at most 16, with zeros behind the last.
+  private mutating func peek(_ length: Int) -> Int {
+    if count < length { refill() }
+    let bits = count >= length ? buffer >> UInt64(count - length) : buffer << UInt64(length - count)
+    return Int(truncatingIfNeeded: bits) & ((1 << length) - 1)
+  }
+
+  private mutating func drop(_ length: Int) throws {
+    guard length <= count else {
+      throw place.malformed("more pixels", got: position < bytes.count ? "a marker" : "the end of the file")
+    }
+    count -= length
   }
 
   /// The next symbol of a code.
-  mutating func symbol(_ code: JPEGCode) throws -> UInt8 {
-    var value = 0
-    for length in 1...16 {
-      value = value << 1 | (try bit())
-      if let symbol = code.symbol(value, length: length) { return symbol }
+  mutating func symbol(_ code: JPEGCode) throws -> Int {
+    guard let (symbol, length) = code.decode(peek(16)) else {
+      throw place.malformed("a symbol of the code", got: "other bits")
     }
-    throw place.malformed("a symbol of the code", got: "other bits")
+    try drop(length)
+    return symbol
   }
 
-  /// A number of `size` bits; those that begin with 0 are negative (T.81, F.2.2.1).
+  /// The next `size` bits, at most 16.
+  mutating func bits(_ size: Int) throws -> Int {
+    let value = peek(size)
+    try drop(size)
+    return value
+  }
+
+  /// The next bit.
+  mutating func bit() throws -> Bool { try bits(1) == 1 }
+
+  /// A number of `size` bits, at most 16; those that begin with 0 are negative (T.81, F.2.2.1).
   mutating func number(_ size: Int) throws -> Int {
     guard size > 0 else { return 0 }
-    var value = 0
-    for _ in 0..<size { value = value << 1 | (try bit()) }
+    let value = try bits(size)
     return value < 1 << (size - 1) ? value - (1 << size) + 1 : value
   }
 
-  /// Skips to behind the next restart marker.
-  mutating func restart() throws {
-    left = 0
-    guard position + 1 < bytes.count, bytes[position] == 0xFF, bytes[position + 1] & 0xF8 == 0xD0 else {
-      throw place.malformed("a restart marker", got: "other bytes")
+  /// Skips to behind the restart marker of the given number from 0 to 7.
+  mutating func restart(_ number: Int) throws {
+    (buffer, count) = (0, 0)
+    while position < bytes.count, bytes[position] == 0xFF, position + 1 < bytes.count, bytes[position + 1] == 0xFF {
+      position += 1
+    }
+    guard position + 1 < bytes.count, bytes[position] == 0xFF, Int(bytes[position + 1]) == 0xD0 + number else {
+      throw place.malformed("restart marker \(number)", got: "other bytes")
     }
     position += 2
-  }
-}
-
-/// The inverse cosine transform of blocks of 8 × 8 numbers.
-enum JPEGTransform {
-  /// Where the coefficients stand in the block, in the order of the file.
-  static let order = [
-    0, 1, 8, 16, 9, 2, 3, 10, 17, 24, 32, 25, 18, 11, 4, 5, 12, 19, 26, 33, 40, 48, 41, 34, 27, 20, 13, 6, 7, 14, 21,
-    28,
-    35, 42, 49, 56, 57, 50, 43, 36, 29, 22, 15, 23, 30, 37, 44, 51, 58, 59, 52, 45, 38, 31, 39, 46, 53, 60, 61, 54, 47,
-    55, 62, 63,
-  ]
-
-  /// `basis[8 n + k]`: what coefficient k adds to sample n.
-  private static let basis: [Float] = (0..<64).map { index in
-    let (n, k) = (index / 8, index % 8)
-    let scale = k == 0 ? 0.125.squareRoot() : 0.5
-    return Float(scale * cos(Double((2 * n + 1) * k) * Double.pi / 16))
-  }
-
-  /// Transforms a block in place: rows, then columns.
-  static func inverse(_ block: inout [Float]) {
-    var rows = [Float](repeating: 0, count: 64)
-    for row in 0..<8 {
-      for n in 0..<8 {
-        var sum: Float = 0
-        for k in 0..<8 { sum += basis[8 * n + k] * block[8 * row + k] }
-        rows[8 * row + n] = sum
-      }
-    }
-    for column in 0..<8 {
-      for n in 0..<8 {
-        var sum: Float = 0
-        for k in 0..<8 { sum += basis[8 * n + k] * rows[8 * k + column] }
-        block[8 * n + column] = sum
-      }
-    }
   }
 }

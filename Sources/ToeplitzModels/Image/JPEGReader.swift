@@ -1,35 +1,28 @@
 import ToeplitzCheckpoint
 import ToeplitzTensor
 
-/// Reads sequential JPEG files with Huffman codes and 8 bits (ITU-T T.81), grey or in YCbCr (JFIF 1.02).
+/// Reads sequential and progressive JPEG files with Huffman codes and 8 bits (ITU-T T.81): grey, RGB, YCbCr (JFIF 1.02),
+/// CMYK and YCCK (Adobe Technical Note 5116).
 ///
-/// Chroma is spread by repetition, so results may differ by some levels from decoders that interpolate it.
+/// Pixels are those of libjpeg with its default options. The blocks of a progressive file that ends before its last
+/// refinement are not smoothed, as libjpeg does.
 struct JPEGReader {
-  /// A colour component.
-  struct Component {
-    var identifier: UInt8
-    var across: Int
-    var down: Int
-    var table: Int
-    var directCode = 0
-    var otherCode = 0
-    var last = 0
-    /// Samples of whole blocks, `stride` a row.
-    var samples: [UInt8] = []
-    var stride = 0
-  }
-
-  let place: FilePlace
-  var reader: ByteReader
-  var width = 0
-  var height = 0
-  var components: [Component] = []
+  private let bytes: UnsafeRawBufferPointer
+  private let place: FilePlace
+  private var reader: ByteReader
+  private var frame: JPEGFrame?
   private var quantizers = [[Int]?](repeating: nil, count: 4)
   private var directCodes = [JPEGCode?](repeating: nil, count: 4)
   private var otherCodes = [JPEGCode?](repeating: nil, count: 4)
   private var restartInterval = 0
+  private var isJFIF = false
+  /// What Adobe's marker says of the colours: 0 for none, 1 for YCbCr, 2 for YCCK.
+  private var adobeTransform: UInt8?
+  /// How the picture is to be turned.
+  private(set) var orientation: Picture.Orientation?
 
   init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) {
+    self.bytes = bytes
     self.place = place
     reader = ByteReader(bytes, place)
   }
@@ -39,11 +32,10 @@ struct JPEGReader {
     while true {
       let marker = try nextMarker()
       switch marker {
-      case 0xC0, 0xC1: try readFrame(segment())
-      case 0xC2, 0xC3, 0xC5...0xC7, 0xC9...0xCB, 0xCD...0xCF:
-        throw ToeplitzError(
-          .unsupported, place.file, expected: "a sequential JPEG with Huffman codes",
-          got: marker == 0xC2 ? "a progressive one" : "another")
+      case 0x01, 0xD0...0xD7: break
+      case 0xC0, 0xC1, 0xC2: try readFrame(segment(), isProgressive: marker == 0xC2)
+      case 0xC3, 0xC5...0xC7, 0xC9...0xCF where marker != 0xCC: throw Self.refusal(marker, place)
+      case 0xCC: throw Self.refusal(0xC9, place)
       case 0xC4: try readCodes(segment())
       case 0xDB: try readQuantizers(segment())
       case 0xDD:
@@ -51,20 +43,35 @@ struct JPEGReader {
         restartInterval = Int(try body.integer(UInt16.self, "interval").byteSwapped)
       case 0xDA:
         try readScan(segment())
-        return try assembled()
-      case 0xD9: throw place.malformed("a picture", got: "the end of the file")
+        if let frame, !frame.isProgressive, frame.components.allSatisfy({ $0.quantizer != nil }) {
+          return try assembled()
+        }
+      case 0xD9: return try assembled()
+      case 0xE0, 0xE1, 0xEE: try readApplicationData(segment(), marker)
       default: _ = try segment()
       }
     }
   }
 
+  /// What is said of the kinds of frames that are not read (T.81, table B.1).
+  private static func refusal(_ marker: UInt8, _ place: FilePlace) -> ToeplitzError {
+    let kinds: [UInt8: String] = [
+      0xC3: "a lossless one", 0xC5: "a hierarchical one", 0xC6: "a hierarchical one", 0xC7: "a hierarchical lossless one",
+      0xCB: "a lossless one with arithmetic codes",
+    ]
+    return ToeplitzError(
+      .unsupported, place.file, expected: "a sequential or progressive JPEG with Huffman codes",
+      got: kinds[marker] ?? "one with arithmetic codes")
+  }
+
   private mutating func nextMarker() throws -> UInt8 {
-    guard try reader.integer(UInt8.self, "a marker") == 0xFF else {
-      throw place.malformed("a marker", got: "other bytes")
+    // Other decoders pass over what stands between segments, too.
+    var marker: UInt8 = 0
+    while true {
+      while try reader.integer(UInt8.self, "a marker") != 0xFF {}
+      repeat { marker = try reader.integer(UInt8.self, "a marker") } while marker == 0xFF
+      if marker != 0 { return marker }
     }
-    var marker = try reader.integer(UInt8.self, "a marker")
-    while marker == 0xFF { marker = try reader.integer(UInt8.self, "a marker") }
-    return marker
   }
 
   private mutating func segment() throws -> ByteReader {
@@ -73,34 +80,24 @@ struct JPEGReader {
     return ByteReader(try reader.take(length - 2, "a segment"), place)
   }
 
-  private mutating func readFrame(_ segment: ByteReader) throws {
+  private mutating func readApplicationData(_ segment: ByteReader, _ marker: UInt8) throws {
     var body = segment
-    guard components.isEmpty, try body.integer(UInt8.self, "precision") == 8 else {
-      throw place.malformed("one frame of 8 bits", got: "another")
-    }
-    height = Int(try body.integer(UInt16.self, "height").byteSwapped)
-    width = Int(try body.integer(UInt16.self, "width").byteSwapped)
-    let count = Int(try body.integer(UInt8.self, "components"))
-    guard width > 0, height > 0, width * height <= Picture.mostPixels, count == 1 || count == 3 else {
-      throw place.malformed(
-        "1 to \(Picture.mostPixels) pixels of 1 or 3 components", got: "\(width) x \(height) of \(count)")
-    }
-    // A block takes at least some bits; what a header alone claims is not allocated.
-    guard width * height / 64 <= 16 * reader.remaining else {
-      throw place.malformed("data for \(width) x \(height) pixels", got: "\(reader.remaining) bytes")
-    }
-    for _ in 0..<count {
-      let identifier = try body.integer(UInt8.self, "a component")
-      let sampling = try body.integer(UInt8.self, "sampling")
-      let table = Int(try body.integer(UInt8.self, "a table"))
-      let (across, down) = (Int(sampling >> 4), Int(sampling & 15))
-      guard (1...4).contains(across), (1...4).contains(down), table < 4 else {
-        throw place.malformed("sampling factors of 1 to 4", got: "\(across) and \(down)")
+    let data = try body.take(body.remaining, "data")
+    switch marker {
+    case 0xE0: isJFIF = isJFIF || data.count >= 14 && data.starts(with: Array("JFIF\0".utf8))
+    case 0xEE:
+      if data.count >= 12, data.starts(with: Array("Adobe".utf8)) { adobeTransform = data[11] }
+    default:
+      let name = Array("Exif\0\0".utf8)
+      if orientation == nil, data.starts(with: name) {
+        orientation = Picture.Orientation(exif: UnsafeRawBufferPointer(rebasing: data[name.count...]))
       }
-      components.append(Component(identifier: identifier, across: across, down: down, table: table))
     }
-    // A single component is not interleaved: its factors mean nothing.
-    if count == 1 { (components[0].across, components[0].down) = (1, 1) }
+  }
+
+  private mutating func readFrame(_ segment: ByteReader, isProgressive: Bool) throws {
+    guard frame == nil else { throw place.malformed("one frame", got: "another") }
+    frame = try JPEGFrame(segment, isProgressive: isProgressive, remaining: reader.remaining, place)
   }
 
   private mutating func readCodes(_ segment: ByteReader) throws {
@@ -121,108 +118,101 @@ struct JPEGReader {
     while body.remaining > 0 {
       let kind = try body.integer(UInt8.self, "a table")
       guard kind & 15 < 4, kind >> 4 < 2 else { throw place.malformed("a quantization table", got: "\(kind)") }
-      quantizers[Int(kind & 15)] = try (0..<64).map { _ in
-        kind >> 4 == 0
+      var table = [Int](repeating: 0, count: 64)
+      for k in 0..<64 {
+        table[JPEGTransform.order[k]] =
+          kind >> 4 == 0
           ? Int(try body.integer(UInt8.self, "a factor")) : Int(try body.integer(UInt16.self, "a factor").byteSwapped)
       }
+      quantizers[Int(kind & 15)] = table
     }
   }
 
   private mutating func readScan(_ segment: ByteReader) throws {
+    guard var frame else { throw place.malformed("a frame before its scans", got: "a scan") }
+    // The only reference, so that nothing is copied below.
+    self.frame = nil
+    let header = try scanHeader(segment, &frame)
+    var decoder = JPEGScanDecoder(
+      header, isProgressive: frame.isProgressive, JPEGBits(bytes, from: reader.position, place), place)
+    try frame.decode(header, &decoder, restartInterval: restartInterval)
+    _ = try reader.take(decoder.bits.position - reader.position, "pixels")
+    self.frame = frame
+  }
+
+  private func scanHeader(_ segment: ByteReader, _ frame: inout JPEGFrame) throws -> JPEGScanHeader {
     var body = segment
     let count = Int(try body.integer(UInt8.self, "components"))
-    guard count == components.count, count > 0 else {
-      throw ToeplitzError(
-        .unsupported, place.file, expected: "all components in one scan", got: "\(count) of \(components.count)")
-    }
-    for index in components.indices {
+    guard (1...4).contains(count) else { throw place.malformed("1 to 4 components in a scan", got: "\(count)") }
+    var parts: [JPEGScanHeader.Part] = []
+    for _ in 0..<count {
       let identifier = try body.integer(UInt8.self, "a component")
       let tables = try body.integer(UInt8.self, "tables")
-      guard identifier == components[index].identifier, tables >> 4 < 4, tables & 15 < 4 else {
-        throw place.malformed("the components of the frame", got: "\(identifier)")
-      }
-      (components[index].directCode, components[index].otherCode) = (Int(tables >> 4), Int(tables & 15))
+      guard let index = frame.components.firstIndex(where: { $0.identifier == identifier }), tables >> 4 < 4,
+        tables & 15 < 4, !parts.contains(where: { $0.index == index })
+      else { throw place.malformed("the components of the frame", got: "\(identifier)") }
+      parts.append(.init(index: index, directCode: directCodes[Int(tables >> 4)], otherCode: otherCodes[Int(tables & 15)]))
     }
-    let (across, down) = (components.map(\.across).max() ?? 1, components.map(\.down).max() ?? 1)
-    let unitsAcross = (width + 8 * across - 1) / (8 * across)
-    let unitsDown = (height + 8 * down - 1) / (8 * down)
-    for index in components.indices {
-      components[index].stride = unitsAcross * components[index].across * 8
-      let rows = unitsDown * components[index].down * 8
-      components[index].samples = [UInt8](repeating: 0, count: components[index].stride * rows)
-    }
-    var bits = JPEGBits(try reader.take(reader.remaining, "pixels"), place)
-    for unit in 0..<(unitsAcross * unitsDown) {
-      if restartInterval > 0, unit > 0, unit % restartInterval == 0 {
-        try bits.restart()
-        for index in components.indices { components[index].last = 0 }
+    let band = (Int(try body.integer(UInt8.self, "a band")), Int(try body.integer(UInt8.self, "a band")))
+    let places = try body.integer(UInt8.self, "places")
+    var header = JPEGScanHeader(parts: parts, band: 0...63, high: 0, low: 0)
+    if frame.isProgressive {
+      guard band.0 <= band.1, band.1 <= 63, band.0 == 0 ? band.1 == 0 : count == 1, places & 15 <= 13 else {
+        throw place.malformed("a band of coefficients", got: "\(band.0) to \(band.1) of \(count) components")
       }
-      for index in components.indices {
-        for row in 0..<components[index].down {
-          for column in 0..<components[index].across {
-            let x = (unit % unitsAcross * components[index].across + column) * 8
-            let y = (unit / unitsAcross * components[index].down + row) * 8
-            try readBlock(&bits, index, x, y)
-          }
-        }
-      }
+      header.band = band.0...band.1
+      (header.high, header.low) = (Int(places >> 4), Int(places & 15))
     }
+    for part in parts { try frame.components[part.index].begin(header, frame.isProgressive, quantizers, place) }
+    return header
   }
 
-  private mutating func readBlock(_ bits: inout JPEGBits, _ index: Int, _ x: Int, _ y: Int) throws {
-    guard let quantizer = quantizers[components[index].table], let direct = directCodes[components[index].directCode],
-      let other = otherCodes[components[index].otherCode]
-    else { throw place.malformed("the tables of component \(index + 1)", got: "none") }
-    var block = [Float](repeating: 0, count: 64)
-    let size = Int(try bits.symbol(direct))
-    guard size <= 11 else { throw place.malformed("a difference of at most 11 bits", got: "\(size)") }
-    components[index].last = (components[index].last + (try bits.number(size))) & 0xFFFF
-    block[0] = Float(Int(Int16(truncatingIfNeeded: components[index].last)) * quantizer[0])
-    var k = 1
-    while k < 64 {
-      let symbol = Int(try bits.symbol(other))
-      let (zeros, size) = (symbol >> 4, symbol & 15)
-      if size == 0 {
-        guard zeros == 15 else { break }
-        k += 16
-        continue
-      }
-      k += zeros
-      guard k < 64 else { throw place.malformed("64 coefficients", got: "more") }
-      block[JPEGTransform.order[k]] = Float((try bits.number(size)) * quantizer[k])
-      k += 1
+  private mutating func assembled() throws -> Picture {
+    guard var frame else { throw place.malformed("a picture", got: "the end of the file") }
+    self.frame = nil
+    if let index = frame.components.firstIndex(where: { $0.quantizer == nil }) {
+      throw place.malformed("a scan of component \(index + 1)", got: "the end of the picture")
     }
-    JPEGTransform.inverse(&block)
-    let stride = components[index].stride
-    for row in 0..<8 {
-      for column in 0..<8 {
-        let value = (block[8 * row + column] + 128).rounded()
-        components[index].samples[(y + row) * stride + x + column] = UInt8(min(max(value, 0), 255))
-      }
-    }
+    frame.finish()
+    let pixels = JPEGColours(frame: frame, space: space(frame)).pixels()
+    return Picture(width: frame.width, height: frame.height, samples: .bytes(pixels))
   }
 
-  private func assembled() throws -> Picture {
-    let (across, down) = (components.map(\.across).max() ?? 1, components.map(\.down).max() ?? 1)
-    var samples = [UInt8](repeating: 0, count: 3 * width * height)
-    func sample(_ component: Component, _ x: Int, _ y: Int) -> Float {
-      Float(component.samples[y * component.down / down * component.stride + x * component.across / across])
+  /// What the components mean: JFIF knows YCbCr only, Adobe's marker says it, and else their names do.
+  private func space(_ frame: JPEGFrame) -> JPEGColours.Space {
+    let names = frame.components.map(\.identifier)
+    switch frame.components.count {
+    case 1: return .grey
+    case 4: return adobeTransform ?? 0 == 0 ? .cmyk : .ycck
+    default:
+      if isJFIF { return .yCbCr }
+      if let adobeTransform { return adobeTransform == 0 ? .rgb : .yCbCr }
+      return names == Array("RGB".utf8) ? .rgb : .yCbCr
     }
-    func level(_ value: Float) -> UInt8 { UInt8(min(max(value.rounded(), 0), 255)) }
-    for y in 0..<height {
-      for x in 0..<width {
-        let at = 3 * (y * width + x)
-        let luma = sample(components[0], x, y)
-        guard components.count == 3 else {
-          for channel in 0..<3 { samples[at + channel] = level(luma) }
-          continue
-        }
-        let (cb, cr) = (sample(components[1], x, y) - 128, sample(components[2], x, y) - 128)
-        samples[at] = level(luma + 1.402 * cr)
-        samples[at + 1] = level(luma - 0.344136 * cb - 0.714136 * cr)
-        samples[at + 2] = level(luma + 1.772 * cb)
+  }
+}
+
+extension JPEGFrame.Component {
+  /// Notes a scan, which has to say something new of the component.
+  ///
+  /// So no file can make a decoder pass over its picture more often than coefficients have bits.
+  mutating func begin(
+    _ header: JPEGScanHeader, _ isProgressive: Bool, _ quantizers: [[Int]?], _ place: FilePlace
+  ) throws {
+    for k in header.band {
+      guard header.high == 0 ? missingPlaces[k] < 0 : missingPlaces[k] == header.high && header.low == header.high - 1
+      else {
+        throw place.malformed("scans that bring one more binary place each", got: "another scan of the same")
       }
+      missingPlaces[k] = header.low
     }
-    return Picture(width: width, height: height, samples: samples)
+    guard missingPlaces[0] >= 0 else {
+      throw place.malformed("the mean coefficients first", got: "others")
+    }
+    guard quantizer == nil else { return }
+    guard let table = quantizers[table] else {
+      throw place.malformed("quantization table \(table)", got: "none")
+    }
+    quantizer = table
   }
 }

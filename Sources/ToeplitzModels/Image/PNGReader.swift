@@ -1,10 +1,10 @@
 import ToeplitzCheckpoint
 import ToeplitzTensor
 
-/// Reads PNG files of all colour types and depths, interlaced too (W3C Recommendation, second edition, 2003).
+/// Reads PNG files of all colour types and depths, interlaced too (W3C Recommendation, third edition, 2025).
 ///
-/// Transparency is dropped, and depths of 16 bits are cut to 8. Chunk checksums are not looked at: a damaged picture is
-/// still a picture, and nothing depends on them.
+/// Transparency is dropped and gamma not applied; of animations the still picture is read. Chunks with a wrong checksum are
+/// refused, except for those that a decoder may pass over.
 struct PNGReader {
   static let signature: [UInt8] = [0x89, 0x50, 0x4E, 0x47, 0x0D, 0x0A, 0x1A, 0x0A]
 
@@ -17,16 +17,35 @@ struct PNGReader {
   private var isInterlaced = false
   private var palette: [UInt8] = []
   private var data: [UInt8] = []
+  /// How the picture is to be turned.
+  private(set) var orientation: Picture.Orientation?
 
   init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) {
     self.bytes = bytes
     self.place = place
   }
 
-  /// One pass of an interlaced picture: where it begins and how far its pixels are apart.
-  private static let passes = [
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
-  ]
+  /// One pass of an interlaced picture: where it begins, how far its pixels are apart, and how many there are.
+  private struct Pass {
+    var x: Int
+    var y: Int
+    var dx: Int
+    var dy: Int
+    var columns = 0
+    var rows = 0
+  }
+
+  private var passes: [Pass] {
+    let whole = [(0, 0, 1, 1)]
+    let parts = [
+      (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+    ]
+    return (isInterlaced ? parts : whole).map { x, y, dx, dy in
+      Pass(
+        x: x, y: y, dx: dx, dy: dy, columns: x < width ? (width - x + dx - 1) / dx : 0,
+        rows: y < height ? (height - y + dy - 1) / dy : 0)
+    }.filter { $0.columns > 0 && $0.rows > 0 }
+  }
 
   private var samplesPerPixel: Int { [0: 1, 2: 3, 3: 1, 4: 2, 6: 4][colour] ?? 1 }
 
@@ -34,53 +53,111 @@ struct PNGReader {
 
   mutating func picture() throws -> Picture {
     try readChunks()
-    let passes = isInterlaced ? Self.passes : [(0, 0, 1, 1)]
-    let sizes = passes.map { x, y, dx, dy in
-      (columns: x < width ? (width - x + dx - 1) / dx : 0, rows: y < height ? (height - y + dy - 1) / dy : 0)
+    let passes = passes
+    var raw = try inflated(passes.reduce(0) { $0 + $1.rows * (rowBytes($1.columns) + 1) })
+    data = []
+    if depth == 16 {
+      var samples = [UInt16](repeating: 0, count: 3 * width * height)
+      try fill(&samples, &raw, passes) { UInt16(truncatingIfNeeded: $0) }
+      return Picture(width: width, height: height, samples: .words(samples))
     }
-    let total = sizes.reduce(0) { $0 + ($1.columns == 0 ? 0 : $1.rows * (rowBytes($1.columns) + 1)) }
-    var raw = try inflated(total)
     var samples = [UInt8](repeating: 0, count: 3 * width * height)
+    // Grey of fewer bits is spread over all levels.
+    let factor = colour == 3 ? 1 : 255 / ((1 << depth) - 1)
+    try fill(&samples, &raw, passes) { UInt8(truncatingIfNeeded: $0 &* factor) }
+    return Picture(width: width, height: height, samples: .bytes(samples))
+  }
+
+  private func fill<S>(
+    _ samples: inout [S], _ raw: inout [UInt8], _ passes: [Pass], _ converted: (Int) -> S
+  ) throws {
     var start = 0
-    for (pass, size) in zip(passes, sizes) where size.columns > 0 && size.rows > 0 {
-      let length = rowBytes(size.columns)
-      for row in 0..<size.rows {
+    let colours = colour == 2 || colour == 6
+    for pass in passes {
+      let length = rowBytes(pass.columns)
+      var numbers = [Int](repeating: 0, count: pass.columns * samplesPerPixel)
+      for row in 0..<pass.rows {
         let line = start + row * (length + 1)
         try unfilter(&raw, line, length, hasAbove: row > 0)
-        for column in 0..<size.columns {
-          let pixel = try colour(raw, line + 1, column)
-          let at = 3 * ((pass.1 + row * pass.3) * width + pass.0 + column * pass.2)
-          (samples[at], samples[at + 1], samples[at + 2]) = pixel
+        unpack(raw, line + 1, &numbers)
+        for column in 0..<pass.columns {
+          let at = 3 * ((pass.y + row * pass.dy) * width + pass.x + column * pass.dx)
+          let first = column * samplesPerPixel
+          if colour == 3 {
+            let entry = 3 * numbers[first]
+            guard entry + 2 < palette.count else {
+              throw place.malformed("colours of the palette", got: "number \(entry / 3)")
+            }
+            for channel in 0..<3 { samples[at + channel] = converted(Int(palette[entry + channel])) }
+          } else {
+            for channel in 0..<3 { samples[at + channel] = converted(numbers[first + (colours ? channel : 0)]) }
+          }
         }
       }
-      start += size.rows * (length + 1)
+      start += pass.rows * (length + 1)
     }
-    return Picture(width: width, height: height, samples: samples)
   }
+
+  /// The numbers of the row that begins at `start`.
+  private func unpack(_ raw: [UInt8], _ start: Int, _ numbers: inout [Int]) {
+    switch depth {
+    case 8: for index in numbers.indices { numbers[index] = Int(raw[start + index]) }
+    case 16:
+      for index in numbers.indices {
+        numbers[index] = Int(raw[start + 2 * index]) << 8 | Int(raw[start + 2 * index + 1])
+      }
+    default:
+      for index in numbers.indices {
+        let bit = index * depth
+        numbers[index] = Int(raw[start + bit / 8] >> UInt8(8 - depth - bit % 8)) & ((1 << depth) - 1)
+      }
+    }
+  }
+
+  // MARK: - Chunks
 
   private mutating func readChunks() throws {
     var reader = ByteReader(bytes, place)
     _ = try reader.take(8, "signature")
     while true {
       let length = Int(try reader.integer(UInt32.self, "a chunk's length").byteSwapped)
+      let start = reader.position
       let name = String(decoding: try reader.take(4, "a chunk's name"), as: UTF8.self)
       let body = try reader.take(length, "a chunk")
-      _ = try reader.take(4, "a checksum")
+      let checked = UnsafeRawBufferPointer(rebasing: bytes[start..<reader.position])
+      let isRight = try reader.integer(UInt32.self, "a checksum").byteSwapped == CRC32.checksum(checked)
+      // A capital letter says that there is no picture without the chunk.
+      let isCritical = checked[0] & 0x20 == 0
+      guard isRight || !isCritical else {
+        throw place.malformed("the checksum of chunk \(name.quoted)", got: "another: the file is damaged")
+      }
+      guard width > 0 || name == "IHDR" || !isCritical else {
+        throw place.malformed("a header before anything else", got: "chunk \(name.quoted)")
+      }
       switch name {
-      case "IHDR": try readHeader(body)
-      case "PLTE": palette = Array(body)
+      case "IHDR":
+        guard width == 0 else { throw place.malformed("one header", got: "another") }
+        try readHeader(body)
+      case "PLTE":
+        guard palette.isEmpty, length > 0, length % 3 == 0, length <= 768 else {
+          throw place.malformed("one palette of 1 to 256 colours", got: "\(length) bytes")
+        }
+        palette = Array(body)
       case "IDAT":
-        guard width > 0 else { throw place.malformed("a header before the pixels", got: "none") }
+        guard colour != 3 || !palette.isEmpty else { throw place.malformed("a palette before the pixels", got: "none") }
         data += body
-      case "IEND":
-        guard width > 0 else { throw place.malformed("a header", got: "none") }
-        return
-      default: break
+      case "IEND": return
+      case "eXIf": if isRight, orientation == nil { orientation = Picture.Orientation(exif: body) }
+      default:
+        guard !isCritical else {
+          throw ToeplitzError(.unsupported, place.file, expected: "chunks of PNG", got: "chunk \(name.quoted)")
+        }
       }
     }
   }
 
   private mutating func readHeader(_ body: UnsafeRawBufferPointer) throws {
+    guard body.count == 13 else { throw place.malformed("a header of 13 bytes", got: "\(body.count)") }
     var reader = ByteReader(body, place)
     let columns = Int(try reader.integer(UInt32.self, "width").byteSwapped)
     let rows = Int(try reader.integer(UInt32.self, "height").byteSwapped)
@@ -93,9 +170,9 @@ struct PNGReader {
       throw place.malformed(
         "a legal colour type, depth and method", got: "\(colour), \(depth), \(methods), \(interlace)")
     }
-    guard columns > 0, rows > 0, columns <= Picture.mostPixels, rows <= Picture.mostPixels / columns else {
-      throw place.malformed("1 to \(Picture.mostPixels) pixels", got: "\(columns) x \(rows)")
-    }
+    // Filtered rows and samples.
+    let bytesPerPixel = (samplesPerPixel * depth + 7) / 8 + (depth == 16 ? 6 : 3)
+    try Picture.admit(columns, rows, bytesPerPixel: bytesPerPixel, place)
     (width, height, isInterlaced) = (columns, rows, interlace == 1)
   }
 
@@ -120,46 +197,29 @@ struct PNGReader {
   /// Undoes the filter of the row at `line`, whose first byte says which (section 9).
   private func unfilter(_ raw: inout [UInt8], _ line: Int, _ length: Int, hasAbove: Bool) throws {
     let step = max(1, samplesPerPixel * depth / 8)
+    let filter = raw[line]
+    guard filter <= 4 else { throw place.malformed("a filter from 0 to 4", got: "\(filter)") }
     let (row, above) = (line + 1, line - length)
-    func left(_ i: Int) -> Int { i >= step ? Int(raw[row + i - step]) : 0 }
-    func up(_ i: Int) -> Int { hasAbove ? Int(raw[above + i]) : 0 }
-    func corner(_ i: Int) -> Int { hasAbove && i >= step ? Int(raw[above + i - step]) : 0 }
-    func change(_ predicted: (Int) -> Int) {
-      for i in 0..<length { raw[row + i] &+= UInt8(truncatingIfNeeded: predicted(i)) }
-    }
-    switch raw[line] {
-    case 0: break
-    case 1: change(left)
-    case 2: change(up)
-    case 3: change { (left($0) + up($0)) / 2 }
-    case 4:
-      change { i in
-        let (a, b, c) = (left(i), up(i), corner(i))
-        let p = a + b - c
-        let (pa, pb, pc) = (abs(p - a), abs(p - b), abs(p - c))
-        return pa <= pb && pa <= pc ? a : pb <= pc ? b : c
+    raw.withUnsafeMutableBufferPointer { raw in
+      func left(_ i: Int) -> Int { i >= step ? Int(raw[row &+ i &- step]) : 0 }
+      func up(_ i: Int) -> Int { hasAbove ? Int(raw[above &+ i]) : 0 }
+      func corner(_ i: Int) -> Int { hasAbove && i >= step ? Int(raw[above &+ i &- step]) : 0 }
+      func change(_ predicted: (Int) -> Int) {
+        for i in 0..<length { raw[row &+ i] &+= UInt8(truncatingIfNeeded: predicted(i)) }
       }
-    default: throw place.malformed("a filter from 0 to 4", got: "\(raw[line])")
-    }
-  }
-
-  /// The colour of one pixel of the row that begins at `row`.
-  private func colour(_ raw: [UInt8], _ row: Int, _ column: Int) throws -> (UInt8, UInt8, UInt8) {
-    func sample(_ index: Int) -> Int {
-      let bit = (column * samplesPerPixel + index) * depth
-      // Of 16 bits the upper 8.
-      if depth >= 8 { return Int(raw[row + bit / 8]) }
-      return Int(raw[row + bit / 8] >> UInt8(8 - depth - bit % 8)) & ((1 << depth) - 1)
-    }
-    switch colour {
-    case 2, 6: return (UInt8(sample(0)), UInt8(sample(1)), UInt8(sample(2)))
-    case 3:
-      let at = 3 * sample(0)
-      guard at + 2 < palette.count else { throw place.malformed("colours of the palette", got: "number \(at / 3)") }
-      return (palette[at], palette[at + 1], palette[at + 2])
-    default:
-      let grey = depth >= 8 ? sample(0) : sample(0) * 255 / ((1 << depth) - 1)
-      return (UInt8(grey), UInt8(grey), UInt8(grey))
+      switch filter {
+      case 1: change(left)
+      case 2: change(up)
+      case 3: change { (left($0) &+ up($0)) / 2 }
+      case 4:
+        change { i in
+          let (a, b, c) = (left(i), up(i), corner(i))
+          let p = a &+ b &- c
+          let (pa, pb, pc) = (abs(p &- a), abs(p &- b), abs(p &- c))
+          return pa <= pb && pa <= pc ? a : pb <= pc ? b : c
+        }
+      default: break
+      }
     }
   }
 }
