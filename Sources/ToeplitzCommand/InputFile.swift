@@ -24,7 +24,7 @@ struct InputFile {
   ///
   /// - Throws: ``ToeplitzError`` if the file cannot be read or its kind is not known.
   func tensor(for port: PortDescription?, _ images: ImageOptions) throws -> Tensor {
-    if let picture = InputPicture(path) { return try picture.tensor(for: port, images) }
+    if InputPicture.isPicture(path) { return try InputPicture(path: path).tensor(for: port, images) }
     switch (path as NSString).pathExtension.lowercased() {
     case "npy": return try NumPy.read(contentsOf: path)
     case "npz":

@@ -10,13 +10,12 @@ struct InputPicture {
     "png", "jpg", "jpeg", "jpe", "bmp", "dib", "pbm", "pgm", "ppm", "pnm", "gif", "webp", "tif", "tiff",
   ]
 
-  private let path: String
+  /// Where it is.
+  let path: String
 
-  /// The picture at `path`; nil if neither the first bytes nor the name of the file are those of one.
-  init?(_ path: String) {
-    guard Self.extensions.contains((path as NSString).pathExtension.lowercased()) || Self.format(of: path) != .other(nil)
-    else { return nil }
-    self.path = path
+  /// Whether the first bytes or the name of a file are those of a picture.
+  static func isPicture(_ path: String) -> Bool {
+    extensions.contains((path as NSString).pathExtension.lowercased()) || format(of: path) != .other(nil)
   }
 
   /// What the first bytes of a file say. Pipes are left alone: what is read of them is gone.
@@ -65,7 +64,9 @@ struct InputPicture {
         .shape, path, expected: "an input [N, C, H, W] or [N, H, W, C] with C = 1 or 3 for a picture",
         got: "'\(port.name)' of \(port.description)")
     }
-    func fixed(_ dimension: ToeplitzGraph.Dimension) -> Int? { if case .fixed(let size) = dimension { size } else { nil } }
+    func fixed(_ dimension: ToeplitzGraph.Dimension) -> Int? {
+      if case .fixed(let size) = dimension { size } else { nil }
+    }
     switch dimensions.count {
     case 2:
       form.channels = 1
@@ -99,7 +100,8 @@ extension ImageOptions {
         let (height, width) = (wanted.height ?? picture.height, wanted.width ?? picture.width)
         throw ToeplitzError(
           .shape, path,
-          expected: "a picture of height \(height) and width \(width) (--image-fit stretch, crop or letterbox resizes it)",
+          expected:
+            "a picture of height \(height) and width \(width) (--image-fit stretch, crop or letterbox resizes it)",
           got: "\(picture.height) and \(picture.width)")
       }
       return picture

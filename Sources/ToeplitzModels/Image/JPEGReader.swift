@@ -34,7 +34,9 @@ struct JPEGReader {
       switch marker {
       case 0x01, 0xD0...0xD7: break
       case 0xC0, 0xC1, 0xC2: try readFrame(segment(), isProgressive: marker == 0xC2)
-      case 0xC3, 0xC5...0xC7, 0xC9...0xCF where marker != 0xCC: throw Self.refusal(marker, place)
+      case 0xC3, 0xC5...0xC7,
+        0xC9...0xCF where marker != 0xCC:
+        throw Self.refusal(marker, place)
       case 0xCC: throw Self.refusal(0xC9, place)
       case 0xC4: try readCodes(segment())
       case 0xDB: try readQuantizers(segment())
@@ -56,7 +58,8 @@ struct JPEGReader {
   /// What is said of the kinds of frames that are not read (T.81, table B.1).
   private static func refusal(_ marker: UInt8, _ place: FilePlace) -> ToeplitzError {
     let kinds: [UInt8: String] = [
-      0xC3: "a lossless one", 0xC5: "a hierarchical one", 0xC6: "a hierarchical one", 0xC7: "a hierarchical lossless one",
+      0xC3: "a lossless one", 0xC5: "a hierarchical one", 0xC6: "a hierarchical one",
+      0xC7: "a hierarchical lossless one",
       0xCB: "a lossless one with arithmetic codes",
     ]
     return ToeplitzError(
@@ -151,7 +154,8 @@ struct JPEGReader {
       guard let index = frame.components.firstIndex(where: { $0.identifier == identifier }), tables >> 4 < 4,
         tables & 15 < 4, !parts.contains(where: { $0.index == index })
       else { throw place.malformed("the components of the frame", got: "\(identifier)") }
-      parts.append(.init(index: index, directCode: directCodes[Int(tables >> 4)], otherCode: otherCodes[Int(tables & 15)]))
+      parts.append(
+        .init(index: index, directCode: directCodes[Int(tables >> 4)], otherCode: otherCodes[Int(tables & 15)]))
     }
     let band = (Int(try body.integer(UInt8.self, "a band")), Int(try body.integer(UInt8.self, "a band")))
     let places = try body.integer(UInt8.self, "places")

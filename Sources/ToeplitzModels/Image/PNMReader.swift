@@ -48,7 +48,8 @@ struct PNMReader {
         let (row, column) = (index / width, index % width)
         return levels[Int(bytes[start + row * ((width + 7) / 8) + column / 8] >> UInt8(7 - column % 8)) & 1]
       }
-      let value = most < 256 ? Int(bytes[start + index]) : Int(bytes[start + 2 * index]) << 8 | Int(bytes[start + 2 * index + 1])
+      let value =
+        most < 256 ? Int(bytes[start + index]) : Int(bytes[start + 2 * index]) << 8 | Int(bytes[start + 2 * index + 1])
       return levels[min(value, most)]
     }
     func samples<S: FixedWidthInteger>(_ type: S.Type) throws -> [S] {
