@@ -137,6 +137,8 @@ def pngs():
     yield entry("data-empty", 32, 32, 0, 8, split=50, empty_data=True)
     for level in [0, 3, 9]:
         yield entry(f"level-{level}", 32, 32, 2, 8, level=level)
+    for colour, depth in [(2, 8), (3, 2), (0, 1), (6, 16)]:
+        yield entry(f"wide-{colour}-{depth}", 3001, 2, colour, depth, interlaced=colour == 0)
     for colours in [1, 5, 200]:
         yield entry(f"colours-{colours}", 32, 32, 3, 8, colours=colours)
     others = {

@@ -1,5 +1,5 @@
 import ArgumentParser
-import ToeplitzModels
+import ToeplitzImage
 
 extension Picture.TensorForm.ChannelOrder: ExpressibleByArgument {}
 extension Picture.TensorForm.Layout: ExpressibleByArgument {}

@@ -2,7 +2,7 @@ import ArgumentParser
 import Foundation
 import Toeplitz
 import ToeplitzGraph
-import ToeplitzModels
+import ToeplitzImage
 
 /// A picture file that holds the input of a model, whatever its name is.
 struct InputPicture {

@@ -9,7 +9,7 @@ enum OperatorTable {
   static let standard: [String: OperatorMaker] = {
     let groups = [
       elementwise, activations, logic, convolutions, pooling, normalizations, matrices, structure, sizes, indexing,
-      reductions, resizing, recurrent, control, casting, quantization, spectral, detection,
+      reductions, resizing, recurrent, control, casting, quantization, spectral, detection, pictures,
     ]
     return groups.reduce(into: [:]) { all, group in all.merge(group) { first, _ in first } }
   }()

@@ -131,7 +131,7 @@ def model(name, dtype, shape, nodes=None, initializers=(), out=None):
     nodes = nodes or [helper.make_node("Identity", ["x"], ["y"])]
     ports = [helper.make_tensor_value_info("x", dtype, shape), helper.make_tensor_value_info("y", dtype, out or shape)]
     graph = helper.make_graph(nodes, "pictures", ports[:1], ports[1:], list(initializers))
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)]), HERE / name)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]), HERE / name)
 
 
 def main():
@@ -142,6 +142,8 @@ def main():
     for name in ["red.jpg", "edge420.jpg", "portrait.jpg", "progressive.jpg"]:
         pixels[name] = read((HERE / name).read_bytes())
     np.savez_compressed(HERE / "pixels.npz", **pixels)
+    grey = Image.open(HERE / "chroma.jpg").convert("L")
+    np.save(HERE / "grey.npy", np.asarray(grey))
     np.savez_compressed(HERE / "resized.npz", **{name: np.asarray(image) for name, image in resized()})
 
     model("float.onnx", TensorProto.FLOAT, ["n", 3, "h", "w"])
@@ -150,6 +152,10 @@ def main():
     model("grey.onnx", TensorProto.FLOAT, ["n", 1, "h", "w"])
     model("unclear.onnx", TensorProto.FLOAT, ["n", "a", "b", "c"])
     model("four.onnx", TensorProto.FLOAT, ["n", 4, "h", "w"])
+    for name, format in [("decoder", "RGB"), ("decoder-bgr", "BGR"), ("decoder-grey", "Grayscale")]:
+        model(
+            f"{name}.onnx", TensorProto.UINT8, ["n"], [helper.make_node("ImageDecoder", ["x"], ["y"], pixel_format=format)],
+            out=["h", "w", "c"])
     # 2048 channels take 8 KiB a pixel: with a picture of 86 Kpixels more than 640 MiB.
     one = helper.make_tensor("one", TensorProto.FLOAT, [1, 1, 1, 1], [1])
     shape = helper.make_tensor("shape", TensorProto.INT64, [4], [2048, 3, 1, 1])

@@ -73,7 +73,7 @@ extension Picture {
       func elements<T: TensorScalar>(_ type: T.Type) throws -> Tensor {
         let brightest = Double(bitsPerSample == 8 ? 255 : 65535)
         // Few samples are different: each is converted once.
-        let values = try (0..<form.channels).map { channel in
+        let values = (0..<form.channels).map { channel in
           let shift = form.mean[form.mean.count == 1 ? 0 : channel]
           let scale = form.standardDeviation[form.standardDeviation.count == 1 ? 0 : channel]
           return (0...Int(brightest)).map {

@@ -75,14 +75,16 @@ struct PNGReader {
     let colours = colour == 2 || colour == 6
     for pass in passes {
       let length = rowBytes(pass.columns)
-      var numbers = [Int](repeating: 0, count: pass.columns * samplesPerPixel)
+      // A piece of a row, which may be as long as the picture.
+      let piece = min(pass.columns, 1024)
+      var numbers = [Int](repeating: 0, count: piece * samplesPerPixel)
       for row in 0..<pass.rows {
         let line = start + row * (length + 1)
         try unfilter(&raw, line, length, hasAbove: row > 0)
-        unpack(raw, line + 1, &numbers)
         for column in 0..<pass.columns {
+          if column % piece == 0 { unpack(raw, line + 1, from: column * samplesPerPixel, length, &numbers) }
           let at = 3 * ((pass.y + row * pass.dy) * width + pass.x + column * pass.dx)
-          let first = column * samplesPerPixel
+          let first = column % piece * samplesPerPixel
           if colour == 3 {
             let entry = 3 * numbers[first]
             guard entry + 2 < palette.count else {
@@ -98,17 +100,19 @@ struct PNGReader {
     }
   }
 
-  /// The numbers of the row that begins at `start`.
-  private func unpack(_ raw: [UInt8], _ start: Int, _ numbers: inout [Int]) {
+  /// The numbers from the given one on, as far as there are any, of the row of `length` bytes that begins at `start`.
+  private func unpack(_ raw: [UInt8], _ start: Int, from first: Int, _ length: Int, _ numbers: inout [Int]) {
+    let count = min(numbers.count, length * 8 / depth - first)
     switch depth {
-    case 8: for index in numbers.indices { numbers[index] = Int(raw[start + index]) }
+    case 8: for index in 0..<count { numbers[index] = Int(raw[start + first + index]) }
     case 16:
-      for index in numbers.indices {
-        numbers[index] = Int(raw[start + 2 * index]) << 8 | Int(raw[start + 2 * index + 1])
+      for index in 0..<count {
+        let at = start + 2 * (first + index)
+        numbers[index] = Int(raw[at]) << 8 | Int(raw[at + 1])
       }
     default:
-      for index in numbers.indices {
-        let bit = index * depth
+      for index in 0..<count {
+        let bit = (first + index) * depth
         numbers[index] = Int(raw[start + bit / 8] >> UInt8(8 - depth - bit % 8)) & ((1 << depth) - 1)
       }
     }

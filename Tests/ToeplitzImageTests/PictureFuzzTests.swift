@@ -3,7 +3,7 @@ import Testing
 import ToeplitzCheckpoint
 import ToeplitzTensor
 
-@testable import ToeplitzModels
+@testable import ToeplitzImage
 
 /// Seeded mutations of good pictures: every result is a picture or a ``ToeplitzError``, never a crash or a hang.
 @Suite struct PictureFuzzTests {

@@ -4,7 +4,7 @@ import ToeplitzCheckpoint
 import ToeplitzTensor
 import ToeplitzTestSupport
 
-@testable import ToeplitzModels
+@testable import ToeplitzImage
 
 /// Picture files against the pixels that Pillow reads, upright (`Tests/Fixtures/images/generate.py`).
 @Suite struct PictureTests {
@@ -179,6 +179,23 @@ import ToeplitzTestSupport
     #expect(try picture.resized(width: 1, height: 1).samples == .words([1, 1, 65535]))
     let framed = try picture.letterboxed(width: 2, height: 2, level: 255)
     #expect(framed.samples == .words([0, 1, 65535, 2, 1, 65535] + Array(repeating: 65535, count: 6)))
+  }
+
+  @Test func longRowsAreTheSameInPieces() throws {
+    // A slope: what is resized is one too, but for the edges.
+    let long = (0..<10_000).flatMap { [UInt16($0), UInt16(2 * $0), UInt16(3 * $0)] }
+    let wide = Picture(width: 10_000, height: 1, samples: .words(long))
+    let tall = Picture(width: 1, height: 10_000, samples: .words(long))
+    for (picture, length) in [(wide, 5000), (wide, 20_000)] {
+      let result = try picture.resized(width: length, height: 1)
+      guard case .words(let words) = result.samples else { continue }
+      for x in 2..<(length - 2) {
+        let place = (Double(x) + 0.5) * 10_000 / Double(length) - 0.5
+        #expect(abs(Double(words[3 * x + 2]) - 3 * place) <= 1)
+      }
+      #expect(try tall.resized(width: 1, height: length).samples == result.samples)
+    }
+    #expect(try wide.resized(width: 10_000, height: 3).samples == .words(long + long + long))
   }
 
   @Test func impossibleSizesAreRefused() throws {

@@ -26,31 +26,38 @@ extension Picture {
     return Picture(width: width, height: height, samples: resized)
   }
 
-  /// What one pixel of the result is made of.
-  private struct Taps {
-    var start: Int
-    var weights: [Int]
-  }
+  /// The direction along which a picture is resized.
+  private struct Axis {
+    let old: Int
+    let new: Int
+    private let scale: Double
+    /// As many pixels as become one, but at least one.
+    private let reach: Double
 
-  private static let places = 22
+    init(from old: Int, to new: Int) {
+      (self.old, self.new) = (old, new)
+      scale = Double(old) / Double(new)
+      reach = max(scale, 1)
+    }
 
-  /// The weights of the pixels along one direction.
-  private static func taps(from old: Int, to new: Int) -> [Taps] {
-    let scale = Double(old) / Double(new)
-    let reach = max(scale, 1)
-    let inverse = 1 / reach
-    return (0..<new).map { position in
+    /// The first pixel that a pixel of the result is made of, and the weights of that one and those behind it.
+    func taps(_ position: Int) -> (start: Int, weights: [Int]) {
       let center = (Double(position) + 0.5) * scale
       let start = max(0, Int(center - reach + 0.5))
       let end = min(old, Int(center + reach + 0.5))
+      let inverse = 1 / reach
       let weights = (start..<max(start, end)).map { index in
         max(0, 1 - abs((Double(index) - center + 0.5) * inverse))
       }
       let sum = weights.reduce(0, +)
-      return Taps(
-        start: start, weights: weights.map { Int((sum == 0 ? 0 : $0 / sum) * Double(1 << places) + 0.5) })
+      return (start, weights.map { Int((sum == 0 ? 0 : $0 / sum) * Double(1 << Picture.places) + 0.5) })
     }
   }
+
+  /// Binary places of weights.
+  private static let places = 22
+  /// How much is computed at a time: rows may be as long as the picture.
+  private static let piece = 4096
 
   private static func rounded<S: FixedWidthInteger>(_ sum: Int) -> S {
     S(clamping: (sum &+ 1 << (places - 1)) >> places)
@@ -59,21 +66,24 @@ extension Picture {
   private static func resampledColumns<S: FixedWidthInteger & UnsignedInteger>(
     _ samples: [S], rows: Int, from old: Int, to new: Int
   ) -> [S] {
-    let taps = taps(from: old, to: new)
+    let axis = Axis(from: old, to: new)
     var result = [S](repeating: 0, count: 3 * rows * new)
     samples.withUnsafeBufferPointer { samples in
-      for y in 0..<rows {
-        for (x, tap) in taps.enumerated() {
-          var sums = (0, 0, 0)
-          var at = 3 &* (y &* old &+ tap.start)
-          for weight in tap.weights {
-            sums.0 &+= weight &* Int(samples[at])
-            sums.1 &+= weight &* Int(samples[at &+ 1])
-            sums.2 &+= weight &* Int(samples[at &+ 2])
-            at &+= 3
+      for first in stride(from: 0, to: new, by: piece) {
+        let taps = (first..<min(new, first + piece)).map(axis.taps)
+        for y in 0..<rows {
+          for (index, tap) in taps.enumerated() {
+            var sums = (0, 0, 0)
+            var at = 3 &* (y &* old &+ tap.start)
+            for weight in tap.weights {
+              sums.0 &+= weight &* Int(samples[at])
+              sums.1 &+= weight &* Int(samples[at &+ 1])
+              sums.2 &+= weight &* Int(samples[at &+ 2])
+              at &+= 3
+            }
+            let to = 3 &* (y &* new &+ first &+ index)
+            (result[to], result[to &+ 1], result[to &+ 2]) = (rounded(sums.0), rounded(sums.1), rounded(sums.2))
           }
-          let to = 3 &* (y &* new &+ x)
-          (result[to], result[to &+ 1], result[to &+ 2]) = (rounded(sums.0), rounded(sums.1), rounded(sums.2))
         }
       }
     }
@@ -83,16 +93,21 @@ extension Picture {
   private static func resampledRows<S: FixedWidthInteger & UnsignedInteger>(
     _ samples: [S], rowLength: Int, from old: Int, to new: Int
   ) -> [S] {
+    let axis = Axis(from: old, to: new)
     var result = [S](repeating: 0, count: rowLength * new)
-    var sums = [Int](repeating: 0, count: rowLength)
+    var sums = [Int](repeating: 0, count: min(piece, rowLength))
     samples.withUnsafeBufferPointer { samples in
-      for (y, tap) in taps(from: old, to: new).enumerated() {
-        for index in 0..<rowLength { sums[index] = 0 }
-        for (row, weight) in tap.weights.enumerated() {
-          let from = (tap.start &+ row) &* rowLength
-          for index in 0..<rowLength { sums[index] &+= weight &* Int(samples[from &+ index]) }
+      for y in 0..<new {
+        let tap = axis.taps(y)
+        for first in stride(from: 0, to: rowLength, by: piece) {
+          let count = min(piece, rowLength - first)
+          for index in 0..<count { sums[index] = 0 }
+          for (row, weight) in tap.weights.enumerated() {
+            let from = (tap.start &+ row) &* rowLength &+ first
+            for index in 0..<count { sums[index] &+= weight &* Int(samples[from &+ index]) }
+          }
+          for index in 0..<count { result[y &* rowLength &+ first &+ index] = rounded(sums[index]) }
         }
-        for index in 0..<rowLength { result[y &* rowLength &+ index] = rounded(sums[index]) }
       }
     }
     return result
