@@ -29,8 +29,8 @@ struct InputPicture {
 
   /// The picture as the given input wants it.
   func tensor(for port: PortDescription?, _ options: ImageOptions) throws -> Tensor {
-    let picture = try Picture(contentsOf: path, appliesOrientation: options.imageOrientation)
     let (form, size) = try form(for: port, options)
+    let picture = try Picture(contentsOf: path, appliesOrientation: options.imageOrientation)
     let fitted = try options.fitted(picture, to: size, of: path)
     // A compressed picture counts as what the file of its numbers would.
     Platform.noteFile(fitted.width * fitted.height * form.channels * form.dtype.byteSize)
@@ -61,7 +61,7 @@ struct InputPicture {
     guard let port, let dimensions = port.dimensions else { return (form, (nil, nil)) }
     func refused() -> ToeplitzError {
       ToeplitzError(
-        .shape, path, expected: "an input [N, C, H, W] or [N, H, W, C] with C = 1 or 3 for a picture",
+        .shape, path, expected: "an input [N, C, H, W] or [N, H, W, C] (--image-layout) with C = 1 or 3 for a picture",
         got: "'\(port.name)' of \(port.description)")
     }
     func fixed(_ dimension: ToeplitzGraph.Dimension) -> Int? {
