@@ -5,32 +5,6 @@ import ToeplitzGraph
 import ToeplitzModels
 import ToeplitzTensor
 
-/// How pictures become numbers.
-struct ImageOptions: ParsableArguments {
-  @Option(help: "What is subtracted from a picture's numbers, which go from 0 to 1: one number, or three with commas.")
-  var imageMean = "0"
-
-  @Option(help: "What they are divided by then: one number, or three with commas.")
-  var imageStd = "1"
-
-  var mean: [Double] { numbers(imageMean) }
-  var standardDeviation: [Double] { numbers(imageStd) }
-
-  private func numbers(_ text: String) -> [Double] {
-    text.split(separator: ",", omittingEmptySubsequences: false).compactMap { Double($0) }
-  }
-
-  func validate() throws {
-    for (name, text, values) in [("--image-mean", imageMean, mean), ("--image-std", imageStd, standardDeviation)] {
-      let count = text.split(separator: ",", omittingEmptySubsequences: false).count
-      guard values.count == count, values.count == 1 || values.count == 3, values.allSatisfy(\.isFinite) else {
-        throw ValidationError("\(name) takes one number or three, not \(text)")
-      }
-    }
-    guard !standardDeviation.contains(0) else { throw ValidationError("--image-std must not be 0") }
-  }
-}
-
 /// A file that holds the input of a model.
 struct InputFile {
   /// Where it is.
@@ -85,12 +59,7 @@ struct InputFile {
       }
       return try archive.tensor(archive.names[0])
     case .sound: return try InputAudio(path).tensor(for: port, sounds)
-    case .picture:
-      // A model of one channel wants grey.
-      var channels = 3
-      if let dimensions = port?.dimensions, dimensions.count == 4, case .fixed(1) = dimensions[1] { channels = 1 }
-      return try Picture(contentsOf: path).tensor(
-        channels: channels, mean: images.mean, standardDeviation: images.standardDeviation)
+    case .picture: return try InputPicture(path: path).tensor(for: port, images)
     }
   }
 }

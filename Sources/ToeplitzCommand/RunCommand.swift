@@ -11,7 +11,7 @@ struct RunCommand: ToolCommand {
     abstract: "Run an ONNX model on files.",
     discussion: """
       Writes DIR/NAME.npy for each output of the model ('/' and ':' in names become '_') and prints a line for each. \
-      Inputs are npy, npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), sound (WAV, FLAC) or pictures, known by their first \
+      Inputs are npy, npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), sound (WAV, FLAC) or pictures (PNG, JPEG, BMP, PNM), known by their first \
       bytes. '-' is standard input or output.
       """)
 

@@ -72,6 +72,19 @@ package enum Platform {
     return overflow || beyond ? physicalMemory : min(physicalMemory, limit)
   }
 
+  /// What errors say of the bound, and of what raises it.
+  package static var memoryBound: String {
+    let limit = memoryLimit
+    let remedy = limit >= physicalMemory ? "all that this machine has" : memoryOption.withLock { $0 }
+    return "at most \(limit) bytes for all tensors (\(remedy))"
+  }
+
+  /// What a user can raise the bound with.
+  private static let memoryOption = Lock("TOEPLITZ_MEMORY_LIMIT")
+
+  /// Says what errors shall name as that which raises the bound.
+  package static func nameMemoryOption(_ name: String) { memoryOption.withLock { $0 = name } }
+
   /// Bounds the bytes of all tensors together.
   ///
   /// - Parameters:
@@ -85,7 +98,8 @@ package enum Platform {
   /// How many bytes the files have that were opened so far.
   package static var bytesOfFiles: Int { openedBytes.load(ordering: .relaxed) }
 
-  static func noteFile(_ byteCount: Int) { openedBytes.wrappingAdd(byteCount, ordering: .relaxed) }
+  /// Counts bytes as those of an opened file; compressed files count as what comes out of them, too.
+  package static func noteFile(_ byteCount: Int) { openedBytes.wrappingAdd(max(0, byteCount), ordering: .relaxed) }
 
   /// The value of an environment variable.
   package static func environment(_ name: String) -> String? {
@@ -267,30 +281,48 @@ extension Platform {
   }
 }
 
-/// How often the process went on after it was stopped; touched by a signal handler, so it must not be made lazily.
-private let continuationCount = Atomic(0)
+/// Tells how long a thread has had a processor.
+package struct ThreadClock: Sendable {
+  #if canImport(Darwin)
+    private let thread = pthread_mach_thread_np(pthread_self())
+  #else
+    private let clock: clockid_t?
+  #endif
 
-extension Platform {
-  /// How often the process went on after it was stopped, since a thread began to count.
-  package static var continuations: Int { continuationCount.load(ordering: .relaxed) }
-
-  /// Keeps the calling thread, and those that it starts, from handling the signal that continues a stopped process.
-  ///
-  /// They go on as ever. Whoever counts is the only one left to handle it, and so has before it sees the clock again.
-  package static func leaveContinuations() { maskContinuations(SIG_BLOCK) }
-
-  /// Counts in the calling thread how often the process is continued.
-  package static func countContinuations() {
-    _ = continuations
-    _ = signal(SIGCONT) { _ in continuationCount.add(1, ordering: .relaxed) }
-    maskContinuations(SIG_UNBLOCK)
+  /// The clock of the calling thread.
+  package init() {
+    #if !canImport(Darwin)
+      var clock = clockid_t()
+      self.clock = pthread_getcpuclockid(pthread_self(), &clock) == 0 ? clock : nil
+    #endif
   }
 
-  private static func maskContinuations(_ how: Int32) {
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    sigaddset(&signals, SIGCONT)
-    pthread_sigmask(how, &signals, nil)
+  /// Seconds of processor time so far; 0 if the system does not say.
+  package var seconds: Double {
+    #if canImport(Darwin)
+      var info = thread_basic_info()
+      var count = mach_msg_type_number_t(MemoryLayout<thread_basic_info>.size / MemoryLayout<integer_t>.size)
+      let status = withUnsafeMutablePointer(to: &info) {
+        $0.withMemoryRebound(to: integer_t.self, capacity: Int(count)) {
+          thread_info(thread, thread_flavor_t(THREAD_BASIC_INFO), $0, &count)
+        }
+      }
+      guard status == KERN_SUCCESS else { return 0 }
+      let (user, system) = (info.user_time, info.system_time)
+      return Double(user.seconds + system.seconds) + Double(user.microseconds + system.microseconds) * 1e-6
+    #else
+      return clock.map(Platform.seconds) ?? 0
+    #endif
+  }
+}
+
+extension Platform {
+  /// Seconds of processor time that all threads of the process together have had.
+  package static var processorSeconds: Double { seconds(CLOCK_PROCESS_CPUTIME_ID) }
+
+  fileprivate static func seconds(_ clock: clockid_t) -> Double {
+    var time = timespec()
+    return clock_gettime(clock, &time) == 0 ? Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9 : 0
   }
 }
 

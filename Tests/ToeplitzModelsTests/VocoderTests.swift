@@ -19,7 +19,7 @@ import ToeplitzTestSupport
   @Test func foldersMayHoldCheckpointsOfPyTorch() throws {
     let source = Fixtures.path("cases/hifigan_generator_key")
     let weights = try Checkpoint(contentsOf: source + "/g_00000001.pt")
-    let recording = try WAVFile(path: source + "/in.wav")
+    let recording = try AudioFile(path: source + "/in.wav")
     for names in [["g_00000001.pt"], ["g_00000001", "g_00000002", "do_00000002"], ["generator.pth", "other.bin"]] {
       let folder = try Fixtures.temporaryFolder()
       defer { try? FileManager.default.removeItem(at: folder) }

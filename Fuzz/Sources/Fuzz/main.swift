@@ -39,7 +39,7 @@ nonisolated private func one(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> In
     switch parser {
     case "npy": _ = try NumPy.read(contentsOf: path)
     case "wav", "w64", "flac": _ = try AudioFile(path: path).readMono()
-    case "png", "jpg": _ = try Picture(contentsOf: path)
+    case "png", "jpg", "bmp", "ppm": _ = try Picture(contentsOf: path)
     // safetensors, npz and pt.
     default: _ = try Checkpoint(contentsOf: path)
     }

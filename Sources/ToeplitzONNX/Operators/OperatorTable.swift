@@ -9,14 +9,15 @@ enum OperatorTable {
   static let standard: [String: OperatorMaker] = {
     let groups = [
       elementwise, activations, logic, convolutions, pooling, normalizations, matrices, structure, sizes, indexing,
-      reductions, resizing, recurrent, scans, quantization, spectral, detection, attention,
+      reductions, resizing, recurrent, scans, quantization, spectral, detection, pictures, attention,
       losses, random, regions, uniqueness,
     ]
     return groups.reduce(into: [:]) { all, group in all.merge(group) { first, _ in first } }
   }()
 
   /// Operators that take or give other values than tensors.
-  static let standardValues: [String: ValueMaker] = [control, sequences, strings, casting, constants].reduce(into: [:]) { all, group in
+  static let standardValues: [String: ValueMaker] = [control, sequences, strings, casting, constants].reduce(into: [:])
+  { all, group in
     all.merge(group) { first, _ in first }
   }
 

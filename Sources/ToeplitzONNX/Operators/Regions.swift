@@ -124,7 +124,8 @@ private struct RegionAlignment: Sendable {
       batch.allSatisfy({ (0..<input.shape[0]).contains($0) })
     else {
       throw x.refuse(
-        .shape, "an input [N, C, H, W], regions [n, 4] and n numbers of samples", got: "\(input.shape) and \(regions.shape)")
+        .shape, "an input [N, C, H, W], regions [n, 4] and n numbers of samples",
+        got: "\(input.shape) and \(regions.shape)")
     }
     let (channels, height, width) = (input.shape[1], input.shape[2], input.shape[3])
     let numbers = try input.cast(to: .float64).scalars(Double.self)

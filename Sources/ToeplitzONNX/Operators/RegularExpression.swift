@@ -198,7 +198,9 @@ struct RegularExpression: Sendable {
       case "(":
         if take("?") {
           if take("P") || next == "<" {
-            guard take("<"), let end = text[position...].firstIndex(of: ">") else { throw Fault(expected: "a name of a group") }
+            guard take("<"), let end = text[position...].firstIndex(of: ">") else {
+              throw Fault(expected: "a name of a group")
+            }
             position = end + 1
           } else if !take(":") {
             throw Fault(expected: "no flags inside the pattern")
@@ -242,7 +244,9 @@ struct RegularExpression: Sendable {
       guard let scalar = next else { throw Fault(expected: "something after a backslash") }
       position += 1
       if let ranges = Self.classes[scalar] { return Kind(ranges: ranges) }
-      if let lower = scalar.properties.lowercaseMapping.unicodeScalars.first, lower != scalar, let ranges = Self.classes[lower] {
+      if let lower = scalar.properties.lowercaseMapping.unicodeScalars.first, lower != scalar,
+        let ranges = Self.classes[lower]
+      {
         return Kind(ranges: ranges, isNegated: true)
       }
       if let value = Self.controls[scalar] { return Kind(ranges: [value...value]) }
@@ -269,7 +273,9 @@ struct RegularExpression: Sendable {
           }
         }
       }
-      guard let value = UInt32(digits, radix: 16), value <= 0x10FFFF else { throw Fault(expected: "hexadecimal digits") }
+      guard let value = UInt32(digits, radix: 16), value <= 0x10FFFF else {
+        throw Fault(expected: "hexadecimal digits")
+      }
       return Kind(ranges: [value...value])
     }
 
@@ -286,7 +292,8 @@ struct RegularExpression: Sendable {
         }
         position += 1
         let high = try member(text[position])
-        guard low.count == 1, high.count == 1, low[0].count == 1, high[0].count == 1, low[0].lowerBound <= high[0].lowerBound
+        guard low.count == 1, high.count == 1, low[0].count == 1, high[0].count == 1,
+          low[0].lowerBound <= high[0].lowerBound
         else { throw Fault(expected: "a range from a lower to a higher character") }
         kind.ranges.append(low[0].lowerBound...high[0].lowerBound)
       }
@@ -312,7 +319,9 @@ struct RegularExpression: Sendable {
         }
         return rest + [start...0x10FFFF]
       }
-      if scalar == "[", next == ":", let end = text[position...].firstIndex(of: "]"), end > position + 1, text[end - 1] == ":" {
+      if scalar == "[", next == ":", let end = text[position...].firstIndex(of: "]"), end > position + 1,
+        text[end - 1] == ":"
+      {
         let name = String(String.UnicodeScalarView(text[(position + 1)..<(end - 1)]))
         guard let ranges = Self.named[name] else { throw Fault(expected: "a known class of characters") }
         position = end + 1

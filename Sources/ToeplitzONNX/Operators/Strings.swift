@@ -124,7 +124,8 @@ extension OperatorTable {
   }
 
   /// The strings at places of an axis.
-  static func gatheredStrings(_ strings: StringTensor, _ places: Tensor, axis: Int, _ x: Operands) throws -> ModelValue {
+  static func gatheredStrings(_ strings: StringTensor, _ places: Tensor, axis: Int, _ x: Operands) throws -> ModelValue
+  {
     let numbers = try Tensor((0..<strings.elements.count).map { Int64($0) }, shape: strings.shape, device: .cpu)
     let found = try (numbers.rank == 1 ? numbers.unsqueezed(0) : numbers).gathered(places, axis: axis)
     return .strings(try StringTensor(found.scalars(Int64.self).map { strings.elements[Int($0)] }, shape: found.shape))
