@@ -35,21 +35,25 @@ let layers: [Layer] = [
     kind: .library, name: "ToeplitzCPU",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "CToeplitzKernels"]),
   Layer(kind: .library, name: "ToeplitzCheckpoint", uses: ["ToeplitzTensor"]),
+  Layer(kind: .library, name: "ToeplitzImage", uses: ["ToeplitzTensor", "ToeplitzCheckpoint"]),
   Layer(
     kind: .library, name: "ToeplitzNN",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCheckpoint"]),
   Layer(
     kind: .library, name: "ToeplitzONNX",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
+    uses: [
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage",
+      "ToeplitzNN",
+    ]),
   Layer(
     kind: .library, name: "ToeplitzModels",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
+    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage", "ToeplitzNN"]),
   Layer(
     kind: .library, name: "Toeplitz",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
     kind: .command, name: "ToeplitzCommand",
-    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels"],
+    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzImage", "ToeplitzONNX", "ToeplitzModels"],
     products: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
     resources: [.copy("Resources/vocoder")]),
   Layer(
@@ -65,6 +69,9 @@ let layers: [Layer] = [
   Layer(
     kind: .test, name: "ToeplitzCheckpointTests",
     uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzImageTests",
+    uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzImage", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzGraphTests",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzGraph", "ToeplitzTestSupport"]),

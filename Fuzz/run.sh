@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 seconds=${1:-600}
 shift || true
 parsers=("$@")
-[ ${#parsers[@]} -gt 0 ] || parsers=(safetensors npy npz wav pt onnx png jpg)
+[ ${#parsers[@]} -gt 0 ] || parsers=(safetensors npy npz wav flac pt onnx png jpg bmp ppm)
 # Coverage of the parsers themselves needs the flags for all modules.
 swift build -c release --sanitize=address -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
@@ -29,7 +29,8 @@ for parser in "${parsers[@]}"; do
   corpus=$(mktemp -d)
   find "$fixtures" "Corpus/$parser" -name "*.$parser" -size -64k -exec cp {} "$corpus" \; 2>/dev/null || true
   [ ! -d "Corpus/$parser" ] || cp "Corpus/$parser"/* "$corpus"
-  [ "$parser" != pt ] || cp "$fixtures"/torch/*.pth "$fixtures"/torch/*.ckpt "$corpus"
+  [ "$parser" != ppm ] || cp "$fixtures"/images/*.p[bg]m "$corpus"
+  [ "$parser" != pt ] || cp "$fixtures"/torch/*.pth "$fixtures"/torch/*.ckpt "$fixtures"/torch/kinds/* "$corpus"
   echo "== $parser, $(ls "$corpus" | wc -l) seeds, $seconds s"
   # Slow inputs are no findings: the tool bounds the time itself.
   PARSER=$parser .build/release/Fuzz -rss_limit_mb=4096 -timeout=600 -max_len=65536 \

@@ -125,6 +125,8 @@ def pictures():
 
 def checkpoints():
     """Files for `convert`: pickles in archives, and safetensors."""
+    start = b"\x80\x02"
+
     def pt(pickle, *entries):
         return archive([("archive/data.pkl", pickle), *[(f"archive/data/{key}", data) for key, data in entries]])
 
@@ -138,8 +140,48 @@ def checkpoints():
     def entry(dtype="F32", shape=(4,), offsets=(0, 16)):
         return {"dtype": dtype, "shape": list(shape), "data_offsets": list(offsets)}
 
+    def view(kind, key, sizes, strides):
+        numbers = lambda values: b"(" + b"".join(b"\x8a\x08" + struct.pack("<q", value) for value in values) + b"t"
+        return (
+            b"(" + text(b"storage") + b"ctorch\n" + kind + b"\n" + text(key) + text(b"cpu") + b"K\x08tQK\x00"
+            + numbers(sizes) + numbers(strides))
+
+    def sparse(axes, *sizes):
+        """A sparse matrix of one value, or of more values than there are, on no axis."""
+        rebuild = b"ctorch._utils\n_rebuild_tensor_v2\n("
+        count = 1 if axes else sizes[0]
+        return (
+            b"ctorch._utils\n_rebuild_sparse_tensor\n(" + text(b"torch.sparse_coo") + b"("
+            + rebuild + view(b"LongStorage", b"0", [axes, count], [1, 1]) + b"\x89NtR"
+            + rebuild + view(b"FloatStorage", b"0", [count], [0]) + b"\x89NtR("
+            + b"".join(b"\x8a\x08" + struct.pack("<q", size) for size in sizes) + b"tttR")
+
+    def codes(count):
+        return (
+            b"ctorch._utils\n_rebuild_qtensor\n(" + view(b"QInt8Storage", b"0", [count], [0])
+            + b"(ctorch\nper_tensor_affine\nG?\xf0\x00\x00\x00\x00\x00\x00K\x00t\x89NtR")
+
+    def old_checkpoints():
+        """The format before PyTorch 1.6."""
+        begin = start + b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19." + start + b"M\xe9\x03." + start + b"}."
+        value = start + b"}" + text(b"w") + b"ctorch._utils\n_rebuild_tensor_v2\n(" + view(b"FloatStorage", b"0", [2], [1])
+        value += b"\x89NtRs."
+        keys = start + b"]" + text(b"0") + b"a."
+        return {
+            "old-begin.pt": begin,
+            "old-keys.pt": begin + value + start + b"N.",
+            "old-storage.pt": begin + value + keys,
+            "old-count.pt": begin + value + keys + struct.pack("<q", 1 << 61) + bytes(8),
+            "old-negative.pt": begin + value + keys + struct.pack("<q", -1) + bytes(8),
+            "old-short.pt": begin + value + keys + struct.pack("<q", 1) + bytes(4),
+            "old-missing.pt": begin + value + start + b"].",
+            "old-many.pt": begin + value + start + b"](" + (text(b"0") + b"q\x00") + b"h\x00" * 1000000 + b"e."
+            + bytes(8000000),
+            "old-version.pt": begin[:16] + start + b"M\xe8\x03." + value,
+            "old-tar.pt": bytes(257) + b"ustar\x0000" + bytes(400),
+        }
+
     ordered = b"ccollections\nOrderedDict\n)R"
-    start = b"\x80\x02"
     return {
         "memo-far.pt": pt(start + b"}r\xff\xff\xff\xff."),
         "memo-many.pt": pt(start + b"}" + b"".join(b"r" + struct.pack("<I", i * 4096) for i in range(200000)) + b"."),
@@ -169,6 +211,19 @@ def checkpoints():
         "persistent-text.pt": pt(b"Pboom\n."),
         "name.pt": pt(start + b"ctorch._utils\n" + b"x" * 5000000 + b"\n."),
         "two-pickles.pt": archive([("a/data.pkl", b"}."), ("b/data.pkl", b"}.")]),
+        **old_checkpoints(),
+        "sparse-huge.pt": pt(start + b"}" + text(b"w") + sparse(2, 1 << 40, 1 << 20) + b"s.", ("0", bytes(64))),
+        "sparse-none.pt": pt(start + b"}" + text(b"w") + sparse(0, 1 << 60, 4) + b"s.", ("0", bytes(64))),
+        "codes-expanded.pt": pt(start + b"}" + text(b"w") + codes(1 << 40) + b"s.", ("0", bytes(64))),
+        "keys-long.pt": pt(start + b"}(" + text(b"k" * 1000000) + b"q\x00N" + b"h\x00N" * 500000 + b"u."),
+        "names-long.pt": pt(
+            start + text(b"k" * 1000000) + b"q\x00K\x01" + b"q\x01}(h\x00h\x01uq\x01" * 60 + b"(h\x01" + b"h\x01" * 100000
+            + b"l."),
+        "objects-deep.pt": pt(
+            start + b"ca\nb\nq\x00N" + b"q\x01h\x00)\x81h\x01bq\x01" * 400000 + b"."),
+        "rebuild-nested.pt": pt(
+            start + b"ctorch._tensor\n_rebuild_from_type_v2\nq\x00N" + b"q\x01h\x00(h\x00Nh\x01NtR" * 3 + b"."),
+        "new-nested.pt": pt(start + b"ccopyreg\n__newobj__\nq\x00(" + b"h\x00" * 1000000 + b"tR."),
         "empty.safetensors": b"",
         "length.safetensors": b"\xff" * 8 + b"{}",
         "not-json.safetensors": tensors(b"hello"),

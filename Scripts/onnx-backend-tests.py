@@ -27,13 +27,14 @@ warnings.filterwarnings("ignore")
 
 def write_data(folder, kind, values, ports):
     for index, (value, port) in enumerate(zip(values, ports)):
-        if isinstance(value, onnx.TensorProto):
+        if isinstance(value, (onnx.TensorProto, onnx.SequenceProto, onnx.OptionalProto)):
             proto = value
-        elif port.type.HasField("tensor_type") and not isinstance(value, (list, dict)) and value is not None:
-            proto = numpy_helper.from_array(np.asarray(value), port.name)
+        elif port.type.HasField("optional_type"):
+            proto = numpy_helper.from_optional(value, port.name)
+        elif isinstance(value, list):
+            proto = numpy_helper.from_list([np.asarray(item) for item in value], port.name)
         else:
-            # Sequences and optional values; the tool refuses the model before it reads them.
-            continue
+            proto = numpy_helper.from_array(np.asarray(value), port.name)
         (folder / f"{kind}_{index}.pb").write_bytes(proto.SerializeToString())
 
 

@@ -16,6 +16,9 @@ package protocol CPUKernel: TensorOperation {
   /// Whether a result may be written over an operand which nobody else holds.
   var mayOverwrite: Bool { get }
 
+  /// Whether each result is a new tensor, never a view or an operand itself; so its memory is known beforehand.
+  var makesNewResults: Bool { get }
+
   /// The kernel that writes a result over an operand which nobody else holds, if there is one; else itself.
   func overwriting(_ operands: inout [Tensor]) -> Self
 
@@ -32,6 +35,9 @@ extension CPUKernel {
 
   /// False.
   package var mayOverwrite: Bool { false }
+
+  /// False.
+  package var makesNewResults: Bool { false }
 
   /// Itself.
   package func overwriting(_ operands: inout [Tensor]) -> Self { self }

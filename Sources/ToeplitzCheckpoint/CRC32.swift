@@ -1,5 +1,5 @@
-/// The checksum of ZIP archives: CRC-32 with the reversed polynomial 0xEDB88320 (APPNOTE.TXT, 4.4.7).
-struct CRC32 {
+/// The checksum of ZIP archives and PNG: CRC-32 with the reversed polynomial 0xEDB88320 (APPNOTE.TXT, 4.4.7).
+package struct CRC32 {
   /// `tables[k][b]` is the checksum of byte `b` followed by `k` zero bytes; eight bytes are looked up at once.
   private static let tables: [UInt32] = {
     var tables = [UInt32](repeating: 0, count: 8 * 256)
@@ -17,11 +17,13 @@ struct CRC32 {
 
   private var state: UInt32 = 0xFFFF_FFFF
 
+  package init() {}
+
   /// The checksum of all bytes so far.
-  var value: UInt32 { ~state }
+  package var value: UInt32 { ~state }
 
   /// Adds bytes.
-  mutating func update(_ bytes: UnsafeRawBufferPointer) {
+  package mutating func update(_ bytes: UnsafeRawBufferPointer) {
     Self.tables.withUnsafeBufferPointer { tables in
       var position = 0
       var state = state
@@ -44,7 +46,7 @@ struct CRC32 {
   }
 
   /// The checksum of `bytes`.
-  static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+  package static func checksum(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
     var checksum = CRC32()
     checksum.update(bytes)
     return checksum.value

@@ -16,88 +16,92 @@ public struct Checkpoint: Sendable {
   public let source: String
   /// The dotted place in the hierarchy, empty at its top.
   public let path: String
-  /// The text entries of the file, if its format has them (`__metadata__` in safetensors).
-  public let metadata: [String: String]
-  /// All tensors under their full names.
-  private let all: [String: Tensor]
+  /// The text entries of the file, if its format has them (`__metadata__` in safetensors), by full names.
+  public var metadata: [String: String] { all.metadata }
+  /// All tensors, and what is to be said about them, under their full names.
+  private let all: FoundTensors
 
   /// A checkpoint of the given tensors, whose keys are the full dotted names.
   public init(
     _ tensors: [String: Tensor], metadata: [String: String] = [:], source: String = "checkpoint"
   ) {
-    self.init(all: tensors, metadata: metadata, source: source, path: "")
+    self.init(FoundTensors(tensors: tensors, metadata: metadata), source: source)
   }
 
-  private init(all: [String: Tensor], metadata: [String: String], source: String, path: String) {
+  init(_ found: FoundTensors, source: String) { self.init(all: found, source: source, path: "") }
+
+  private init(all: FoundTensors, source: String, path: String) {
     self.all = all
-    self.metadata = metadata
     self.source = source
     self.path = path
   }
 
-  /// Reads a file in the format that its name says: `.safetensors`, `.json` (the index of a safetensors file
-  /// in several parts), `.npz`, or `.pt`, `.pth` and `.ckpt` (PyTorch).
+  /// Reads a file of any of these formats, which its first bytes tell, whatever its name: safetensors, the index of
+  /// a checkpoint in several parts (`model.safetensors.index.json`, `pytorch_model.bin.index.json`), `.npz`, `.npy` (the
+  /// array is called `arr_0`), PyTorch's, TorchScript's and pickles of NumPy's arrays.
   ///
-  /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read or has another name, of kind
-  ///   `format` if its contents break the format's rules.
+  /// The file is mapped and tensors may refer to it, so it must not be overwritten in place while they are alive.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it has another format or
+  ///   breaks the rules of its own.
   public init(contentsOf path: String) throws {
-    if path.hasSuffix(".safetensors") {
-      self = try Safetensors.read(contentsOf: path)
-    } else if path.hasSuffix(".json") {
-      self = try Safetensors.read(partsOf: path)
-    } else if path.hasSuffix(".npz") {
-      self = try NumPy.readArchive(contentsOf: path)
-    } else if [".pt", ".pth", ".ckpt"].contains(where: path.hasSuffix) {
-      self = try PyTorch.read(contentsOf: path)
-    } else {
-      throw ToeplitzError(
-        .file, FilePlace(file: path).file,
-        expected: "a file name that ends in .safetensors, .safetensors.index.json, .npz, .pt, .pth or .ckpt",
-        got: "another name")
+    let file = try MappedFile(path: path)
+    self = try withExtendedLifetime(file) {
+      try CheckpointFormat(file.bytes).checkpoint(file.bytes, owner: file, source: path)
     }
   }
 
   /// The same tensors seen from `component`, a name or several joined by dots, below this place.
   public func inside(_ component: String) -> Checkpoint {
-    Checkpoint(all: all, metadata: metadata, source: source, path: fullName(component))
+    Checkpoint(all: all, source: source, path: fullName(component))
   }
 
   /// The same tensors seen from the numbered part `index` below this place, as in a list of layers.
   public func inside(_ index: Int) -> Checkpoint { inside(String(index)) }
 
-  /// The names of all tensors below this place, relative to it, in alphabetical order.
-  public var names: [String] {
-    guard !path.isEmpty else { return all.keys.sorted() }
-    let prefix = Array("\(path).".utf8)
-    return all.keys.compactMap { name in
-      name.utf8.starts(with: prefix)
-        ? String(decoding: name.utf8.dropFirst(prefix.count), as: UTF8.self) : nil
-    }.sorted()
+  /// The names of all tensors below this place, relative to it, in alphabetical order; without ``unreadable`` ones.
+  public var names: [String] { relative(all.tensors).map(\.name).sorted() }
+
+  /// All tensors below this place under their names relative to it; without ``unreadable`` ones.
+  public var tensors: [String: Tensor] { below(all.tensors) }
+
+  /// The tensors below this place that Toeplitz cannot hold or could make only by running code, with the reasons, under
+  /// their names relative to it: arrays of text, what an unknown function makes of tensors, two tensors of one name.
+  public var unreadable: [String: ToeplitzError] { below(all.unreadable) }
+
+  /// In a few words what was done to those tensors below this place that are not as they were stored, such as sparse
+  /// ones, under their names relative to it.
+  public var remarks: [String: String] { below(all.remarks) }
+
+  private func below<Value>(_ values: [String: Value]) -> [String: Value] {
+    path.isEmpty ? values : Dictionary(relative(values).map { ($0.name, $0.value) }) { first, _ in first }
   }
 
-  /// All tensors below this place under their names relative to it.
-  public var tensors: [String: Tensor] {
-    guard !path.isEmpty else { return all }
-    var result: [String: Tensor] = [:]
-    for name in names { result[name] = self[name] }
-    return result
+  private func relative<Value>(_ values: [String: Value]) -> [(name: String, value: Value)] {
+    guard !path.isEmpty else { return values.map { ($0.key, $0.value) } }
+    let prefix = Array("\(path).".utf8)
+    return values.compactMap { name, value in
+      name.utf8.starts(with: prefix)
+        ? (String(decoding: name.utf8.dropFirst(prefix.count), as: UTF8.self), value) : nil
+    }
   }
 
   /// The tensor of that name below this place, or nil.
-  public subscript(name: String) -> Tensor? { all[fullName(name)] }
+  public subscript(name: String) -> Tensor? { all.tensors[fullName(name)] }
 
   /// The tensor of that name below this place.
   ///
   /// - Throws: ``ToeplitzError`` of kind `checkpoint` if there is none; it has the full name and lists
-  ///   similar ones.
+  ///   similar ones. The reason why it cannot be read, if it is one of ``unreadable``.
   public func tensor(_ name: String) throws -> Tensor {
     if let tensor = self[name] { return tensor }
     let full = fullName(name)
-    let near = NameSearch.names(near: full, in: all.keys)
+    if let error = all.unreadable[full] { throw error }
+    let near = NameSearch.names(near: full, in: all.tensors.keys)
     let hint = near.isEmpty ? "" : "; similar names: " + near.map(\.oneLine).joined(separator: ", ")
     throw ToeplitzError(
       .checkpoint, FilePlace(file: source).file, expected: "a tensor of this name",
-      got: "none among \(all.count)" + hint, path: full.oneLine)
+      got: "none among \(all.tensors.count)" + hint, path: full.oneLine)
   }
 
   /// The tensor of that name below this place, which has to have the given shape.
@@ -119,6 +123,11 @@ public struct Checkpoint: Sendable {
     if path.isEmpty { return name }
     return name.isEmpty ? path : "\(path).\(name)"
   }
+}
+
+extension Checkpoint {
+  /// Where the constants of TorchScript's code stand, which belong to no state dictionary.
+  package static let constantsPlace = "CONSTANTS"
 }
 
 extension Checkpoint: CustomStringConvertible {

@@ -80,6 +80,15 @@ package struct ByteReader {
     return UnsafeRawBufferPointer(rebasing: bytes[position..<position + count])
   }
 
+  /// The bytes up to the end of the line, which the error calls `what`; the end itself is read too.
+  package mutating func line(_ what: String) throws -> UnsafeRawBufferPointer {
+    guard let end = bytes[position...].firstIndex(of: UInt8(ascii: "\n")) else {
+      throw place.malformed("the end of \(what)", got: "\(remaining) bytes without one")
+    }
+    defer { position = end + 1 }
+    return UnsafeRawBufferPointer(rebasing: bytes[position..<end])
+  }
+
   /// The next number.
   package mutating func integer<T: FixedWidthInteger & BitwiseCopyable>(
     _ type: T.Type, _ what: String

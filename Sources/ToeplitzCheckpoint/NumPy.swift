@@ -13,14 +13,14 @@ import ToeplitzTensor
 /// | u1, u2, u4, u8 | `uint8`, `uint16`, `uint32`, `uint64` |
 /// | b1 | `bool` |
 ///
-/// Other types, such as complex numbers and structures, are refused. NumPy has no bfloat16 and nothing narrower.
+/// Other types, such as text and complex numbers, are refused; the other members of an archive can be read. NumPy has no bfloat16 and nothing narrower.
 public enum NumPy {
   /// Reads the array in the `.npy` file at `path`.
   ///
   /// Big-endian and Fortran-ordered arrays are accepted; the result is native and row-major.
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it breaks a
-  ///   rule or has elements of a type that Toeplitz does not have.
+  ///   rule, of kind `unsupported` if it has elements of a type that Toeplitz does not have.
   public static func read(contentsOf path: String) throws -> Tensor {
     let file = try MappedFile(path: path)
     return try withExtendedLifetime(file) { try decode(file.bytes, owner: nil, FilePlace(file: path)) }
@@ -52,7 +52,8 @@ public enum NumPy {
   ///   - path: The archive.
   ///   - maximumBytes: How many bytes the arrays may take together, against archives that unpack to more
   ///     than the machine can hold; without it, half of the machine's memory.
-  /// - Returns: The arrays under their names without `.npy`.
+  /// - Returns: The arrays under their names without `.npy`; those of a type that Toeplitz does not have, such as text,
+  ///   are ``Checkpoint/unreadable``.
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it breaks a
   ///   rule, of kind `memory` if the arrays take more than `maximumBytes`.
   public static func readArchive(contentsOf path: String, maximumBytes: Int? = nil) throws -> Checkpoint {
@@ -91,22 +92,31 @@ public enum NumPy {
     let place = FilePlace(file: source)
     let archive = try ZipArchive(bytes, place)
     try archive.checkSizes(maximumBytes: maximumBytes)
-    var tensors: [String: Tensor] = [:]
+    var found = FoundTensors()
     for entry in archive.entries {
       let inner = place.inside(entry.name)
-      guard entry.name.hasSuffix(fileSuffix) else {
-        throw inner.malformed("entries whose names end in \(fileSuffix)", got: entry.name.quoted)
-      }
-      let name = String(entry.name.dropLast(fileSuffix.count))
-      guard tensors[name] == nil else {
+      let isArray = entry.name.hasSuffix(fileSuffix)
+      let name = isArray ? String(entry.name.dropLast(fileSuffix.count)) : entry.name
+      guard found.tensors[name] == nil, found.unreadable[name] == nil else {
         throw inner.malformed("names that occur once", got: "this one twice")
       }
+      guard isArray else {
+        found.unreadable[name] = ToeplitzError(
+          .unsupported, place.file, expected: "an entry whose name ends in \(fileSuffix)", got: entry.name.quoted,
+          path: inner.entry)
+        continue
+      }
       let contents = try archive.contents(of: entry)
-      tensors[name] = try withExtendedLifetime(contents) {
-        try decode(contents.bytes, owner: contents.storage, inner)
+      do {
+        found.tensors[name] = try withExtendedLifetime(contents) {
+          try decode(contents.bytes, owner: contents.storage, inner)
+        }
+      } catch let error as ToeplitzError where error.kind == .unsupported {
+        // NumPy reads members one by one.
+        found.unreadable[name] = error
       }
     }
-    return Checkpoint(tensors, source: source)
+    return Checkpoint(found, source: source)
   }
 
   /// Reads the array out of the bytes of a `.npy` file; it may refer to them if there is an `owner`.
@@ -115,18 +125,7 @@ public enum NumPy {
   ) throws -> Tensor {
     var reader = ByteReader(bytes, place)
     let header = try NumPyHeader(&reader, place)
-    // Elements are reversed in order, and so are the sizes, where the first index runs fastest.
-    let sizes = header.isFortranOrder ? Array(header.shape.reversed()) : header.shape
-    let byteCount = try ElementBytes.byteCount(sizes, itemSize: header.type.itemSize, place)
-    guard reader.remaining == byteCount else {
-      throw place.malformed(
-        "\(byteCount) bytes of data for shape \(Shape(header.shape))", got: "\(reader.remaining)")
-    }
-    let data = try reader.take(byteCount, "data")
-    let stored = try header.type.tensor(data, sizes, owner: owner, place)
-    guard header.isFortranOrder, sizes.count > 1 else { return stored }
-    return try stored.view(
-      shape: Shape(header.shape), strides: Array(stored.strides.reversed()), offset: 0
-    ).contiguous()
+    let data = try reader.take(reader.remaining, "data")
+    return try header.type.array(data, header.shape, isFortranOrder: header.isFortranOrder, owner: owner, place)
   }
 }

@@ -32,11 +32,7 @@ struct NumPyHeader {
     }
     var scanner = PythonScanner(try reader.take(length, "header"), place)
     let members = try scanner.header()
-    guard let type = NumPyType(members.descr) else {
-      throw place.malformed(
-        "element type b1, i1, i2, i4, i8, u1, u2, u4, u8, f2, f4 or f8 with byte order '<', '>' or '|'",
-        got: members.descr.quoted)
-    }
+    guard let type = NumPyType(members.descr) else { throw NumPyType.refusal(members.descr, place) }
     self.type = type
     isFortranOrder = members.fortranOrder
     shape = members.shape
@@ -64,72 +60,6 @@ struct NumPyHeader {
   }
 }
 
-/// An element type of a `.npy` file: its kind, width and byte order.
-struct NumPyType {
-  private let dtype: DType
-  /// Bytes of one element in the file.
-  let itemSize: Int
-  private let isBigEndian: Bool
-
-  /// The type with this `descr`, such as `<f4`, if Toeplitz can read it.
-  init?(_ descr: String) {
-    guard let order = descr.first, "<>|".contains(order) else { return nil }
-    switch descr.dropFirst() {
-    case "f2": dtype = .float16
-    case "f4": dtype = .float32
-    case "f8": dtype = .float64
-    case "i1": dtype = .int8
-    case "i2": dtype = .int16
-    case "i4": dtype = .int32
-    case "i8": dtype = .int64
-    case "u1": dtype = .uint8
-    case "u2": dtype = .uint16
-    case "u4": dtype = .uint32
-    case "u8": dtype = .uint64
-    case "b1": dtype = .bool
-    default: return nil
-    }
-    itemSize = dtype.byteSize
-    guard order != "|" || itemSize == 1 else { return nil }
-    isBigEndian = order == ">"
-  }
-
-  /// The `descr` of an element type; nil for one that NumPy does not have.
-  static func description(of dtype: DType) -> String? {
-    switch dtype {
-    case .float16: "<f2"
-    case .float32: "<f4"
-    case .float64: "<f8"
-    case .int8: "|i1"
-    case .uint8: "|u1"
-    case .int16: "<i2"
-    case .uint16: "<u2"
-    case .int32: "<i4"
-    case .uint32: "<u4"
-    case .int64: "<i8"
-    case .uint64: "<u8"
-    case .bool: "|b1"
-    default: nil
-    }
-  }
-
-  /// A tensor of the elements in `data`, whose length the caller has checked.
-  func tensor(
-    _ data: UnsafeRawBufferPointer, _ sizes: [Int], owner: (any AnyObject & Sendable)?, _ place: FilePlace
-  ) throws -> Tensor {
-    guard isBigEndian, itemSize > 1 else { return try ElementBytes.tensor(data, dtype, sizes, owner: owner, place) }
-    // Floating-point numbers change their byte order as the integers of the same bits.
-    func swap<T: FixedWidthInteger & BitwiseCopyable>(_ type: T.Type) throws -> Tensor {
-      try ElementBytes.swapped(data, type, dtype, sizes, place)
-    }
-    switch itemSize {
-    case 2: return try swap(UInt16.self)
-    case 4: return try swap(UInt32.self)
-    default: return try swap(UInt64.self)
-    }
-  }
-}
-
 /// A reader of the one Python dictionary that `.npy` headers hold, and of nothing else of Python.
 private struct PythonScanner {
   private let bytes: UnsafeRawBufferPointer
@@ -150,7 +80,7 @@ private struct PythonScanner {
       let key = try string()
       try expect(":")
       switch key {
-      case "descr" where descr == nil: descr = try string()
+      case "descr" where descr == nil: descr = try startsList() ? list() : string()
       case "fortran_order" where fortranOrder == nil: fortranOrder = try boolean()
       case "shape" where shape == nil: shape = try tuple()
       default:
@@ -186,6 +116,36 @@ private struct PythonScanner {
     guard peek() == quote else { throw unexpected("the end of a string") }
     position += 1
     return text
+  }
+
+  private mutating func startsList() -> Bool {
+    skipBlanks()
+    return peek() == UInt8(ascii: "[")
+  }
+
+  /// The fields of a structure as they are written; they are only shown.
+  private mutating func list() throws -> String {
+    skipBlanks()
+    let start = position
+    var depth = 0
+    var quote: UInt8?
+    while let byte = peek() {
+      guard (0x20..<0x7F).contains(byte) else { throw unexpected("a list of plain ASCII characters") }
+      position += 1
+      if let open = quote {
+        if byte == open { quote = nil }
+        continue
+      }
+      switch byte {
+      case UInt8(ascii: "'"), UInt8(ascii: "\""): quote = byte
+      case UInt8(ascii: "["): depth += 1
+      case UInt8(ascii: "]"):
+        depth -= 1
+        if depth == 0 { return String(decoding: bytes[start..<position], as: UTF8.self) }
+      default: break
+      }
+    }
+    throw unexpected("the end of a list")
   }
 
   private mutating func boolean() throws -> Bool {

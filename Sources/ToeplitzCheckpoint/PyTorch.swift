@@ -1,34 +1,53 @@
 import ToeplitzTensor
 
-/// PyTorch's checkpoints, `.pt`, `.pth` and `.ckpt`: a ZIP archive with a pickle and the storages of its tensors.
+/// PyTorch's checkpoints: a ZIP archive with a pickle and the storages of its tensors, or, as before PyTorch 1.6, the
+/// pickle and the storages one after another.
 ///
-/// The layout is that of `torch.save` since PyTorch 1.6. The pickle is read by an unpickler that runs no code: it
-/// knows dictionaries, lists, plain values and the functions that rebuild tensors, and refuses everything else.
+/// The pickle is read by an unpickler that runs no code: it makes a tree of values, in which calls of unknown functions
+/// stay descriptions. Dictionaries, lists, plain values, NumPy's arrays and the functions that rebuild tensors are known.
+/// What else there is is left out; only a tensor that depends on it cannot be read.
 public enum PyTorch {
-  /// Reads the state dictionary in the file at `path`.
+  /// Reads the tensors in the file at `path`.
   ///
-  /// Nested dictionaries and lists give dotted names, such as `model.conv.weight`; numbers and texts beside the tensors
-  /// are ``Checkpoint/metadata``. The file is mapped and tensors refer to it, so it must not be overwritten in place
-  /// while they are alive.
+  /// Nested dictionaries, lists and attributes of objects give dotted names, such as `model.conv.weight`; a whole module
+  /// gives the names of its state dictionary. TorchScript's constants are `CONSTANTS.c0` and so on, as its code calls
+  /// them. Numbers and texts beside the tensors are ``Checkpoint/metadata``. Complex numbers get a last axis of their two
+  /// parts, sparse tensors become dense and quantised ones float32; ``Checkpoint/remarks`` says so.
+  ///
+  /// The file is mapped and tensors refer to it, so it must not be overwritten in place while they are alive.
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it breaks a rule or holds
-  ///   something other than tensors and plain values.
+  ///   no tensors but objects that only code could make.
   public static func read(contentsOf path: String) throws -> Checkpoint {
     let file = try MappedFile(path: path)
     return try withExtendedLifetime(file) { try decode(file.bytes, owner: file, source: path) }
   }
 
-  /// Reads the state dictionary out of the bytes of a file, which `owner` keeps alive.
+  /// Reads the tensors out of the bytes of a file, which `owner` keeps alive.
   static func decode(
+    _ bytes: UnsafeRawBufferPointer, owner: any AnyObject & Sendable, source: String
+  ) throws -> Checkpoint {
+    CheckpointFormat(bytes) == .pickle
+      ? try decodePickles(bytes, owner: owner, source: source)
+      : try decodeArchive(bytes, owner: owner, source: source)
+  }
+
+  /// Whether an archive is one of PyTorch's.
+  static func isCheckpoint(_ archive: ZipArchive) -> Bool { archive.entries.contains { isPickle($0.name) } }
+
+  private static func isPickle(_ name: String) -> Bool { name == pickleName || name.hasSuffix("/" + pickleName) }
+  private static let pickleName = "data.pkl"
+
+  private static func decodeArchive(
     _ bytes: UnsafeRawBufferPointer, owner: any AnyObject & Sendable, source: String
   ) throws -> Checkpoint {
     let place = FilePlace(file: source)
     let archive = try ZipArchive(bytes, place)
     try archive.checkSizes(maximumBytes: Platform.physicalMemory / 2)
-    guard let pickle = archive.entries.first(where: { $0.name == "data.pkl" || $0.name.hasSuffix("/data.pkl") }) else {
+    guard let pickle = archive.entries.first(where: { isPickle($0.name) }) else {
       throw place.malformed("a PyTorch checkpoint with an entry data.pkl", got: "none")
     }
-    let prefix = String(pickle.name.dropLast("data.pkl".count))
+    let prefix = String(pickle.name.dropLast(pickleName.count))
     let entries = Dictionary(archive.entries.map { ($0.name, $0) }) { first, _ in first }
     if let order = entries[prefix + "byteorder"] {
       let contents = try archive.contents(of: order)
@@ -36,59 +55,47 @@ public enum PyTorch {
         throw place.malformed("numbers with their lowest byte first", got: "another order")
       }
     }
-    var storages: [String: Contents] = [:]
-    let contents = try archive.contents(of: pickle)
-    return try withExtendedLifetime(contents) {
-      var unpickler = Unpickler(contents.bytes, place.inside(pickle.name)) { storage, offset, sizes, strides, dtype in
-        let name = prefix + "data/" + storage.key
-        let found: Contents
-        if let known = storages[name] {
-          found = known
-        } else {
-          guard let entry = entries[name] else { throw place.malformed("an entry \(name.quoted)", got: "none") }
-          let unpacked = try archive.contents(of: entry)
-          found = Contents(bytes: unpacked.bytes, owner: unpacked.storage ?? owner)
-          storages[name] = found
-        }
-        guard let type = dtype ?? storage.dtype else {
-          throw place.malformed("a tensor with an element type", got: "none")
-        }
-        return try view(found, type, offset, sizes, strides, place.inside(name))
+    var storages: [String: PickleTensorMaker.Contents] = [:]
+    let maker = PickleTensorMaker(place) { storage in
+      let name = prefix + storage.folder + storage.key
+      if let known = storages[name] { return known }
+      guard let entry = entries[name] else { throw place.malformed("an entry \(name.quoted)", got: "none") }
+      let unpacked = try archive.contents(of: entry)
+      let found = PickleTensorMaker.Contents(bytes: unpacked.bytes, owner: unpacked.storage ?? owner)
+      storages[name] = found
+      return found
+    }
+    var flattener = PickleFlattener(place: place, maker: maker)
+    func read(_ entry: ZipArchive.Entry, folder: String, _ add: (PickleValue) throws -> Void) throws {
+      let contents = try archive.contents(of: entry)
+      try withExtendedLifetime(contents) {
+        var unpickler = Unpickler(contents.bytes, place.inside(entry.name), folder: folder)
+        defer { unpickler.clear() }
+        try add(unpickler.value())
       }
-      let state = try unpickler.stateDictionary()
-      return Checkpoint(state.tensors, metadata: state.metadata, source: source)
     }
+    try read(pickle, folder: "data/") { try flattener.add($0) }
+    if let constants = entries[prefix + "constants.pkl"] {
+      try read(constants, folder: "constants/") { value in
+        guard case .tuple(let box) = value else { throw place.malformed("a tuple of constants", got: "another value") }
+        for (index, item) in box.items.enumerated() {
+          try flattener.add(item, "\(Checkpoint.constantsPlace).c\(index)")
+        }
+      }
+    }
+    return try checkpoint(flattener, source: source, place)
   }
 
-  /// The bytes of a storage and what keeps them alive.
-  private struct Contents {
-    var bytes: UnsafeRawBufferPointer
-    var owner: any AnyObject & Sendable
-  }
-
-  /// A view of a storage, whose sizes and strides come from the pickle.
-  private static func view(
-    _ contents: Contents, _ dtype: DType, _ offset: Int, _ sizes: [Int], _ strides: [Int], _ place: FilePlace
-  ) throws -> Tensor {
-    guard sizes.count == strides.count, offset >= 0, strides.allSatisfy({ $0 >= 0 }) else {
-      throw place.malformed("as many strides as sizes, and none below 0", got: "\(sizes), \(strides), offset \(offset)")
+  /// What was found, unless it is nothing but objects that only code could make.
+  static func checkpoint(
+    _ flattener: PickleFlattener, source: String, _ place: FilePlace
+  ) throws -> Checkpoint {
+    let found = flattener.found
+    if found.tensors.isEmpty, found.unreadable.isEmpty, !flattener.foreign.isEmpty {
+      throw place.malformed(
+        "tensors (nothing in a pickle is run); save a state dictionary: torch.save(model.state_dict(), …)",
+        got: "only " + flattener.foreign.map(\.quoted).joined(separator: ", "))
     }
-    // Also refuses sizes whose product does not fit, so that nothing below can overflow but the strides.
-    _ = try ElementBytes.byteCount(sizes, itemSize: dtype.byteSize, place)
-    let count = contents.bytes.count / dtype.byteSize
-    var last = offset
-    for (size, stride) in zip(sizes, strides) where size > 1 {
-      let (step, over) = (size - 1).multipliedReportingOverflow(by: stride)
-      let (sum, overflow) = last.addingReportingOverflow(step)
-      guard !over, !overflow else { throw place.malformed("a view within its storage", got: "strides \(strides)") }
-      last = sum
-    }
-    guard sizes.contains(0) || last < count else {
-      throw place.malformed("a view within the \(count) elements of its storage", got: "element \(last)")
-    }
-    if sizes.contains(0) { return try Tensor.zeros(Shape(sizes), dtype: dtype) }
-    let whole = UnsafeRawBufferPointer(rebasing: contents.bytes[..<(count * dtype.byteSize)])
-    let flat = try ElementBytes.tensor(whole, dtype, [count], owner: contents.owner, place)
-    return flat.view(shape: Shape(sizes), strides: strides, offset: flat.offset + offset)
+    return Checkpoint(found, source: source)
   }
 }

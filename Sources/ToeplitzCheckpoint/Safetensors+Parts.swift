@@ -1,10 +1,12 @@
 import ToeplitzTensor
 
 extension Safetensors {
-  /// Reads a checkpoint in several files through its index, `model.safetensors.index.json`.
+  /// Reads a checkpoint in several files through its index, `model.safetensors.index.json` or
+  /// `pytorch_model.bin.index.json`.
   ///
   /// The index is the one of the `transformers` library: a JSON object whose `weight_map` says for each
-  /// tensor in which file of the same directory it is. Tensors that the map does not list are left out.
+  /// tensor in which file of the same directory it is. Tensors that the map does not list are left out. The parts may
+  /// have any format but that of an index.
   ///
   /// - Returns: The tensors of all parts, and the metadata of the parts (the first part's value, in
   ///   alphabetical order, where two have the same key).
@@ -12,22 +14,44 @@ extension Safetensors {
   ///   rules, names a file outside of the directory or lacks a tensor.
   public static func read(partsOf indexPath: String) throws -> Checkpoint {
     let index = try MappedFile(path: indexPath)
-    let place = FilePlace(file: indexPath)
-    let parts = try withExtendedLifetime(index) { try parseIndex(index.bytes, place) }
-    let directory = indexPath.lastIndex(of: "/").map { String(indexPath[...$0]) } ?? ""
-    var tensors: [String: Tensor] = [:]
-    var metadata: [String: String] = [:]
+    return try withExtendedLifetime(index) { try decode(partsOf: index.bytes, source: indexPath) }
+  }
+
+  /// Reads the parts that the bytes of an index name, which lie beside `source`.
+  static func decode(partsOf bytes: UnsafeRawBufferPointer, source: String) throws -> Checkpoint {
+    let place = FilePlace(file: source)
+    let parts = try parseIndex(bytes, place)
+    let directory = source.lastIndex(of: "/").map { String(source[...$0]) } ?? ""
+    var found = FoundTensors()
     for (file, names) in parts.sorted(by: { $0.key < $1.key }) {
-      let part = try read(contentsOf: directory + file)
-      metadata.merge(part.metadata) { first, _ in first }
+      let part = try read(part: directory + file)
+      found.metadata.merge(part.metadata) { first, _ in first }
+      let (tensors, unreadable, remarks) = (part.tensors, part.unreadable, part.remarks)
       for name in names {
-        guard let tensor = part[name] else {
+        if let error = unreadable[name] {
+          found.unreadable[name] = error
+          continue
+        }
+        guard let tensor = tensors[name] else {
           throw place.inside(name).malformed("this tensor in \(file.quoted)", got: "a file without it")
         }
-        tensors[name] = tensor
+        found.tensors[name] = tensor
+        found.remarks[name] = remarks[name]
       }
     }
-    return Checkpoint(tensors, metadata: metadata, source: indexPath)
+    return Checkpoint(found, source: source)
+  }
+
+  private static func read(part path: String) throws -> Checkpoint {
+    let file = try MappedFile(path: path)
+    return try withExtendedLifetime(file) {
+      let format = CheckpointFormat(file.bytes)
+      // An index that names itself would never end.
+      guard format != .index else {
+        throw FilePlace(file: path).malformed("a part with tensors", got: "another index")
+      }
+      return try format.checkpoint(file.bytes, owner: file, source: path)
+    }
   }
 
   /// The names of the tensors in each file.

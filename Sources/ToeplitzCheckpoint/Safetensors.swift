@@ -14,7 +14,7 @@ import ToeplitzTensor
 /// | BOOL | `bool` |
 /// | F8_E4M3, F8_E5M2, F8_E8M0 | `float8E4M3FN`, `float8E5M2`, `float8E8M0` |
 ///
-/// Files with a tensor of another type (F4, C64, …) are refused when they are read.
+/// A tensor of another type (F4, C64, …) cannot be read; the others of its file can.
 public enum Safetensors {
   /// The reference implementation's limit for the header.
   static let maximumHeaderLength = 100_000_000
@@ -26,9 +26,10 @@ public enum Safetensors {
   /// quick and uses no memory of its own, but the file must not be shortened or overwritten in place while
   /// tensors of it are alive. (Files that Toeplitz writes replace old ones without touching their bytes.)
   ///
-  /// - Returns: All tensors, with the file's `__metadata__` entries as ``Checkpoint/metadata``.
+  /// - Returns: All tensors, with the file's `__metadata__` entries as ``Checkpoint/metadata``; those of a type that
+  ///   Toeplitz does not have are ``Checkpoint/unreadable``.
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it breaks a
-  ///   rule or has a tensor of a type that Toeplitz does not have.
+  ///   rule.
   public static func read(contentsOf path: String) throws -> Checkpoint {
     let file = try MappedFile(path: path)
     return try withExtendedLifetime(file) { try decode(file.bytes, owner: file, source: path) }
@@ -47,20 +48,28 @@ public enum Safetensors {
     let header = try parseHeader(try reader.take(Int(length), "the header"), place)
     let data = try reader.take(reader.remaining, "data")
     try checkLayout(header.tensors, dataLength: data.count, place)
-    var tensors: [String: Tensor] = [:]
+    var found = FoundTensors(metadata: header.metadata)
     for entry in header.tensors {
+      let inner = place.inside(entry.name)
+      guard let dtype = entry.dtype else {
+        let known = DType.allCases.compactMap(\.safetensorsName).joined(separator: ", ")
+        found.unreadable[entry.name] = ToeplitzError(
+          .unsupported, place.file, expected: "dtype \(known)", got: entry.typeName.quoted, path: inner.entry)
+        continue
+      }
       let part = UnsafeRawBufferPointer(rebasing: data[entry.begin..<entry.end])
-      tensors[entry.name] = try ElementBytes.tensor(
-        part, entry.dtype, entry.shape, owner: owner, place.inside(entry.name))
+      found.tensors[entry.name] = try ElementBytes.tensor(part, dtype, entry.shape, owner: owner, inner)
     }
-    return Checkpoint(tensors, metadata: header.metadata, source: source)
+    return Checkpoint(found, source: source)
   }
 
   // MARK: - Header
 
   private struct Entry {
     var name: String
-    var dtype: DType
+    var typeName: String
+    /// nil for a type that Toeplitz does not have.
+    var dtype: DType?
     var shape: [Int]
     var begin: Int
     var end: Int
@@ -104,19 +113,18 @@ public enum Safetensors {
     guard let typeName, let shape, let offsets else {
       throw place.malformed("members dtype, shape and data_offsets", got: "not all of them")
     }
-    guard let dtype = DType(safetensorsName: typeName) else {
-      let known = DType.allCases.compactMap(\.safetensorsName).joined(separator: ", ")
-      throw place.malformed("dtype \(known)", got: typeName.quoted)
-    }
+    let dtype = DType(safetensorsName: typeName)
     guard offsets.count == 2, offsets[0] <= offsets[1] else {
       throw place.malformed("data_offsets [begin, end] with begin <= end", got: "\(offsets)")
     }
-    let byteCount = try ElementBytes.byteCount(shape, itemSize: dtype.byteSize, place)
-    guard offsets[1] - offsets[0] == byteCount else {
+    // Of an unknown type not even the width is known.
+    let byteCount = try ElementBytes.byteCount(shape, itemSize: dtype?.byteSize ?? 1, place)
+    guard dtype == nil || offsets[1] - offsets[0] == byteCount else {
       throw place.malformed(
         "\(byteCount) bytes for \(typeName)\(Shape(shape))", got: "data_offsets \(offsets)")
     }
-    return Entry(name: name, dtype: dtype, shape: shape, begin: offsets[0], end: offsets[1])
+    return Entry(
+      name: name, typeName: typeName, dtype: dtype, shape: shape, begin: offsets[0], end: offsets[1])
   }
 
   private static func sizes(

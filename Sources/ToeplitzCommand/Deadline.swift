@@ -6,44 +6,37 @@ import ToeplitzTensor
 ///
 /// A few bytes of a model can ask for any amount of work without breaking a rule. No loop inside has to look at a clock:
 /// nothing is half done when the process ends, because outputs are written after ``meet()``.
+///
+/// What counts is processor time: while the machine is busy with others, while the process is stopped and while it waits for
+/// a file nothing passes.
 final class Deadline: Sendable {
   /// Seconds that any work may take, and bytes of files for which it may take a second more.
   private static let (least, bytesPerSecond) = (8.0, 0x1p20)
   private static let tick = 0.05
   private let isMet = Atomic(false)
 
-  /// Begins to wait.
+  /// Begins to count the time of the calling thread, which does the work or takes part in it.
   ///
-  /// - Parameter seconds: how long; by the size of the files that have been opened if nil.
-  init(seconds: Double?) {
-    Platform.leaveContinuations()
+  /// - Parameters:
+  ///   - seconds: how long; by the size of the files that have been opened if nil.
+  ///   - threads: how many threads work. While the caller waits for others a share of what all of them take counts, so that
+  ///     no work goes on without end.
+  init(seconds: Double?, threads: Int = 1) {
+    let caller = ThreadClock()
+    let (callerBefore, allBefore) = (caller.seconds, Platform.processorSeconds)
     _ = Platform.startThread { [self] in
-      Platform.countContinuations()
       var passed = 0.0
-      var last = Self.moment()
       while passed <= seconds ?? (Self.least + Double(Platform.bytesOfFiles) / Self.bytesPerSecond) {
         Thread.sleep(forTimeInterval: Self.tick)
-        let now = Self.moment()
-        // The time in which the process was stopped does not count; that in which others had the processor does.
-        let elapsed = (now.time - last.time) / .seconds(1)
-        passed += now.continuations == last.continuations ? elapsed : min(elapsed, Self.tick)
-        last = now
+        passed = max(
+          caller.seconds - callerBefore, (Platform.processorSeconds - allBefore) / Double(max(1, threads)))
         if isMet.load(ordering: .relaxed) { return }
       }
       // Whoever comes first, the work or the end, keeps the other from happening.
       guard isMet.compareExchange(expected: false, desired: true, ordering: .relaxed).exchanged else { return }
-      let text = "error: expected a result within \(Int(passed)) s (--time-limit), got none\n"
+      let text = "error: expected a result within \(Int(passed)) s of processor time (--time-limit), got none\n"
       FileHandle.standardError.write(Data(text.utf8))
       _exit(1)
-    }
-  }
-
-  /// The time, and how often the process had been continued by then.
-  private static func moment() -> (time: ContinuousClock.Instant, continuations: Int) {
-    while true {
-      let before = Platform.continuations
-      let time = ContinuousClock().now
-      if Platform.continuations == before { return (time, before) }
     }
   }
 

@@ -3,6 +3,7 @@ import Foundation
 import Toeplitz
 import ToeplitzModels
 import ToeplitzONNX
+import ToeplitzTensor
 
 /// `toeplitz export`: a network as an ONNX model.
 struct ExportCommand: ToolCommand {
@@ -14,12 +15,12 @@ struct ExportCommand: ToolCommand {
       Without --model it is the bundled generator.
       """)
 
-  @Argument(help: "The ONNX file to write.")
+  @Argument(help: "The ONNX file to write, or - for standard output.")
   var output: String
 
   @Option(
     name: .shortAndLong,
-    help: "A folder with config.json and the weights as safetensors, or one of these files with the other beside it.")
+    help: "A folder with config.json and the weights in any format, or one of these files with the other beside it.")
   var model: String?
 
   @Option(help: "How many mel frames the model takes.")
@@ -34,8 +35,8 @@ struct ExportCommand: ToolCommand {
   func execute() throws {
     let generator = try Vocoder(contentsOf: try model ?? Bundled.folder()).generator
     let mel = try Generator(seed: 1).uniform([1, generator.configuration.numMels, frames], from: -1, to: 1)
-    try generator.exportONNX(to: output, input: mel)
-    let size = try FileManager.default.attributesOfItem(atPath: output)[.size] as? Int ?? 0
-    print("\(output): \(size) bytes, x float32\(mel.shape)")
+    let bytes = try generator.onnxModel(input: mel) { try generator($0) }
+    try AtomicFile.write(to: StandardStreams.output(output)) { try $0.write(bytes) }
+    StandardStreams.report("\(output): \(bytes.count) bytes, x float32\(mel.shape)", outputs: [output])
   }
 }

@@ -3,6 +3,7 @@ import Foundation
 import Toeplitz
 import ToeplitzGraph
 import ToeplitzONNX
+import ToeplitzTensor
 
 /// `toeplitz inspect`: shows what a model or a checkpoint holds.
 struct InspectCommand: ToolCommand {
@@ -11,12 +12,13 @@ struct InspectCommand: ToolCommand {
     abstract: "Show the operations of a model, or the tensors of a checkpoint.",
     discussion: """
       Prints the operations of a model as it is computed, with shapes, parameters, multiply-adds and what was fused. \
-      Sizes that the model leaves open are 1 on the first axis and 64 elsewhere unless --size or --shape says otherwise.
+      Sizes that the model leaves open are 1 on the first axis and 64 elsewhere, or others if these do not fit, unless \
+      --size or --shape says what they are.
       """)
 
   @Argument(
     help: """
-      An ONNX model, a checkpoint (.safetensors, .npz, .pt, .pth, .ckpt), or the name of a network: \
+      An ONNX model, a checkpoint (safetensors, npz, npy or PyTorch's), - for standard input, or the name of a network: \
       \(NamedModel.names.joined(separator: ", ")).
       """)
   var file: String
@@ -58,13 +60,27 @@ struct InspectCommand: ToolCommand {
 
   func execute() throws {
     let named = NamedModel(file)
-    guard named != nil || (file as NSString).pathExtension.lowercased() == "onnx" else { return try showCheckpoint() }
-    let deadline = options.apply()
+    let file = StandardStreams.input(file)
+    let (deadline, streams) = try options.apply(reading: named == nil ? [file] : [])
+    defer { withExtendedLifetime(streams) {} }
+    if named == nil, (file as NSString).pathExtension.lowercased() != "onnx" {
+      guard try streams.isEmpty ? false : !holdsTensors(file) else { return try showCheckpoint(file) }
+    }
     defer { deadline.meet() }
     let executable =
       try named?.executable(optimizes: !options.plain) ?? Executable(contentsOf: file, optimizes: !options.plain)
-    let inputs = try executable.inputs.reduce(into: [:]) { $0[$1.name] = try example($1) }
-    let graph = try executable.executedGraph(inputs)
+    let (inspection, refusal) = try inspection(executable)
+    guard let inspection else {
+      guard let refusal else { return }
+      guard !dot, !svg, !profile, !executable.operations.isEmpty else {
+        throw ToeplitzError(
+          refusal.kind, refusal.operation,
+          expected: refusal.expected + " (--size or --shape says what the model takes)",
+          got: refusal.got, path: refusal.path)
+      }
+      return showWithoutShapes(executable, refusal)
+    }
+    let (inputs, graph) = (inspection.inputs, inspection.graph)
     if dot || svg {
       print(svg ? graph.svg : graph.dot)
       return
@@ -100,34 +116,73 @@ struct InspectCommand: ToolCommand {
     for line in table.lines { print(line) }
   }
 
-  /// Zeros of the shape that an input is assumed to have.
-  private func example(_ port: PortDescription) throws -> Tensor {
-    if let (_, text) = shapes.compactMap(pair).last(where: { $0.0 == port.name }) {
-      return try Tensor.zeros(Shape(text.split(separator: "x").compactMap { Int($0) }), dtype: port.dtype ?? .float32)
-    }
-    guard let dimensions = port.dimensions else {
-      throw ToeplitzError(
-        .argument, "inspect", expected: "--shape \(port.name)=… for an input of unknown shape", got: "none")
-    }
-    let known = Dictionary(sizes.compactMap(pair).map { ($0.0, Int($0.1) ?? 1) }) { $1 }
-    let shape = dimensions.enumerated().map { axis, dimension -> Int in
-      switch dimension {
-      case .fixed(let size): size
-      case .symbol(let name): known[name] ?? (axis == 0 ? 1 : 64)
-      case .any: axis == 0 ? 1 : 64
-      }
-    }
-    return try Tensor.zeros(Shape(shape), dtype: port.dtype ?? .float32)
+  /// What a model is given, and its operations as they are computed then.
+  private struct Inspection {
+    var inputs: [String: Tensor]
+    var graph: Graph
   }
 
-  private func showCheckpoint() throws {
+  /// Computes the model with the sizes that are given, and the first of those that are assumed with which it can be.
+  ///
+  /// - Returns: Nil if there is none, with the first error.
+  private func inspection(_ executable: Executable) throws -> (Inspection?, ToeplitzError?) {
+    let known = Dictionary(sizes.compactMap(pair).map { ($0.0, Int($0.1) ?? 1) }) { $1 }
+    let given = Dictionary(
+      shapes.compactMap(pair).map { ($0.0, $0.1.split(separator: "x").compactMap { Int($0) }) }
+    ) { $1 }
+    let example = ExampleInputs(executable.inputs, sizes: known, shapes: given)
+    var first: ToeplitzError?
+    for choice in ExampleInputs.choices {
+      do {
+        let inputs = try example.tensors(choice)
+        return (Inspection(inputs: inputs, graph: try executable.executedGraph(inputs)), nil)
+      } catch let error as ToeplitzError {
+        // Sizes are not what is wrong, or nobody may choose them.
+        guard example.isOpen, error.kind == .shape || error.kind == .argument else { throw first ?? error }
+        first = first ?? error
+      }
+    }
+    return (nil, first)
+  }
+
+  /// The operations of a model for which no sizes are known with which it can be computed.
+  private func showWithoutShapes(_ executable: Executable, _ error: ToeplitzError) {
+    for port in executable.inputs { print("input  \(port.name): \(port.description)") }
+    for port in executable.outputs { print("output \(port.name): \(port.description)") }
+    var table = TextTable(columns: [("operation", false), ("name", false)])
+    table.rows = executable.operations.map { [$0.operation, $0.name] }
+    for line in table.lines { print(line) }
+    print("\(table.rows.count) operations")
+    StandardStreams.warn(
+      "no shapes are shown, because none of the sizes that were tried fit (the first: \(error)); --size NAME=SIZE or --shape "
+        + "NAME=1x3x224x224 says what the model takes")
+  }
+
+  /// Whether the first bytes of a file are those of a checkpoint rather than of an ONNX model.
+  private func holdsTensors(_ path: String) throws -> Bool {
+    let bytes = try MappedFile(path: path, isCounted: false).bytes
+    return bytes.starts(with: Array("PK".utf8)) || bytes.starts(with: [0x80]) || bytes.starts(with: Array("{".utf8))
+      || bytes.starts(with: [0x93] + Array("NUMPY".utf8)) || bytes.count > 8 && bytes[8] == UInt8(ascii: "{")
+  }
+
+  /// Metadata that is shown; the plain values of a large PyTorch file can be many.
+  private static let mostMetadata = 50
+
+  private func showCheckpoint(_ file: String) throws {
     let checkpoint = try Checkpoint(contentsOf: file)
+    let remarks = checkpoint.remarks
     var total = 0
     for name in checkpoint.names {
       let tensor = try checkpoint.tensor(name)
       total += tensor.count
-      print("\(name): \(tensor.spec)")
+      print("\(name.oneLine): \(tensor.spec)\(remarks[name].map { " (\($0))" } ?? "")")
     }
+    for (name, error) in checkpoint.unreadable.sorted(by: { $0.key < $1.key }) {
+      print("\(name.oneLine): not read: expected \(error.expected), got \(error.got)")
+    }
+    let metadata = checkpoint.metadata.sorted { $0.key < $1.key }
+    for (key, value) in metadata.prefix(Self.mostMetadata) { print("metadata \(key.oneLine): \(value.oneLine)") }
+    if metadata.count > Self.mostMetadata { print("metadata: \(metadata.count - Self.mostMetadata) entries more") }
     print("\(checkpoint.names.count) tensors, \(total) elements")
   }
 }

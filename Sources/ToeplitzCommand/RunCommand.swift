@@ -11,10 +11,11 @@ struct RunCommand: ToolCommand {
     abstract: "Run an ONNX model on files.",
     discussion: """
       Writes DIR/NAME.npy for each output of the model ('/' and ':' in names become '_') and prints a line for each. \
-      Inputs are .npy, .npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), .wav, .png or .jpg files.
+      Inputs are npy, npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), sound (WAV, FLAC) or pictures (PNG, JPEG, BMP, PNM), known by their first \
+      bytes. '-' is standard input or output.
       """)
 
-  @Argument(help: "An ONNX model.")
+  @Argument(help: "An ONNX model, or - for standard input.")
   var model: String
 
   @Option(name: .customLong("input"), help: "An input as NAME=FILE; may be repeated.")
@@ -33,6 +34,10 @@ struct RunCommand: ToolCommand {
 
   @OptionGroup var images: ImageOptions
 
+  @OptionGroup var sounds: AudioOptions
+
+  @OptionGroup var targets: OutputOptions
+
   func validate() throws {
     try options.validate()
     guard repeats >= 1 else { throw ValidationError("--repeat must be at least 1, not \(repeats)") }
@@ -40,29 +45,31 @@ struct RunCommand: ToolCommand {
       throw ValidationError("--input takes NAME=FILE, not \(input)")
     }
     try images.validate()
+    try sounds.validate()
+    try targets.validate()
   }
 
   func execute() throws {
-    let deadline = options.apply()
+    let model = StandardStreams.input(model)
+    // Names may hold equals signs, but files of pipes hardly.
+    let paths = inputs.compactMap { $0.split(separator: "=").last.map { InputFile(String($0)).path } }
+    let (deadline, streams) = try options.apply(reading: [model] + paths)
+    defer { withExtendedLifetime(streams) {} }
     let clock = ContinuousClock()
     let beginning = clock.now
     let executable = try Executable(contentsOf: model, optimizes: !options.plain)
     let loading = clock.now - beginning
-    let files = Dictionary(
-      inputs.map { text in
-        // Names may hold equals signs; the longest name that the model has is meant.
-        let parts = text.split(separator: "=", omittingEmptySubsequences: false)
-        let names = (1..<parts.count).map { parts[..<$0].joined(separator: "=") }
-        let name = names.last { name in executable.inputs.contains { $0.name == name } } ?? names[0]
-        return (name, String(text.dropFirst(name.count + 1)))
-      }
-    ) { $1 }
+    let files = pairs(inputs, executable.inputs + executable.defaults)
+    let outputs = pairs(targets.outputs, executable.outputs).mapValues {
+      OutputFile($0, format: targets.format, rate: targets.outputRate ?? sounds.rate)
+    }
     // Names first: a misspelt one is found before any file is read.
     try checkNames(files, executable)
+    try checkTargets(outputs, executable)
     var tensors: [String: Tensor] = [:]
-    for (name, file) in files {
-      let port = executable.inputs.first { $0.name == name }
-      tensors[name] = try InputFile(file).tensor(for: port, images)
+    for (name, file) in files.sorted(by: { $0.key < $1.key }) {
+      let port = (executable.inputs + executable.defaults).first { $0.name == name }
+      tensors[name] = try InputFile(file).tensor(for: port, images, sounds)
     }
     var results: [Tensor] = []
     var times: [Duration] = []
@@ -72,15 +79,42 @@ struct RunCommand: ToolCommand {
       times.append(clock.now - start)
       if times.count == 1 { deadline.meet() }
     }
-    try write(results, executable, (times.min() ?? .zero) / .milliseconds(1))
+    try write(results, executable, outputs, (times.min() ?? .zero) / .milliseconds(1))
     guard profile else { return }
-    print(String(format: "loaded in %.3f ms", loading / .milliseconds(1)))
-    print(String(format: "first run in %.3f ms", (times.first ?? .zero) / .milliseconds(1)))
-    for line in try ModelProfile(executable, tensors, runs: repeats).lines { print(line) }
+    var lines = [
+      String(format: "loaded in %.3f ms", loading / .milliseconds(1)),
+      String(format: "first run in %.3f ms", (times.first ?? .zero) / .milliseconds(1)),
+    ]
+    lines += try ModelProfile(executable, tensors, runs: repeats).lines
+    for line in lines { StandardStreams.report(line, outputs: outputs.values.map(\.name)) }
+  }
+
+  /// Files by the names of inputs or outputs.
+  private func pairs(_ arguments: [String], _ ports: [PortDescription]) -> [String: String] {
+    Dictionary(
+      arguments.map { text in
+        // Names may hold equals signs; the longest name that the model has is meant.
+        let parts = text.split(separator: "=", omittingEmptySubsequences: false)
+        let names = (1..<parts.count).map { parts[..<$0].joined(separator: "=") }
+        let name = names.last { name in ports.contains { $0.name == name } } ?? names[0]
+        return (name, String(text.dropFirst(name.count + 1)))
+      }
+    ) { $1 }
+  }
+
+  private func checkTargets(_ outputs: [String: OutputFile], _ executable: Executable) throws {
+    let known = executable.outputs.map(\.name)
+    for name in outputs.keys.sorted() where !known.contains(name) {
+      throw ToeplitzError(
+        .argument, "--output", expected: "one of " + known.joined(separator: ", "), got: "'\(name)'")
+    }
+    guard outputs.values.filter({ StandardStreams.isOutput($0.name) }).count <= 1 else {
+      throw ToeplitzError(.argument, "--output", expected: "one output on standard output", got: "several")
+    }
   }
 
   private func checkNames(_ files: [String: String], _ executable: Executable) throws {
-    let known = executable.inputs.map(\.name)
+    let known = (executable.inputs + executable.defaults).map(\.name)
     for name in files.keys.sorted() where !known.contains(name) {
       throw ToeplitzError(
         .argument, "--input", expected: known.isEmpty ? "no input" : "one of " + known.joined(separator: ", "),
@@ -95,7 +129,9 @@ struct RunCommand: ToolCommand {
     }
   }
 
-  private func write(_ results: [Tensor], _ executable: Executable, _ milliseconds: Double) throws {
+  private func write(
+    _ results: [Tensor], _ executable: Executable, _ outputs: [String: OutputFile], _ milliseconds: Double
+  ) throws {
     var names: [String] = []
     for port in executable.outputs {
       let name = port.name.replacing("/", with: "_").replacing(":", with: "_")
@@ -103,6 +139,9 @@ struct RunCommand: ToolCommand {
         throw ToeplitzError(.argument, "run", expected: "outputs with names for files", got: "'\(port.name)'")
       }
       names.append(name)
+    }
+    for (port, tensor) in zip(executable.outputs, results) {
+      try outputs[port.name]?.check(tensor)
     }
     if let outputDir {
       // NumPy has no type for some; nothing is written then.
@@ -115,7 +154,12 @@ struct RunCommand: ToolCommand {
       for (name, tensor) in zip(names, results) { try NumPy.write(tensor, to: "\(outputDir)/\(name).npy") }
     }
     for (port, tensor) in zip(executable.outputs, results) {
-      print("\(port.name): \(tensor.spec) in \(String(format: "%.3f", milliseconds)) ms")
+      try outputs[port.name]?.write(tensor)
+    }
+    for (port, tensor) in zip(executable.outputs, results) {
+      StandardStreams.report(
+        "\(port.name): \(tensor.spec) in \(String(format: "%.3f", milliseconds)) ms",
+        outputs: outputs.values.map(\.name))
     }
   }
 }

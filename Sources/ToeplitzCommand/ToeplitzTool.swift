@@ -1,6 +1,7 @@
 import ArgumentParser
 import Foundation
 import Toeplitz
+import ToeplitzTensor
 
 /// The `toeplitz` command, which parses, calls and prints; one file a subcommand.
 @main
@@ -25,11 +26,22 @@ protocol ToolCommand: ParsableCommand {
 extension ToolCommand {
   func run() throws {
     do {
+      try EnvironmentVariable.check()
+      warnOfUnknownVariables()
       try execute()
     } catch let error as ToeplitzError {
       throw report(error.description)
     } catch let error as CocoaError {
       throw report(error.localizedDescription)
+    }
+  }
+
+  /// A misspelt variable would else have no effect and no message.
+  private func warnOfUnknownVariables() {
+    let known = EnvironmentVariable.allCases.map(\.rawValue)
+    for name in ProcessInfo.processInfo.environment.keys.sorted() where name.hasPrefix("TOEPLITZ_") {
+      guard !known.contains(name) else { continue }
+      StandardStreams.warn("the environment variable \(name) is none of Toeplitz's (\(known.joined(separator: ", ")))")
     }
   }
 

@@ -65,19 +65,35 @@ struct VerifyCommand: ToolCommand {
       throw ToeplitzError(.file, test, expected: "folders test_data_set_…", got: "none")
     }
     for set in sets {
-      let inputs = try tensors("\(test)/\(set)", "input", count: executable.inputs.count)
-      let wanted = try tensors("\(test)/\(set)", "output", count: executable.outputs.count)
+      let inputs = try values("\(test)/\(set)", "input", executable.inputs)
+      let wanted = try values("\(test)/\(set)", "output", executable.outputs)
       let named = Dictionary(zip(executable.inputs.map(\.name), inputs)) { $1 }
-      let results = try executable.run(named)
+      let results = try executable.run(values: named)
       for (port, (got, expected)) in zip(executable.outputs, zip(results, wanted)) {
         try compare(got, expected, port.name)
       }
     }
   }
 
-  private func tensors(_ folder: String, _ kind: String, count: Int) throws -> [Tensor] {
-    try (0..<count).map { index in
-      try ONNXTensorFile.read(contentsOf: "\(folder)/\(kind)_\(index).pb").tensor
+  private func values(_ folder: String, _ kind: String, _ ports: [PortDescription]) throws -> [ModelValue] {
+    try ports.enumerated().map { index, port in
+      try ONNXTensorFile.value(contentsOf: "\(folder)/\(kind)_\(index).pb", for: port)
+    }
+  }
+
+  private func compare(_ got: ModelValue, _ expected: ModelValue, _ name: String) throws {
+    let isSame: Bool
+    switch (got, expected) {
+    case (.tensor(let got), .tensor(let expected)): return try compare(got, expected, name)
+    case (.sequence(let got), .sequence(let expected)):
+      isSame = got.count == expected.count
+      if isSame { for (got, expected) in zip(got, expected) { try compare(got, expected, name) } }
+    case (.strings(let got), .strings(let expected)): isSame = got == expected
+    case (.none, .none): isSame = true
+    default: isSame = false
+    }
+    guard isSame else {
+      throw ToeplitzError(.argument, "output '\(name)'", expected: expected.description, got: got.description)
     }
   }
 

@@ -13,15 +13,15 @@ struct VocodeCommand: ToolCommand {
       does so with the bundled sentence and the bundled generator.
       """)
 
-  @Argument(help: "A WAV file of any sample rate and channel count.")
+  @Argument(help: "A WAV or FLAC file of any sample rate and channel count, or - for standard input.")
   var input: String?
 
   @Option(
     name: .shortAndLong,
-    help: "A folder with config.json and the weights as safetensors, or one of these files with the other beside it.")
+    help: "A folder with config.json and the weights in any format, or one of these files with the other beside it.")
   var model: String?
 
-  @Option(name: .shortAndLong, help: "Where to write the result.")
+  @Option(name: .shortAndLong, help: "Where to write the result as a WAV file, or - for standard output.")
   var output = "vocoded.wav"
 
   @Flag(help: "Write 32-bit float samples instead of 16-bit integers.")
@@ -39,17 +39,22 @@ struct VocodeCommand: ToolCommand {
 
   func execute() throws {
     if let threads { ThreadPool.shared.threadCount = threads }
-    let recording = try WAVFile(path: try input ?? Bundled.path("speech.wav"))
+    let recording = try AudioFile(path: try input.map(StandardStreams.input) ?? Bundled.path("speech.wav"))
+    for warning in recording.warnings { StandardStreams.warn("\(recording.path): \(warning)") }
     let vocoder = try Vocoder(contentsOf: try model ?? Bundled.folder())
     let writer = try WAVWriter(
-      path: output, sampleRate: vocoder.sampleRate, encoding: float ? .float32 : .int16)
+      path: StandardStreams.output(output), sampleRate: vocoder.sampleRate, encoding: float ? .float32 : .int16)
+    let place = vocoder.loadReport.place
+    if !place.isEmpty, !quiet {
+      FileHandle.standardError.write(Data("weights: \(vocoder.loadReport)\n".utf8))
+    }
     let clock = ContinuousClock()
     let start = clock.now
     let samples = try vocoder.resynthesize(recording, to: writer) { show($0) }
     let seconds = (clock.now - start) / .seconds(1)
     let length = Double(samples) / Double(vocoder.sampleRate)
     let speed = String(format: "%.2f s of audio in %.3f s, %.1f times real time", length, seconds, length / seconds)
-    print("\(output): \(speed)")
+    StandardStreams.report("\(output): \(speed)", outputs: [output])
   }
 
   /// A progress bar on a terminal, nothing into a file or pipe.

@@ -2,12 +2,20 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension Executable {
+  /// What the steps of a model file do and what they are called, before any shape is known; none of what is code.
+  public var operations: [(operation: String, name: String)] { source.withLock { $0.source.operations } }
+
   /// The operations for inputs of the given shapes as they were recorded: constants are folded, nothing is fused.
   ///
   /// - Throws: ``ToeplitzError`` if the inputs do not fit, or if shapes depend on elements, so that one graph cannot tell
   ///   all.
   public func graph(for inputs: [TensorSpec]) throws -> Graph {
     try check(inputs)
+    if let port = (self.inputs + outputs).first(where: { $0.kind != .tensor }) {
+      throw ToeplitzError(
+        .unsupported, "graph", expected: "inputs and outputs that are tensors",
+        got: "'\(port.name)' of \(port.description)")
+    }
     let values = inputs.indices.map { $0 }
     let recorded = try record(from: 0, values, inputs, [:])
     if let step = recorded.cut {

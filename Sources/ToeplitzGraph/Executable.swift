@@ -13,6 +13,8 @@ import ToeplitzTensor
 public final class Executable: Sendable {
   /// What a caller gives.
   public let inputs: [PortDescription]
+  /// What a caller may give besides, in place of a constant.
+  public let defaults: [PortDescription]
   /// What a caller gets.
   public let outputs: [PortDescription]
   /// The name; may be empty.
@@ -28,10 +30,13 @@ public final class Executable: Sendable {
   let outputValues: [Int]
   let folded = FoldedConstants()
   private let start = SegmentTable(limit: 32)
+  /// Executables that take some of the constants as inputs, by their names.
+  private let variants = Lock<[Set<String>: Executable]>([:])
 
   /// Compiles what `source` does; it must not be used elsewhere.
   package init(_ source: sending any TraceSource, name: String = "", optimizes: Bool = true) {
     (inputs, outputs, outputValues) = (source.inputs, source.outputs, source.outputValues())
+    defaults = source.defaults
     self.name = name
     self.optimizes = optimizes
     self.source = Lock(Source(source: source))
@@ -52,7 +57,10 @@ public final class Executable: Sendable {
   public func callAsFunction(_ inputs: Tensor...) throws -> Tensor { try run(inputs)[0] }
 
   /// Computes all outputs, in the order of ``outputs``.
-  public func run(_ inputs: [String: Tensor]) throws -> [Tensor] { try execute(ordered(inputs), observe: nil) }
+  public func run(_ inputs: [String: Tensor]) throws -> [Tensor] {
+    let variant = try variant(for: inputs.keys)
+    return try variant.execute(variant.ordered(inputs), observe: nil)
+  }
 
   /// Computes all outputs, in the order of ``outputs``, for inputs in the order of ``inputs``.
   public func run(_ inputs: [Tensor]) throws -> [Tensor] {
@@ -60,25 +68,68 @@ public final class Executable: Sendable {
     return try execute(inputs, observe: nil)
   }
 
+  /// Computes all outputs, in the order of ``outputs``; inputs and outputs may be strings, sequences and optional values.
+  public func run(values given: [String: ModelValue]) throws -> [ModelValue] {
+    let variant = try variant(for: given.keys)
+    let values = try variant.named(given)
+    return try variant.run(values: values)
+  }
+
+  /// Computes all outputs for inputs in the order of ``inputs``.
+  package func run(values: [ModelValue]) throws -> [ModelValue] {
+    guard values.count == inputs.count else {
+      throw ToeplitzError(.argument, "inputs", expected: "\(inputs.count) values", got: "\(values.count)")
+    }
+    var (sizes, tensors): ([String: (size: Int, port: String)], [Int: Tensor]) = ([:], [:])
+    for (index, (port, value)) in zip(inputs, values).enumerated() {
+      try port.check(value, &sizes)
+      try ValueKey.store(value, index, in: &tensors)
+    }
+    let keys = inputs.indices.flatMap { ValueKey.keys($0, in: tensors) }
+    return try compute(keys, keys.compactMap { tensors[$0] }, observe: nil)
+  }
+
+  /// This, or what takes some of its constants as inputs too.
+  func variant(for names: some Sequence<String>) throws -> Executable {
+    guard !defaults.isEmpty else { return self }
+    let chosen = Set(names).intersection(defaults.map(\.name))
+    guard !chosen.isEmpty else { return self }
+    return try variants.withLock { variants in
+      if let known = variants[chosen] { return known }
+      let source = source.withLock { $0.source.overriding(chosen).map(Source.init) }
+      guard let source else {
+        throw ToeplitzError(.argument, "inputs", expected: "no constants", got: chosen.sorted().joined(separator: ", "))
+      }
+      if variants.count >= 8 { variants = [:] }
+      let variant = Executable(source.source, name: name, optimizes: optimizes)
+      variants[chosen] = variant
+      return variant
+    }
+  }
+
   /// The inputs in their order.
   ///
   /// - Throws: ``ToeplitzError`` that names the input that is missing, unknown or does not fit.
   public func ordered(_ given: [String: Tensor]) throws -> [Tensor] {
-    let names = inputs.map(\.name)
+    let tensors = try named(given)
+    try check(tensors.map(\.spec))
+    return tensors
+  }
+
+  private func named<Value>(_ given: [String: Value]) throws -> [Value] {
+    let names = inputs.map(\.name) + defaults.map(\.name)
     if let unknown = given.keys.sorted().first(where: { !names.contains($0) }) {
       throw ToeplitzError(
         .argument, "inputs", expected: names.isEmpty ? "no input" : "one of " + names.joined(separator: ", "),
         got: "'\(unknown)'")
     }
-    let tensors = try inputs.map { port in
+    return try inputs.map { port in
       guard let tensor = given[port.name] else {
         throw ToeplitzError(
           .argument, "inputs", expected: "an input '\(port.name)' of \(port.description)", got: "none")
       }
       return tensor
     }
-    try check(tensors.map(\.spec))
-    return tensors
   }
 
   func check(_ given: [TensorSpec]) throws {
@@ -111,8 +162,8 @@ public final class Executable: Sendable {
     folded.beginGraph()
     let trace = Trace()
     var known = constants
-    for (index, (value, spec)) in zip(values, specs).enumerated() {
-      known[value] = trace.input(spec, name: position == 0 ? inputs[index].name : nil)
+    for (value, spec) in zip(values, specs) {
+      known[value] = trace.input(spec, name: position == 0 ? inputs[ValueKey.number(value)].name : nil)
     }
     let cut = try source.withLock { source in
       let cut = try trace.during { try source.source.record(from: position, &known, in: trace) }
@@ -198,18 +249,33 @@ public final class Executable: Sendable {
   ///
   /// - Parameter observe: called after each step.
   public func run(_ inputs: [String: Tensor], observe: @escaping (Step) throws -> Void) throws -> [Tensor] {
-    try execute(ordered(inputs), observe: observe)
+    let variant = try variant(for: inputs.keys)
+    return try variant.execute(variant.ordered(inputs), observe: observe)
   }
 
-  /// Computes all outputs for inputs that fit, in their order.
+  /// Computes all outputs, which are tensors, for inputs that fit, in their order.
   func execute(
     _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
   ) throws -> [Tensor] {
-    if let trace = Trace.recording(given) { return try recorded(given, in: trace) }
+    try zip(outputs, compute(Array(given.indices), given, observe: observe, follow: follow)).map { port, value in
+      guard let tensor = value.tensor else {
+        throw ToeplitzError(
+          .unsupported, "output '\(port.name)'", expected: "a tensor (run(values:) gives others)",
+          got: value.description)
+      }
+      return tensor
+    }
+  }
+
+  /// Computes all outputs for tensors with keys.
+  private func compute(
+    _ keys: [Int], _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
+  ) throws -> [ModelValue] {
+    if let trace = Trace.recording(given) { return try recorded(keys, given, in: trace) }
     for tensor in given { try tensor.device.requirePresent("Executable") }
     // Kernels want elements where their type wants them.
     var operands = try given.map { try $0.aligned() }
-    var crossing = Array(operands.indices)
+    var crossing = keys
     var segment = try segment(in: start, from: 0, crossing, operands.map(\.spec), [:])
     while true {
       follow?(.segment(segment, operands: crossing))
@@ -223,14 +289,10 @@ public final class Executable: Sendable {
         results = try program.run(operands, observe: nil)
       }
       guard let cut = segment.cut else {
-        if segment.values == outputValues { return results }
-        return try outputValues.map { value in
-          if let at = segment.values.firstIndex(of: value) { return results[at] }
-          guard let constant = segment.constants[value] else {
-            throw ToeplitzError(.argument, "Executable", expected: "a result for each output", got: "none")
-          }
-          return constant
-        }
+        if segment.values == outputValues { return results.map { .tensor($0) } }
+        var values = segment.constants
+        for (value, result) in zip(segment.values, results) { values[value] = result }
+        return try outputValues(in: values)
       }
       var values = segment.constants
       for (value, result) in zip(segment.values, results) { values[value] = result }
@@ -252,8 +314,8 @@ public final class Executable: Sendable {
   }
 
   /// The outputs for traced inputs: what it computes becomes part of the trace around it.
-  private func recorded(_ given: [Tensor], in trace: Trace) throws -> [Tensor] {
-    var values = Dictionary(uniqueKeysWithValues: given.enumerated().map { ($0.offset, $0.element) })
+  private func recorded(_ keys: [Int], _ given: [Tensor], in trace: Trace) throws -> [ModelValue] {
+    var values = Dictionary(uniqueKeysWithValues: zip(keys, given))
     let step = try source.withLock { try $0.source.record(from: 0, &values, in: trace) }
     if let step {
       throw ToeplitzError(
@@ -261,11 +323,15 @@ public final class Executable: Sendable {
         expected: "shapes that follow from shapes, in code that is traced",
         got: "\(step.operation) '\(step.name)', whose result depends on elements")
     }
-    return try outputValues.map { value in
-      guard let tensor = values[value] else {
+    return try outputValues(in: values)
+  }
+
+  private func outputValues(in tensors: [Int: Tensor]) throws -> [ModelValue] {
+    try outputValues.map { number in
+      guard let value = try ValueKey.value(number, in: tensors) else {
         throw ToeplitzError(.argument, "Executable", expected: "a result for each output", got: "none")
       }
-      return tensor
+      return value
     }
   }
 

@@ -28,12 +28,26 @@ public enum Dimension: Sendable, Hashable, CustomStringConvertible, ExpressibleB
 
 /// What an executable says of one of its inputs or outputs.
 public struct PortDescription: Sendable {
+  /// What kind of value goes there.
+  public enum Kind: Sendable, Hashable {
+    /// A tensor of numbers.
+    case tensor
+    /// Strings.
+    case strings
+    /// Tensors, which need not have one shape.
+    case sequence
+    /// Either of these, or nothing.
+    case optional
+  }
+
   /// The name.
   public var name: String
   /// The element type, if it is known.
   public var dtype: DType?
   /// The sizes, if their number is known.
   public var dimensions: [Dimension]?
+  /// What kind of value goes there; element type and sizes of a sequence are those of its tensors.
+  public var kind = Kind.tensor
 
   /// An input or output of the given element type and sizes.
   public init(name: String, dtype: DType? = nil, dimensions: [Dimension]? = nil) {
@@ -43,7 +57,19 @@ public struct PortDescription: Sendable {
   /// Element type and sizes, such as `float32[N, 3, 224, 224]`.
   public var description: String {
     let sizes = dimensions.map { "[" + $0.map(\.description).joined(separator: ", ") + "]" } ?? "[…]"
-    return (dtype?.description ?? "any") + sizes
+    let element = kind == .strings ? "string" : dtype?.description ?? "any"
+    return (kind == .sequence ? "sequence of " : kind == .optional ? "optional " : "") + element + sizes
+  }
+
+  /// Throws unless `value` fits.
+  func check(_ value: ModelValue, _ sizes: inout [String: (size: Int, port: String)]) throws {
+    switch (kind, value) {
+    case (.tensor, .tensor(let tensor)), (.optional, .tensor(let tensor)): try check(tensor.spec, &sizes)
+    case (.sequence, .sequence), (.optional, .sequence), (.optional, .none), (.optional, .strings): break
+    case (.strings, .strings(let strings)):
+      try check(TensorSpec(strings.shape, dtype ?? .uint8), &sizes)
+    default: throw ToeplitzError(.argument, "input '\(name)'", expected: description, got: value.description)
+    }
   }
 
   /// Throws unless `tensor` fits; `sizes` are those that names have got so far in a call, and at which input.

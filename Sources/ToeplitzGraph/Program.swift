@@ -25,5 +25,6 @@ package func lower(_ graph: Graph, _ folded: FoldedConstants, optimizes: Bool = 
   guard let backend = cpuBackend as? any LoweringBackend.Type else {
     throw ToeplitzError(.device, "Executable", expected: "the target ToeplitzCPU to be linked", got: "no kernels")
   }
+  try EnvironmentVariable.check()
   return try backend.lower(graph, folded, optimizes: optimizes)
 }

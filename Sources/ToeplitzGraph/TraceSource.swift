@@ -9,6 +9,10 @@ import ToeplitzTensor
 package protocol TraceSource {
   /// What callers give, as values 0, 1, …
   var inputs: [PortDescription] { get }
+  /// Constants that callers may give others for.
+  var defaults: [PortDescription] { get }
+  /// The same with the named ones of these as further inputs, if there are any.
+  func overriding(_ names: Set<String>) -> (any TraceSource)?
   /// What callers get.
   var outputs: [PortDescription] { get }
   /// The values that are outputs, in their order.
@@ -23,6 +27,20 @@ package protocol TraceSource {
 
   /// The last step that uses a value; `Int.max` for outputs.
   func lastUse(of value: Int) -> Int
+
+  /// What its steps do and what they are called, as far as that is known before they are recorded.
+  var operations: [(operation: String, name: String)] { get }
+}
+
+extension TraceSource {
+  package var operations: [(operation: String, name: String)] { [] }
+}
+
+extension TraceSource {
+  /// None.
+  package var defaults: [PortDescription] { [] }
+  /// None.
+  package func overriding(_ names: Set<String>) -> (any TraceSource)? { nil }
 }
 
 /// A step of a source that is computed by itself, because its result's shape depends on the elements of its operands.

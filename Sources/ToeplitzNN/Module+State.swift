@@ -12,6 +12,12 @@ public struct LoadReport: Sendable, CustomStringConvertible {
   public var misshapen: [(name: String, expected: Shape, got: Shape)] = []
   /// Names of the dictionary whose values, as they were loaded, hold NaN or an infinity; no error.
   public var nonFinite: [String] = []
+  /// Counters of batches that the dictionary lacks, as those of PyTorch before 0.4.1 do; the module keeps its own.
+  public var uncounted: [String] = []
+  /// Where in a checkpoint the tensors were found, such as `generator`; empty at its top.
+  public var place = ""
+  /// Other places of the checkpoint whose tensors fit as well.
+  public var otherPlaces: [String] = []
 
   /// Whether everything fitted.
   public var isClean: Bool { missing.isEmpty && unexpected.isEmpty && misshapen.isEmpty }
@@ -28,10 +34,22 @@ public struct LoadReport: Sendable, CustomStringConvertible {
     if !misshapen.isEmpty {
       parts.append("wrong shapes: \(list(misshapen.map { "\($0.name) \($0.got) instead of \($0.expected)" }))")
     }
-    if isClean { parts.append("all keys fit") }
+    if isClean { parts.append(place.isEmpty ? "all keys fit" : "all keys inside \(place) fit") }
+    if !otherPlaces.isEmpty { parts.append("so do those inside \(otherPlaces.joined(separator: ", "))") }
     if !nonFinite.isEmpty { parts.append("NaN or infinite values: \(list(nonFinite))") }
     return parts.joined(separator: "; ")
   }
+}
+
+/// What of a state dictionary goes where in a module.
+struct StateFit {
+  var report = LoadReport()
+  fileprivate var fitting: [(slot: Slot, name: String, tensor: Tensor)] = []
+
+  /// How many tensors have a place in the module.
+  var count: Int { fitting.count }
+  /// How many have one or would have it in another shape.
+  var knownCount: Int { fitting.count + report.misshapen.count }
 }
 
 /// One value of a module and where it may be found in a dictionary.
@@ -53,7 +71,8 @@ extension Module {
   /// Sets all parameters and buffers from a state dictionary.
   ///
   /// A weight is accepted as `weight`, as `weight_g` and `weight_v`, or as `parametrizations.weight.original0` and
-  /// `original1`, whatever form the layer holds it in. Values are converted to the layer's element type.
+  /// `original1`, whatever form the layer holds it in. A norm's `num_batches_tracked` may be missing, as PyTorch has it
+  /// for dictionaries without a version. Values are converted to the layer's element type.
   ///
   /// - Parameter strict: whether missing and unexpected names are errors. Wrong shapes always are.
   /// - Returns: What was found, also where it was no error.
@@ -61,20 +80,28 @@ extension Module {
   ///   nothing has been changed then.
   @discardableResult
   public func load(_ state: [String: Tensor], strict: Bool = true) throws -> LoadReport {
-    var report = LoadReport()
+    try assign(fit(state), strict: strict)
+  }
+
+  /// What of a state dictionary goes where; nothing is changed.
+  func fit(_ state: [String: Tensor]) throws -> StateFit {
+    var result = StateFit()
     var used = Set<String>()
-    var fitting: [(slot: Slot, name: String, tensor: Tensor)] = []
-    func take(_ slots: [Slot]) {
+    func take(_ slots: [Slot], isCounter: Bool = false) {
       for slot in slots {
         guard let name = slot.names.first(where: { state[$0] != nil }), let tensor = state[name] else {
-          report.missing.append(slot.names[0])
+          if isCounter {
+            result.report.uncounted.append(slot.names[0])
+          } else {
+            result.report.missing.append(slot.names[0])
+          }
           continue
         }
         used.insert(name)
         if tensor.shape == slot.shape || (tensor.count == 1 && slot.shape.allSatisfy { $0 == 1 }) {
-          fitting.append((slot, name, tensor))
+          result.fitting.append((slot, name, tensor))
         } else {
-          report.misshapen.append((name, slot.shape, tensor.shape))
+          result.report.misshapen.append((name, slot.shape, tensor.shape))
         }
       }
     }
@@ -83,29 +110,34 @@ extension Module {
         switch item {
         case .module: break
         case .parameter(let parameter):
-          take([
-            Slot(names: [join(path, key)], shape: parameter.value.shape, dtype: parameter.value.dtype) {
-              parameter.value = $0
-            }
-          ])
+          let slot = Slot(names: [join(path, key)], shape: parameter.value.shape, dtype: parameter.value.dtype) {
+            parameter.value = $0
+          }
+          take([slot], isCounter: key == "num_batches_tracked" && parameter.isBuffer)
         case .weight(let weight):
           let form = WeightSpelling(prefix: path, key: key, state: state)
           take(try form.slots(weight, weight.spec))
         }
       }
     }
-    report.unexpected = state.keys.filter { !used.contains($0) }.sorted()
+    result.report.unexpected = state.keys.filter { !used.contains($0) }.sorted()
+    return result
+  }
+
+  /// Sets what fits.
+  func assign(_ fit: StateFit, strict: Bool) throws -> LoadReport {
+    var report = fit.report
     if !report.misshapen.isEmpty || (strict && !report.isClean) {
       throw ToeplitzError(
         .checkpoint, "load", expected: "a state dictionary that fits the model", got: report.description)
     }
-    let values = try fitting.map { slot, name, tensor in
+    let values = try fit.fitting.map { slot, name, tensor in
       let value = try tensor.reshaped(slot.shape).cast(to: slot.dtype)
       try slot.check(value)
       if try value.hasNonFinite() { report.nonFinite.append(name) }
       return value
     }
-    for (index, value) in values.enumerated() { try fitting[index].slot.assign(value) }
+    for (index, value) in values.enumerated() { try fit.fitting[index].slot.assign(value) }
     return report
   }
 }
@@ -130,14 +162,7 @@ private struct WeightSpelling {
   func slots(_ weight: LayerWeight, _ spec: TensorSpec) throws -> [Slot] {
     let hasParts = (lengths + directions).contains { state[$0] != nil }
     if !hasParts, !weight.isNormalized || state[plain] != nil {
-      let name = plain
-      return [
-        Slot(names: [plain], shape: spec.shape, dtype: spec.dtype) { value in
-          if case .normalized(_, _, let axis) = weight.form { try Self.checkFilters(value, axis, name) }
-        } assign: {
-          try weight.set($0)
-        }
-      ]
+      return [Slot(names: [plain], shape: spec.shape, dtype: spec.dtype) { try weight.set($0) }]
     }
     let axis = try axis(weight, spec.shape)
     let lengthShape = axis.map { axis in

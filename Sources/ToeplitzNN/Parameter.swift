@@ -92,8 +92,7 @@ public final class LayerWeight {
     switch form {
     case .plain(let parameter): parameter.value = weight
     case .normalized(let g, let v, let axis):
-      g.value = try Self.norm(weight, axis: axis)
-      v.value = weight
+      (g.value, v.value) = try Self.parts(of: weight, axis: axis)
       // The weight came as a whole: keep it exactly, not as the rounded product of its parts.
       folded = (g.value, v.value, weight)
     }
@@ -106,8 +105,8 @@ public final class LayerWeight {
   public func normalize(axis: Int?) throws {
     let weight = try value()
     let axis = try axis.flatMap { $0 == -1 ? nil : try weight.shape.normalizedAxis($0, operation: "weightNorm") }
-    form = .normalized(
-      g: Parameter(try Self.norm(weight, axis: axis)), v: Parameter(weight), axis: axis)
+    let (g, v) = try Self.parts(of: weight, axis: axis)
+    form = .normalized(g: Parameter(g), v: Parameter(v), axis: axis)
     folded = nil
   }
 
@@ -115,6 +114,25 @@ public final class LayerWeight {
   public func removeNormalization() throws {
     form = .plain(Parameter(try value()))
     folded = nil
+  }
+
+  /// Length and direction of a weight.
+  ///
+  /// A filter of zeros has no direction; it gets one of ones, so that with its length of 0 it stays zero, where PyTorch's
+  /// `weight_norm` would make it NaN. One so small that operations count its elements as zero gets a direction of length 1.
+  private static func parts(of weight: Tensor, axis: Int?) throws -> (g: Tensor, v: Tensor) {
+    let norms = try WeightNormalization(axis: axis).norms(weight)
+    let g = try (axis == nil ? norms.reshaped([]) : norms).cast(to: weight.dtype)
+    let numbers = try norms.scalars(Double.self)
+    let leastNormal = weight.dtype == .float16 ? 0x1p-14 : weight.dtype == .float64 ? 0x1p-1022 : 0x1p-126
+    guard numbers.contains(where: { $0 < leastNormal }) else { return (g, weight) }
+    // As of layers whose weights come later.
+    guard numbers.contains(where: { $0 != 0 }) else { return (g, try Tensor.ones(weight.shape, dtype: weight.dtype)) }
+    let scales: [Double] = numbers.map { $0 > 0 && $0 < leastNormal ? 1 / $0 : 1 }
+    let offsets: [Double] = numbers.map { $0 == 0 ? 1 : 0 }
+    let factors = try Tensor(scales).reshaped(norms.shape)
+    let ones = try Tensor(offsets).reshaped(norms.shape)
+    return (g, try (weight.cast(to: .float64) * factors + ones).cast(to: weight.dtype))
   }
 
   /// The norm over all axes but `axis`, which stays, the others having size 1; without axis one number.

@@ -21,8 +21,7 @@ extension Executable {
   ///   `unsupported` that lists all operators of the model that Toeplitz does not have.
   public convenience init(contentsOf path: String, optimizes: Bool = true) throws {
     let file = try MappedFile(path: path)
-    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-    let data = ONNXData(place: FilePlace(file: path), file: file, folder: folder)
+    let data = ONNXData(place: FilePlace(file: path), file: file, model: path)
     try self.init(onnx: file.bytes, data, optimizes: optimizes)
     // Of the pages that were read most hold weights, which nobody needs yet.
     withExtendedLifetime(file) { file.forget(file.bytes) }
@@ -32,7 +31,7 @@ extension Executable {
   ///
   /// - Throws: As ``init(contentsOf:optimizes:)-(String,_)``.
   public convenience init(onnx bytes: [UInt8], optimizes: Bool = true) throws {
-    let data = ONNXData(place: FilePlace(file: "model"), file: nil, folder: nil)
+    let data = ONNXData(place: FilePlace(file: "model"), file: nil, model: nil)
     let source = try bytes.withUnsafeBytes { try Self.source($0, data) }
     self.init(source.steps, name: source.name, optimizes: optimizes)
   }
@@ -54,17 +53,60 @@ extension Executable {
   }
 }
 
-/// A tensor in a file of its own (`TensorProto`), as ONNX's test data has them.
+/// A tensor, a sequence of tensors or an optional value in a file of its own (`TensorProto`, `SequenceProto`,
+/// `OptionalProto`), as ONNX's test data has them.
 public enum ONNXTensorFile {
   /// Reads the tensor at `path`, with its name.
   ///
   /// - Throws: ``ToeplitzError`` if the file cannot be read or is not such a tensor.
   public static func read(contentsOf path: String) throws -> (name: String, tensor: Tensor) {
+    try reading(path) { reader, data in
+      let stored = try ONNXTensor(reader, data.place)
+      return (stored.name, try stored.tensor(data))
+    }
+  }
+
+  /// Reads the value at `path`, which is one for `port`.
+  ///
+  /// - Throws: ``ToeplitzError`` if the file cannot be read or holds another kind of value.
+  public static func value(contentsOf path: String, for port: PortDescription) throws -> ModelValue {
+    try reading(path) { reader, data in
+      switch port.kind {
+      case .tensor, .strings: try ONNXTensor(reader, data.place).value(data)
+      case .sequence: try sequence(reader, data)
+      case .optional: try optional(reader, data)
+      }
+    }
+  }
+
+  private static func reading<Result>(
+    _ path: String, _ body: (ProtobufReader, ONNXData) throws -> Result
+  ) throws -> Result {
     let file = try MappedFile(path: path)
     return try withExtendedLifetime(file) {
       let place = FilePlace(file: path)
-      let stored = try ONNXTensor(ProtobufReader(file.bytes, place), place)
-      return (stored.name, try stored.tensor(ONNXData(place: place, file: file, folder: nil)))
+      return try body(ProtobufReader(file.bytes, place), ONNXData(place: place, file: file, model: nil))
     }
+  }
+
+  private static func sequence(_ reader: ProtobufReader, _ data: ONNXData) throws -> ModelValue {
+    var (reader, tensors): (ProtobufReader, [Tensor]) = (reader, [])
+    try reader.forEach { field in
+      guard field.number == 3 else { return }
+      tensors.append(try ONNXTensor(field.message(), data.place).tensor(data))
+    }
+    return .sequence(tensors)
+  }
+
+  private static func optional(_ reader: ProtobufReader, _ data: ONNXData) throws -> ModelValue {
+    var (reader, value) = (reader, ModelValue.none)
+    try reader.forEach { field in
+      switch field.number {
+      case 3: value = try ONNXTensor(field.message(), data.place).value(data)
+      case 5: value = try sequence(field.message(), data)
+      default: break
+      }
+    }
+    return value
   }
 }

@@ -6,7 +6,8 @@ import ToeplitzTensor
 final class ModelImport {
   private let model: ONNXModel
   private let data: ONNXData
-  private var unsupported: [String] = []
+  /// Nodes of operators that Toeplitz does not have: the operator, and the node.
+  private var unsupported: [(operation: String, node: String)] = []
   private let functions: [String: ONNXFunction]
   /// Functions may call functions, but not themselves; this bounds the expansion.
   private static let mostCalls = 32
@@ -32,6 +33,8 @@ final class ModelImport {
     var outputs: [(port: PortDescription, value: Int)] = []
     var steps: [ONNXSource.Step] = []
     var initializers: [Int: ONNXSource.Initializer] = [:]
+    /// Initializers that are inputs too.
+    var overridable: [(port: PortDescription, value: Int)] = []
     /// Values of the graph around it, with the values that they are here.
     var captures: [(outer: Int, inner: Int)] = []
     let outer: Scope?
@@ -44,9 +47,9 @@ final class ModelImport {
       return valueCount - 1
     }
 
-    func initializer(_ name: String, _ tensor: Tensor) -> Int {
+    func initializer(_ name: String, _ content: ModelValue) -> Int {
       let value = value()
-      initializers[value] = ONNXSource.Initializer(name: name, tensor: tensor)
+      initializers[value] = ONNXSource.Initializer(name: name, value: content)
       return value
     }
 
@@ -55,7 +58,7 @@ final class ModelImport {
       if let known = names[name] { return known }
       guard let outer, let found = outer.find(name) else { return nil }
       let inner = value()
-      if let constant = outer.initializers[found] {
+      if let constant = outer.initializers[found], !outer.overridable.contains(where: { $0.value == found }) {
         initializers[inner] = constant
       } else {
         captures.append((found, inner))
@@ -73,14 +76,9 @@ final class ModelImport {
       return ONNXSource(
         inputs: inputs.map(\.port) + captures.map { PortDescription(name: "captured \($0.outer)") },
         outputs: outputs.map(\.port), results: outputs.map { number($0.value) },
-        steps: steps.map { step in
-          var step = step
-          step.inputs = step.inputs.map { $0.map(number) }
-          step.outputs = step.outputs.map { $0.map(number) }
-          step.captured = step.captured.map(number)
-          return step
-        },
-        initializers: Dictionary(uniqueKeysWithValues: initializers.map { (number($0.key), $0.value) }))
+        steps: steps.map { $0.renumbered(number) },
+        initializers: Dictionary(uniqueKeysWithValues: initializers.map { (number($0.key), $0.value) }),
+        overridable: overridable.map { ($0.port, number($0.value)) })
     }
   }
 
@@ -92,8 +90,12 @@ final class ModelImport {
     let scope = Scope(outer: nil)
     try fill(scope, model.graph)
     guard unsupported.isEmpty else {
+      let counts = Dictionary(unsupported.map { ($0.operation, 1) }, uniquingKeysWith: +)
       var seen: Set<String> = []
-      let list = unsupported.filter { seen.insert($0).inserted }
+      let list = unsupported.filter { seen.insert($0.operation).inserted }.map { operation, node in
+        let count = counts[operation] ?? 1
+        return "\(operation), \(count > 1 ? "\(count) nodes, the first " : "node ")'\(node)')"
+      }
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "operators that Toeplitz has", got: list.joined(separator: "; "))
     }
@@ -108,14 +110,19 @@ final class ModelImport {
     }
     for tensor in source.initializers {
       guard !tensor.name.isEmpty else { throw data.place.malformed("initializers with names", got: "one without") }
-      try define(tensor.name, scope.initializer(tensor.name, try tensor.tensor(data, anywhere: true)))
+      try define(tensor.name, scope.initializer(tensor.name, try tensor.value(data, anywhere: true)))
     }
     for tensor in source.sparseInitializers {
-      try define(tensor.name, scope.initializer(tensor.name, try tensor.tensor(data)))
+      try define(tensor.name, scope.initializer(tensor.name, .tensor(try tensor.tensor(data))))
     }
-    // Up to IR version 3 initializers stood among the inputs too; the inputs are what is left.
-    let initialized = Set(scope.names.keys)
-    for input in source.inputs where !initialized.contains(input.name) {
+    // Up to IR version 3 initializers stood among the inputs too; since then one that does is a default.
+    let initialized = scope.names
+    for input in source.inputs {
+      if let value = initialized[input.name] {
+        let isOuter = scope.outer == nil && model.irVersion >= 4
+        if isOuter { scope.overridable.append((try port(input), value)) }
+        continue
+      }
       let value = scope.value()
       scope.inputs.append((try port(input), value))
       try define(input.name, value)
@@ -133,23 +140,31 @@ final class ModelImport {
   }
 
   private func port(_ info: ONNXValueInfo) throws -> PortDescription {
-    if let other = info.otherType {
+    let isText = info.elementType == ONNXTensor.stringType
+    let kind: PortDescription.Kind
+    switch info.kind {
+    case .tensor: kind = isText ? .strings : .tensor
+    case .sequence(.tensor) where !isText: kind = .sequence
+    case .optional: kind = .optional
+    default:
+      let other = info.kind == .map ? "a map" : info.kind == .sparse ? "a sparse tensor" : "a sequence of others"
       throw ToeplitzError(
-        .unsupported, data.place.file, expected: "inputs and outputs that are tensors", got: other, path: info.name)
+        .unsupported, data.place.file, expected: "inputs and outputs that are tensors or sequences of them",
+        got: other, path: info.name)
     }
-    let dtype = info.elementType == 0 ? nil : try DType(onnx: info.elementType, data.place.inside(info.name))
-    let dimensions = try info.sizes?.map { size -> Dimension in
+    let dtype =
+      info.elementType == 0 || isText ? nil : try DType(onnx: info.elementType, data.place.inside(info.name))
+    let dimensions = info.sizes?.map { size -> Dimension in
       switch size {
-      case .fixed(let number):
-        guard number >= 0 else {
-          throw data.place.inside(info.name).malformed("sizes of at least 0", got: "\(number)")
-        }
-        return .fixed(number)
-      case .named(let name): return .symbol(name)
-      case .unknown: return .any
+      // Some exporters write −1 for a size that is open.
+      case .fixed(let number): number < 0 ? .any : .fixed(number)
+      case .named(let name): .symbol(name)
+      case .unknown: .any
       }
     }
-    return PortDescription(name: info.name, dtype: dtype, dimensions: dimensions)
+    var port = PortDescription(name: info.name, dtype: dtype, dimensions: dimensions)
+    port.kind = kind
+    return port
   }
 
   private func add(
@@ -175,6 +190,14 @@ final class ModelImport {
     guard let opset = opsets[node.domain] else {
       throw place.malformed("an imported version of the domain '\(node.domain)'", got: "none")
     }
+    if let name = node.repeatedAttribute {
+      throw place.malformed("one attribute of each name", got: "two \(name.quoted)")
+    }
+    // Operators that both domains have stand in the table once.
+    let schema =
+      OperatorSchema.find(node.domain, node.operation, version: opset)
+      ?? (node.domain == "com.microsoft" ? OperatorSchema.find("", node.operation, version: Int.max) : nil)
+    try schema?.check(node, place)
     let operands = try node.inputs.map { input -> Int? in
       guard !input.isEmpty else { return nil }
       guard let value = scope.find(input) else {
@@ -195,7 +218,7 @@ final class ModelImport {
       captured += inner.captures.map(\.outer)
       return ONNXBody(inner.source(), inputCount: inner.inputs.count, captured: start..<captured.count)
     }
-    let function: OperatorFunction
+    let function: ValueFunction
     do {
       function = try maker(description)
     } catch let error as ToeplitzError {
@@ -227,7 +250,7 @@ final class ModelImport {
   private func report(_ node: ONNXNode, _ opsets: [String: Int], _ label: String) {
     let domain = node.domain.isEmpty ? "ai.onnx" : node.domain
     let opset = opsets[node.domain].map { "opset \($0)" } ?? "no opset"
-    unsupported.append("\(node.operation.oneLine) (domain \(domain.oneLine), \(opset), node '\(label.oneLine)')")
+    unsupported.append(("\(node.operation.oneLine) (domain \(domain.oneLine), \(opset)", label.oneLine))
   }
 
   /// Puts the nodes of a function in the place of a call.

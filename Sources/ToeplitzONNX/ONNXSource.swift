@@ -13,23 +13,34 @@ final class ONNXSource: TraceSource, Sendable {
     var name: String
     /// The operator.
     var operation: String
-    var function: OperatorFunction
+    var function: ValueFunction
     /// The values it takes; nil for an operand left out.
     var inputs: [Int?]
     /// The values it makes; nil for a result nobody wants.
     var outputs: [Int?]
     /// Values that graphs inside it take besides.
     var captured: [Int] = []
+
+    /// The same for values with other numbers.
+    func renumbered(_ number: (Int) -> Int) -> Step {
+      var step = self
+      step.inputs = inputs.map { $0.map(number) }
+      step.outputs = outputs.map { $0.map(number) }
+      step.captured = captured.map(number)
+      return step
+    }
   }
 
   /// A constant of the file.
   struct Initializer: Sendable {
     var name: String
-    var tensor: Tensor
+    var value: ModelValue
   }
 
   let inputs: [PortDescription]
   let outputs: [PortDescription]
+  /// Initializers that callers may give others for, and their values.
+  private let overridable: [(port: PortDescription, value: Int)]
   private let steps: [Step]
   private let initializers: [Int: Initializer]
   private let results: [Int]
@@ -41,8 +52,9 @@ final class ONNXSource: TraceSource, Sendable {
   /// A graph whose inputs are the first values.
   init(
     inputs: [PortDescription], outputs: [PortDescription], results: [Int], steps: [Step],
-    initializers: [Int: Initializer]
+    initializers: [Int: Initializer], overridable: [(port: PortDescription, value: Int)] = []
   ) {
+    self.overridable = overridable
     (self.inputs, self.outputs, self.results, self.initializers) = (inputs, outputs, results, initializers)
     // What nobody needs is not computed.
     var needed = Set(results)
@@ -62,7 +74,26 @@ final class ONNXSource: TraceSource, Sendable {
 
   func outputValues() -> [Int] { results }
 
-  func lastUse(of value: Int) -> Int { lastUses[value] ?? -1 }
+  var operations: [(operation: String, name: String)] { steps.map { ($0.operation, $0.name) } }
+
+  func lastUse(of key: Int) -> Int { lastUses[ValueKey.number(key)] ?? -1 }
+
+  var defaults: [PortDescription] { overridable.map(\.port) }
+
+  func overriding(_ names: Set<String>) -> (any TraceSource)? {
+    let chosen = overridable.filter { names.contains($0.port.name) }
+    let first = Array(inputs.indices) + chosen.map(\.value)
+    let all = Set(
+      steps.flatMap { ($0.inputs + $0.outputs).compactMap { $0 } + $0.captured } + results + initializers.keys)
+    let numbers = Dictionary(
+      uniqueKeysWithValues: (first + all.subtracting(first).sorted()).enumerated().map { ($0.element, $0.offset) })
+    func number(_ value: Int) -> Int { numbers[value] ?? value }
+    let kept = initializers.filter { entry in !chosen.contains { $0.value == entry.key } }
+    return ONNXSource(
+      inputs: inputs + chosen.map(\.port), outputs: outputs, results: results.map(number),
+      steps: steps.map { $0.renumbered(number) },
+      initializers: Dictionary(uniqueKeysWithValues: kept.map { (number($0.key), $0.value) }))
+  }
 
   // MARK: Recording
 
@@ -80,23 +111,27 @@ final class ONNXSource: TraceSource, Sendable {
           var values = known
           try apply(step, &values)
           return step.outputs.reduce(into: [:]) { made, output in
-            if let output, lastUse(of: output) > index { made[output] = values[output] }
+            guard let output, lastUse(of: output) > index else { return }
+            for key in ValueKey.keys(output, in: values) { made[key] = values[key] }
           }
         }
       }
     }
-    for value in results where values[value] == nil { values[value] = try constant(value) }
+    for number in results where ValueKey.keys(number, in: values).isEmpty {
+      if let value = try constant(number) { try ValueKey.store(value, number, in: &values) }
+    }
     return nil
   }
 
   /// The outputs for traced or computed inputs; as part of the trace that is running, if there is one.
   ///
   /// - Throws: An error that the trace knows as a refusal where a step needs the elements of a traced value.
-  func applied(to inputs: [Tensor]) throws -> [Tensor] {
-    var values = Dictionary(uniqueKeysWithValues: inputs.enumerated().map { ($0.offset, $0.element) })
+  func applied(to inputs: [ModelValue]) throws -> [ModelValue] {
+    var values: [Int: Tensor] = [:]
+    for (index, input) in inputs.enumerated() { try ValueKey.store(input, index, in: &values) }
     for step in steps { try apply(step, &values) }
     return try results.map { value in
-      guard let result = try values[value] ?? constant(value) else {
+      guard let result = try ValueKey.value(value, in: values) ?? constant(value) else {
         throw ToeplitzError(.argument, "ONNX", expected: "a value for each output", got: "none")
       }
       return result
@@ -107,10 +142,10 @@ final class ONNXSource: TraceSource, Sendable {
   var stepCount: Int { steps.count }
 
   private func apply(_ step: Step, _ values: inout [Int: Tensor]) throws {
-    func value(_ number: Int) throws -> Tensor? {
-      if let known = values[number] { return known }
+    func value(_ number: Int) throws -> ModelValue? {
+      if let known = try ValueKey.value(number, in: values) { return known }
       guard let constant = try constant(number) else { return nil }
-      values[number] = constant
+      try ValueKey.store(constant, number, in: &values)
       return constant
     }
     let trace = Trace.running
@@ -124,14 +159,14 @@ final class ONNXSource: TraceSource, Sendable {
         }
         return tensor
       }
-      let results = try step.function(Operands(name: step.operation, tensors: operands, captured: captured))
+      let results = try step.function(Operands(name: step.operation, values: operands, captured: captured))
       for (index, output) in step.outputs.enumerated() {
         guard let output else { continue }
         guard index < results.count, let result = results[index] else {
           throw ToeplitzError(
             .argument, step.operation, expected: "\(step.outputs.count) results", got: "\(results.count)")
         }
-        values[output] = result
+        try ValueKey.store(result, output, in: &values)
       }
     } catch let error as ToeplitzError {
       throw step.name.isEmpty || !error.path.isEmpty ? error : error.inside(step.name)
@@ -139,12 +174,12 @@ final class ONNXSource: TraceSource, Sendable {
   }
 
   /// A constant as steps see it: traced, unless it is a few whole numbers.
-  private func constant(_ value: Int) throws -> Tensor? {
+  private func constant(_ value: Int) throws -> ModelValue? {
     guard let initializer = initializers[value] else { return nil }
-    let tensor = initializer.tensor
-    if !tensor.dtype.isFloatingPoint, tensor.count <= Self.mostIndices { return try tensor.aligned() }
-    guard let trace = Trace.running else { return try tensor.aligned() }
-    return trace.weight(tensor, name: initializer.name)
+    guard let tensor = initializer.value.tensor else { return initializer.value }
+    let isIndices = !tensor.dtype.isFloatingPoint && tensor.count <= Self.mostIndices
+    guard !isIndices, let trace = Trace.running else { return .tensor(try tensor.aligned()) }
+    return .tensor(trace.weight(tensor, name: initializer.name))
   }
 }
 
@@ -170,12 +205,12 @@ final class ONNXBody: Sendable {
 
   /// The outputs for inputs of a node with the given operands: recorded if operations are being recorded, else computed by
   /// a compiled graph.
-  func callAsFunction(_ inputs: [Tensor], of node: Operands) throws -> [Tensor] {
+  func callAsFunction(_ inputs: [ModelValue], of node: Operands) throws -> [ModelValue] {
     let operands = inputs + node.captured[captured]
     if let trace = Trace.running {
       try trace.countRepeated(steps: source.stepCount + 1, node.name)
       return try source.applied(to: operands)
     }
-    return try compiled.run(operands)
+    return try compiled.run(values: operands)
   }
 }

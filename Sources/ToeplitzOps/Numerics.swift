@@ -19,5 +19,5 @@ public enum Numerics: String, Sendable, CaseIterable {
   @TaskLocal public static var current: Numerics = preferred
 
   private static let preferred =
-    Platform.environment("TOEPLITZ_NUMERICS").flatMap(Numerics.init(rawValue:)) ?? .invariant
+    EnvironmentVariable.numerics.value.flatMap(Numerics.init(rawValue:)) ?? .invariant
 }

@@ -6,16 +6,25 @@
   import Darwin
 #endif
 
+/// `write` of the system, which a method here hides.
+private func systemWrite(_ descriptor: Int32, _ bytes: UnsafeRawPointer, _ count: Int) -> Int {
+  write(descriptor, bytes, count)
+}
+
 /// An output file that appears under its name only when it is complete.
 ///
 /// The bytes go to a file of another name in the same directory, which ``commit()`` renames: a reader sees the old file
 /// or the new one, never half of it, and mappings of the old file stay valid. Whoever lets go of the object before
 /// that leaves nothing behind.
+///
+/// A pipe, a device and `/dev/stdout` take the bytes in order instead, as they come.
 package final class AtomicFile {
   private let path: String
   private let target: String
   private let aside: String
   private let mode: mode_t?
+  /// Whether the bytes go into a pipe or device, where nothing can be changed any more.
+  package let isStream: Bool
   private var descriptor: Int32
   private var buffer: [UInt8] = []
   private var flushed = 0
@@ -30,10 +39,15 @@ package final class AtomicFile {
   ///
   /// A symbolic link is followed; permissions of a replaced file are kept.
   ///
-  /// - Throws: ``ToeplitzError`` of kind `file` with the path and the system's reason, or if `path` is something other
-  ///   than a regular file.
+  /// - Throws: ``ToeplitzError`` of kind `file` with the path and the system's reason, or if `path` is a folder, a disk or
+  ///   a terminal.
   package init(path: String) throws {
     self.path = path
+    if let stream = try Self.stream(path) {
+      (target, aside, mode, descriptor, isStream) = (path, "", nil, stream, true)
+      return
+    }
+    isStream = false
     let (target, mode) = try Self.destination(path)
     self.target = target
     self.mode = mode
@@ -77,8 +91,11 @@ package final class AtomicFile {
   /// Appends `text` in UTF-8.
   package func write(_ text: String) throws { try write(Array(text.utf8)) }
 
-  /// Replaces bytes at `offset`, which have been written before.
+  /// Replaces bytes at `offset`, which have been written before; not of a stream.
   package func overwrite(_ bytes: [UInt8], at offset: Int) throws {
+    guard !isStream else {
+      throw ToeplitzError(.file, path, expected: "a file in which bytes can be replaced", got: "a stream")
+    }
     try flush()
     try bytes.withUnsafeBytes { try put($0, at: offset) }
   }
@@ -88,6 +105,11 @@ package final class AtomicFile {
   /// - Throws: ``ToeplitzError`` of kind `file` with the system's reason; the file aside is removed then.
   package func commit() throws {
     try flush()
+    if isStream {
+      close(descriptor)
+      descriptor = -1
+      return
+    }
     if let mode { _ = fchmod(descriptor, mode) }
     // Without this a crash of the machine soon after could leave an empty file under the final name.
     guard fsync(descriptor) == 0, rename(aside, target) == 0 else {
@@ -104,10 +126,11 @@ package final class AtomicFile {
     guard isOpen else { return }
     close(descriptor)
     descriptor = -1
-    unlink(aside)
+    if !isStream { unlink(aside) }
   }
 
-  private func flush() throws {
+  /// Hands on what was written so far; readers of a stream get it then.
+  package func flush() throws {
     try buffer.withUnsafeBytes { try put($0, at: flushed) }
     flushed += buffer.count
     buffer.removeAll(keepingCapacity: true)
@@ -118,11 +141,37 @@ package final class AtomicFile {
     var done = 0
     while done < bytes.count {
       // Not all systems take more than 2 GiB in one call.
-      let written = pwrite(descriptor, base + done, min(bytes.count - done, 1 << 30), off_t(offset + done))
+      let count = min(bytes.count - done, 1 << 30)
+      let written =
+        isStream
+        ? systemWrite(descriptor, base + done, count) : pwrite(descriptor, base + done, count, off_t(offset + done))
       if written < 0, errno == EINTR { continue }
+      if written < 0, errno == EAGAIN, Streams.wait(for: descriptor, Int16(POLLOUT)) { continue }
       guard written > 0 else { throw Self.failure(path) }
       done += written
     }
+  }
+
+  /// A descriptor of the stream that is at `path`, if there is one.
+  private static func stream(_ path: String) throws -> Int32? {
+    var status = stat()
+    var stream: Int32
+    if let own = Streams.descriptor(path) {
+      stream = fcntl(own, F_DUPFD_CLOEXEC, 0)
+    } else {
+      guard !path.isEmpty, !path.utf8.contains(0), stat(path, &status) == 0,
+        [S_IFIFO, S_IFCHR].contains(status.st_mode & S_IFMT)
+      else { return nil }
+      // Opening a pipe waits for its reader.
+      stream = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY)
+    }
+    guard stream >= 0 else { throw failure(path) }
+    guard isatty(stream) == 0 else {
+      close(stream)
+      throw ToeplitzError(
+        .file, path, expected: "a file or a pipe for what no terminal can show", got: "a terminal")
+    }
+    return stream
   }
 
   /// The file that is really meant, and the permissions it has if it exists.

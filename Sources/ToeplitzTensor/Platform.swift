@@ -59,7 +59,7 @@ package enum Platform {
   #endif
 
   private static let tensorLimit = Atomic(
-    environment("TOEPLITZ_MEMORY_LIMIT").flatMap { Int($0) }.map { max(0, min($0, 1 << 40)) << 20 } ?? Int.max)
+    EnvironmentVariable.memoryLimit.value.flatMap { Int($0) }.map { max(0, min($0, 1 << 40)) << 20 } ?? Int.max)
   private static let fileAllowance = Atomic(0)
   private static let openedBytes = Atomic(0)
 
@@ -71,6 +71,19 @@ package enum Platform {
     let (limit, beyond) = tensorLimit.load(ordering: .relaxed).addingReportingOverflow(extra)
     return overflow || beyond ? physicalMemory : min(physicalMemory, limit)
   }
+
+  /// What errors say of the bound, and of what raises it.
+  package static var memoryBound: String {
+    let limit = memoryLimit
+    let remedy = limit >= physicalMemory ? "all that this machine has" : memoryOption.withLock { $0 }
+    return "at most \(limit) bytes for all tensors (\(remedy))"
+  }
+
+  /// What a user can raise the bound with.
+  private static let memoryOption = Lock("TOEPLITZ_MEMORY_LIMIT")
+
+  /// Says what errors shall name as that which raises the bound.
+  package static func nameMemoryOption(_ name: String) { memoryOption.withLock { $0 = name } }
 
   /// Bounds the bytes of all tensors together.
   ///
@@ -85,7 +98,8 @@ package enum Platform {
   /// How many bytes the files have that were opened so far.
   package static var bytesOfFiles: Int { openedBytes.load(ordering: .relaxed) }
 
-  fileprivate static func noteFile(_ byteCount: Int) { openedBytes.wrappingAdd(byteCount, ordering: .relaxed) }
+  /// Counts bytes as those of an opened file; compressed files count as what comes out of them, too.
+  package static func noteFile(_ byteCount: Int) { openedBytes.wrappingAdd(max(0, byteCount), ordering: .relaxed) }
 
   /// The value of an environment variable.
   package static func environment(_ name: String) -> String? {
@@ -116,28 +130,48 @@ package enum Platform {
   package static func deallocate(_ pointer: UnsafeMutableRawPointer) { free(pointer) }
 }
 
-/// A file mapped read-only into memory for as long as this object lives.
+/// A file mapped read-only into memory for as long as this object lives, or all that came out of a stream.
 package final class MappedFile: Sendable {
   /// The first byte.
   package nonisolated(unsafe) let base: UnsafeRawPointer
   /// The length in bytes.
   package let count: Int
   private let mapped: Bool
+  /// Holds the bytes of a stream.
+  private let content: Streams.Content?
 
-  /// Maps the whole file.
+  /// Maps the whole file; reads a pipe, a device or `/dev/stdin` to its end.
   ///
+  /// What descriptors of this process (`/dev/stdin`, `/dev/fd/3`) gave is kept, so that it can be opened again.
+  ///
+  /// What a pipe with a name gave is kept as long as one of those who opened it is there.
+  ///
+  /// - Parameters:
+  ///   - onlyRegular: refuse pipes and devices, which paths out of a file must not reach.
+  ///   - isCounted: whether its bytes raise the bounds of what a command may use; who opens it again sets it false.
   /// - Throws: ``ToeplitzError`` of kind `file` that gives the path and the system's reason.
-  package init(path: String) throws {
+  package init(path: String, onlyRegular: Bool = false, isCounted: Bool = true) throws {
     func refuse(_ reason: String) -> ToeplitzError {
       ToeplitzError(.file, path, expected: "a readable file", got: reason)
     }
     func systemReason() -> String { String(cString: strerror(errno)) }
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    if !onlyRegular, let content = try Self.content(at: path) {
+      base = UnsafeRawPointer(content.base)
+      count = content.count
+      mapped = false
+      self.content = content
+      return
+    }
+    let own = onlyRegular ? nil : Streams.descriptor(path)
+    let descriptor = own ?? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
     guard descriptor >= 0 else { throw refuse(systemReason()) }
-    defer { close(descriptor) }
+    defer { if own == nil { close(descriptor) } }
     var status = stat()
     guard fstat(descriptor, &status) == 0 else { throw refuse(systemReason()) }
-    guard status.st_mode & S_IFMT == S_IFREG else { throw refuse("something that is not a regular file") }
+    guard status.st_mode & S_IFMT == S_IFREG else {
+      throw refuse(status.st_mode & S_IFMT == S_IFDIR ? "a folder" : "something that is not a regular file")
+    }
+    content = nil
     let size = Int(status.st_size)
     if size == 0 {
       base = UnsafeRawPointer(UnsafeMutableRawPointer.allocate(byteCount: 1, alignment: 1))
@@ -151,7 +185,16 @@ package final class MappedFile: Sendable {
     base = UnsafeRawPointer(address)
     count = size
     mapped = true
-    Platform.noteFile(size)
+    if isCounted { Platform.noteFile(size) }
+  }
+
+  /// What the stream at `path` gives; nil if there is a file or a folder, or nothing.
+  private static func content(at path: String) throws -> Streams.Content? {
+    var status = stat()
+    let own = Streams.descriptor(path)
+    guard own.map({ fstat($0, &status) }) ?? stat(path, &status) == 0 else { return nil }
+    guard ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) else { return nil }
+    return try own.map { try Streams.content(of: $0, path: path) } ?? Streams.content(at: path)
   }
 
   /// Lets the system take back the memory that holds a part of the file; what is read again later comes from the file.
@@ -168,7 +211,11 @@ package final class MappedFile: Sendable {
   }
 
   deinit {
-    if mapped { munmap(UnsafeMutableRawPointer(mutating: base), count) } else { base.deallocate() }
+    if mapped {
+      munmap(UnsafeMutableRawPointer(mutating: base), count)
+    } else if content == nil {
+      base.deallocate()
+    }
   }
 
   /// All bytes.
@@ -234,30 +281,48 @@ extension Platform {
   }
 }
 
-/// How often the process went on after it was stopped; touched by a signal handler, so it must not be made lazily.
-private let continuationCount = Atomic(0)
+/// Tells how long a thread has had a processor.
+package struct ThreadClock: Sendable {
+  #if canImport(Darwin)
+    private let thread = pthread_mach_thread_np(pthread_self())
+  #else
+    private let clock: clockid_t?
+  #endif
 
-extension Platform {
-  /// How often the process went on after it was stopped, since a thread began to count.
-  package static var continuations: Int { continuationCount.load(ordering: .relaxed) }
-
-  /// Keeps the calling thread, and those that it starts, from handling the signal that continues a stopped process.
-  ///
-  /// They go on as ever. Whoever counts is the only one left to handle it, and so has before it sees the clock again.
-  package static func leaveContinuations() { maskContinuations(SIG_BLOCK) }
-
-  /// Counts in the calling thread how often the process is continued.
-  package static func countContinuations() {
-    _ = continuations
-    _ = signal(SIGCONT) { _ in continuationCount.add(1, ordering: .relaxed) }
-    maskContinuations(SIG_UNBLOCK)
+  /// The clock of the calling thread.
+  package init() {
+    #if !canImport(Darwin)
+      var clock = clockid_t()
+      self.clock = pthread_getcpuclockid(pthread_self(), &clock) == 0 ? clock : nil
+    #endif
   }
 
-  private static func maskContinuations(_ how: Int32) {
-    var signals = sigset_t()
-    sigemptyset(&signals)
-    sigaddset(&signals, SIGCONT)
-    pthread_sigmask(how, &signals, nil)
+  /// Seconds of processor time so far; 0 if the system does not say.
+  package var seconds: Double {
+    #if canImport(Darwin)
+      var info = thread_basic_info()
+      var count = mach_msg_type_number_t(MemoryLayout<thread_basic_info>.size / MemoryLayout<integer_t>.size)
+      let status = withUnsafeMutablePointer(to: &info) {
+        $0.withMemoryRebound(to: integer_t.self, capacity: Int(count)) {
+          thread_info(thread, thread_flavor_t(THREAD_BASIC_INFO), $0, &count)
+        }
+      }
+      guard status == KERN_SUCCESS else { return 0 }
+      let (user, system) = (info.user_time, info.system_time)
+      return Double(user.seconds + system.seconds) + Double(user.microseconds + system.microseconds) * 1e-6
+    #else
+      return clock.map(Platform.seconds) ?? 0
+    #endif
+  }
+}
+
+extension Platform {
+  /// Seconds of processor time that all threads of the process together have had.
+  package static var processorSeconds: Double { seconds(CLOCK_PROCESS_CPUTIME_ID) }
+
+  fileprivate static func seconds(_ clock: clockid_t) -> Double {
+    var time = timespec()
+    return clock_gettime(clock, &time) == 0 ? Double(time.tv_sec) + Double(time.tv_nsec) * 1e-9 : 0
   }
 }
 

@@ -41,7 +41,7 @@ package final class Storage: Sendable {
   /// - Throws: ``ToeplitzError`` of kind `memory` if all tensors together would take more than ``Platform/memoryLimit``.
   package init(byteCount: Int, for use: Use = .tensor, operation: String) throws {
     let limit = Platform.memoryLimit
-    guard byteCount <= limit else { throw Self.refusal(byteCount, limit, operation) }
+    guard byteCount <= limit else { throw Self.refusal(byteCount, operation) }
     cache = use == .scratch ? .scratch : .tensors
     let taken = Self.taken.wrappingAdd(byteCount, ordering: .relaxed).newValue
     func makeRoom() {
@@ -51,7 +51,7 @@ package final class Storage: Sendable {
     }
     guard taken <= limit, let block = cache.take(byteCount + Self.slack, for: use, makeRoom: makeRoom) else {
       Self.taken.wrappingSubtract(byteCount, ordering: .relaxed)
-      throw Self.refusal(byteCount, limit, operation)
+      throw Self.refusal(byteCount, operation)
     }
     base = block.base
     self.block = block
@@ -60,9 +60,9 @@ package final class Storage: Sendable {
     owner = nil
   }
 
-  private static func refusal(_ byteCount: Int, _ limit: Int, _ operation: String) -> ToeplitzError {
+  private static func refusal(_ byteCount: Int, _ operation: String) -> ToeplitzError {
     ToeplitzError(
-      .memory, operation, expected: "at most \(limit) bytes for all tensors",
+      .memory, operation, expected: Platform.memoryBound,
       got: "a request for \(byteCount) besides \(taken.load(ordering: .relaxed))")
   }
 
@@ -126,10 +126,10 @@ package final class MemoryReservation: Sendable {
 extension Storage {
   fileprivate static func reserve(_ byteCount: Int, _ operation: String) throws {
     let limit = Platform.memoryLimit
-    guard byteCount <= limit else { throw refusal(byteCount, limit, operation) }
+    guard byteCount <= limit else { throw refusal(byteCount, operation) }
     guard taken.wrappingAdd(byteCount, ordering: .relaxed).newValue <= limit else {
       release(byteCount)
-      throw refusal(byteCount, limit, operation)
+      throw refusal(byteCount, operation)
     }
   }
 

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import ToeplitzTensor
+import ToeplitzTestSupport
 
 @testable import ToeplitzCheckpoint
 
@@ -26,6 +27,20 @@ import ToeplitzTensor
       return try ["stored", "compressed", "streamed"].map { try readFile(fixture("\($0).npz")) } + [
         largeArchive()
       ]
+    case .torch:
+      // Archives have checksums, which most mutations break; bare pickles and the old format have none.
+      return try ["legacy_state.pt", "legacy_python2.pt", "legacy_module.pt", "arrays0.pkl", "arrays5.pkl", "keys.pt"]
+        .map { try readFile(Fixtures.path("torch/kinds/\($0)")) } + picklesOfArchives()
+    }
+  }
+
+  /// The pickles of archives, which are read as bare ones; their storages are missed only at the end.
+  private static func picklesOfArchives() throws -> [[UInt8]] {
+    try ["objects.pt", "quantized.pt", "sparse.pt", "script.jit", "numpy.pt"].map { name in
+      let file = try MappedFile(path: Fixtures.path("torch/kinds/\(name)"))
+      let archive = try ZipArchive(file.bytes, FilePlace(file: name))
+      let pickle = try #require(archive.entries.first { $0.name.hasSuffix("data.pkl") })
+      return [UInt8](try archive.contents(of: pickle).bytes)
     }
   }
 
@@ -71,7 +86,7 @@ import ToeplitzTensor
   @Test(arguments: Parser.allCases, [1, 2] as [UInt64])
   func mutatedFilesNeverCrash(_ parser: Parser, _ seed: UInt64) throws {
     let seeds = try Self.seeds(parser)
-    for bytes in seeds { try parser.parse(bytes) }
+    for bytes in seeds where parser != .torch { try parser.parse(bytes) }
     var random = RandomSource(seed: seed)
     var refused = 0
     for round in 0..<Self.rounds {

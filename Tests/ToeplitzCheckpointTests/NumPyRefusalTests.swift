@@ -63,7 +63,10 @@ import ToeplitzTensor
     refuse(descr: "'|f4'", "element type")
     refuse(descr: "''", "element type")
     refuse(descr: "'<'", "element type")
-    refuse(descr: "[('a', '<f4')]", "a plain string")
+    refuse(descr: "[('a', '<f4')]", "got '[('a', '<f4')]' (structures")
+    refuse(descr: "[('a'", "the end of a list")
+    refuse(descr: "'|S5'", "(text, which no tensor holds)")
+    refuse(descr: "'|O'", "never loaded")
     refuse(descr: "'|b1'", data: 1, "booleans stored as 0 or 1")
   }
 

@@ -103,8 +103,8 @@ struct CraftedZip {
     refuse("checksum") { $0.entries[0].checksum = 1 }
     refuse("without encryption") { $0.entries[0].flags = 1 }
     refuse("method 0 (stored) or 8") { $0.entries[0].method = 12 }
-    refuse("end in .npy") { $0.entries[0].name = "x.txt" }
-    refuse("end in .npy") { $0.entries[0].name = "" }
+    refuse("ends in .npy") { $0.entries[0].name = "x.txt" }
+    refuse("ends in .npy") { $0.entries[0].name = "" }
     refuse("the same name") { $0.entries[0].localName = "z.npy" }
     refuse("signature of a local header") { $0.entries[0].offset = 1 }
     refuse("entries before this one") { $0.entries[0].offset = 1 << 30 }

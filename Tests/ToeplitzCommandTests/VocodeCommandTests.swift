@@ -37,7 +37,7 @@ import ToeplitzTestSupport
       let result = try runTool(["vocode", "--float"], in: folder)
       #expect(result.status == 0, "\(result.errors)")
       #expect(result.output.contains("5.71 s of audio") && result.output.contains("times real time"))
-      let samples = try WAVFile(path: folder.appending(path: "vocoded.wav").path).readMono()
+      let samples = try AudioFile(path: folder.appending(path: "vocoded.wav").path).readMono()
       let golden = try NumPy.read(contentsOf: Fixtures.path("vocoder/vocoded.npy")).scalars(Float.self)
       let distance = Distance(samples.map(Double.init), golden.map(Double.init))
       #expect(distance.absolute < 1e-4)
@@ -50,8 +50,8 @@ import ToeplitzTestSupport
         let result = try runTool(
           ["vocode", Fixtures.bundled("speech.wav"), "--model", Fixtures.bundled(name), "-o", "out.wav"], in: folder)
         #expect(result.status == 0, "\(result.errors)")
-        let format = try WAVFile(path: folder.appending(path: "out.wav").path).sampleFormat
-        #expect(format == .int16)
+        let file = try AudioFile(path: folder.appending(path: "out.wav").path)
+        #expect(file.encoding == .pcm && file.bitsPerSample == 16)
       }
     }
   }
@@ -74,10 +74,8 @@ import ToeplitzTestSupport
     try withFolder { folder in
       try expectRefusal(["missing.wav"], in: folder, mentioning: "missing.wav", "No such file")
       try Data("just some words in a file\n".utf8).write(to: folder.appending(path: "text.wav"))
-      try expectRefusal(["text.wav"], in: folder, mentioning: "text.wav", "RIFF")
+      try expectRefusal(["text.wav"], in: folder, mentioning: "text.wav", "WAV or FLAC")
       let speech = try Data(contentsOf: URL(fileURLWithPath: Fixtures.bundled("speech.wav")))
-      try speech.prefix(30_000).write(to: folder.appending(path: "cut.wav"))
-      try expectRefusal(["cut.wav"], in: folder, mentioning: "cut.wav")
       try speech.prefix(20).write(to: folder.appending(path: "stump.wav"))
       try expectRefusal(["stump.wav"], in: folder, mentioning: "stump.wav")
       try WAVWriter.write([0.1, 0.2], to: folder.appending(path: "short.wav").path, sampleRate: 22_050)

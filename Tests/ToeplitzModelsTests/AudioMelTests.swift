@@ -20,7 +20,7 @@ import ToeplitzTensor
 
   @Test func agreesWithTheAuthorsCode() throws {
     let mel = try MelSpectrogram(vocoder)
-    let result = try mel(WAVFile(path: speechPath).readMono())
+    let result = try mel(AudioFile(path: speechPath).readMono())
     #expect(result.shape == [1, 80, 492])
     let golden = try numpy(packageRoot.appendingPathComponent("Tests/Fixtures/vocoder/mel.npy"))
     let values = try result.scalars(Float.self)
@@ -31,7 +31,7 @@ import ToeplitzTensor
   }
 
   @Test func windowsGiveTheBitsOfTheWhole() throws {
-    let file = try WAVFile(path: speechPath)
+    let file = try AudioFile(path: speechPath)
     let mel = try MelSpectrogram(vocoder)
     for length in [20_000, 20_001, 1409] {
       let signal = try file.readMono(frames: 30_000..<30_000 + length)

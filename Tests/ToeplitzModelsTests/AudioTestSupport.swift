@@ -65,6 +65,20 @@ func riff(_ chunks: [UInt8]..., name: String = "RIFF", size: UInt32? = nil) -> [
   return Array(name.utf8) + bytes(size ?? UInt32(body.count)) + body
 }
 
+/// A chunk of a Wave64 file, whose size counts its header.
+func wave64Chunk(_ name: String, _ body: [UInt8], size: UInt64? = nil) -> [UInt8] {
+  let identifier: [UInt8] = [0xF3, 0xAC, 0xD3, 0x11, 0x8C, 0xD1, 0, 0xC0, 0x4F, 0x8E, 0xDB, 0x8A]
+  return Array(name.utf8) + identifier + bytes(size ?? UInt64(body.count + 24)) + body
+    + [UInt8](repeating: 0, count: (8 - body.count % 8) % 8)
+}
+
+/// A Wave64 file of the given chunks, in the order of their names backwards: `fmt `, `data`.
+func wave64(_ chunks: [String: [UInt8]], kind: String = "wave") -> [UInt8] {
+  let body = chunks.sorted { $0.key > $1.key }.flatMap { wave64Chunk($0.key, $0.value) }
+  return Array("riff".utf8) + [0x2E, 0x91, 0xCF, 0x11, 0xA5, 0xD6, 0x28, 0xDB, 4, 0xC1, 0, 0]
+    + bytes(UInt64(40 + body.count)) + wave64Chunk(kind, []).prefix(16) + body
+}
+
 /// The one-line error that `body` throws, or nil.
 func toeplitzError(_ body: () throws -> Void) -> ToeplitzError? {
   do {

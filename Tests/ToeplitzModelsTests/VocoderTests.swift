@@ -15,9 +15,42 @@ import ToeplitzTestSupport
     try Vocoder(configuration: Fixtures.bundled("config.json"), weights: Fixtures.bundled("generator.safetensors"))
   }
 
+  /// What the published training script saves: `{'generator': …}` in a file without a suffix, beside `do_…`.
+  @Test func foldersMayHoldCheckpointsOfPyTorch() throws {
+    let source = Fixtures.path("cases/hifigan_generator_key")
+    let weights = try Checkpoint(contentsOf: source + "/g_00000001.pt")
+    let recording = try AudioFile(path: source + "/in.wav")
+    for names in [["g_00000001.pt"], ["g_00000001", "g_00000002", "do_00000002"], ["generator.pth", "other.bin"]] {
+      let folder = try Fixtures.temporaryFolder()
+      defer { try? FileManager.default.removeItem(at: folder) }
+      try FileManager.default.copyItem(atPath: source + "/config.json", toPath: folder.path + "/config.json")
+      for name in names {
+        try FileManager.default.copyItem(atPath: source + "/g_00000001.pt", toPath: folder.path + "/" + name)
+      }
+      let vocoder = try Vocoder(contentsOf: folder.path)
+      #expect(vocoder.loadReport.place == "generator")
+      #expect(
+        try vocoder.generator.convPre.stateDictionary()["bias"]?.sameBits(as: weights.tensor("generator.conv_pre.bias"))
+          == true)
+      let output = folder.path + "/out.wav"
+      let count = try vocoder.resynthesize(recording, to: WAVWriter(path: output, sampleRate: vocoder.sampleRate))
+      #expect(count == 11008)
+    }
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    try FileManager.default.copyItem(atPath: source + "/config.json", toPath: folder.path + "/config.json")
+    let none = #expect(throws: ToeplitzError.self) { try Vocoder(contentsOf: folder.path) }
+    #expect(none?.got == "none")
+    for name in ["a.pt", "b.pt"] {
+      try FileManager.default.copyItem(atPath: source + "/g_00000001.pt", toPath: folder.path + "/" + name)
+    }
+    let several = #expect(throws: ToeplitzError.self) { try Vocoder(contentsOf: folder.path) }
+    #expect(several?.got == "a.pt, b.pt")
+  }
+
   @Test func melOfTheRecordingIsTheGoldenMel() throws {
     let golden = try NumPy.read(contentsOf: Fixtures.path("vocoder/mel.npy"))
-    let samples = try WAVFile(path: Fixtures.bundled("speech.wav")).readMono()
+    let samples = try AudioFile(path: Fixtures.bundled("speech.wav")).readMono()
     let distance = try vocoder().mel(samples).distance(to: golden)
     print("mel: \(distance)")
     #expect(distance.absolute < 1e-4)
@@ -58,7 +91,7 @@ import ToeplitzTestSupport
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     // A short piece, at another rate and with two channels, so that every part of the chain is cut into windows.
-    let speech = try WAVFile(path: Fixtures.bundled("speech.wav")).readMono(frames: 20_000..<36_000)
+    let speech = try AudioFile(path: Fixtures.bundled("speech.wav")).readMono(frames: 20_000..<36_000)
     let recording = folder.appending(path: "in.wav").path
     let input = try WAVWriter(path: recording, sampleRate: 32_000, channelCount: 2, encoding: .float32)
     try input.append(planar: [speech, speech.map { -0.5 * $0 }])
@@ -68,8 +101,8 @@ import ToeplitzTestSupport
       model.windowFrames = frames
       let path = folder.appending(path: "\(frames).wav").path
       let output = try WAVWriter(path: path, sampleRate: model.sampleRate, encoding: .float32)
-      let count = try model.resynthesize(WAVFile(path: recording), to: output)
-      let samples = try WAVFile(path: path).readMono()
+      let count = try model.resynthesize(AudioFile(path: recording), to: output)
+      let samples = try AudioFile(path: path).readMono()
       #expect(samples.count == count)
       return samples
     }
@@ -87,7 +120,7 @@ import ToeplitzTestSupport
     let path = folder.appending(path: "out.wav").path
     let error = #expect(throws: ToeplitzError.self) {
       try model.resynthesize(
-        WAVFile(path: Fixtures.bundled("speech.wav")), to: WAVWriter(path: path, sampleRate: model.sampleRate))
+        AudioFile(path: Fixtures.bundled("speech.wav")), to: WAVWriter(path: path, sampleRate: model.sampleRate))
     }
     #expect(error?.kind == .argument && error?.description.contains("windowFrames") == true)
     #expect(!FileManager.default.fileExists(atPath: path))
@@ -111,6 +144,35 @@ import ToeplitzTestSupport
     #expect(first / 256 >= middle - context && last / 256 <= middle + context)
     // The bound is not idle: three frames less would be wrong.
     #expect(first / 256 < middle - context + 3)
+  }
+
+  /// Kernels of twice an odd rate, and plain weights with filters of zeros, as PyTorch computes them.
+  @Test(arguments: ["odd-5-5", "odd-3", "odd-7-mixed", "dead-first", "dead-transposed", "dead-block"])
+  func variantsGiveTheGoldenOutput(name: String) throws {
+    let golden = try Checkpoint(contentsOf: Fixtures.path("vocoder/variants.safetensors")).inside(name)
+    let configuration = try HiFiGANConfiguration(contentsOf: Fixtures.path("vocoder/\(name).json"))
+    let (mel, output) = (try golden.tensor("mel"), try golden.tensor("output"))
+    let model = try HiFiGANGenerator(configuration).eval()
+    try model.load(golden.tensors.filter { $0.key != "mel" && $0.key != "output" })
+    #expect(output.shape == [1, 1, 9 * configuration.hopSize])
+    #expect(try model(mel).distance(to: output).absolute < 1e-5)
+    #expect(try model.compiled()(mel).sameBits(as: model(mel)))
+    #expect(try model.outputLength(for: 9) == output.shape[2])
+    // Length and direction of each filter are such that PyTorch, too, gets the weights out of them again.
+    let other = try HiFiGANGenerator(configuration).eval()
+    try other.load(model.stateDictionary())
+    #expect(try other(mel).distance(to: output).absolute < 1e-5)
+    #expect(model.stateDictionary().keys.contains("conv_pre.weight_g"))
+    // Kernels of other odd lengths would give other lengths than hops.
+    if name == "odd-3" {
+      let folder = try Fixtures.temporaryFolder()
+      defer { try? FileManager.default.removeItem(at: folder) }
+      let path = folder.appending(path: "config.json")
+      let text = try String(contentsOfFile: Fixtures.path("vocoder/odd-3.json"), encoding: .utf8)
+      try Data(text.replacing("[6, 4]", with: "[8, 4]").utf8).write(to: path)
+      let error = #expect(throws: ToeplitzError.self) { try HiFiGANConfiguration(contentsOf: path.path) }
+      #expect(error?.description.contains("or are twice it") == true)
+    }
   }
 
   @Test func randomConfigurationsBuildAndRun() throws {

@@ -144,6 +144,49 @@ private struct Message {
     }
   }
 
+  /// The cache of the Hugging Face hub: `snapshots/a` has links into `blobs`.
+  @Test func dataMayBeBesideTheFileThatALinkLeadsTo() throws {
+    let folder = try Fixtures.temporaryFolder()
+    defer { try? FileManager.default.removeItem(at: folder) }
+    let files = FileManager.default
+    func link(_ place: String, to target: String) throws {
+      let path = folder.appending(path: place)
+      try files.createDirectory(at: path.deletingLastPathComponent(), withIntermediateDirectories: true)
+      try files.createSymbolicLink(atPath: path.path, withDestinationPath: target)
+    }
+    try files.copyItem(
+      atPath: Fixtures.path("cases/hf_cache_symlinks/blobs"), toPath: folder.appending(path: "blobs").path)
+    try link("snapshots/a/model.onnx", to: "../../blobs/aaa")
+    try link("snapshots/a/model.onnx_data", to: "../../blobs/bbb")
+    let x = try NumPy.read(contentsOf: Fixtures.path("cases/hf_cache_symlinks/x.npy"))
+    func run(_ place: String) throws -> [Float] {
+      try Executable(contentsOf: folder.appending(path: place).path)(x).scalars(Float.self)
+    }
+    let expected = try run("snapshots/a/model.onnx")
+    #expect(expected.count == 9 && expected[..<3] == [15, 15, 15])
+    // A link to a link, and a folder that is one.
+    try link("snapshots/b/model.onnx", to: "../a/model.onnx")
+    try link("snapshots/b/model.onnx_data", to: "../a/model.onnx_data")
+    #expect(try run("snapshots/b/model.onnx") == expected)
+    try link("main", to: "snapshots/a")
+    #expect(try run("main/model.onnx") == expected)
+    // Data that is only beside the file itself, under the name that the model gives.
+    try files.copyItem(
+      at: folder.appending(path: "blobs/bbb"), to: folder.appending(path: "blobs/model.onnx_data"))
+    try link("elsewhere/model.onnx", to: "../blobs/aaa")
+    #expect(try run("elsewhere/model.onnx") == expected)
+    // A link out of both folders is refused, and so is a model that is a file itself beside a link out of its folder.
+    try files.copyItem(at: folder.appending(path: "blobs/bbb"), to: folder.appending(path: "secret"))
+    try link("snapshots/c/model.onnx", to: "../../blobs/aaa")
+    try link("snapshots/c/model.onnx_data", to: "../../secret")
+    let out = #expect(throws: ToeplitzError.self) { try run("snapshots/c/model.onnx") }
+    #expect(out?.got.contains("a link out of it") == true)
+    try files.createDirectory(at: folder.appending(path: "plain"), withIntermediateDirectories: true)
+    try files.copyItem(at: folder.appending(path: "blobs/aaa"), to: folder.appending(path: "plain/model.onnx"))
+    try link("plain/model.onnx_data", to: "../blobs/bbb")
+    #expect(throws: ToeplitzError.self) { try run("plain/model.onnx") }
+  }
+
   /// A model whose shapes depend on elements runs on computed tensors also while something else is traced.
   @Test func modelsWithCutsRunWithinTracedCode() throws {
     let inner = try Executable(onnx: model([node("NonZero", ["x"], ["z"]), node("Gather", ["x", "z"], ["y"])]))

@@ -5,6 +5,17 @@ import Testing
 @testable import ToeplitzTensor
 
 @Suite struct InstructionSetTests {
+  @Test func variablesTakeWhatThereIs() throws {
+    #expect(EnvironmentVariable.instructionSet.words == InstructionSet.allCases.map(\.rawValue))
+    #expect(EnvironmentVariable.numerics.words == Numerics.allCases.map(\.rawValue))
+    for good in ["1", "17"] { #expect(EnvironmentVariable.threads.accepts(good)) }
+    for bad in ["0", "-1", "1.5", "all", " 2", "99999999999999999999"] {
+      #expect(!EnvironmentVariable.threads.accepts(bad))
+    }
+    // Those of this process are right, or nothing here would be computed.
+    try EnvironmentVariable.check()
+  }
+
   @Test func overrideReachesTheKernels() throws {
     // (1 + 2⁻¹²)² − (1 + 2⁻¹¹) is 2⁻²⁴ if product and sum are rounded once, and 0 if each is rounded: only the 128-bit
     // path of x86-64 has no fused multiply-add.

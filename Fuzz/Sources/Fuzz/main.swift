@@ -38,8 +38,8 @@ nonisolated private func one(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> In
     fclose(file)
     switch parser {
     case "npy": _ = try NumPy.read(contentsOf: path)
-    case "wav": _ = try WAVFile(path: path).readMono()
-    case "png", "jpg": _ = try Picture(contentsOf: path)
+    case "wav", "w64", "flac": _ = try AudioFile(path: path).readMono()
+    case "png", "jpg", "bmp", "ppm": _ = try Picture(contentsOf: path)
     // safetensors, npz and pt.
     default: _ = try Checkpoint(contentsOf: path)
     }

@@ -14,6 +14,8 @@ protocol UnaryKernel: UnaryOperation, CPUKernel, BlockOperation {
 }
 
 extension UnaryKernel {
+  package var makesNewResults: Bool { true }
+
   var vectorized: (function: tz_unary, a: Double, b: Double)? { nil }
   func integer(_ x: Int64) -> Int64 { x }
 

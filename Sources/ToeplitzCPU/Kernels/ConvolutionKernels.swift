@@ -3,6 +3,8 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension ConvolutionOperation: CPUKernel {
+  package var makesNewResults: Bool { true }
+
   package var packedOperands: [Int] { [1] }
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
@@ -43,6 +45,8 @@ extension ConvolutionOperation: CPUKernel {
 }
 
 extension FusedConvolution: CPUKernel {
+  package var makesNewResults: Bool { true }
+
   package var packedOperands: [Int] { [1] }
 
   package var mayOverwrite: Bool { residualCount > 0 }

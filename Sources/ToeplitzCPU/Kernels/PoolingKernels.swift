@@ -3,6 +3,8 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension MaxPooling: CPUKernel {
+  package var makesNewResults: Bool { true }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     if let result = try poolBytes(inputs[0], outputs) { return [result] }
     let x = try inputs[0].dense()
@@ -230,6 +232,8 @@ extension MaxPooling {
 }
 
 extension AveragePooling: CPUKernel {
+  package var makesNewResults: Bool { true }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].dense()
     switch x.dtype {

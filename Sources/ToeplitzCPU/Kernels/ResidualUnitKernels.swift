@@ -3,6 +3,8 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension ResidualUnit: CPUKernel {
+  package var makesNewResults: Bool { true }
+
   package var packedOperands: [Int] { [1, 1 + firstStage.weightCount] }
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {

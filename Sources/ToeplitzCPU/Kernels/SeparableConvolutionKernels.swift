@@ -3,6 +3,8 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension SeparableConvolution: CPUKernel {
+  package var makesNewResults: Bool { true }
+
   package var packedOperands: [Int] {
     stages.indices.map { index in stages[..<index].reduce(1) { $0 + $1.weightCount } }
   }

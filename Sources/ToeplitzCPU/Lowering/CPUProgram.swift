@@ -29,6 +29,8 @@ private final class CPUProgram: Program {
   private let initial: [Tensor?]
   private let inputs: [Int]
   private let outputs: [Int]
+  /// What it takes at least, and the step that takes it.
+  private let leastMemory: (byteCount: Int, step: Int)
 
   init(_ graph: Graph, _ folded: FoldedConstants) throws {
     var last = [Int](repeating: -1, count: graph.specs.count)
@@ -58,8 +60,30 @@ private final class CPUProgram: Program {
     }
     self.graph = graph
     self.initial = initial
+    leastMemory = Self.leastMemory(steps)
     inputs = graph.inputs.map(\.value)
     outputs = graph.outputs.map(\.value)
+  }
+
+  /// The most bytes that results of steps take at one time, as far as shapes tell: views and constants do not count.
+  private static func leastMemory(_ steps: [Step]) -> (byteCount: Int, step: Int) {
+    var held: [Int: Int] = [:]
+    var (bytes, most, place) = (0, 0, 0)
+    for (index, step) in steps.enumerated() {
+      // A result that is written over an operand takes no more.
+      if step.kernel.makesNewResults, !step.kernel.mayOverwrite || step.lastUsed.isEmpty {
+        for (value, spec) in zip(step.outputs, step.specs) {
+          // What has no size at all is refused when it is allocated.
+          let count = (try? spec.shape.elementCount("")) ?? 0
+          let (size, overflow) = count.multipliedReportingOverflow(by: spec.dtype.byteSize)
+          held[value] = overflow ? 0 : min(size, Int.max / 4 / max(1, steps.count))
+          bytes += held[value] ?? 0
+        }
+      }
+      if bytes > most { (most, place) = (bytes, index) }
+      for value in step.lastUsed + step.unused { bytes -= held.removeValue(forKey: value) ?? 0 }
+    }
+    return (most, place)
   }
 
   /// A node with what is known of its operands.
@@ -99,6 +123,11 @@ private final class CPUProgram: Program {
   }
 
   func run(_ given: [Tensor], observe: ((Int, [Tensor]) throws -> Void)?) throws -> [Tensor] {
+    guard leastMemory.byteCount <= Platform.memoryLimit else {
+      throw ToeplitzError(
+        .memory, steps[leastMemory.step].kernel.name, expected: Platform.memoryBound,
+        got: "a need for at least \(leastMemory.byteCount)", path: steps[leastMemory.step].path)
+    }
     var values = initial
     for (id, tensor) in zip(inputs, given) { values[id] = tensor }
     for (index, step) in steps.enumerated() {

@@ -55,6 +55,8 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
     return results.suffix(1)
   }
 
+  var makesNewResults: Bool { true }
+
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     [try program.run(inputs, shape: outputs[0].shape, name: "chain")]
   }

@@ -24,7 +24,7 @@ public enum InstructionSet: String, Sendable, CaseIterable, Comparable {
   @TaskLocal package static var override: InstructionSet?
 
   private static let preferred: InstructionSet = {
-    let wanted = Platform.environment("TOEPLITZ_ISA").flatMap(InstructionSet.init(rawValue:))
+    let wanted = EnvironmentVariable.instructionSet.value.flatMap(InstructionSet.init(rawValue:))
     return min(wanted ?? best, best)
   }()
 

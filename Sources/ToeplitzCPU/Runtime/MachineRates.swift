@@ -24,9 +24,14 @@ package struct MachineRates: Sendable {
     let wanted = min(max(4 * Platform.lastLevelCache, 1 << 27), max(Platform.physicalMemory / 8, 1 << 20))
     // Whole pages for each thread.
     let share = max(wanted / threads & ~4095, 4096)
-    let memory = try Storage(byteCount: share * threads, operation: "MachineRates")
+    // Not as a tensor: the bound of a model's tensors says nothing of what measuring a large cache takes.
+    guard let memory = Platform.allocate(byteCount: share * threads) else {
+      throw ToeplitzError(
+        .memory, "MachineRates", expected: "\(share * threads) bytes beyond the caches", got: "no room")
+    }
+    defer { Platform.deallocate(memory) }
     let floats = share / 4
-    let start = memory.base.assumingMemoryBound(to: Float.self)
+    let start = memory.assumingMemoryBound(to: Float.self)
     func part(_ item: Int) -> UnsafeMutablePointer<Float> { start + item * floats }
     // Each thread's first touch, which also is what maps the memory.
     ThreadPool.shared.run(threads, threads: threads) { item, _ in

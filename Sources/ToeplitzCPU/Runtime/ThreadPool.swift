@@ -22,7 +22,7 @@ public final class ThreadPool: Sendable {
   private static let yieldsFrom = 500
   private static let mostThreads = 256
   /// Whether each worker stays on a processor of its own.
-  private static let pinsWorkers = Platform.environment("TOEPLITZ_PIN_THREADS") == "1"
+  private static let pinsWorkers = EnvironmentVariable.pinnedThreads.value == "1"
 
   /// What a region computes, for the workers to find.
   private struct Job {
@@ -43,7 +43,7 @@ public final class ThreadPool: Sendable {
 
   private init() {
     job.initialize(to: Job())
-    let wanted = Platform.environment("TOEPLITZ_NUM_THREADS").flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
+    let wanted = EnvironmentVariable.threads.value.flatMap { Int($0) }.flatMap { $0 > 0 ? $0 : nil }
     limit = Atomic(min(wanted ?? Int(tz_processor_count()), Self.mostThreads))
   }
 

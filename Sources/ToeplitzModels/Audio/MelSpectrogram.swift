@@ -208,8 +208,8 @@ public struct MelSpectrogram: Sendable {
       (1...1 << 14).contains(configuration.melCount), "num_mels of 1 to \(1 << 14)",
       "\(configuration.melCount)")
     try require(
-      WAVFile.sampleRates.contains(rate),
-      "a sampling_rate of \(WAVFile.sampleRates.lowerBound) to \(WAVFile.sampleRates.upperBound)", "\(rate)")
+      AudioFile.sampleRates.contains(rate),
+      "a sampling_rate of \(AudioFile.sampleRates.lowerBound) to \(AudioFile.sampleRates.upperBound)", "\(rate)")
     try require(
       (1...size).contains(configuration.hopSize), "hop_size of 1 to n_fft, \(size)",
       "\(configuration.hopSize)")

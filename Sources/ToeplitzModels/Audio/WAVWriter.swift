@@ -6,6 +6,9 @@ import ToeplitzTensor
 /// the file its name; a writer that is cancelled or let go of before that leaves nothing behind, and a file
 /// that had the name stays as it was. A writer belongs to one task at a time.
 ///
+/// A pipe, a device and `/dev/stdout` get the samples as they come, behind a header with the sizes that
+/// ``expectedFrameCount`` gives, or with those that mean "to the end" (`0xFFFFFFFF`).
+///
 /// ```swift
 /// let writer = try WAVWriter(path: "out.wav", sampleRate: 22_050)
 /// for block in blocks { try writer.append(block) }
@@ -28,6 +31,10 @@ public final class WAVWriter {
   private let file: AtomicFile
   /// Frames appended so far.
   public private(set) var frameCount = 0
+  /// How many frames there will be, for the header of what goes into a pipe; set before the first of them.
+  public var expectedFrameCount: Int?
+  /// Whether the header has been written, which waits for the first samples.
+  private var hasHeader = false
 
   private var bytesPerFrame: Int { channelCount * (encoding == .int16 ? 2 : 4) }
   private var headerSize: Int { encoding == .int16 ? 44 : 58 }
@@ -35,7 +42,7 @@ public final class WAVWriter {
   /// Starts a file; an existing one is replaced when the writer finishes.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` for a sample rate (in hertz) outside
-  ///   ``WAVFile/sampleRates`` or a channel count that a WAVE header cannot hold, of kind `file` if the
+  ///   ``AudioFile/sampleRates`` or a channel count that a WAVE header cannot hold, of kind `file` if the
   ///   folder cannot be written.
   public convenience init(
     path: String, sampleRate: Int, channelCount: Int = 1, encoding: Encoding = .int16
@@ -50,7 +57,7 @@ public final class WAVWriter {
   package init(
     path: String, sampleRate: Int, channelCount: Int, encoding: Encoding, maximumFileSize: Int
   ) throws {
-    let rates = WAVFile.sampleRates
+    let rates = AudioFile.sampleRates
     guard rates.contains(sampleRate) else {
       throw ToeplitzError(
         .argument, path, expected: "a sample rate of \(rates.lowerBound) to \(rates.upperBound) Hz",
@@ -67,7 +74,6 @@ public final class WAVWriter {
     self.encoding = encoding
     self.maximumFileSize = maximumFileSize
     file = try AtomicFile(path: path)
-    try file.write(header())
   }
 
   /// Appends frames; the samples of one frame follow one another, channel by channel.
@@ -93,11 +99,19 @@ public final class WAVWriter {
         .file, path, expected: "at most \(maximumFileSize) bytes, the limit of WAVE files",
         got: "\(frames) frames more than the \(frameCount) before, \(bytesPerFrame) bytes each")
     }
+    try beginIfNeeded()
     let blockSize = 1 << 14
     for start in stride(from: 0, to: interleaved.count, by: blockSize) {
       try file.write(encode(interleaved[start..<min(start + blockSize, interleaved.count)]))
     }
     frameCount += frames
+    if file.isStream { try file.flush() }
+  }
+
+  private func beginIfNeeded() throws {
+    guard !hasHeader else { return }
+    try file.write(file.isStream ? header(expectedFrameCount) : header(0))
+    hasHeader = true
   }
 
   /// Appends frames given as one array per channel, all of one length.
@@ -125,7 +139,14 @@ public final class WAVWriter {
   public func finish() throws {
     try requireOpen()
     do {
-      try file.overwrite(header(), at: 0)
+      if file.isStream, !hasHeader { expectedFrameCount = 0 }
+      try beginIfNeeded()
+      if !file.isStream {
+        try file.overwrite(header(frameCount), at: 0)
+      } else if let expectedFrameCount, expectedFrameCount != frameCount {
+        throw ToeplitzError(
+          .argument, path, expected: "\(expectedFrameCount) frames, as the header says", got: "\(frameCount)")
+      }
       try file.commit()
     } catch {
       file.cancel()
@@ -143,6 +164,7 @@ public final class WAVWriter {
     _ samples: [Float], to path: String, sampleRate: Int, encoding: Encoding = .int16
   ) throws {
     let writer = try WAVWriter(path: path, sampleRate: sampleRate, encoding: encoding)
+    writer.expectedFrameCount = samples.count
     try writer.append(samples)
     try writer.finish()
   }
@@ -169,11 +191,16 @@ public final class WAVWriter {
     return bytes
   }
 
-  /// The header for the frames so far; formats other than PCM need a `fact` chunk.
-  private func header() -> [UInt8] {
-    let dataSize = frameCount * bytesPerFrame
+  /// The header for so many frames, or for an unknown number; formats other than PCM need a `fact` chunk.
+  private func header(_ frameCount: Int?) -> [UInt8] {
+    // What does not fit is unknown too.
+    let total = frameCount.flatMap { count -> UInt32? in
+      let (size, overflow) = count.multipliedReportingOverflow(by: bytesPerFrame)
+      return overflow ? nil : UInt32(exactly: size.addingReportingOverflow(headerSize - 8).partialValue)
+    }
+    let dataSize = total.map { $0 - UInt32(headerSize - 8) }
     var bytes = [UInt8]("RIFF".utf8)
-    bytes.append(littleEndian: UInt32(headerSize - 8 + dataSize))
+    bytes.append(littleEndian: total ?? .max)
     bytes += "WAVEfmt ".utf8
     bytes.append(littleEndian: UInt32(encoding == .int16 ? 16 : 18))
     bytes.append(littleEndian: UInt16(encoding == .int16 ? 1 : 3))
@@ -186,10 +213,10 @@ public final class WAVWriter {
       bytes.append(littleEndian: UInt16(0))
       bytes += "fact".utf8
       bytes.append(littleEndian: UInt32(4))
-      bytes.append(littleEndian: UInt32(frameCount))
+      bytes.append(littleEndian: frameCount.flatMap { UInt32(exactly: $0) } ?? .max)
     }
     bytes += "data".utf8
-    bytes.append(littleEndian: UInt32(dataSize))
+    bytes.append(littleEndian: dataSize ?? .max)
     return bytes
   }
 }

@@ -69,9 +69,14 @@ public final class HiFiGANGenerator: Module, UnaryLayer {
     let stages = zip(configuration.upsampleRates, configuration.upsampleKernelSizes).enumerated()
     ups = ModuleList(
       try stages.map { index, stage in
-        try WeightNormConvTranspose1d(
+        // What the kernel exceeds the rate by is cut off, from both ends. Of an odd number the authors' code leaves one
+        // sample in each stage; where the kernel is twice the rate, ParallelWaveGAN and the forks that train such models
+        // pad one more and put one back behind.
+        let excess = stage.1 - stage.0
+        return try WeightNormConvTranspose1d(
           inChannels: initial >> index, outChannels: initial >> (index + 1), kernelSize: PerAxis(stage.1),
-          stride: PerAxis(stage.0), padding: .uniform((stage.1 - stage.0) / 2), generator: generator)
+          stride: PerAxis(stage.0), padding: .uniform((excess + 1) / 2), outputPadding: PerAxis(excess % 2),
+          generator: generator)
       })
     let kinds = Array(zip(configuration.resblockKernelSizes, configuration.resblockDilationSizes))
     resblocks = ModuleList(

@@ -128,8 +128,9 @@ public struct HiFiGANConfiguration: Sendable, Hashable {
       "as many upsample_rates as upsample_kernel_sizes, 1 to 16",
       "\(upsampleRates.count) and \(upsampleKernelSizes.count)")
     try require(
-      zip(upsampleRates, upsampleKernelSizes).allSatisfy { $1 >= $0 && ($1 - $0) % 2 == 0 },
-      "upsample kernels that exceed their rate by an even number", "\(upsampleKernelSizes) for \(upsampleRates)")
+      zip(upsampleRates, upsampleKernelSizes).allSatisfy { $1 >= $0 && ($1 - $0) % 2 == 0 || $1 == 2 * $0 },
+      "upsample kernels that exceed their rate by an even number or are twice it",
+      "\(upsampleKernelSizes) for \(upsampleRates)")
     try require(
       (1...64).contains(resblockKernelSizes.count) && resblockKernelSizes.count == resblockDilationSizes.count,
       "as many resblock_kernel_sizes as resblock_dilation_sizes, 1 to 64",

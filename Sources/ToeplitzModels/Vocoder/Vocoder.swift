@@ -8,11 +8,13 @@ import ToeplitzTensor
 ///
 /// ```swift
 /// let vocoder = try Vocoder(contentsOf: "model-folder")
-/// try vocoder.resynthesize(WAVFile(path: "speech.wav"), to: WAVWriter(path: "out.wav", sampleRate: vocoder.sampleRate))
+/// try vocoder.resynthesize(AudioFile(path: "speech.wav"), to: WAVWriter(path: "out.wav", sampleRate: vocoder.sampleRate))
 /// ```
 public final class Vocoder {
   /// The network.
   public let generator: HiFiGANGenerator
+  /// Where in the checkpoint the weights were found, and what else loading them found.
+  public let loadReport: LoadReport
   /// The generator, compiled.
   private let compiled: CompiledModule<HiFiGANGenerator>
   /// The front end.
@@ -40,12 +42,7 @@ public final class Vocoder {
     let checkpoint = try Checkpoint(contentsOf: weights)
     mel = try MelSpectrogram(configuration.melConfiguration)
     generator = try HiFiGANGenerator(configuration, generator: .zeros)
-    do {
-      try generator.load(checkpoint.tensors)
-    } catch var error as ToeplitzError {
-      error.operation = weights
-      throw error
-    }
+    loadReport = try generator.load(checkpoint)
     generator.eval()
     compiled = generator.compiled()
   }
@@ -56,20 +53,36 @@ public final class Vocoder {
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {
       throw ToeplitzError(
-        .file, path, expected: "a model folder, a config.json or a .safetensors file", got: "nothing there")
+        .file, path, expected: "a model folder, a config.json or a checkpoint", got: "nothing there")
     }
     let folder = isFolder.boolValue ? url : url.deletingLastPathComponent()
     let configuration = url.pathExtension == "json" ? url : folder.appending(path: "config.json")
     if !isFolder.boolValue, url.pathExtension != "json" { return (configuration.path, url.path) }
     let files = try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
-    let candidates = files.filter { $0.hasSuffix(".safetensors") }
-    let usual = ["generator.safetensors", "model.safetensors"].first(where: candidates.contains)
-    guard let weights = usual ?? (candidates.count == 1 ? candidates[0] : nil) else {
-      throw ToeplitzError(
-        .file, folder.path, expected: "one .safetensors file",
-        got: candidates.isEmpty ? "none" : candidates.joined(separator: ", "))
-    }
+    let weights = try weights(in: folder, files)
     return (configuration.path, folder.appending(path: weights).path)
+  }
+
+  /// The file that holds the generator's weights; what a file holds its first bytes tell.
+  private static func weights(in folder: URL, _ files: [String]) throws -> String {
+    let safetensors = files.filter { $0.hasSuffix(".safetensors") }
+    if let usual = ["generator.safetensors", "model.safetensors"].first(where: safetensors.contains) { return usual }
+    if safetensors.count == 1 { return safetensors[0] }
+    // The training script saves `g_00010000` and, with discriminators and optimisers, `do_00010000`.
+    let others = files.filter { name in
+      guard !name.hasPrefix("do_"), !name.hasSuffix(".npy"),
+        let file = try? MappedFile(path: folder.appending(path: name).path)
+      else { return false }
+      return CheckpointFormat(file.bytes).isTensors
+    }
+    let newest = others.filter { $0.hasPrefix("g_") }.last
+    let usual = ["generator.pt", "generator.pth", "model.pt", "model.pth", "pytorch_model.bin"]
+    if let found = usual.first(where: others.contains) ?? newest ?? (others.count == 1 ? others[0] : nil) {
+      return found
+    }
+    throw ToeplitzError(
+      .file, folder.path, expected: "one file with weights (safetensors, PyTorch's or npz); give its path to choose it",
+      got: others.isEmpty ? "none" : others.joined(separator: ", "))
   }
 
   /// Analyses a recording of any rate and channel count and writes its resynthesis, window after window.
@@ -79,10 +92,10 @@ public final class Vocoder {
   /// - Parameter progress: called with the fraction done after each window.
   /// - Returns: The number of samples written.
   /// - Throws: ``ToeplitzError`` if the recording is too short or unreadable, or the output cannot be written;
-  ///   nothing is left at the output's path then.
+  ///   nothing is left at the output's path then, unless it is a pipe.
   @discardableResult
   public func resynthesize(
-    _ recording: WAVFile, to writer: WAVWriter, progress: (Double) -> Void = { _ in }
+    _ recording: AudioFile, to writer: WAVWriter, progress: (Double) -> Void = { _ in }
   ) throws -> Int {
     guard windowFrames >= 1 else {
       throw ToeplitzError(.argument, "Vocoder", expected: "windowFrames of at least 1", got: "\(windowFrames)")
@@ -92,13 +105,14 @@ public final class Vocoder {
     let frames = try mel.frameCount(sampleCount: count)
     let context = generator.contextFrames
     var written = 0
+    let hop = generator.configuration.hopSize
+    writer.expectedFrameCount = writer.frameCount + frames * hop
     for first in stride(from: 0, to: frames, by: windowFrames) {
       let last = min(first + windowFrames, frames)
       let window = max(0, first - context)..<min(frames, last + context)
       let input = try mel.frames(window, sampleCount: count) { range in
         try resampler.outputs(range, inputCount: recording.frameCount) { try recording.readMono(frames: $0) }
       }
-      let hop = generator.configuration.hopSize
       let samples = try compiled(input)
         .slice(axis: 2, ((first - window.lowerBound) * hop)..<((last - window.lowerBound) * hop))
       try writer.append(samples.reshaped([-1]).scalars(Float.self))

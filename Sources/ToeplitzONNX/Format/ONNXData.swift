@@ -15,21 +15,30 @@ final class ONNXData: Sendable {
   let place: FilePlace
   /// What keeps the model's bytes alive; nil where tensors have to copy them.
   let file: (any AnyObject & Sendable)?
-  /// The folder that external files must lie in.
-  private let folder: String?
+  /// The folders that external files are looked for and must lie in, all links followed: that of the model's path, and
+  /// that of the file which it leads to. None if there may be no such files.
+  private let folders: [String]
   private let opened = Lock<[String: MappedFile]>([:])
 
-  /// - Parameter folder: where external files lie; nil if there may be none.
-  init(place: FilePlace, file: (any AnyObject & Sendable)?, folder: String?) {
+  /// - Parameter model: the path of the model's file, in whose folder external files lie; nil if there may be none.
+  init(place: FilePlace, file: (any AnyObject & Sendable)?, model: String?) {
     self.place = place
     self.file = file
-    self.folder = folder
+    folders =
+      model.map { [Self.resolved(Self.folder($0)), Self.resolved($0).map(Self.folder)].compactMap(\.self) } ?? []
+  }
+
+  /// The folder of a file.
+  private static func folder(_ path: String) -> String {
+    guard let slash = path.lastIndex(of: "/") else { return "." }
+    return slash == path.startIndex ? "/" : String(path[..<slash])
   }
 
   /// The bytes that the entries of `external_data` name, and what keeps them alive.
   ///
   /// The rules are those of ONNX's ExternalData document. A path that leaves the model's folder, by itself or through
-  /// a link, is refused.
+  /// a link, is refused. If the model is itself a link, as in the cache of the Hugging Face hub, the folder of the file
+  /// that it leads to counts as well.
   func external(
     _ entries: [String: String], byteCount: Int, _ place: FilePlace
   ) throws -> (UnsafeRawBufferPointer, any AnyObject & Sendable) {
@@ -56,35 +65,34 @@ final class ONNXData: Sendable {
   private func open(_ location: String, _ place: FilePlace) throws -> MappedFile {
     try opened.withLock { opened in
       if let known = opened[location] { return known }
-      let file = try MappedFile(path: try confined(location, place))
+      let file = try MappedFile(path: try confined(location, place), onlyRegular: true)
       opened[location] = file
       return file
     }
   }
 
-  /// The path of an external file, which lies inside the folder also when all links are followed.
+  /// The path of an external file, which lies inside one of the folders also when all links are followed.
   private func confined(_ location: String, _ place: FilePlace) throws -> String {
     func refuse(_ got: String) -> ToeplitzError {
       place.malformed("external data inside the model's folder", got: got)
     }
-    guard let folder else { throw refuse("a model without a folder") }
+    guard !folders.isEmpty else { throw refuse("a model without a folder") }
     let parts = location.split(separator: "/", omittingEmptySubsequences: false)
     guard !location.hasPrefix("/"), !parts.contains(".."), !location.utf8.contains(0), !location.contains("\\") else {
       throw refuse(location.quoted)
     }
-    let path = folder + "/" + location
-    guard let root = resolved(folder), let target = resolved(path) else {
+    guard let target = folders.lazy.compactMap({ Self.resolved($0 + "/" + location) }).first else {
       throw ToeplitzError(
         .file, place.file, expected: "the external data \(location.quoted) beside the model", got: "no such file",
         path: place.entry)
     }
-    guard target.hasPrefix(root == "/" ? root : root + "/") else {
+    guard folders.contains(where: { target.hasPrefix($0 == "/" ? $0 : $0 + "/") }) else {
       throw refuse("a link out of it, \(location.quoted)")
     }
     return target
   }
 
-  private func resolved(_ path: String) -> String? {
+  private static func resolved(_ path: String) -> String? {
     guard let name = realpath(path, nil) else { return nil }
     defer { free(name) }
     return String(cString: name)

@@ -122,6 +122,8 @@ struct ONNXNode {
   var inputs: [String] = []
   var outputs: [String] = []
   var attributes: [String: ONNXAttribute] = [:]
+  /// An attribute that is given twice.
+  var repeatedAttribute: String?
 
   init(_ message: ProtobufReader, _ place: FilePlace, depth: Int) throws {
     var message = message
@@ -133,7 +135,7 @@ struct ONNXNode {
       case 4: operation = try field.string()
       case 5:
         let (name, attribute) = try ONNXAttribute.parse(field.message(), place, depth: depth)
-        attributes[name] = attribute
+        if attributes.updateValue(attribute, forKey: name) != nil { repeatedAttribute = name }
       case 7: domain = try field.string()
       case 8: overload = try field.string()
       default: break
@@ -156,6 +158,8 @@ indirect enum ONNXAttribute {
   case tensors([ONNXTensor])
   case graphs([ONNXGraph])
   case sparse(ONNXSparseTensor)
+  /// What a value is, such as an optional one that is empty.
+  case type(ONNXValueInfo.Kind)
   /// The attribute of this name of the function that the node stands in.
   case reference(String)
   /// Of a kind that no supported operator has.
@@ -185,6 +189,7 @@ indirect enum ONNXAttribute {
       case 9: strings.append(String(decoding: try field.bytes(), as: UTF8.self))
       case 10: tensors.append(try ONNXTensor(field.message(), place))
       case 11: graphs.append(try ONNXGraph(field.message(), place, depth: depth + 1))
+      case 14: single = .type(try ONNXValueInfo(type: field.message(), place).kind)
       case 20: kind = try field.int()
       case 21: reference = try field.string()
       case 22: single = .sparse(try ONNXSparseTensor(field.message(), place))
@@ -223,8 +228,18 @@ struct ONNXValueInfo {
   /// The element type's number; 0 if unknown.
   var elementType = 0
   var sizes: [Size]?
-  /// What it is, if not a tensor.
-  var otherType: String?
+  /// What a value is.
+  indirect enum Kind: Equatable {
+    case tensor
+    case sequence(Kind)
+    case optional(Kind)
+    case map
+    case sparse
+  }
+  /// What it is; `elementType` and `sizes` are those of the tensors it is made of.
+  var kind = Kind.tensor
+
+  private init() {}
 
   init(_ message: ProtobufReader, _ place: FilePlace) throws {
     var message = message
@@ -237,9 +252,20 @@ struct ONNXValueInfo {
     }
   }
 
-  private mutating func parseType(_ message: ProtobufReader) throws {
+  /// A value without a name (`TypeProto`).
+  init(type message: ProtobufReader, _ place: FilePlace) throws { try parseType(message) }
+
+  private mutating func parseType(_ message: ProtobufReader, depth: Int = 0) throws {
     var message = message
     try message.forEach { field in
+      /// What stands in field 1 of the type's message.
+      func inner() throws -> Kind {
+        guard depth < 4 else { throw field.place.malformed("types nested at most 4 deep", got: "more") }
+        var (element, container) = (ONNXValueInfo(), try field.message())
+        try container.forEach { if $0.number == 1 { try element.parseType($0.message(), depth: depth + 1) } }
+        (elementType, sizes) = (element.elementType, element.sizes)
+        return element.kind
+      }
       switch field.number {
       case 1:
         var tensor = try field.message()
@@ -250,10 +276,10 @@ struct ONNXValueInfo {
           default: break
           }
         }
-      case 4: otherType = "a sequence"
-      case 5: otherType = "a map"
-      case 8: otherType = "a sparse tensor"
-      case 9: otherType = "an optional value"
+      case 4: kind = .sequence(try inner())
+      case 5: kind = .map
+      case 8: kind = .sparse
+      case 9: kind = .optional(try inner())
       default: break
       }
     }

@@ -1,4 +1,5 @@
 import ToeplitzCheckpoint
+import ToeplitzGraph
 import ToeplitzTensor
 
 /// A tensor as it was written (`TensorProto`); its bytes stay in the file until ``tensor(_:_:)``.
@@ -14,7 +15,7 @@ struct ONNXTensor {
   private var int64s: [Int64] = []
   private var doubles: [Double] = []
   private var uint64s: [Int64] = []
-  private var stringCount = 0
+  private var strings: [UnsafeRawBufferPointer] = []
 
   init(_ message: ProtobufReader, _ place: FilePlace) throws {
     var message = message
@@ -25,7 +26,7 @@ struct ONNXTensor {
       case 3: throw place.malformed("tensors in one piece", got: "a segment of one")
       case 4: try field.append(to: &floats)
       case 5: try field.append(to: &int32s)
-      case 6: stringCount += 1
+      case 6: strings.append(try field.bytes())
       case 7: try field.append(to: &int64s)
       case 8: name = try field.string()
       case 9: raw = try field.bytes()
@@ -45,6 +46,29 @@ struct ONNXTensor {
       default: break
       }
     }
+  }
+
+  /// The number of strings as element type.
+  static let stringType = 8
+
+  /// The tensor, of numbers or strings.
+  ///
+  /// - Throws: As ``tensor(_:anywhere:)``.
+  func value(_ data: ONNXData, anywhere: Bool = false) throws -> ModelValue {
+    guard elementType == Self.stringType else { return .tensor(try tensor(data, anywhere: anywhere)) }
+    let place = data.place.inside(name)
+    let sizes = sizes.map { Int($0) }
+    let count = try ElementBytes.byteCount(sizes, itemSize: 1, place)
+    guard count == strings.count, !isExternal else {
+      throw place.malformed("\(count) strings", got: "\(strings.count)")
+    }
+    let elements = try strings.map { bytes in
+      guard let text = String(validating: bytes, as: UTF8.self) else {
+        throw place.malformed("strings in UTF-8", got: "other bytes")
+      }
+      return text
+    }
+    return .strings(try StringTensor(elements, shape: Shape(sizes)))
   }
 
   /// The tensor; it refers to the file's bytes where they are aligned.

@@ -64,6 +64,16 @@ extension OperatorTable {
     },
     "HardSwish": { _ in applied(HardSwish()) },
     "Swish": activation(1) { x, alpha in try alpha == 1 ? x.silu() : x * (x * alpha).sigmoid() },
+    "SwiGLU": { node in
+      let alpha = try node.float("alpha", 1)
+      return { x in
+        let (gate, value) = (try x(0), try x(1))
+        guard gate.spec == value.spec else {
+          throw x.refuse(.shape, "two tensors alike", got: "\(gate.spec), \(value.spec)")
+        }
+        return [try (alpha == 1 ? gate.silu() : gate * (gate * alpha).sigmoid()) * value]
+      }
+    },
     "Softplus": { _ in applied(SoftplusOperation(beta: 1, threshold: 1e30)) },
     "Softsign": { _ in applied(SoftsignOperation()) },
     "Mish": { _ in applied(MishOperation()) },
@@ -85,6 +95,9 @@ extension OperatorTable {
       return { x in
         var result = try x(0)
         if isOld { return [try result.clipped(low, high)] }
+        for bound in [x.optional(1), x.optional(2)] where bound.map({ $0.dtype != result.dtype }) ?? false {
+          throw x.refuse(.dtype, "bounds of the input's type \(result.dtype)", got: "\(bound?.dtype ?? result.dtype)")
+        }
         if result.dtype.isFloatingPoint { return [try result.clipped(x.scalar(1), x.scalar(2))] }
         if let least = x.optional(1) { result = try result.maximum(least) }
         if let most = x.optional(2) { result = try result.minimum(most) }

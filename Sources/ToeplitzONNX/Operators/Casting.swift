@@ -1,22 +1,30 @@
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
 extension OperatorTable {
-  static let casting: [String: OperatorMaker] = [
+  static let casting: [String: ValueMaker] = [
     "Cast": { node in
-      guard let dtype = try node.dtype("to") else { throw node.refuse("a type to cast to", got: "none") }
+      let toStrings = try node.int("to") == ONNXTensor.stringType
+      let dtype = try toStrings ? nil : node.dtype("to")
+      guard toStrings || dtype != nil else { throw node.refuse("a type to cast to", got: "none") }
       let cast = try conversion(node)
-      return { [try cast($0(0), dtype)] }
+      return { x in
+        if let texts = try castStrings(x.value(0), to: dtype, x) { return [texts] }
+        return [.tensor(try cast(x(0), dtype ?? .float32))]
+      }
     },
     "CastLike": { node in
       let cast = try conversion(node)
-      return { [try cast($0(0), $0(1).dtype)] }
+      return { x in
+        let dtype = try x.value(1).tensor?.dtype
+        if let texts = try castStrings(x.value(0), to: dtype, x) { return [texts] }
+        return [.tensor(try cast(x(0), dtype ?? .float32))]
+      }
     },
     "BitCast": { node in
       guard let dtype = try node.dtype("to") else { throw node.refuse("a type", got: "none") }
-      return { x in
-        return [try x(0).reinterpreted(as: dtype)]
-      }
+      return { [.tensor(try $0(0).reinterpreted(as: dtype))] }
     },
   ]
 

@@ -73,16 +73,16 @@ struct ConvolutionAttributes: Sendable {
     guard !overflow else { throw refuse("a legal number of groups", "\(groups)") }
     let sizes = Array(x.dropFirst(2))
     guard sizes.allSatisfy({ $0 < 1 << 31 }) else { throw refuse("sizes below 2³¹", "shape \(x)") }
-    var outputPadding = outputPadding ?? Array(repeating: 0, count: rank)
+    let outputPadding = outputPadding ?? Array(repeating: 0, count: rank)
     guard outputPadding.count == rank, outputPadding.allSatisfy({ (0...Int(Int32.max)).contains($0) }) else {
       throw refuse("\(rank) numbers of output padding", "\(outputPadding)")
     }
-    var (pads, extra) = try pads(sizes, kernel, strides, dilations, outputPadding)
-    // The geometry's rule for output padding is PyTorch's; what lies beyond it is added afterwards.
     for axis in 0..<rank where isTransposed && outputPadding[axis] >= max(strides[axis], dilations[axis]) {
-      extra.append((axis + 2, 0, outputPadding[axis]))
-      outputPadding[axis] = 0
+      throw refuse(
+        "output_padding smaller than the larger of stride and dilation (\(max(strides[axis], dilations[axis])))",
+        "\(outputPadding[axis])")
     }
+    let (pads, extra) = try pads(sizes, kernel, strides, dilations, outputPadding)
     return (
       try ConvolutionGeometry(
         rank: rank, isTransposed: isTransposed, inChannels: isTransposed ? weight[0] : channels,

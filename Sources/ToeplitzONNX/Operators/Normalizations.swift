@@ -83,17 +83,7 @@ extension OperatorTable {
         ]
       }
     },
-    "RMSNormalization": { node in
-      let (eps, axis) = (try node.float("epsilon", 1e-5), try node.int("axis", -1))
-      return { x in
-        let input = try x(0)
-        let at = try input.shape.normalizedAxis(axis, operation: "RMSNormalization")
-        let exact = try input.cast(to: wide(input.dtype))
-        let mean = try (exact * exact).mean(Array(at..<input.rank), keepsAxes: true)
-        let scaled = try (exact / (mean + eps).squareRoot()).cast(to: input.dtype)
-        return [try scaled * x(1).cast(to: input.dtype)]
-      }
-    },
+    "RMSNormalization": rootMeanNormalization, "SimplifiedLayerNormalization": rootMeanNormalization,
     "LpNormalization": { node in
       let (axis, p) = (try node.int("axis", -1), try node.int("p", 2))
       guard p == 1 || p == 2 else { throw node.refuse("p 1 or 2", got: "\(p)") }
@@ -144,6 +134,27 @@ extension OperatorTable {
       }
     },
   ]
+}
+
+extension OperatorTable {
+  private static let rootMeanNormalization: OperatorMaker = { node in
+    let (eps, axis) = (try node.float("epsilon", 1e-5), try node.int("axis", -1))
+    return { x in
+      let (y, deviation) = try x(0).rootMeanNormalized(axis: axis, weight: x(1), eps: eps)
+      return [y, deviation]
+    }
+  }
+}
+
+extension Tensor {
+  /// Elements divided by the root of the mean of their squares over the axes from `axis` on, times a weight; and one over that
+  /// root, as float32 or wider.
+  func rootMeanNormalized(axis: Int, weight: Tensor, eps: Double) throws -> (Tensor, deviation: Tensor) {
+    let at = try shape.normalizedAxis(axis, operation: "RMSNormalization")
+    let exact = try cast(to: wide(dtype))
+    let root = try ((exact * exact).mean(Array(at..<rank), keepsAxes: true) + eps).squareRoot()
+    return (try (exact / root).cast(to: dtype) * weight.cast(to: dtype), try root.reciprocal())
+  }
 }
 
 // MARK: Export

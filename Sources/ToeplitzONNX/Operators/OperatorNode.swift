@@ -9,12 +9,18 @@ typealias OperatorFunction = @Sendable (Operands) throws -> [Tensor?]
 /// Makes the function of a node from its attributes; the operator table's entries are of this type.
 typealias OperatorMaker = @Sendable (OperatorNode) throws -> OperatorFunction
 
+/// What a node computes that takes or gives other values than tensors.
+typealias ValueFunction = @Sendable (Operands) throws -> [ModelValue?]
+
+/// Makes such a function.
+typealias ValueMaker = @Sendable (OperatorNode) throws -> ValueFunction
+
 /// A node of an ONNX graph as an operator's definition sees it.
 struct OperatorNode {
   let operation: String
   let domain: String
   /// The version of the node's domain that the model imports.
-  let opset: Int
+  private(set) var opset: Int
   /// How many results the node has, ones left out counted.
   let resultCount: Int
   /// Which operands are given.
@@ -96,6 +102,12 @@ struct OperatorNode {
     }
   }
 
+  /// The tensor of an attribute, which may be of strings.
+  func value(_ name: String) throws -> ModelValue? {
+    guard let attribute = attributes[name], case .tensor(let value) = attribute else { return nil }
+    return try value.value(data)
+  }
+
   /// The element type that an attribute names by number.
   func dtype(_ name: String) throws -> DType? { try int(name).map { try DType(onnx: $0, data.place) } }
 
@@ -103,6 +115,13 @@ struct OperatorNode {
   func graph(_ name: String) throws -> ONNXBody {
     guard let attribute = attributes[name], case .graph(let graph) = attribute else { throw wrong(name, "a graph") }
     return try body(graph)
+  }
+
+  /// The node by the rules of another version of the standard domain.
+  func at(opset: Int) -> OperatorNode {
+    var node = self
+    node.opset = opset
+    return node
   }
 
   /// An error about this node.
@@ -113,7 +132,7 @@ struct OperatorNode {
   /// A function that needs elements: it is never recorded.
   func computed(_ body: @escaping OperatorFunction) -> OperatorFunction {
     { x in
-      if let traced = x.tensors.lazy.compactMap({ $0?.traced }).first, let trace = Trace.running {
+      if let traced = x.values.lazy.compactMap({ $0?.tensor?.traced }).first, let trace = Trace.running {
         throw trace.refusal(x.name, traced)
       }
       return try body(x)
@@ -124,25 +143,52 @@ struct OperatorNode {
 /// The operands of a node.
 struct Operands {
   let name: String
-  let tensors: [Tensor?]
+  let values: [ModelValue?]
   /// The values that graphs inside the node take from the graph around it.
-  var captured: [Tensor] = []
+  var captured: [ModelValue] = []
 
-  var count: Int { tensors.count }
+  var count: Int { values.count }
 
   /// An operand that must be there.
   func callAsFunction(_ index: Int) throws -> Tensor {
-    guard let tensor = optional(index) else {
-      throw ToeplitzError(.argument, name, expected: "an input number \(index + 1)", got: "none")
+    let value = try value(index)
+    guard let tensor = value.tensor else {
+      throw refuse("a tensor of numbers as input number \(index + 1)", got: value.description)
     }
     return tensor
   }
 
-  /// An operand that may be missing.
-  func optional(_ index: Int) -> Tensor? { index < tensors.count ? tensors[index] : nil }
+  /// An operand of any kind that must be there.
+  func value(_ index: Int) throws -> ModelValue {
+    guard index < values.count, let value = values[index] else {
+      throw refuse("an input number \(index + 1)", got: "none")
+    }
+    return value
+  }
+
+  /// An operand that must be a sequence.
+  func sequence(_ index: Int) throws -> [Tensor] {
+    let value = try value(index)
+    guard case .sequence(let tensors) = value else {
+      throw refuse("a sequence as input number \(index + 1)", got: value.description)
+    }
+    return tensors
+  }
+
+  /// An operand that must be strings.
+  func strings(_ index: Int) throws -> StringTensor {
+    let value = try value(index)
+    guard case .strings(let strings) = value else {
+      throw refuse("strings as input number \(index + 1)", got: value.description)
+    }
+    return strings
+  }
+
+  /// A tensor that may be missing.
+  func optional(_ index: Int) -> Tensor? { index < values.count ? values[index]?.tensor : nil }
 
   /// All operands, which must be there.
-  func all() throws -> [Tensor] { try tensors.indices.map { try self($0) } }
+  func all() throws -> [Tensor] { try values.indices.map { try self($0) } }
 
   /// The whole numbers of an operand that must be there.
   func ints(_ index: Int) throws -> [Int] { try self(index).wholeNumbers(name) }

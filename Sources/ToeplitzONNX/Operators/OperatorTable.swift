@@ -9,22 +9,37 @@ enum OperatorTable {
   static let standard: [String: OperatorMaker] = {
     let groups = [
       elementwise, activations, logic, convolutions, pooling, normalizations, matrices, structure, sizes, indexing,
-      reductions, resizing, recurrent, control, casting, quantization, spectral, detection,
+      reductions, resizing, recurrent, scans, quantization, spectral, detection, pictures, attention,
+      losses, random, regions, uniqueness,
     ]
     return groups.reduce(into: [:]) { all, group in all.merge(group) { first, _ in first } }
   }()
 
-  /// Whether an operator of `com.microsoft` is the one of the standard domain.
-  private static func isShared(_ operation: String) -> Bool {
-    ["QuantizeLinear", "DequantizeLinear"].contains(operation)
+  /// Operators that take or give other values than tensors.
+  static let standardValues: [String: ValueMaker] = [control, sequences, strings, casting, constants].reduce(into: [:])
+  { all, group in
+    all.merge(group) { first, _ in first }
   }
 
+  /// The operators on tensors of each domain; ONNX's own is the empty one.
+  static let domains: [String: [String: OperatorMaker]] = [
+    "": standard, "com.microsoft": runtime.merging(microsoftQuantized) { first, _ in first }, "ai.onnx.ml": features,
+    "ai.onnx.preview.training": training,
+  ]
+
+  /// Operators on other values in these domains.
+  static let valueDomains: [String: [String: ValueMaker]] = [
+    "": standardValues, "ai.onnx.ml": featureValues, "ai.onnx.preview": flexAttention,
+  ]
+
   /// The maker of an operator's nodes, if Toeplitz has it.
-  static func maker(_ domain: String, _ operation: String) -> OperatorMaker? {
-    switch domain {
-    case "": standard[operation]
-    case "com.microsoft": microsoftQuantized[operation] ?? (isShared(operation) ? standard[operation] : nil)
-    default: nil
+  static func maker(_ domain: String, _ operation: String) -> ValueMaker? {
+    if let maker = valueDomains[domain]?[operation] { return maker }
+    return domains[domain]?[operation].map { maker in
+      { node in
+        let function = try maker(node)
+        return acceptingStrings(operation) { try function($0).map { $0.map { .tensor($0) } } }
+      }
     }
   }
 }

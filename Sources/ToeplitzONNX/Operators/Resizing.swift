@@ -47,8 +47,8 @@ private struct ResizeRule: Sendable {
       return Double(length) / 2 * (1 - adjustment) + (x + 0.5) / scale - 0.5
     case "pytorch_half_pixel": return size > 1 ? (x + 0.5) / scale - 0.5 : 0
     case "align_corners":
-      let reach = scale * Double(length) - 1
-      return size == 1 || reach == 0 ? 0 : x * Double(length - 1) / reach
+      // The whole number of positions, as PyTorch and ONNX Runtime do; ONNX's reference takes length times scale.
+      return size == 1 ? 0 : x * Double(length - 1) / Double(size - 1)
     case "asymmetric": return x / scale
     case "tf_half_pixel_for_nn": return (x + 0.5) / scale
     default:
@@ -68,9 +68,7 @@ private struct ResizeRule: Sendable {
         .shape, "Resize", expected: "positions to sample on axis \(axis)", got: "\(length) to \(size) by \(scale)")
     }
     let isPlain = ["half_pixel", "pytorch_half_pixel"].contains(coordinates) && size > 1
-    if mode == "linear", !antialias, x.dtype.isFloatingPoint, isPlain || coordinates == "align_corners",
-      coordinates != "align_corners" || scale == Double(size) / Double(length)
-    {
+    if mode == "linear", !antialias, x.dtype.isFloatingPoint, isPlain || coordinates == "align_corners" {
       return try x.resampled(
         axis: axis, size: size, .linear, factor: scale, alignCorners: coordinates == "align_corners")
     }

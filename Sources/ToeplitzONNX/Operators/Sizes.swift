@@ -1,3 +1,4 @@
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -5,8 +6,17 @@ extension OperatorTable {
   /// As many elements as `Range` may give: a few numbers can ask for any amount.
   private static let longestRange = 1 << 24
 
-  static let sizes: [String: OperatorMaker] = [
+  static let constants: [String: ValueMaker] = [
     "Constant": { node in
+      if let texts = try node.string("value_string") {
+        let value = ModelValue.strings(try StringTensor([texts], shape: []))
+        return { _ in [value] }
+      }
+      if let texts = try node.strings("value_strings") {
+        let value = ModelValue.strings(try StringTensor(texts))
+        return { _ in [value] }
+      }
+      if case .strings(let texts) = try node.value("value") { return { _ in [.strings(texts)] } }
       let value: Tensor
       if let tensor = try node.tensor("value") ?? node.tensor("sparse_value") {
         value = tensor
@@ -19,10 +29,13 @@ extension OperatorTable {
       } else if let numbers = try node.ints("value_ints") {
         value = try Tensor(numbers.map { Int64($0) }, shape: nil, device: .cpu)
       } else {
-        throw ToeplitzError(.unsupported, "Constant", expected: "a constant of numbers", got: "another")
+        throw ToeplitzError(.unsupported, "Constant", expected: "a constant of numbers or strings", got: "another")
       }
-      return { _ in [value] }
-    },
+      return { _ in [.tensor(value)] }
+    }
+  ]
+
+  static let sizes: [String: OperatorMaker] = [
     "ConstantOfShape": { node in
       let value = try node.tensor("value") ?? Tensor(scalar: Float(0))
       guard value.count == 1 else { throw node.refuse("a value of one element", got: "shape \(value.shape)") }

@@ -46,10 +46,43 @@ extension OperatorTable {
         ]
       }
     },
+    "MelWeightMatrix": { node in
+      let dtype = try node.dtype("output_datatype") ?? .float32
+      return { x in
+        let numbers = try (0..<5).map { try x(Int($0)).number(x.name) }
+        return [try melWeights(numbers, x).cast(to: dtype)]
+      }
+    },
     "HannWindow": window([0.5, -0.5]),
     "HammingWindow": window([25.0 / 46, -21.0 / 46]),
     "BlackmanWindow": window([0.42, -0.5, 0.08]),
   ]
+
+  /// Triangles on the mel scale, `[bins, bands]`: number of bands, length of the transform, sample rate, lowest and highest frequency.
+  private static func melWeights(_ numbers: [Double], _ x: Operands) throws -> Tensor {
+    guard numbers.allSatisfy(\.isFinite), numbers[0] >= 1, numbers[0] <= 4096, numbers[1] >= 1, numbers[1] < 0x1p20,
+      numbers[2] > 0, numbers[3] >= 0, numbers[4] > numbers[3], numbers[4] <= numbers[2]
+    else { throw x.refuse("bands, a length, a rate and two frequencies below it", got: "\(numbers)") }
+    let (bands, length) = (Int(numbers[0]), Int(numbers[1]))
+    let bins = length / 2 + 1
+    func mel(_ hertz: Double) -> Double { 2595 / Double(10).logarithm() * (1 + hertz / 700).logarithm() }
+    let (low, high) = (mel(numbers[3]), mel(numbers[4]))
+    // Edges are whole bins.
+    let edges = (0...(bands + 1)).map { index -> Int in
+      let here = low + Double(index) * (high - low) / Double(bands + 2)
+      let hertz = 700 * ((here / 2595 * Double(10).logarithm()).exponential() - 1)
+      return Int((Double(length + 1) * hertz / numbers[2]).rounded(.down))
+    }
+    var weights = [Double](repeating: 0, count: bins * bands)
+    func put(_ bin: Int, _ band: Int, _ weight: Double) { if bin < bins { weights[bin * bands + band] = weight } }
+    for band in 0..<bands {
+      let (left, middle, right) = (edges[band], edges[band + 1], edges[band + 2])
+      if left == middle { put(middle, band, 1) }
+      for bin in left...middle where left < middle { put(bin, band, Double(bin - left) / Double(middle - left)) }
+      for bin in middle..<right { put(bin, band, Double(right - bin) / Double(right - middle)) }
+    }
+    return try Tensor(weights, shape: [bins, bands], device: .cpu)
+  }
 }
 
 // MARK: Export

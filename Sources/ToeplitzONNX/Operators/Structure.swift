@@ -246,7 +246,7 @@ extension Tensor {
     result[pad.axis] = max(0, size + pad.low + pad.high)
     let count = try result.elementCount("Pad")
     guard max(count, 2 * result[pad.axis]) <= Platform.memoryLimit / 8 else {
-      throw ToeplitzError(.memory, "Pad", expected: "at most \(Platform.memoryLimit) bytes", got: "shape \(result)")
+      throw ToeplitzError(.memory, "Pad", expected: Platform.memoryBound, got: "shape \(result)")
     }
     let places = (0..<result[pad.axis]).map { index -> Int64 in
       let at = ((index - pad.low) % period + period) % period

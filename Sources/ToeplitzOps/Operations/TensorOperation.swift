@@ -41,13 +41,14 @@ package let cpuBackend: (any Backend.Type)? = CPUDevice.self as Any as? any Back
 /// What computes operations on the device of some tensors.
 ///
 /// - Throws: ``ToeplitzError`` of kind `device` if they are of two devices, both of which it names, or of one that nothing
-///   here computes on.
+///   here computes on, of kind `argument` for an environment variable with a wrong value.
 private func backend(of tensors: [Tensor], _ operation: String) throws -> any Backend.Type {
   let device = tensors.first?.device ?? .cpu
   for tensor in tensors.dropFirst() where tensor.device != device {
     throw ToeplitzError(.device, operation, expected: "operands of one device", got: "\(device) and \(tensor.device)")
   }
   try device.requirePresent(operation)
+  try EnvironmentVariable.check()
   guard let cpuBackend else {
     throw ToeplitzError(.device, operation, expected: "the target ToeplitzCPU to be linked", got: "no kernels")
   }

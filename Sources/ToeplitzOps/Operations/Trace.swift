@@ -239,6 +239,14 @@ package final class Trace: TraceReader, Sendable {
       got: value.origin)
   }
 
+  /// Refuses to record `operation`, which has to be computed anew each time.
+  package func refusal(_ operation: String) -> ToeplitzError {
+    state.withLock { $0.hasRefused = true }
+    return ToeplitzError(
+      .argument, operation, expected: "code that computes the same each time (what is traced is recorded once)",
+      got: "random numbers")
+  }
+
   /// Counts steps of bodies that are recorded again and again, and refuses to go on when there are too many.
   package func countRepeated(steps: Int, _ operation: String) throws {
     let isTooMany = state.withLock { state in

@@ -232,7 +232,7 @@ package struct Expand: TensorOperation {
     // It takes no memory, but whatever reads it does.
     try require(
       count <= Platform.memoryLimit / inputs[0].dtype.byteSize, .memory,
-      expected: "a shape of at most \(Platform.memoryLimit) bytes", got: "\(target)")
+      expected: Platform.memoryBound, got: "shape \(target)")
     try require(
       try Shape.broadcast(source, target, operation: name) == target,
       expected: "a shape that \(source) broadcasts to", got: "\(shape)")

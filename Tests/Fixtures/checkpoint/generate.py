@@ -98,6 +98,15 @@ def write_npz():
     (HERE / "streamed.npz").write_bytes(out.getvalue())
 
 
+    # Members that no tensor can hold beside one that can.
+    np.savez(
+        HERE / "members.npz", x=values("<f4", (2,)), bytes=np.array([b"ab"]), complex=values("<c8", (2,)),
+        dates=np.array(["2020-01-02"], dtype="<M8[D]"), objects=np.array([{}], dtype=object),
+        structure=np.zeros(1, dtype=[("a", "<f4")]))
+    with zipfile.ZipFile(HERE / "members.npz", "a") as archive:
+        archive.writestr(zipfile.ZipInfo("readme.txt", (1980, 1, 1, 0, 0, 0)), b"text")
+
+
 def write_safetensors():
     names = {
         "F32": "<f4", "F64": "<f8", "F16": "<f2", "I8": "i1", "U8": "u1", "I32": "<i4", "I64": "<i8",

@@ -1,0 +1,82 @@
+import Toeplitz
+import ToeplitzGraph
+
+/// Inputs of a model whose sizes nobody has said.
+struct ExampleInputs {
+  /// What sizes are assumed that the model leaves open.
+  struct Choice {
+    /// On the first axis, which mostly is the batch.
+    var first: Int
+    /// On the others.
+    var other: Int
+  }
+
+  /// What is tried one after the other: the usual, then longer (models that halve their input many times want that), then
+  /// shorter (those with a table of positions), then first axes that are no batch.
+  static let choices =
+    [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 32, 16, 8, 4, 2, 1]
+    .map { Choice(first: 1, other: $0) } + [64, 512, 4096].map { Choice(first: $0, other: $0) }
+
+  private let ports: [PortDescription]
+  private let shapes: [String: [Int]]
+  /// The sizes that names stand for, as far as they are given.
+  private let sizes: [String: Int]
+  /// Names that stand on the first axis of some input.
+  private let firstNames: Set<String>
+
+  /// - Parameters:
+  ///   - sizes: sizes by the names that the model gives them.
+  ///   - shapes: whole shapes by inputs.
+  init(_ ports: [PortDescription], sizes: [String: Int], shapes: [String: [Int]]) {
+    (self.ports, self.shapes) = (ports, shapes)
+    var known: [String: Int] = [:]
+    var firstNames: Set<String> = []
+    for port in ports {
+      for (axis, dimension) in (port.dimensions ?? []).enumerated() {
+        guard case .symbol(let name) = dimension else { continue }
+        if let shape = shapes[port.name], axis < shape.count { known[name] = shape[axis] }
+        if axis == 0 { firstNames.insert(name) }
+      }
+    }
+    self.sizes = sizes.merging(known) { given, _ in given }
+    self.firstNames = firstNames
+  }
+
+  /// Whether any size is left to choose.
+  var isOpen: Bool {
+    ports.contains { port in
+      shapes[port.name] == nil
+        && (port.dimensions ?? []).contains {
+          switch $0 {
+          case .fixed: false
+          case .symbol(let name): sizes[name] == nil
+          case .any: true
+          }
+        }
+    }
+  }
+
+  /// Zeros for all inputs; a name stands for one size wherever it stands.
+  ///
+  /// - Throws: ``ToeplitzError`` for an input of unknown rank whose shape is not given.
+  func tensors(_ choice: Choice) throws -> [String: Tensor] {
+    try ports.reduce(into: [:]) { tensors, port in
+      let shape = try shapes[port.name] ?? shape(port, choice)
+      tensors[port.name] = try Tensor.zeros(Shape(shape), dtype: port.dtype ?? .float32)
+    }
+  }
+
+  private func shape(_ port: PortDescription, _ choice: Choice) throws -> [Int] {
+    guard let dimensions = port.dimensions else {
+      throw ToeplitzError(
+        .unsupported, "inspect", expected: "--shape \(port.name)=… for an input of unknown shape", got: "none")
+    }
+    return dimensions.enumerated().map { axis, dimension in
+      switch dimension {
+      case .fixed(let size): size
+      case .symbol(let name): sizes[name] ?? (firstNames.contains(name) ? choice.first : choice.other)
+      case .any: axis == 0 ? choice.first : choice.other
+      }
+    }
+  }
+}

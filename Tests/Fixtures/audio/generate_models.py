@@ -1,0 +1,52 @@
+"""Makes the small models that tests of the tool give sound, or inspect.
+
+    pip install onnx; python generate_models.py
+"""
+
+import pathlib
+
+import numpy as np
+from onnx import TensorProto, helper, numpy_helper
+
+HERE = pathlib.Path(__file__).parent
+F = TensorProto.FLOAT
+
+
+def save(name, nodes, inputs, outputs, initializers=(), opset=17, domains=()):
+    graph = helper.make_graph(
+        nodes, name, [helper.make_tensor_value_info(n, t, s) for n, t, s in inputs],
+        [helper.make_tensor_value_info(n, t, s) for n, t, s in outputs], list(initializers))
+    opsets = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in domains]
+    (HERE / f"{name}.onnx").write_bytes(helper.make_model(graph, opset_imports=opsets, ir_version=8).SerializeToString())
+
+
+def identity(name, shape, kind=F):
+    save(name, [helper.make_node("Identity", ["x"], ["y"])], [("x", kind, shape)], [("y", kind, [None] * len(shape))])
+
+
+identity("takes-1-1-t", [1, 1, "t"])
+identity("takes-1-2-t", ["batch", 2, "t"])
+identity("takes-1-c-t", [1, "channels", "t"])
+identity("takes-1-t-2", [1, "t", 2])
+identity("takes-t-1", ["t", 1])
+identity("takes-2-t", [2, "t"])
+identity("takes-batch-t", ["batch_size", "t"])
+identity("takes-c-t", ["channels", "t"])
+identity("takes-t", ["t"])
+identity("takes-64", [1, "c", 64])
+identity("takes-half", [1, 1, "t"], TensorProto.FLOAT16)
+identity("takes-four", [1, "c", "t", 1])
+
+node = helper.make_node
+save("shared-symbol", [node("MatMul", ["b", "a"], ["y"])], [("a", F, ["batch", 8]), ("b", F, [3, "batch"])], [("y", F, [3, 8])])
+save("wants-100", [node("AveragePool", ["x"], ["y"], kernel_shape=[100])], [("x", F, ["n", 1, "t"])], [("y", F, None)])
+save("wants-16000", [node("AveragePool", ["x"], ["y"], kernel_shape=[16000])], [("x", F, ["n", 1, "t"])], [("y", F, None)])
+table = numpy_helper.from_array(np.ones((1, 4, 3), np.float32), "table")
+save("wants-4", [node("Add", ["x", "table"], ["s"]), node("Reshape", ["s", "to"], ["y"])],
+     [("x", F, ["n", "t", 3])], [("y", F, None)], [table, numpy_helper.from_array(np.array([-1, 4, 3]), "to")])
+save("wants-35", [node("Reshape", ["x", "to"], ["r"], name="cut"), node("Relu", ["r"], ["y"], name="act")],
+     [("x", F, [1, "t"])], [("y", F, None)], [numpy_helper.from_array(np.array([1, 5, 7]), "to")])
+save("unknown-operators",
+     [node("Foo", ["x"], ["a"], name="first", domain="far.away"), node("Foo", ["a"], ["b"], name="second", domain="far.away"),
+      node("Bar", ["b"], ["c"], name="only", domain="far.away"), node("Foo", ["c"], ["y"], name="third", domain="far.away")],
+     [("x", F, [1])], [("y", F, None)], domains=["far.away"])
