@@ -68,7 +68,9 @@ extension OperatorTable {
       let alpha = try node.float("alpha", 1)
       return { x in
         let (gate, value) = (try x(0), try x(1))
-        guard gate.spec == value.spec else { throw x.refuse(.shape, "two tensors alike", got: "\(gate.spec), \(value.spec)") }
+        guard gate.spec == value.spec else {
+          throw x.refuse(.shape, "two tensors alike", got: "\(gate.spec), \(value.spec)")
+        }
         return [try (alpha == 1 ? gate.silu() : gate * (gate * alpha).sigmoid()) * value]
       }
     },

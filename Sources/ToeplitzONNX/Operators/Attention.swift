@@ -133,7 +133,7 @@ extension Tensor {
 
   /// A mask whose last axis reaches to `count`: further keys are not seen.
   fileprivate func widened(to count: Int) throws -> Tensor {
-    guard let last = shape.last, last < count, last > 1 || rank > 0 && last != 1 else { return self }
+    guard let last = shape.last, last < count, last != 1 else { return self }
     var rest = shape
     rest[rank - 1] = count - last
     let fill = try Tensor.full(rest, dtype == .bool ? 0 : -.infinity, dtype: dtype)
@@ -145,7 +145,8 @@ extension Tensor {
   func rotated(_ cosine: Tensor, _ sine: Tensor, size: Int, isInterleaved: Bool, _ operation: String) throws -> Tensor {
     let whole = shape[3]
     let turned = size == 0 ? whole : size
-    guard turned > 0, turned <= whole, turned % 2 == 0, cosine.shape == sine.shape, cosine.shape.last == turned / 2 else {
+    guard turned > 0, turned <= whole, turned % 2 == 0, cosine.shape == sine.shape, cosine.shape.last == turned / 2
+    else {
       throw ToeplitzError(
         .shape, operation, expected: "cosines and sines for an even number up to \(whole) of elements",
         got: "\(cosine.shape), \(sine.shape) and \(turned)")
@@ -158,7 +159,8 @@ extension Tensor {
     let (real, imaginary) = (try cosine * a - sine * b, try sine * a + cosine * b)
     let result =
       try isInterleaved
-      ? Tensor.stacked([real, imaginary], axis: 4).reshaped(part.shape) : Tensor.concatenated([real, imaginary], axis: 3)
+      ? Tensor.stacked([real, imaginary], axis: 4).reshaped(part.shape)
+      : Tensor.concatenated([real, imaginary], axis: 3)
     guard turned < whole else { return result }
     return try Tensor.concatenated([result, slice(axis: 3, turned..<whole)], axis: 3)
   }
@@ -181,7 +183,9 @@ extension OperatorTable {
       return { [rule] x in
         func split(_ tensor: Tensor, _ count: Int?) throws -> Tensor {
           guard tensor.rank == 3 else { return tensor }
-          guard let count else { throw x.refuse("q_num_heads and kv_num_heads for inputs of 3 dimensions", got: "none") }
+          guard let count else {
+            throw x.refuse("q_num_heads and kv_num_heads for inputs of 3 dimensions", got: "none")
+          }
           return try tensor.heads(count, x.name)
         }
         let q = try split(x(0), queryHeads)
@@ -222,7 +226,9 @@ extension OperatorTable {
         let (cache, update) = (try x(0), try x(1))
         let at = try cache.shape.normalizedAxis(axis, operation: "TensorScatter")
         guard at > 0, update.rank == cache.rank,
-          cache.shape.indices.allSatisfy({ $0 == at ? update.shape[$0] <= cache.shape[$0] : update.shape[$0] == cache.shape[$0] })
+          cache.shape.indices.allSatisfy({
+            $0 == at ? update.shape[$0] <= cache.shape[$0] : update.shape[$0] == cache.shape[$0]
+          })
         else { throw x.refuse(.shape, "an update for a cache \(cache.shape)", got: "\(update.shape)") }
         let (batch, size) = (cache.shape[0], cache.shape[at])
         let zeros = try Tensor.zeros([batch], dtype: .int64)
@@ -242,8 +248,11 @@ extension OperatorTable {
       }
       return { x in
         let (input, weight) = (try x(0), try x(1))
-        guard input.rank == 3, weight.rank == 3, weight.shape[0] == input.shape[1], weight.shape[1] == 1, weight.shape[2] > 0
-        else { throw x.refuse(.shape, "an input [B, C, L] and a weight [C, 1, K]", got: "\(input.shape) and \(weight.shape)") }
+        guard input.rank == 3, weight.rank == 3, weight.shape[0] == input.shape[1], weight.shape[1] == 1,
+          weight.shape[2] > 0
+        else {
+          throw x.refuse(.shape, "an input [B, C, L] and a weight [C, 1, K]", got: "\(input.shape) and \(weight.shape)")
+        }
         let reach = weight.shape[2] - 1
         let before =
           try x.optional(3) ?? Tensor.zeros([input.shape[0], input.shape[1], reach], dtype: input.dtype)

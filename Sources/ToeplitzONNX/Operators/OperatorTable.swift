@@ -16,7 +16,8 @@ enum OperatorTable {
   }()
 
   /// Operators that take or give other values than tensors.
-  static let standardValues: [String: ValueMaker] = [control, sequences, strings, casting, constants].reduce(into: [:]) { all, group in
+  static let standardValues: [String: ValueMaker] = [control, sequences, strings, casting, constants].reduce(into: [:])
+  { all, group in
     all.merge(group) { first, _ in first }
   }
 
@@ -28,6 +29,7 @@ enum OperatorTable {
   /// Operators on other values in these domains.
   static let valueDomains: [String: [String: ValueMaker]] = [
     "": standardValues, "ai.onnx.ml": featureValues, "ai.onnx.preview": flexAttention,
+    "ai.onnx.preview.training": gradients,
   ]
 
   /// The maker of an operator's nodes, if Toeplitz has it.

@@ -141,7 +141,8 @@ extension OperatorTable {
       let eps = try node.float("epsilon", 1e-12)
       return { x in
         let sum = try x.optional(4).map { try x(0) + x(1) + $0 } ?? x(0) + x(1)
-        let normal = try sum.layerNormalized(Shape(Array(sum.shape.suffix(1))), weight: x(2), bias: x.optional(3), eps: eps)
+        let normal = try sum.layerNormalized(
+          Shape(Array(sum.shape.suffix(1))), weight: x(2), bias: x.optional(3), eps: eps)
         return [normal] + (try sum.lastAxisMoments(eps)) + [sum]
       }
     },

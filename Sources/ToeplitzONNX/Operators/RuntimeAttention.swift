@@ -18,7 +18,9 @@ private struct RuntimeAttentionRule: Sendable {
   }
 
   /// A mask of lengths `[B]`, ends and beginnings `[2 B]`, or ones and zeros `[B, T]`, `[B, S, T]` or `[B, 1, M, M]` as numbers to add.
-  func added(_ mask: Tensor, batch: Int, queries: Int, past: Int, keys: Int, _ dtype: DType, _ x: Operands) throws -> Tensor {
+  func added(_ mask: Tensor, batch: Int, queries: Int, past: Int, keys: Int, _ dtype: DType, _ x: Operands) throws
+    -> Tensor
+  {
     let isSeen: Tensor
     switch mask.rank {
     case 1 where mask.count == batch || mask.count == 2 * batch:
@@ -61,7 +63,8 @@ extension OperatorTable {
           throw x.refuse(.shape, "an input [B, S, I] and weights [I, …]", got: "\(input.shape) and \(weight.shape)")
         }
         let widths = sizes ?? Array(repeating: weight.shape[1] / 3, count: 3)
-        guard widths.count == 3, widths.allSatisfy({ $0 > 0 && $0 <= weight.shape[1] }), widths.reduce(0, +) == weight.shape[1]
+        guard widths.count == 3, widths.allSatisfy({ $0 > 0 && $0 <= weight.shape[1] }),
+          widths.reduce(0, +) == weight.shape[1]
         else { throw x.refuse("three sizes that together are \(weight.shape[1])", got: "\(widths)") }
         var all = try input.matrixMultiplied(by: weight)
         if let bias = x.optional(2) { all = try all + bias }
@@ -72,7 +75,9 @@ extension OperatorTable {
         var (k, v) = (try part(widths[0], widths[1]), try part(widths[0] + widths[1], widths[2]))
         var context = Attention.Context()
         if let past = x.optional(4) {
-          guard past.rank == 5, past.shape[0] == 2 else { throw x.refuse(.shape, "a past [2, B, H, P, D]", got: "\(past.shape)") }
+          guard past.rank == 5, past.shape[0] == 2 else {
+            throw x.refuse(.shape, "a past [2, B, H, P, D]", got: "\(past.shape)")
+          }
           context.offset = past.shape[3]
           k = try Tensor.concatenated([past.select(axis: 0, 0), k], axis: 2)
           v = try Tensor.concatenated([past.select(axis: 0, 1), v], axis: 2)
@@ -95,7 +100,8 @@ extension OperatorTable {
         var context = Attention.Context()
         if let pastKey = x.optional(6), let pastValue = x.optional(7), pastKey.rank == 4 {
           guard x.optional(8) == nil, x.optional(9) == nil else {
-            throw ToeplitzError(.unsupported, x.name, expected: "past keys in a tensor of their own", got: "a shared buffer")
+            throw ToeplitzError(
+              .unsupported, x.name, expected: "past keys in a tensor of their own", got: "a shared buffer")
           }
           context.offset = pastKey.shape[2]
           keys = try Tensor.concatenated([pastKey, keys], axis: 2)
@@ -163,7 +169,9 @@ extension RuntimeAttentionRule {
     guard let bias = x.optional(3) else { return (parts[0], parts[1], parts[2]) }
     var start = 0
     for index in 0..<3 {
-      guard parts[index].rank == 4 else { throw x.refuse(.shape, "keys and values [B, H, T, D]", got: "\(parts[index].shape)") }
+      guard parts[index].rank == 4 else {
+        throw x.refuse(.shape, "keys and values [B, H, T, D]", got: "\(parts[index].shape)")
+      }
       let size = heads * parts[index].shape[3]
       guard bias.rank == 1, start + size <= bias.count else {
         throw x.refuse(.shape, "a bias for queries, keys and values", got: "\(bias.shape)")

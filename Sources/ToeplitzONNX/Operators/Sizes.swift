@@ -32,7 +32,7 @@ extension OperatorTable {
         throw ToeplitzError(.unsupported, "Constant", expected: "a constant of numbers or strings", got: "another")
       }
       return { _ in [.tensor(value)] }
-    },
+    }
   ]
 
   static let sizes: [String: OperatorMaker] = [
