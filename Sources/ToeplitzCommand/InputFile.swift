@@ -46,6 +46,18 @@ struct InputFile {
     }
   }
 
+  /// What is in the file, for the given input: strings where it takes these, else a tensor.
+  ///
+  /// - Throws: As ``tensor(for:_:)``.
+  func value(for port: PortDescription?, _ images: ImageOptions) throws -> ModelValue {
+    guard port?.kind == .strings else { return .tensor(try tensor(for: port, images)) }
+    guard (path as NSString).pathExtension.lowercased() == "npy" else {
+      throw ToeplitzError(.argument, path, expected: "a .npy file of strings", got: "another name")
+    }
+    let (elements, shape) = try NumPy.readStrings(contentsOf: path)
+    return .strings(try StringTensor(elements, shape: shape))
+  }
+
   /// The tensor in the file, for the given input.
   ///
   /// - Throws: ``ToeplitzError`` if the file cannot be read or its kind is not known.
