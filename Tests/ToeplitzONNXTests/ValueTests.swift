@@ -130,6 +130,18 @@ import ToeplitzTestSupport
     #expect(try elements(strings(lower, ["monday"])) == [""])
   }
 
+  @Test func tensorsAreNoStrings() throws {
+    let model = try Executable(
+      onnx: TestModel.bytes(
+        [TestModel.node("Identity", ["x"], ["y"])], inputs: [("x", .tensor(8))], outputs: [("y", .tensor(8))]))
+    let error = #expect(throws: ToeplitzError.self) { try model.run(["x": Tensor([1, 2])]) }
+    #expect(error?.description.contains("string") == true)
+    #expect(throws: ToeplitzError.self) { try model.run(values: ["x": .tensor(Tensor([1, 2]))]) }
+    let strings = ModelValue.strings(try StringTensor(["a"]))
+    #expect(try model.run(values: ["x": strings])[0].description == "string[1]")
+    #expect(throws: ToeplitzError.self) { try model.run(values: [:]) }
+  }
+
   @Test func patternsMatchWholeStrings() throws {
     for (pattern, text, matches) in [
       ("a*b", "aaab", true), ("a*b", "aaabc", false), ("(a|bc)+", "abca", true), ("[^a-c]{2,3}", "xy", true),

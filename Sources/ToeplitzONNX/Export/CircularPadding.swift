@@ -20,7 +20,9 @@ struct NodeChain {
     value = .node(nodes.count - 1)
   }
 
-  /// An axis of `size` positions extended (or cropped) as a circle. `Pad` can do that since opset 19 only.
+  /// An axis of `size` positions extended (or cropped) as a circle.
+  ///
+  /// `Pad` can do that since opset 19 only.
   mutating func wrap(axis: Int, size: Int, low: Int, high: Int) throws {
     guard size > 0, low != 0 || high != 0 else { return }
     let places = (0..<max(0, size + low + high)).map { Int64((($0 - low) % size + size) % size) }
