@@ -17,7 +17,9 @@ def model(nodes, initializers=(), outputs=(("y", None, None),), inputs=(("x", F,
     graph = helper.make_graph(
         nodes, "g", [info(*i) for i in inputs], [info(*o) for o in outputs], list(initializers))
     made = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", opset), helper.make_opsetid("local", 1)], ir_version=9)
+        graph, ir_version=9, opset_imports=[
+            helper.make_opsetid("", opset), helper.make_opsetid("local", 1), helper.make_opsetid("com.microsoft", 1),
+            helper.make_opsetid("ai.onnx.ml", 4), helper.make_opsetid("ai.onnx.preview.training", 1)])
     made.functions.extend(functions)
     return made.SerializeToString()
 
@@ -119,7 +121,89 @@ def endless():
         [node("MaxUnpool", ["x", "i"], kernel_shape=[1 << 15, 1 << 15], strides=[1 << 15, 1 << 15])],
         [numpy_helper.from_array(np.zeros((1, 2, 4, 4), np.int64), "i")])
     cases["window-huge"] = model([node("HannWindow", ["s"])], [ints("s", 1 << 40)])
-    return cases | loops()
+    return cases | loops() | values()
+
+
+def values():
+    """Random numbers, regions, attention, strings and sequences that ask for too much."""
+    one = floats("one", 1)
+
+    def text(name, values, shape=None):
+        return helper.make_tensor(name, TensorProto.STRING, shape or [len(values)], [v.encode() for v in values])
+
+    def virtual(name, shape):
+        return node("ConstantOfShape", [name + "_s"], [name]), ints(name + "_s", shape)
+
+    cases = {}
+
+    def of(name, virtuals, nodes, extra=(), **options):
+        made = [virtual(*item) for item in virtuals]
+        cases[name] = model([n for n, _ in made] + nodes, [t for _, t in made] + [one, *extra], **options)
+
+    other = {"domain": "com.microsoft"}
+    of("random-huge", [], [node("RandomNormal", [], shape=[1 << 20, 1 << 20])])
+    of("random-negative", [], [node("RandomUniform", [], shape=[-1])])
+    of("random-like-huge", [("a", [1 << 27])], [node("RandomNormalLike", ["a"])])
+    of("bernoulli-huge", [("a", [1 << 26])], [node("Bernoulli", ["a"])])
+    of("multinomial-many", [("a", [1 << 20, 4])], [node("Multinomial", ["a"], sample_size=1 << 24)])
+    of("multinomial-none", [("a", [2, 0])], [node("Multinomial", ["a"])])
+    of("fold-huge", [("a", [1, 4, 1 << 24])], [node("Col2Im", ["a", "s", "k"])], [ints("s", [1 << 20, 1 << 20]), ints("k", [2, 2])])
+    of("fold-kernel", [("a", [1, 4, 9])], [node("Col2Im", ["a", "s", "k"])], [ints("s", [2, 2]), ints("k", [1 << 24, 1 << 24])])
+    of("fold-stride", [("a", [1, 4, 9])], [node("Col2Im", ["a", "s", "k"], strides=[0, 1])], [ints("s", [4, 4]), ints("k", [2, 2])])
+    regions = [floats("r", [[0, 0, 3e38, 3e38]]), ints("b", [0])]
+    of("regions-far", [], [node("RoiAlign", ["x", "r", "b"], output_height=2, output_width=2)], regions)
+    of("regions-many-samples", [], [node("RoiAlign", ["x", "r", "b"], output_height=1, output_width=1)],
+       [floats("r", [[0, 0, 9e3, 9e3]]), ints("b", [0])])
+    of("regions-large", [], [node("RoiAlign", ["x", "r", "b"], output_height=1 << 16, output_width=1 << 16)], regions)
+    of("regions-sample", [], [node("RoiAlign", ["x", "r", "b"])], [floats("r", [[0, 0, 1, 1]]), ints("b", [7])])
+    of("regions-nan", [], [node("RoiAlign", ["x", "r", "b"])], [floats("r", [[np.nan, 0, 1, 1]]), ints("b", [0])])
+    for value in [3e38, np.nan, -1, 1]:
+        of(f"regions-max-{value}", [], [node("MaxRoiPool", ["x", "r"], pooled_shape=[1, 1], spatial_scale=0.0)],
+           [floats("r", [[value, 0, 0, 1, 1]])])
+    of("deform-huge", [("o", [1, 18, 1 << 11, 1 << 11])], [node("DeformConv", ["x", "w", "o"])], [floats("w", np.ones((1, 2, 3, 3)))], opset=19)
+    of("deform-groups", [("o", [1, 18, 2, 2])], [node("DeformConv", ["x", "w", "o"], offset_group=0)], [floats("w", np.ones((1, 2, 3, 3)))], opset=19)
+    of("unique-huge", [("a", [1 << 26])], [node("Unique", ["a"])])
+    of("mel-huge", [], [node("MelWeightMatrix", ["n", "d", "s", "l", "h"])], [
+        ints("n", 4096), ints("d", (1 << 20) - 1), ints("s", 8000), floats("l", 0), floats("h", 4000)])
+    of("mel-nan", [], [node("MelWeightMatrix", ["n", "d", "s", "l", "h"])], [
+        ints("n", 4), ints("d", 16), ints("s", 8000), floats("l", np.nan), floats("h", 4000)])
+    of("attention-huge", [("q", [1, 1, 1 << 20, 64])], [node("Attention", ["q", "q", "q"])], opset=24)
+    of("attention-heads", [("q", [1, 4, 8])], [node("Attention", ["q", "q", "q"], q_num_heads=3, kv_num_heads=3)], opset=24)
+    of("attention-zero-heads", [("q", [1, 4, 8])], [node("Attention", ["q", "q", "q"], q_num_heads=0, kv_num_heads=0)], opset=24)
+    of("attention-mask", [("q", [1, 1, 4, 8])], [node("Attention", ["q", "q", "q", "m"])], [floats("m", np.ones((3, 3)))], opset=24)
+    of("attention-past", [("q", [1, 1, 4, 8])], [node("Attention", ["q", "q", "q", "", "q"])], opset=24)
+    of("linear-attention-long", [("q", [1, 1 << 22, 8]), ("d", [1, 1 << 22, 1])], [
+        node("LinearAttention", ["q", "q", "q", "", "d", "d"], ["y", "z"], q_num_heads=1, kv_num_heads=1)], opset=27)
+    of("rotary-odd", [("q", [1, 1, 4, 7])], [node("RotaryEmbedding", ["q", "q", "q"])], opset=23)
+    of("scatter-cache", [("a", [1, 4, 4]), ("b", [1, 9, 4])], [node("TensorScatter", ["a", "b"])], opset=24)
+    of("loss-classes", [("a", [2, 3])], [node("NegativeLogLikelihoodLoss", ["a", "c"])], [ints("c", [0, 7])])
+    of("loss-rank", [("a", [2])], [node("SoftmaxCrossEntropyLoss", ["a", "c"])], [ints("c", [0])])
+    of("sequence-long", [("a", [1 << 26])], [node("SplitToSequence", ["a"], ["s"]), node("SequenceLength", ["s"])])
+    of("sequence-parts", [("a", [8])], [node("SplitToSequence", ["a", "n"], ["s"]), node("SequenceLength", ["s"])], [ints("n", [MAX64, MAX64])])
+    of("sequence-as-tensor", [], [node("SequenceConstruct", ["x"], ["s"]), node("Relu", ["s"])])
+    of("tensor-as-sequence", [], [node("SequenceLength", ["x"])])
+    of("sequence-far", [], [node("SequenceConstruct", ["x"], ["s"]), node("SequenceAt", ["s", "n"])], [ints("n", MAX64)])
+    of("strings-many", [], [node("Expand", ["t", "n"])], [text("t", ["a"]), ints("n", [1 << 26])])
+    of("strings-joined", [], [node("StringConcat", ["t", "u"])], [text("t", ["a"] * 4096, [4096, 1]), text("u", ["b"] * 4096)], opset=20)
+    of("strings-split", [], [node("StringSplit", ["t"], ["y", "z"], delimiter=",")], [text("t", ["," * 100000] + [""] * 3000)],
+       opset=20, outputs=(("y", None, None), ("z", None, None)))
+    of("strings-cast-many", [("a", [1 << 26])], [node("Cast", ["a"], to=8)])
+    of("strings-added", [], [node("Add", ["t", "t"])], [text("t", ["a"])])
+    for index, pattern in enumerate(["(" * 10000, "((((a{1000}){1000}){1000}){1000}){1000}", "((((){1000}){1000}){1000}){1000}", "[", "\\", "a**?*"]):
+        of(f"pattern-{index}", [], [node("RegexFullMatch", ["t"], pattern=pattern)], [text("t", ["a"])], opset=20)
+    of("grams-huge", [], [node("TfIdfVectorizer", ["w"], mode="TF", min_gram_length=1, max_gram_length=1, max_skip_count=0,
+                               ngram_counts=[0], ngram_indexes=[1 << 60], pool_int64s=[1])], [ints("w", [1])])
+    of("grams-counts", [], [node("TfIdfVectorizer", ["w"], mode="TF", min_gram_length=1, max_gram_length=1, max_skip_count=0,
+                                 ngram_counts=[-5, MAX64], ngram_indexes=[0], pool_int64s=[1])], [ints("w", [1])])
+    of("labels-uneven", [], [node("LabelEncoder", ["w"], keys_int64s=[1, 2], values_int64s=[1], domain="ai.onnx.ml")], [ints("w", [1])])
+    of("fused-unknown", [], [node("FusedConv", ["x", "w"], activation="Boom", **other)], [floats("w", np.ones((1, 2, 1, 1)))])
+    of("group-norm-odd", [], [node("GroupNorm", ["x", "w", "w"], groups=3, channels_last=0, activation=0, **other)], [floats("w", [1, 1])])
+    of("runtime-heads", [("q", [1, 2, 8])], [node("MultiHeadAttention", ["q", "q", "q"], num_heads=0, **other)])
+    of("runtime-mask", [("q", [1, 2, 8])], [node("MultiHeadAttention", ["q", "q", "q", "", "m"], num_heads=2, **other)], [ints("m", [1] * 9)])
+    of("runtime-sizes", [("q", [1, 2, 8]), ("w", [8, 6])], [
+        node("Attention", ["q", "w"], num_heads=2, qkv_hidden_sizes=[MAX64, MAX64, 8], **other)])
+    of("gradient-unknown", [], [node("Gradient", ["x"], xs=["nowhere"], y="y", domain="ai.onnx.preview.training")])
+    return cases
 
 
 def loops():

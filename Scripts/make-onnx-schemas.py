@@ -2,9 +2,10 @@
 """Writes the table of ONNX operators' signatures, `Sources/ToeplitzONNX/Format/OperatorSchemas.swift`.
 
 Needs the Python packages onnx and onnxruntime (whose operators stand in the domain com.microsoft). With --check it compares the
-file with what it would write. A line of the table says what an operator takes from a version on, as `OperatorSchema` reads it:
+file with what it would write. A line of the table says what an operator takes, from each version on that changed it,
+as `OperatorSchema` reads it:
 
-    Conv 1 2:rro 1-1 auto_pad:s dilations:I group:i kernel_shape:I pads:I strides:I
+    Cast 1 1:r 1-1 to:s! | 6 1:r 1-1 to:i! | 19 1:r 1-1 saturate:i to:i!
 """
 
 import argparse
@@ -62,11 +63,12 @@ def table():
     for domain in sorted(domains):
         lines.append(f"@{domain}")
         for operator in sorted(domains[domain]):
-            last = None
+            last, versions = None, []
             for version, text in sorted(domains[domain][operator].items()):
                 if text != last:
-                    lines.append(f"{operator} {version} {text}")
+                    versions.append(f"{version} {text}")
                 last = text
+            lines.append(f"{operator} " + " | ".join(versions))
     return lines
 
 
@@ -79,7 +81,7 @@ def source():
 // swift-format-ignore-file
 
 extension OperatorSchema {{
-  /// What operators take: a line for each version that changed it.
+  /// What operators take: a line for each, with the versions that changed it.
   static let table = #\"\"\"
 {lines}
 \"\"\"#

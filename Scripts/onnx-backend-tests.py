@@ -5,6 +5,9 @@ Needs the Python packages onnx and numpy. The node tests are made here by `onnx.
 (`simple`, `pytorch-converted`, `pytorch-operator`, `light`) are copied from the package. One process runs them all.
 
     Scripts/onnx-backend-tests.py [--tool .build/release/toeplitz] [--folder FOLDER] [--filter TEXT] [--plain]
+
+What does not pass stands in `Tests/Fixtures/onnx/backend-deviations.txt`, a line `STATE NAME REASON` each. Every other difference from that
+list fails.
 """
 
 import argparse
@@ -78,9 +81,27 @@ def copy_stored_tests(target):
                 shutil.copy(output, data / f"output_{index}.pb")
 
 
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+def changes(lines, pattern):
+    """How the tests that did not pass differ from the list of those that need not."""
+    stored = (ROOT / "Tests/Fixtures/onnx/backend-deviations.txt").read_text().splitlines()
+    entries = [line.split(" ", 2) for line in stored if line and not line.startswith("#")]
+    listed = {name: state for state, name, reason in entries if re.search(pattern, name)}
+    found = {}
+    for line in lines:
+        state, _, rest = line.partition(" ")
+        if state in ("failed", "unsupported"):
+            found[rest.partition(": ")[0]] = state
+    names = sorted(listed.keys() | found.keys())
+    return [f"{name}: listed as {listed.get(name, 'passed')}, now {found.get(name, 'passed')}"
+            for name in names if listed.get(name) != found.get(name)]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    root = pathlib.Path(__file__).resolve().parent.parent
+    root = ROOT
     parser.add_argument("--tool", default=root / ".build/release/toeplitz")
     parser.add_argument("--folder", type=pathlib.Path, help="where to keep the tests; made if missing")
     parser.add_argument("--filter", default="", help="only tests whose names match this regular expression")
@@ -116,7 +137,12 @@ def main():
     print(result.stdout.splitlines()[-1] if result.stdout else result.stderr)
     if result.returncode not in (0, 1) or not result.stdout:
         print(f"the tool ended with {result.returncode}: {result.stderr[-2000:]}")
-    return result.returncode
+        return 1
+    different = changes(result.stdout.splitlines()[:-1], arguments.filter)
+    for line in different:
+        print(f"not as listed: {line}")
+    print("all others as Tests/Fixtures/onnx/backend-deviations.txt says" if not different else f"{len(different)} not as listed")
+    return 1 if different else 0
 
 
 if __name__ == "__main__":

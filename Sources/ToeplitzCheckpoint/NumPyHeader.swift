@@ -13,8 +13,10 @@ struct NumPyHeader {
   var isFortranOrder: Bool
   var shape: [Int]
 
-  /// Reads the header and leaves `reader` at the data.
-  init(_ reader: inout ByteReader, _ place: FilePlace) throws {
+  /// Reads what the header says and leaves `reader` at the data.
+  static func members(
+    _ reader: inout ByteReader, _ place: FilePlace
+  ) throws -> (descr: String, fortranOrder: Bool, shape: [Int]) {
     guard try reader.take(Self.magic.count, "magic text").elementsEqual(Self.magic) else {
       throw place.malformed("a NumPy file, which begins with \\x93NUMPY", got: "other bytes")
     }
@@ -31,7 +33,12 @@ struct NumPyHeader {
       throw place.malformed("a header of at most \(Self.maximumLength) bytes", got: "\(length)")
     }
     var scanner = PythonScanner(try reader.take(length, "header"), place)
-    let members = try scanner.header()
+    return try scanner.header()
+  }
+
+  /// Reads the header of an array of numbers and leaves `reader` at the data.
+  init(_ reader: inout ByteReader, _ place: FilePlace) throws {
+    let members = try Self.members(&reader, place)
     guard let type = NumPyType(members.descr) else { throw NumPyType.refusal(members.descr, place) }
     self.type = type
     isFortranOrder = members.fortranOrder
@@ -45,12 +52,17 @@ struct NumPyHeader {
         .dtype, place.file, expected: "an element type that NumPy has", got: "\(tensor.dtype)",
         path: place.entry)
     }
-    guard tensor.rank <= ElementBytes.maximumRank else {
-      throw place.refused("at most \(ElementBytes.maximumRank) dimensions", got: "\(tensor.rank)")
+    return try bytes(descr, tensor.shape, place)
+  }
+
+  /// The header of version 1.0 for elements of a type and a shape.
+  static func bytes(_ descr: String, _ shape: Shape, _ place: FilePlace) throws -> [UInt8] {
+    guard shape.rank <= ElementBytes.maximumRank else {
+      throw place.refused("at most \(ElementBytes.maximumRank) dimensions", got: "\(shape.rank)")
     }
-    let sizes = tensor.shape.dimensions.map(String.init).joined(separator: ", ")
-    let shape = tensor.rank == 1 ? "(\(sizes),)" : "(\(sizes))"
-    var text = Array("{'descr': '\(descr)', 'fortran_order': False, 'shape': \(shape), }".utf8)
+    let sizes = shape.dimensions.map(String.init).joined(separator: ", ")
+    let tuple = shape.rank == 1 ? "(\(sizes),)" : "(\(sizes))"
+    var text = Array("{'descr': '\(descr)', 'fortran_order': False, 'shape': \(tuple), }".utf8)
     while (magic.count + 4 + text.count + 1) % 64 != 0 { text.append(UInt8(ascii: " ")) }
     text.append(UInt8(ascii: "\n"))
     var header = magic + [1, 0]

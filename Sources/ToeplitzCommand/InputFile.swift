@@ -39,6 +39,15 @@ struct InputFile {
     }
   }
 
+  /// What is in the file, for the given input: strings where it takes these, else a tensor.
+  ///
+  /// - Throws: As ``tensor(for:_:_:)``.
+  func value(for port: PortDescription?, _ images: ImageOptions, _ sounds: AudioOptions) throws -> ModelValue {
+    guard port?.kind == .strings else { return .tensor(try tensor(for: port, images, sounds)) }
+    let (elements, shape) = try NumPy.readStrings(contentsOf: path)
+    return .strings(try StringTensor(elements, shape: shape))
+  }
+
   /// The tensor in the file, for the given input.
   ///
   /// - Throws: ``ToeplitzError`` if the file cannot be read or its kind is not known.

@@ -10,7 +10,8 @@ struct RunCommand: ToolCommand {
     commandName: "run",
     abstract: "Run an ONNX model on files.",
     discussion: """
-      Writes DIR/NAME.npy for each output of the model ('/' and ':' in names become '_') and prints a line for each. \
+      Writes DIR/NAME.npy for each output of the model ('/' and ':' in names become '_') and prints a line for each; of a \
+      sequence DIR/NAME.0.npy and so on. \
       Inputs are npy, npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), sound (WAV, FLAC) or pictures (PNG, JPEG, BMP, PNM), known by their first \
       bytes. '-' is standard input or output.
       """)
@@ -66,16 +67,16 @@ struct RunCommand: ToolCommand {
     // Names first: a misspelt one is found before any file is read.
     try checkNames(files, executable)
     try checkTargets(outputs, executable)
-    var tensors: [String: Tensor] = [:]
+    var values: [String: ModelValue] = [:]
     for (name, file) in files.sorted(by: { $0.key < $1.key }) {
       let port = (executable.inputs + executable.defaults).first { $0.name == name }
-      tensors[name] = try InputFile(file).tensor(for: port, images, sounds)
+      values[name] = try InputFile(file).value(for: port, images, sounds)
     }
-    var results: [Tensor] = []
+    var results: [ModelValue] = []
     var times: [Duration] = []
     for _ in 0..<repeats {
       let start = clock.now
-      results = try executable.run(tensors)
+      results = try executable.run(values: values)
       times.append(clock.now - start)
       if times.count == 1 { deadline.meet() }
     }
@@ -85,7 +86,7 @@ struct RunCommand: ToolCommand {
       String(format: "loaded in %.3f ms", loading / .milliseconds(1)),
       String(format: "first run in %.3f ms", (times.first ?? .zero) / .milliseconds(1)),
     ]
-    lines += try ModelProfile(executable, tensors, runs: repeats).lines
+    lines += try ModelProfile(executable, values.compactMapValues(\.tensor), runs: repeats).lines
     for line in lines { StandardStreams.report(line, outputs: outputs.values.map(\.name)) }
   }
 
@@ -130,7 +131,7 @@ struct RunCommand: ToolCommand {
   }
 
   private func write(
-    _ results: [Tensor], _ executable: Executable, _ outputs: [String: OutputFile], _ milliseconds: Double
+    _ results: [ModelValue], _ executable: Executable, _ outputs: [String: OutputFile], _ milliseconds: Double
   ) throws {
     var names: [String] = []
     for port in executable.outputs {
@@ -140,26 +141,58 @@ struct RunCommand: ToolCommand {
       }
       names.append(name)
     }
-    for (port, tensor) in zip(executable.outputs, results) {
-      try outputs[port.name]?.check(tensor)
+    for (port, value) in zip(executable.outputs, results) {
+      guard let output = outputs[port.name] else { continue }
+      guard case .tensor(let tensor) = value else {
+        throw ToeplitzError(
+          .argument, "--output", expected: "outputs that are tensors (--output-dir writes others)",
+          got: "'\(port.name)'")
+      }
+      try output.check(tensor)
     }
     if let outputDir {
       // NumPy has no type for some; nothing is written then.
-      for (port, tensor) in zip(executable.outputs, results) where !NumPy.canHold(tensor.dtype) {
-        throw ToeplitzError(
-          .dtype, "run", expected: "outputs of types that .npy files have", got: "\(tensor.dtype) ('\(port.name)')")
+      for (port, value) in zip(executable.outputs, results) {
+        for tensor in value.tensors where !NumPy.canHold(tensor.dtype) {
+          throw ToeplitzError(
+            .dtype, "run", expected: "outputs of types that .npy files have", got: "\(tensor.dtype) ('\(port.name)')")
+        }
       }
-      for (name, tensor) in zip(names, results) { try NumPy.check(tensor, for: "\(outputDir)/\(name).npy") }
+      for (name, value) in zip(names, results) {
+        for tensor in value.tensors { try NumPy.check(tensor, for: "\(outputDir)/\(name).npy") }
+      }
       try Folder.make(outputDir)
-      for (name, tensor) in zip(names, results) { try NumPy.write(tensor, to: "\(outputDir)/\(name).npy") }
+      for (name, value) in zip(names, results) { try value.write(to: "\(outputDir)/\(name)") }
     }
-    for (port, tensor) in zip(executable.outputs, results) {
-      try outputs[port.name]?.write(tensor)
+    for (port, value) in zip(executable.outputs, results) {
+      for tensor in value.tensors.prefix(1) { try outputs[port.name]?.write(tensor) }
     }
-    for (port, tensor) in zip(executable.outputs, results) {
+    for (port, value) in zip(executable.outputs, results) {
       StandardStreams.report(
-        "\(port.name): \(tensor.spec) in \(String(format: "%.3f", milliseconds)) ms",
+        "\(port.name): \(value.description) in \(String(format: "%.3f", milliseconds)) ms",
         outputs: outputs.values.map(\.name))
+    }
+  }
+}
+
+extension ModelValue {
+  /// The tensors that it is made of.
+  fileprivate var tensors: [Tensor] {
+    switch self {
+    case .tensor(let tensor): [tensor]
+    case .sequence(let tensors): tensors
+    case .strings, .none: []
+    }
+  }
+
+  /// Writes it to `.npy` files whose names begin so.
+  fileprivate func write(to path: String) throws {
+    switch self {
+    case .tensor(let tensor): try NumPy.write(tensor, to: path + ".npy")
+    case .strings(let strings): try NumPy.writeStrings(strings.elements, shape: strings.shape, to: path + ".npy")
+    case .sequence(let list):
+      for (index, tensor) in list.enumerated() { try NumPy.write(tensor, to: "\(path).\(index).npy") }
+    case .none: break
     }
   }
 }

@@ -31,7 +31,7 @@ public final class Executable: Sendable {
   let folded = FoldedConstants()
   private let start = SegmentTable(limit: 32)
   /// Executables that take some of the constants as inputs, by their names.
-  private let variants = Lock<[Set<String>: Executable]>([:])
+  let variants = Lock<[Set<String>: Executable]>([:])
 
   /// Compiles what `source` does; it must not be used elsewhere.
   package init(_ source: sending any TraceSource, name: String = "", optimizes: Bool = true) {
@@ -68,45 +68,6 @@ public final class Executable: Sendable {
     return try execute(inputs, observe: nil)
   }
 
-  /// Computes all outputs, in the order of ``outputs``; inputs and outputs may be strings, sequences and optional values.
-  public func run(values given: [String: ModelValue]) throws -> [ModelValue] {
-    let variant = try variant(for: given.keys)
-    let values = try variant.named(given)
-    return try variant.run(values: values)
-  }
-
-  /// Computes all outputs for inputs in the order of ``inputs``.
-  package func run(values: [ModelValue]) throws -> [ModelValue] {
-    guard values.count == inputs.count else {
-      throw ToeplitzError(.argument, "inputs", expected: "\(inputs.count) values", got: "\(values.count)")
-    }
-    var (sizes, tensors): ([String: (size: Int, port: String)], [Int: Tensor]) = ([:], [:])
-    for (index, (port, value)) in zip(inputs, values).enumerated() {
-      try port.check(value, &sizes)
-      try ValueKey.store(value, index, in: &tensors)
-    }
-    let keys = inputs.indices.flatMap { ValueKey.keys($0, in: tensors) }
-    return try compute(keys, keys.compactMap { tensors[$0] }, observe: nil)
-  }
-
-  /// This, or what takes some of its constants as inputs too.
-  func variant(for names: some Sequence<String>) throws -> Executable {
-    guard !defaults.isEmpty else { return self }
-    let chosen = Set(names).intersection(defaults.map(\.name))
-    guard !chosen.isEmpty else { return self }
-    return try variants.withLock { variants in
-      if let known = variants[chosen] { return known }
-      let source = source.withLock { $0.source.overriding(chosen).map(Source.init) }
-      guard let source else {
-        throw ToeplitzError(.argument, "inputs", expected: "no constants", got: chosen.sorted().joined(separator: ", "))
-      }
-      if variants.count >= 8 { variants = [:] }
-      let variant = Executable(source.source, name: name, optimizes: optimizes)
-      variants[chosen] = variant
-      return variant
-    }
-  }
-
   /// The inputs in their order.
   ///
   /// - Throws: ``ToeplitzError`` that names the input that is missing, unknown or does not fit.
@@ -116,7 +77,7 @@ public final class Executable: Sendable {
     return tensors
   }
 
-  private func named<Value>(_ given: [String: Value]) throws -> [Value] {
+  func named<Value>(_ given: [String: Value]) throws -> [Value] {
     let names = inputs.map(\.name) + defaults.map(\.name)
     if let unknown = given.keys.sorted().first(where: { !names.contains($0) }) {
       throw ToeplitzError(
@@ -268,7 +229,7 @@ public final class Executable: Sendable {
   }
 
   /// Computes all outputs for tensors with keys.
-  private func compute(
+  func compute(
     _ keys: [Int], _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
   ) throws -> [ModelValue] {
     if let trace = Trace.recording(given) { return try recorded(keys, given, in: trace) }

@@ -67,13 +67,22 @@ public struct PortDescription: Sendable {
     case (.tensor, .tensor(let tensor)), (.optional, .tensor(let tensor)): try check(tensor.spec, &sizes)
     case (.sequence, .sequence), (.optional, .sequence), (.optional, .none), (.optional, .strings): break
     case (.strings, .strings(let strings)):
-      try check(TensorSpec(strings.shape, dtype ?? .uint8), &sizes)
+      try checkElements(TensorSpec(strings.shape, dtype ?? .uint8), &sizes)
     default: throw ToeplitzError(.argument, "input '\(name)'", expected: description, got: value.description)
     }
   }
 
   /// Throws unless `tensor` fits; `sizes` are those that names have got so far in a call, and at which input.
   func check(_ tensor: TensorSpec, _ sizes: inout [String: (size: Int, port: String)]) throws {
+    guard kind == .tensor || kind == .optional else {
+      throw ToeplitzError(.argument, "input '\(name)'", expected: description, got: tensor.description)
+    }
+    try checkElements(tensor, &sizes)
+  }
+
+  private func checkElements(
+    _ tensor: TensorSpec, _ sizes: inout [String: (size: Int, port: String)]
+  ) throws {
     func refuse(_ kind: ToeplitzError.Kind, _ expected: String, _ got: String) -> ToeplitzError {
       ToeplitzError(kind, "input '\(name)'", expected: expected, got: got)
     }

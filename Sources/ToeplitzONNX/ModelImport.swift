@@ -6,8 +6,8 @@ import ToeplitzTensor
 final class ModelImport {
   private let model: ONNXModel
   private let data: ONNXData
-  /// Nodes of operators that Toeplitz does not have: the operator, and the node.
-  private var unsupported: [(operation: String, node: String)] = []
+  /// The operators that are missing, with the first node of each and how many there are.
+  private var unsupported: [(operation: String, first: String, count: Int)] = []
   private let functions: [String: ONNXFunction]
   /// Functions may call functions, but not themselves; this bounds the expansion.
   private static let mostCalls = 32
@@ -90,11 +90,8 @@ final class ModelImport {
     let scope = Scope(outer: nil)
     try fill(scope, model.graph)
     guard unsupported.isEmpty else {
-      let counts = Dictionary(unsupported.map { ($0.operation, 1) }, uniquingKeysWith: +)
-      var seen: Set<String> = []
-      let list = unsupported.filter { seen.insert($0.operation).inserted }.map { operation, node in
-        let count = counts[operation] ?? 1
-        return "\(operation), \(count > 1 ? "\(count) nodes, the first " : "node ")'\(node)')"
+      let list = unsupported.map { operation, first, count in
+        "\(operation), node '\(first)'\(count > 1 ? " and \(count - 1) more" : ""))"
       }
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "operators that Toeplitz has", got: list.joined(separator: "; "))
@@ -206,7 +203,17 @@ final class ModelImport {
       return value
     }
     var captured: [Int] = []
-    let description = OperatorNode(node, opset: opset, data: data) { [self] graph in
+    func gradient(_ sources: [String], count: Int, of target: String) throws -> GradientStep {
+      let values = try (sources + [target]).map { name in
+        guard let value = scope.find(name) else { throw place.malformed("values before the node", got: name.quoted) }
+        return value
+      }
+      let constants = scope.initializers.filter { entry in !scope.overridable.contains { $0.value == entry.key } }
+      return GradientStep(
+        steps: scope.steps, initializers: constants, sources: values.dropLast(), count: count,
+        target: values[values.count - 1], others: &captured)
+    }
+    let description = OperatorNode(node, opset: opset, data: data, gradient: gradient) { [self] graph in
       guard bodyDepth < Self.mostBodies else {
         throw place.malformed("at most \(Self.mostBodies) nested graphs", got: "more")
       }
@@ -250,7 +257,12 @@ final class ModelImport {
   private func report(_ node: ONNXNode, _ opsets: [String: Int], _ label: String) {
     let domain = node.domain.isEmpty ? "ai.onnx" : node.domain
     let opset = opsets[node.domain].map { "opset \($0)" } ?? "no opset"
-    unsupported.append(("\(node.operation.oneLine) (domain \(domain.oneLine), \(opset)", label.oneLine))
+    let operation = "\(node.operation.oneLine) (domain \(domain.oneLine), \(opset)"
+    if let known = unsupported.firstIndex(where: { $0.operation == operation }) {
+      unsupported[known].count += 1
+    } else {
+      unsupported.append((operation, label.oneLine, 1))
+    }
   }
 
   /// Puts the nodes of a function in the place of a call.

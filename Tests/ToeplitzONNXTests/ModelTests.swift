@@ -9,11 +9,13 @@ import ToeplitzTestSupport
 /// Models with inputs and outputs recorded by the ONNX project's reference and by PyTorch.
 @Suite struct ModelTests {
   static let names: [String] = {
-    let files = (try? FileManager.default.contentsOfDirectory(atPath: Fixtures.path("onnx"))) ?? []
-    return files.filter { $0.hasSuffix(".onnx") }.map { String($0.dropLast(5)) }.sorted()
+    ["", "runtime/"].flatMap { folder in
+      let files = (try? FileManager.default.contentsOfDirectory(atPath: Fixtures.path("onnx/" + folder))) ?? []
+      return files.filter { $0.hasSuffix(".onnx") }.map { folder + $0.dropLast(5) }.sorted()
+    }
   }()
 
-  @Test func thereAreModels() { #expect(Self.names.count > 40) }
+  @Test func thereAreModels() { #expect(Self.names.count >= 100) }
 
   @Test(arguments: names, [true, false])
   func outputsAreThoseRecorded(_ name: String, optimizes: Bool) throws {

@@ -7,38 +7,6 @@ import ToeplitzOps
 import ToeplitzTensor
 import ToeplitzTestSupport
 
-/// Writes messages in Protocol Buffers' wire format.
-private struct Message {
-  var bytes: [UInt8] = []
-
-  mutating func varint(_ value: UInt64) {
-    var rest = value
-    while rest >= 0x80 {
-      bytes.append(UInt8(rest & 0x7F) | 0x80)
-      rest >>= 7
-    }
-    bytes.append(UInt8(rest))
-  }
-
-  func with(_ field: UInt64, _ value: UInt64) -> Message {
-    var copy = self
-    copy.varint(field << 3)
-    copy.varint(value)
-    return copy
-  }
-
-  func with(_ field: UInt64, _ content: [UInt8]) -> Message {
-    var copy = self
-    copy.varint(field << 3 | 2)
-    copy.varint(UInt64(content.count))
-    copy.bytes += content
-    return copy
-  }
-
-  func with(_ field: UInt64, _ text: String) -> Message { with(field, Array(text.utf8)) }
-  func with(_ field: UInt64, _ message: Message) -> Message { with(field, message.bytes) }
-}
-
 @Suite struct RefusalTests {
   private func port(_ name: String) -> Message {
     Message().with(1, name).with(2, Message().with(1, Message().with(1, 1)))
@@ -113,7 +81,9 @@ private struct Message {
     refuse(Message().with(1, 3).with(2, 1), .format, "3 elements", "got 0")
     refuse(Message().with(1, 1 << 62).with(1, 1 << 62).with(2, 1), .format)
     refuse(Message().with(1, UInt64.max).with(2, 1), .format, "at least 0")
-    refuse(Message().with(1, 1).with(2, 8).with(6, "a"), .unsupported, "strings")
+    refuse(Message().with(1, 2).with(2, 8).with(6, "a"), .format, "2 strings", "got 1")
+    refuse(Message().with(1, 1).with(2, 8).with(6, [0xC3]), .format, "UTF-8")
+    refuse(Message().with(1, 1 << 40).with(1, 1 << 40).with(2, 8).with(6, "a"), .format)
     refuse(Message().with(1, 1).with(2, 99), .format, "number 99")
     refuse(Message().with(1, 1).with(2, 9).with(9, [2]), .format, "0 or 1")
   }

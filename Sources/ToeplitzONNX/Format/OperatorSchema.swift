@@ -15,14 +15,15 @@ struct OperatorSchema {
   private var attributes: [Substring: Character]
   private var needed: [Substring]
 
-  /// The lines of each operator, by domain and name.
-  private static let lines: [String: [Substring]] = {
-    var (lines, domain): ([String: [Substring]], Substring) = ([:], "")
+  /// What follows an operator's name in its line, by domain and name.
+  private static let lines: [String: Substring] = {
+    var (lines, domain): ([String: Substring], Substring) = ([:], "")
     for line in table.split(separator: "\n") {
       if line.first == "@" {
         domain = line.dropFirst()
       } else {
-        lines["\(domain)/\(line.prefix { $0 != " " })", default: []].append(line)
+        let name = line.prefix { $0 != " " }
+        lines["\(domain)/\(name)"] = line.dropFirst(name.count + 1)
       }
     }
     return lines
@@ -32,21 +33,21 @@ struct OperatorSchema {
   ///
   /// An operator that came with a later version is taken as it was then.
   static func find(_ domain: String, _ operation: String, version: Int) -> OperatorSchema? {
-    guard let lines = lines["\(domain)/\(operation)"] else { return nil }
-    let parts = lines.map { $0.split(separator: " ") }
-    return (parts.last { Int($0[1]) ?? 1 <= version } ?? parts.first).flatMap(Self.init)
+    guard let line = lines["\(domain)/\(operation)"] else { return nil }
+    let versions = line.split(separator: "|").map { $0.split(separator: " ") }
+    return (versions.last { $0.first.flatMap { Int($0) } ?? 1 <= version } ?? versions.first).flatMap(Self.init)
   }
 
   private init?(_ parts: [Substring]) {
-    guard parts.count >= 4 else { return nil }
-    let inputs = parts[2].split(separator: ":", omittingEmptySubsequences: false)
+    guard parts.count >= 3 else { return nil }
+    let inputs = parts[1].split(separator: ":", omittingEmptySubsequences: false)
     least = Int(inputs[0]) ?? 0
     operands = inputs.count > 1 ? inputs[1] : ""
-    let range = parts[3].split(separator: "-")
+    let range = parts[2].split(separator: "-")
     let fewest = Int(range[0]) ?? 0
     results = fewest...max(fewest, range.count > 1 ? Int(range[1]) ?? fewest : Int.max)
     (attributes, needed) = ([:], [])
-    for entry in parts[4...] {
+    for entry in parts[3...] {
       let name = entry.prefix { $0 != ":" }
       let kind = entry.dropFirst(name.count + 1)
       attributes[name] = kind.first

@@ -133,7 +133,7 @@ extension Tensor {
 
   /// A mask whose last axis reaches to `count`: further keys are not seen.
   fileprivate func widened(to count: Int) throws -> Tensor {
-    guard let last = shape.last, last < count, last > 1 || rank > 0 && last != 1 else { return self }
+    guard let last = shape.last, last < count, last != 1 else { return self }
     var rest = shape
     rest[rank - 1] = count - last
     let fill = try Tensor.full(rest, dtype == .bool ? 0 : -.infinity, dtype: dtype)

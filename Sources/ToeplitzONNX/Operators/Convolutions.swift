@@ -235,39 +235,58 @@ extension ConvolutionOperation: ExportableOperation {
     }
     let g = geometry
     let rank = g.rank
-    var nodes: [ExportNode] = []
-    var x = ExportNode.Operand.input(0)
-    func add(_ node: ExportNode) {
-      nodes.append(node)
-      x = .node(nodes.count - 1)
-    }
+    var chain = NodeChain(.input(0))
     let isBatched = inputs[0].shape.rank == rank + 2
-    if !isBatched { add(ExportNode("Unsqueeze", [x, try numbers([0])])) }
-    if layout == .channelsLast {
-      add(ExportNode("Transpose", [x], ["perm": .ints([0, rank + 1] + Array(1...rank))]))
+    if !isBatched { chain.add("Unsqueeze", [try numbers([0])]) }
+    if layout == .channelsLast { chain.add("Transpose", [], ["perm": .ints([0, rank + 1] + Array(1...rank))]) }
+    func spatial(_ shape: Shape) -> [Int] {
+      layout == .channelsLast ? Array(shape.dropLast().suffix(rank)) : Array(shape.suffix(rank))
     }
     var (low, high) = (g.paddingLow, g.paddingHigh)
-    if !g.isTransposed, g.paddingMode != .zeros || (low + high).contains(where: { $0 < 0 }) {
-      let modes: [PaddingMode: String] = [.zeros: "constant", .reflect: "reflect", .replicate: "edge"]
-      guard let mode = modes[g.paddingMode] else { throw unexportable("circular padding") }
-      add(ExportNode("Pad", [x, try numbers([0, 0] + low + [0, 0] + high)], ["mode": .string(mode)]))
-      (low, high) = (low.map { _ in 0 }, high.map { _ in 0 })
-    }
-    guard !g.isTransposed || (g.paddingMode == .zeros && !(low + high).contains { $0 < 0 }) else {
-      throw unexportable("circular or negative padding of a transposed convolution")
-    }
+    let isPlain = g.paddingMode == .zeros && !(low + high).contains { $0 < 0 }
     var attributes: [String: ExportNode.Attribute] = [
       "kernel_shape": .ints(g.kernelSize), "strides": .ints(g.stride), "dilations": .ints(g.dilation),
-      "group": .int(g.groups), "pads": .ints(low + high),
+      "group": .int(g.groups),
     ]
     if g.isTransposed { attributes["output_padding"] = .ints(g.outputPadding) }
-    let weights = (1..<inputs.count).map { ExportNode.Operand.input($0) }
-    add(ExportNode(g.isTransposed ? "ConvTranspose" : "Conv", [x] + weights, attributes))
-    if layout == .channelsLast {
-      add(ExportNode("Transpose", [x], ["perm": .ints([0] + Array(2...(rank + 1)) + [1])]))
+    var operands = (1..<inputs.count).map { ExportNode.Operand.input($0) }
+    if !isPlain, !g.isTransposed {
+      if g.paddingMode == .circular {
+        for (axis, size) in spatial(inputs[0].shape).enumerated() {
+          try chain.wrap(axis: axis + 2, size: size, low: low[axis], high: high[axis])
+        }
+      } else {
+        let modes: [PaddingMode: String] = [.zeros: "constant", .reflect: "reflect", .replicate: "edge"]
+        guard let mode = modes[g.paddingMode] else { throw unexportable("padding \(g.paddingMode)") }
+        chain.add("Pad", [try numbers([0, 0] + low + [0, 0] + high)], ["mode": .string(mode)])
+      }
     }
-    if !isBatched { add(ExportNode("Squeeze", [x, try numbers([0])])) }
-    return nodes
+    let crop = (low: low, high: high)
+    if !isPlain { (low, high) = (low.map { _ in 0 }, high.map { _ in 0 }) }
+    attributes["pads"] = .ints(low + high)
+    // What is added to or cut off the sums afterwards has no bias yet.
+    let bias = !isPlain && g.isTransposed && operands.count > 1 ? operands.remove(at: 1) : nil
+    chain.add(g.isTransposed ? "ConvTranspose" : "Conv", operands, attributes)
+    if !isPlain, g.isTransposed {
+      if g.paddingMode == .circular {
+        let (from, to) = (spatial(inputs[0].shape), spatial(outputs[0].shape))
+        for axis in 0..<rank {
+          let size = (from[axis] - 1) * g.stride[axis] + g.extent(axis) + g.outputPadding[axis]
+          try chain.unwrap(axis: axis + 2, rank: rank + 2, size: size, low: crop.low[axis], length: to[axis])
+        }
+      } else {
+        chain.add("Pad", [try numbers([0, 0] + crop.low.map { -$0 } + [0, 0] + crop.high.map { -$0 })])
+      }
+      if let bias {
+        let sums = chain.value
+        chain = NodeChain(bias, after: chain)
+        chain.add("Reshape", [try numbers([1, -1] + Array(repeating: 1, count: rank))])
+        chain.add("Add", [sums])
+      }
+    }
+    if layout == .channelsLast { chain.add("Transpose", [], ["perm": .ints([0] + Array(2...(rank + 1)) + [1])]) }
+    if !isBatched { chain.add("Squeeze", [try numbers([0])]) }
+    return chain.nodes
   }
 }
 

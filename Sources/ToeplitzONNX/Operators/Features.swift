@@ -73,21 +73,21 @@ extension OperatorTable {
 /// Labels of one kind.
 private enum LabelList: Sendable {
   case strings([String])
-  /// With the type that they have as results.
-  case numbers([Double], DType)
+  /// A vector.
+  case numbers(Tensor)
   case none
 
   init(_ node: OperatorNode, _ name: String, older: String?) throws {
     if let list = try node.strings("\(name)_strings") ?? older.flatMap({ try node.strings($0) }) {
       self = .strings(list)
     } else if let list = try node.ints("\(name)_int64s") {
-      self = .numbers(list.map { Double($0) }, .int64)
+      self = .numbers(try Tensor(list.map { Int64($0) }, shape: nil, device: .cpu))
     } else if let list = try node.floats("\(name)_floats") {
-      self = .numbers(list, .float32)
+      self = .numbers(try Tensor(list.map { Float($0) }, shape: nil))
     } else if let value = try node.value("\(name)_tensor") {
       switch value {
       case .strings(let strings): self = .strings(strings.elements)
-      case .tensor(let tensor): self = .numbers(try tensor.cast(to: .float64).scalars(Double.self), tensor.dtype)
+      case .tensor(let tensor): self = .numbers(try tensor.reshaped([-1]))
       default: self = .none
       }
     } else {
@@ -98,7 +98,7 @@ private enum LabelList: Sendable {
   var count: Int {
     switch self {
     case .strings(let list): list.count
-    case .numbers(let list, _): list.count
+    case .numbers(let list): list.count
     case .none: 0
     }
   }
@@ -107,17 +107,16 @@ private enum LabelList: Sendable {
 /// Elements replaced by those that stand beside them in a list.
 private struct LabelRule: Sendable {
   private var strings: [String: Int] = [:]
-  private var numbers: [Double: Int] = [:]
-  private var placeOfNaN: Int?
+  private var numbers: [Int64: Int] = [:]
   private var keys: LabelList
   private var values: LabelList
-  private var otherwise: (string: String, number: Double)
+  private var otherwise = "_Unused"
 
   init(_ node: OperatorNode, _ keys: LabelList, _ values: LabelList) throws {
     (self.keys, self.values) = (keys, values)
     // The first version has a list of strings, which stand for their places.
     if case .none = values, case .strings(let list) = keys {
-      self.values = .numbers(list.indices.map { Double($0) }, .int64)
+      self.values = .numbers(try Tensor.range(to: Double(list.count), dtype: .int64))
     }
     guard keys.count == self.values.count, keys.count > 0 else {
       throw node.refuse("as many values as keys", got: "\(self.values.count) and \(keys.count)")
@@ -125,46 +124,54 @@ private struct LabelRule: Sendable {
     // A key that stands there twice means its last value.
     switch keys {
     case .strings(let list): for (index, key) in list.enumerated() { strings[key] = index }
-    case .numbers(let list, _):
-      for (index, key) in list.enumerated() {
-        if key.isNaN { placeOfNaN = index } else { numbers[key] = index }
-      }
+    case .numbers(let list): for (index, key) in try list.labelKeys().enumerated() { numbers[key] = index }
     case .none: break
     }
-    otherwise = (try node.string("default_string", "_Unused"), -0.0)
-    if case .numbers(_, let dtype) = self.values {
-      otherwise.number =
-        try dtype.isFloatingPoint ? node.float("default_float", -0.0) : Double(node.int("default_int64", -1))
+    otherwise = try node.string("default_string", otherwise)
+    if case .strings(let given) = try node.value("default_tensor"), let first = given.elements.first {
+      otherwise = first
     }
-    switch try node.value("default_tensor") {
-    case .tensor(let tensor): otherwise.number = try tensor.number(node.operation)
-    case .strings(let given): otherwise.string = given.elements.first ?? "_Unused"
-    default: break
+    // What is found nowhere is the last value.
+    guard case .numbers(let list) = self.values else { return }
+    var last = try Tensor.full([1], node.float("default_float", -0.0), dtype: list.dtype)
+    if !list.dtype.isFloatingPoint { last = try Tensor([Int64(node.int("default_int64", -1))]).cast(to: list.dtype) }
+    if case .tensor(let given) = try node.value("default_tensor") {
+      last = try given.reshaped([1]).cast(to: list.dtype)
     }
+    self.values = .numbers(try Tensor.concatenated([list, last]))
   }
 
   func callAsFunction(_ x: Operands) throws -> ModelValue {
     let (places, shape): ([Int?], Shape)
     switch (keys, try x.value(0)) {
     case (.strings, .strings(let given)): (places, shape) = (given.elements.map { strings[$0] }, given.shape)
-    case (.numbers, .tensor(let given)):
-      let elements = try given.cast(to: .float64).scalars(Double.self)
-      (places, shape) = (elements.map { $0.isNaN ? placeOfNaN : numbers[$0] }, given.shape)
+    case (.numbers(let list), .tensor(let given)) where list.dtype.isFloatingPoint == given.dtype.isFloatingPoint:
+      (places, shape) = (try given.labelKeys().map { numbers[$0] }, given.shape)
     // The first version goes from numbers back to strings.
-    case (.strings(let list), .tensor(let given)):
+    case (.strings(let list), .tensor(let given)) where given.dtype.isInteger:
       let elements = try given.cast(to: .int64).scalars(Int64.self)
       return .strings(
         try StringTensor(
-          elements.map { list.indices.contains(Int($0)) ? list[Int($0)] : otherwise.string }, shape: given.shape))
+          elements.map { list.indices.contains(Int($0)) ? list[Int($0)] : otherwise }, shape: given.shape))
     case (_, let other): throw x.refuse("elements of the keys' type", got: other.description)
     }
     switch values {
     case .strings(let list):
-      return .strings(try StringTensor(places.map { $0.map { list[$0] } ?? otherwise.string }, shape: shape))
-    case .numbers(let list, let dtype):
-      let found = places.map { $0.map { list[$0] } ?? otherwise.number }
-      return .tensor(try Tensor(found, shape: shape, device: .cpu).cast(to: dtype))
+      return .strings(try StringTensor(places.map { $0.map { list[$0] } ?? otherwise }, shape: shape))
+    case .numbers(let list):
+      let found = places.map { Int64($0 ?? list.count - 1) }
+      return .tensor(try list.gathered(Tensor(found, shape: shape, device: .cpu), axis: 0))
     case .none: throw x.refuse("values", got: "none")
+    }
+  }
+}
+
+extension Tensor {
+  /// Elements as keys: whole numbers as they are, others by their bits; all NaN are one, and both zeros.
+  fileprivate func labelKeys() throws -> [Int64] {
+    guard dtype.isFloatingPoint else { return try cast(to: .int64).scalars(Int64.self) }
+    return try cast(to: .float64).scalars(Double.self).map { number in
+      Int64(bitPattern: (number.isNaN ? Double.nan : number == 0 ? 0 : number).bitPattern)
     }
   }
 }

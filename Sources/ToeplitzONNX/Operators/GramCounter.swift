@@ -20,11 +20,15 @@ struct GramCounter: Sendable {
     let starts = try node.ints("ngram_counts") ?? []
     let places = try node.ints("ngram_indexes") ?? []
     guard ["TF", "IDF", "TFIDF"].contains(mode), least > 0, least <= most, most <= 1 << 10, mostSkipped >= 0,
-      mostSkipped <= 1 << 16, places.allSatisfy({ (0..<(1 << 26)).contains($0) })
+      mostSkipped <= 1 << 16, places.allSatisfy({ (0..<(1 << 24)).contains($0) })
     else { throw node.refuse("mode TF, IDF or TFIDF and lengths of grams from 1 on", got: "others") }
     lengths = least...most
     columnCount = (places.max() ?? -1) + 1
-    let factors = try node.floats("weights")
+    let factors = try node.floats("weights") ?? []
+    guard factors.isEmpty || factors.count == places.count else {
+      throw node.refuse("a weight for each of \(places.count) grams", got: "\(factors.count)")
+    }
+    for (place, factor) in zip(places, factors) { weights[place] = factor }
     var number = 0
     for (index, start) in starts.enumerated() {
       let end = index + 1 < starts.count ? starts[index + 1] : pool.count
@@ -34,10 +38,6 @@ struct GramCounter: Sendable {
       for at in stride(from: start, to: end, by: index + 1) {
         guard number < places.count else { throw node.refuse("an ngram_index for each gram", got: "\(places.count)") }
         if lengths.contains(index + 1) { columns[Array(pool[at..<(at + index + 1)])] = places[number] }
-        if let factors {
-          guard number < factors.count else { throw node.refuse("a weight for each gram", got: "\(factors.count)") }
-          weights[places[number]] = factors[number]
-        }
         number += 1
       }
     }
@@ -48,6 +48,7 @@ struct GramCounter: Sendable {
     guard shape.rank == 1 || shape.rank == 2 else { throw x.refuse(.shape, "words [C] or [N, C]", got: "\(shape)") }
     let (rows, width) = shape.rank == 1 ? (1, shape[0]) : (shape[0], shape[1])
     let size = try Shape([rows, columnCount]).elementCount(x.name)
+    guard size <= 1 << 25 else { throw x.refuse(.shape, "at most 2²⁵ counts", got: "\(size)") }
     var counts = [Double](repeating: 0, count: size)
     for row in 0..<rows {
       let line = Array(words[(row * width)..<((row + 1) * width)])
@@ -65,7 +66,7 @@ struct GramCounter: Sendable {
     }
     if mode != "TF" {
       for index in counts.indices {
-        let factor = weights[index % max(1, columnCount)] ?? 1
+        let factor = weights[index % columnCount] ?? 1
         counts[index] = (mode == "IDF" ? min(counts[index], 1) : counts[index]) * factor
       }
     }

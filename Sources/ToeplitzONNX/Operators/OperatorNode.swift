@@ -28,10 +28,14 @@ struct OperatorNode {
   private let attributes: [String: ONNXAttribute]
   private let data: ONNXData
   private let body: (ONNXGraph) throws -> ONNXBody
+  /// How a value of the graph around changes with the first so many of others.
+  let gradient: ([String], Int, String) throws -> GradientStep
 
   init(
-    _ node: ONNXNode, opset: Int, data: ONNXData, body: @escaping (ONNXGraph) throws -> ONNXBody
+    _ node: ONNXNode, opset: Int, data: ONNXData, gradient: @escaping ([String], Int, String) throws -> GradientStep,
+    body: @escaping (ONNXGraph) throws -> ONNXBody
   ) {
+    self.gradient = gradient
     operation = node.operation
     domain = node.domain
     self.opset = opset

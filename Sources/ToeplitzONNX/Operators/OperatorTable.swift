@@ -30,6 +30,7 @@ enum OperatorTable {
   /// Operators on other values in these domains.
   static let valueDomains: [String: [String: ValueMaker]] = [
     "": standardValues, "ai.onnx.ml": featureValues, "ai.onnx.preview": flexAttention,
+    "ai.onnx.preview.training": gradients,
   ]
 
   /// The maker of an operator's nodes, if Toeplitz has it.

@@ -49,7 +49,9 @@ extension OperatorTable {
           throw x.refuse(.shape, "logarithms [N, classes]", got: "\(input.shape)")
         }
         let (rows, classes) = (input.shape[0], input.shape[1])
-        _ = try Shape([rows, count]).elementCount(x.name)
+        guard try Shape([rows, count]).elementCount(x.name) <= 1 << 24 else {
+          throw x.refuse(.shape, "at most 2²⁴ draws", got: "\(rows) times \(count)")
+        }
         var source = random.source()
         let logarithms = try input.cast(to: .float64).scalars(Double.self)
         var drawn: [Int64] = []

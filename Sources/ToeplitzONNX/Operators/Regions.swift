@@ -48,10 +48,11 @@ extension OperatorTable {
     var at = 0
     for region in 0..<regions.shape[0] {
       let part = places[(region * 5)..<(region * 5 + 5)].map { $0 }
-      guard part.allSatisfy({ abs($0 * scale) < 1e6 }), (0..<input.shape[0]).contains(Int(part[0])) else {
+      guard part[0] >= 0, part[0] < Double(input.shape[0]), part[1...].allSatisfy({ abs($0 * scale) < 1e6 }) else {
         throw x.refuse("regions of samples 0..<\(input.shape[0]) within a million elements", got: "\(part)")
       }
-      let corners = part[1...].map { Int(($0 * scale).rounded(.toNearestOrAwayFromZero)) }
+      // Halves are rounded as they come out in single precision.
+      let corners = part[1...].map { Int((Float($0) * Float(scale)).rounded(.toNearestOrAwayFromZero)) }
       func bounds(_ first: Int, _ last: Int, _ count: Int, _ limit: Int) -> [Range<Int>] {
         let length = Double(max(last - first + 1, 1)) / Double(count)
         return (0..<count).map { index in
@@ -144,6 +145,7 @@ private struct RegionAlignment: Sendable {
         return ratio > 0 ? ratio : max(0, Int(bin.rounded(.up)))
       }
       let (rows, columns) = (try count(binHeight), try count(binWidth))
+      guard rows * columns <= 1 << 20 else { throw x.refuse("at most 2²⁰ samples a bin", got: "\(rows * columns)") }
       for bin in 0..<bins {
         let (top, left) = (
           corner[1] + Double(bin / size.width) * binHeight, corner[0] + Double(bin % size.width) * binWidth
@@ -194,11 +196,10 @@ private struct Fold {
       let padded = sizes[axis] + pads[axis] + pads[axis + axes]
       return (padded - dilations[axis] * (block[axis] - 1) - 1) / strides[axis] + 1
     }
+    guard counts.allSatisfy({ $0 > 0 }) else { throw x.refuse(.shape, "at least one block", got: "\(counts)") }
     let elements = try Shape(block + counts).elementCount(x.name)
     let whole = try Shape(sizes).elementCount(x.name)
-    guard counts.allSatisfy({ $0 > 0 }), elements <= 1 << 26 else {
-      throw x.refuse(.shape, "at least one block, and at most 2²⁶ elements of blocks", got: "\(counts)")
-    }
+    guard elements <= 1 << 24 else { throw x.refuse(.shape, "at most 2²⁴ elements of blocks", got: "\(elements)") }
     (self.sizes, self.block) = (sizes, block.reduce(1, *))
     let all = Shape(block + counts)
     let steps = all.contiguousStrides
@@ -252,6 +253,7 @@ extension ConvolutionAttributes {
       start.count == 2, taps > 0, h > 0, w > 0, (strides + dilations + start).allSatisfy({ abs($0) < 1 << 24 })
     else { throw refuse() }
     let positions = rows * columns
+    guard try Shape([taps, rows, columns]).elementCount(x.name) <= 1 << 24 else { throw refuse() }
     // Where the taps would lie, [1, taps, positions, 2].
     var base: [Double] = []
     for tap in 0..<taps {

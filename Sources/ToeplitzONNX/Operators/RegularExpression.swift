@@ -1,7 +1,7 @@
 /// A regular expression in the main part of RE2's syntax (<https://github.com/google/re2/wiki/Syntax>), matched without going back.
 ///
 /// Thompson's construction: all ways through the expression are followed at once, so the time is bounded by the lengths of expression
-/// and text. Not there: names of Unicode classes, word boundaries, flags but `i` and `s` at the beginning.
+/// and text. Not there: names of Unicode classes, flags but `i` and `s` at the beginning.
 struct RegularExpression: Sendable {
   /// What is wrong with a pattern.
   struct Fault: Error {
@@ -22,6 +22,8 @@ struct RegularExpression: Sendable {
     case jump(Int)
     case atStart
     case atEnd
+    /// Between a letter, digit or underscore and something else; or not there.
+    case atBoundary(Bool)
     case accept
   }
 
@@ -32,9 +34,11 @@ struct RegularExpression: Sendable {
     case repeated(Node, least: Int, most: Int?)
     case start
     case end
+    case boundary(Bool)
   }
 
   private var program: [Instruction] = []
+  private var partCount = 0
   private static let mostInstructions = 1 << 14
 
   init(_ pattern: String) throws {
@@ -48,18 +52,18 @@ struct RegularExpression: Sendable {
   /// Whether the expression matches all of `text`.
   func matchesWhole(_ text: String) throws -> Bool {
     let scalars = Array(text.unicodeScalars)
-    var states = reached(from: [0], at: 0, of: scalars.count)
+    var states = reached(from: [0], at: 0, of: scalars)
     for (index, scalar) in scalars.enumerated() {
       let next = states.compactMap { state -> Int? in
         if case .take(let kind) = program[state], kind.contains(scalar.value) { state + 1 } else { nil }
       }
       guard !next.isEmpty else { return false }
-      states = reached(from: next, at: index + 1, of: scalars.count)
+      states = reached(from: next, at: index + 1, of: scalars)
     }
     return states.contains { if case .accept = program[$0] { true } else { false } }
   }
 
-  private func reached(from starts: [Int], at position: Int, of count: Int) -> [Int] {
+  private func reached(from starts: [Int], at position: Int, of text: [Unicode.Scalar]) -> [Int] {
     var (open, seen, states) = (starts, Set(starts), [Int]())
     func visit(_ state: Int) { if seen.insert(state).inserted { open.append(state) } }
     while let state = open.popLast() {
@@ -70,20 +74,31 @@ struct RegularExpression: Sendable {
         visit(first)
         visit(second)
       case .atStart: if position == 0 { visit(state + 1) }
-      case .atEnd: if position == count { visit(state + 1) }
+      case .atEnd: if position == text.count { visit(state + 1) }
+      case .atBoundary(let isWanted):
+        func isWord(_ index: Int) -> Bool {
+          text.indices.contains(index) && Self.word.contains { $0.contains(text[index].value) }
+        }
+        if (isWord(position - 1) != isWord(position)) == isWanted { visit(state + 1) }
       }
     }
     return states
   }
 
+  /// Letters, digits and the underscore.
+  private static let word: [ClosedRange<UInt32>] = [48...57, 65...90, 95...95, 97...122]
+
   // MARK: Program
 
   private mutating func emit(_ node: Node) throws {
-    guard program.count < Self.mostInstructions else { throw Fault(expected: "a shorter pattern") }
+    // Parts that are empty make no instructions, however often they are repeated.
+    partCount += 1
+    guard program.count < Self.mostInstructions, partCount < 1 << 18 else { throw Fault(expected: "a shorter pattern") }
     switch node {
     case .take(let kind): program.append(.take(kind))
     case .start: program.append(.atStart)
     case .end: program.append(.atEnd)
+    case .boundary(let isWanted): program.append(.atBoundary(isWanted))
     case .sequence(let parts): for part in parts { try emit(part) }
     case .choice(let parts):
       var ends: [Int] = []
@@ -217,6 +232,8 @@ struct RegularExpression: Sendable {
       case "\\":
         if take("A") { return .start }
         if take("z") { return .end }
+        if take("b") { return .boundary(true) }
+        if take("B") { return .boundary(false) }
         return .take(cased(try escape()))
       default: return .take(cased(Kind(ranges: [scalar.value...scalar.value])))
       }
@@ -236,7 +253,7 @@ struct RegularExpression: Sendable {
     }
 
     private static let classes: [Unicode.Scalar: [ClosedRange<UInt32>]] = [
-      "d": [48...57], "s": [9...10, 12...13, 32...32], "w": [48...57, 65...90, 95...95, 97...122],
+      "d": [48...57], "s": [9...10, 12...13, 32...32], "w": word,
     ]
     private static let controls: [Unicode.Scalar: UInt32] = ["n": 10, "t": 9, "r": 13, "f": 12, "v": 11, "a": 7]
 
@@ -304,7 +321,7 @@ struct RegularExpression: Sendable {
     private static let named: [String: [ClosedRange<UInt32>]] = [
       "alpha": [65...90, 97...122], "digit": [48...57], "alnum": [48...57, 65...90, 97...122], "lower": [97...122],
       "upper": [65...90], "space": [9...13, 32...32], "punct": [33...47, 58...64, 91...96, 123...126],
-      "xdigit": [48...57, 65...70, 97...102], "word": [48...57, 65...90, 95...95, 97...122],
+      "xdigit": [48...57, 65...70, 97...102], "word": word,
     ]
 
     private mutating func member(_ scalar: Unicode.Scalar) throws -> [ClosedRange<UInt32>] {

@@ -106,6 +106,8 @@ extension OperatorTable {
 
   /// The lengths of the parts: given, all of one, or ones.
   private static func sizes(_ x: Operands, length: Int) throws -> [Int] {
+    // A file of a few bytes can make a tensor of a great length.
+    guard length <= 1 << 22 else { throw x.refuse(.shape, "at most \(1 << 22) positions to split", got: "\(length)") }
     guard let given = try x.optionalInts(1) else { return Array(repeating: 1, count: length) }
     var sizes = given
     if try x(1).rank == 0, let size = given.first {

@@ -65,6 +65,7 @@ extension OperatorTable {
     else { throw x.refuse("bands, a length, a rate and two frequencies below it", got: "\(numbers)") }
     let (bands, length) = (Int(numbers[0]), Int(numbers[1]))
     let bins = length / 2 + 1
+    guard bins * bands <= 1 << 24 else { throw x.refuse("at most 2²⁴ weights", got: "\(bins) times \(bands)") }
     func mel(_ hertz: Double) -> Double { 2595 / Double(10).logarithm() * (1 + hertz / 700).logarithm() }
     let (low, high) = (mel(numbers[3]), mel(numbers[4]))
     // Edges are whole bins.

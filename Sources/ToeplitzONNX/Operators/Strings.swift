@@ -9,6 +9,7 @@ extension OperatorTable {
       { x in
         let (a, b) = (try x.strings(0), try x.strings(1))
         let shape = try Shape.broadcast(a.shape, b.shape, operation: x.name)
+        try requireFew(shape, x)
         let (left, right) = (try a.expanded(to: shape), try b.expanded(to: shape))
         return [.strings(try StringTensor(zip(left.elements, right.elements).map { $0 + $1 }, shape: shape))]
       }
@@ -19,7 +20,7 @@ extension OperatorTable {
         let input = try x.strings(0)
         let lists = input.elements.map { split($0, delimiter, most) }
         let width = lists.map(\.count).max() ?? 0
-        _ = try Shape([lists.count, width]).elementCount(x.name)
+        try requireFew([lists.count, width], x)
         let all = lists.flatMap { $0 + Array(repeating: "", count: width - $0.count) }
         let counts = lists.map { Int64($0.count) }
         return [
@@ -115,6 +116,7 @@ extension OperatorTable {
       return try results.enumerated().map { index, result in
         // Of what Unique gives only the first are elements.
         guard let tensor = result?.tensor, operation != "Unique" || index == 0 else { return result }
+        try requireFew(tensor.shape, x)
         let places = try tensor.scalars(Int64.self)
         return .strings(
           try StringTensor(
@@ -123,11 +125,19 @@ extension OperatorTable {
     }
   }
 
+  /// Refuses more strings than a model can have use for; a few bytes can ask for any number.
+  private static func requireFew(_ shape: Shape, _ x: Operands) throws {
+    guard try shape.elementCount(x.name) <= 1 << 22 else {
+      throw x.refuse(.shape, "at most \(1 << 22) strings", got: "shape \(shape)")
+    }
+  }
+
   /// The strings at places of an axis.
   static func gatheredStrings(_ strings: StringTensor, _ places: Tensor, axis: Int, _ x: Operands) throws -> ModelValue
   {
     let numbers = try Tensor((0..<strings.elements.count).map { Int64($0) }, shape: strings.shape, device: .cpu)
     let found = try (numbers.rank == 1 ? numbers.unsqueezed(0) : numbers).gathered(places, axis: axis)
+    try requireFew(found.shape, x)
     return .strings(try StringTensor(found.scalars(Int64.self).map { strings.elements[Int($0)] }, shape: found.shape))
   }
 
@@ -152,6 +162,7 @@ extension OperatorTable {
       }
       return .tensor(try Tensor(numbers, shape: strings.shape, device: .cpu).cast(to: dtype))
     case (.tensor(let tensor), nil):
+      try requireFew(tensor.shape, x)
       func texts<T: TensorScalar>(_ type: T.Type) throws -> [String] { try tensor.scalars(type).map { "\($0)" } }
       let elements: [String]
       switch tensor.dtype {

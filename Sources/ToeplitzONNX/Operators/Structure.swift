@@ -337,9 +337,13 @@ extension PadAxis: ExportableOperation {
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
     var pads = Array(repeating: 0, count: 2 * rank)
     (pads[axis], pads[axis + rank]) = (low, high)
-    // `wrap` came with opset 19.
+    if mode == .circular {
+      var chain = NodeChain(.input(0))
+      try chain.wrap(axis: axis, size: inputs[0].shape[axis], low: low, high: high)
+      return chain.nodes.isEmpty ? [ExportNode("Identity", [.input(0)])] : chain.nodes
+    }
     let modes: [PaddingMode: String] = [.zeros: "constant", .reflect: "reflect", .replicate: "edge"]
-    guard let text = modes[mode] else { throw unexportable("circular padding") }
+    guard let text = modes[mode] else { throw unexportable("padding \(mode)") }
     let fill: [ExportNode.Operand] = mode == .zeros ? [try number(value, inputs[0].dtype)] : []
     return [ExportNode("Pad", [.input(0), try numbers(pads)] + fill, ["mode": .string(text)])]
   }

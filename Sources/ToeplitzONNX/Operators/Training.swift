@@ -1,3 +1,4 @@
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -52,6 +53,17 @@ extension OperatorTable {
         }
       }
     },
+  ]
+
+  static let gradients: [String: ValueMaker] = [
+    "Gradient": { node in
+      let (sources, held) = (try node.strings("xs") ?? [], try node.strings("zs") ?? [])
+      guard let target = try node.string("y"), sources.count + held.count == node.hasInput.count else {
+        throw node.refuse("an input for each of xs and zs", got: "\(node.hasInput.count)")
+      }
+      let step = try node.gradient(sources + held, sources.count, target)
+      return { try step($0) }
+    }
   ]
 
   /// Rate, number of steps, and then weights, gradients and so many states of each: the new weights, then the new states.
