@@ -1,8 +1,9 @@
 import ToeplitzCheckpoint
 import ToeplitzTensor
 
-/// Reads Windows and OS/2 bitmaps (MS-WMF 2.2.2.3, BITMAPCOREHEADER to BITMAPV5HEADER) of 1 to 32 bits a pixel, with palettes,
-/// run lengths or bit masks, bottom up or top down. Transparency is dropped.
+/// Reads Windows and OS/2 bitmaps of 1 to 32 bits a pixel, with palettes, run lengths or bit masks, bottom up or top down.
+///
+/// MS-WMF 2.2.2.3, headers from BITMAPCOREHEADER to BITMAPV5HEADER. Transparency is dropped.
 struct BMPReader {
   private let bytes: UnsafeRawBufferPointer
   private let place: FilePlace

@@ -18,39 +18,39 @@ enum JPEGTransform {
   private static func constant(_ value: Double) -> Int { Int((value * Double(1 << places)).rounded()) }
 
   // Sums and differences of √2 cos(kπ/16), which rotate pairs with three multiplications each.
-  private static let c0_298 = constant(0.298631336)
-  private static let c0_390 = constant(0.390180644)
-  private static let c0_541 = constant(0.541196100)
-  private static let c0_765 = constant(0.765366865)
-  private static let c0_899 = constant(0.899976223)
-  private static let c1_175 = constant(1.175875602)
-  private static let c1_501 = constant(1.501321110)
-  private static let c1_847 = constant(1.847759065)
-  private static let c1_961 = constant(1.961570560)
-  private static let c2_053 = constant(2.053119869)
-  private static let c2_562 = constant(2.562915447)
-  private static let c3_072 = constant(3.072711026)
+  private static let k0298 = constant(0.298631336)
+  private static let k0390 = constant(0.390180644)
+  private static let k0541 = constant(0.541196100)
+  private static let k0765 = constant(0.765366865)
+  private static let k0899 = constant(0.899976223)
+  private static let k1175 = constant(1.175875602)
+  private static let k1501 = constant(1.501321110)
+  private static let k1847 = constant(1.847759065)
+  private static let k1961 = constant(1.961570560)
+  private static let k2053 = constant(2.053119869)
+  private static let k2562 = constant(2.562915447)
+  private static let k3072 = constant(3.072711026)
 
   /// Eight samples of eight coefficients, √8 times too large and with `places` more binary places, not rounded.
   private static func line(
     _ k: (Int, Int, Int, Int, Int, Int, Int, Int)
   ) -> (Int, Int, Int, Int, Int, Int, Int, Int) {
     // Even coefficients.
-    let turned = (k.2 &+ k.6) &* c0_541
-    let (even2, even3) = (turned &- k.6 &* c1_847, turned &+ k.2 &* c0_765)
+    let turned = (k.2 &+ k.6) &* k0541
+    let (even2, even3) = (turned &- k.6 &* k1847, turned &+ k.2 &* k0765)
     let (even0, even1) = ((k.0 &+ k.4) << places, (k.0 &- k.4) << places)
     let (e0, e3) = (even0 &+ even3, even0 &- even3)
     let (e1, e2) = (even1 &+ even2, even1 &- even2)
     // Odd coefficients.
-    let all = (k.7 &+ k.3 &+ k.5 &+ k.1) &* c1_175
-    let outer = (k.7 &+ k.1) &* -c0_899
-    let inner = (k.5 &+ k.3) &* -c2_562
-    let left = (k.7 &+ k.3) &* -c1_961 &+ all
-    let right = (k.5 &+ k.1) &* -c0_390 &+ all
-    let o3 = k.7 &* c0_298 &+ outer &+ left
-    let o2 = k.5 &* c2_053 &+ inner &+ right
-    let o1 = k.3 &* c3_072 &+ inner &+ left
-    let o0 = k.1 &* c1_501 &+ outer &+ right
+    let all = (k.7 &+ k.3 &+ k.5 &+ k.1) &* k1175
+    let outer = (k.7 &+ k.1) &* -k0899
+    let inner = (k.5 &+ k.3) &* -k2562
+    let left = (k.7 &+ k.3) &* -k1961 &+ all
+    let right = (k.5 &+ k.1) &* -k0390 &+ all
+    let o3 = k.7 &* k0298 &+ outer &+ left
+    let o2 = k.5 &* k2053 &+ inner &+ right
+    let o1 = k.3 &* k3072 &+ inner &+ left
+    let o0 = k.1 &* k1501 &+ outer &+ right
     return (e0 &+ o0, e1 &+ o1, e2 &+ o2, e3 &+ o3, e3 &- o3, e2 &- o2, e1 &- o1, e0 &- o0)
   }
 
