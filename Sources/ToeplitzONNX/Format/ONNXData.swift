@@ -15,8 +15,9 @@ final class ONNXData: Sendable {
   let place: FilePlace
   /// What keeps the model's bytes alive; nil where tensors have to copy them.
   let file: (any AnyObject & Sendable)?
-  /// The folders that external files are looked for and must lie in, all links followed: that of the model's path, and
-  /// that of the file which it leads to. None if there may be no such files.
+  /// The folders that external files are looked for and must lie in, all links followed.
+  ///
+  /// They are that of the model's path and that of the file which it leads to; none if there may be no such files.
   private let folders: [String]
   private let opened = Lock<[String: MappedFile]>([:])
 
