@@ -44,9 +44,12 @@ struct QuantizeCommand: ToolCommand {
 
   @OptionGroup var images: ImageOptions
 
+  @OptionGroup var sounds: AudioOptions
+
   func validate() throws {
     try options.validate()
     try images.validate()
+    try sounds.validate()
     guard samples >= 1 else { throw ValidationError("--samples must be at least 1, not \(samples)") }
     if let percentile, !(percentile > 50 && percentile <= 100) {
       throw ValidationError("--percentile must be above 50 and at most 100, not \(percentile)")
@@ -54,7 +57,7 @@ struct QuantizeCommand: ToolCommand {
   }
 
   func execute() throws {
-    _ = options.apply()
+    _ = try options.apply()
     let float = try Executable(contentsOf: model)
     let inputs = try loaded(float)
     var settings = QuantizationOptions()
@@ -77,7 +80,7 @@ struct QuantizeCommand: ToolCommand {
 
   /// The inputs in the folder.
   private func loaded(_ executable: Executable) throws -> [[String: Tensor]] {
-    let known: Set<String> = ["npy", "npz", "wav", "flac", "png", "jpg", "jpeg", "bmp", "pgm", "ppm"]
+    let known: Set<String> = ["npy", "npz", "wav", "flac", "png", "jpg", "jpeg", "bmp", "pbm", "pgm", "ppm"]
     let files = try Folder.names(in: data)
       .filter { known.contains(($0 as NSString).pathExtension.lowercased()) }.prefix(samples)
     guard !files.isEmpty else {
@@ -87,10 +90,10 @@ struct QuantizeCommand: ToolCommand {
       let path = "\(data)/\(name)"
       guard executable.inputs.count != 1 || name.hasSuffix(".npz") else {
         let port = executable.inputs[0]
-        return [port.name: try InputFile(path).tensor(for: port, images)]
+        return [port.name: try InputFile(path).tensor(for: port, images, sounds)]
       }
       return try Dictionary(
-        executable.inputs.map { port in (port.name, try InputFile(path).tensor(for: port, images)) }
+        executable.inputs.map { port in (port.name, try InputFile(path).tensor(for: port, images, sounds)) }
       ) { $1 }
     }
   }

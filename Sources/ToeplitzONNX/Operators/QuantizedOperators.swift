@@ -60,7 +60,7 @@ extension OperatorTable {
       guard let pool = try pooling["AveragePool"]?(node) else { throw node.refuse("a pooling", got: "none") }
       return { x in
         let real = try x.real(0)
-        let pooled = try pool(Operands(name: x.name, tensors: [isLast ? real.channelsFirst() : real]))
+        let pooled = try pool(Operands(name: x.name, values: [.tensor(isLast ? real.channelsFirst() : real)]))
         guard let result = pooled.first ?? nil else { throw x.refuse("a result", got: "none") }
         return [try x.codes(isLast ? result.channelsLast() : result, 3)]
       }
@@ -116,7 +116,7 @@ extension OperatorTable {
         throw node.refuse("a quantization", got: "none")
       }
       return { x in
-        let parts = try quantize(Operands(name: x.name, tensors: [x(0)]))
+        let parts = try quantize(Operands(name: x.name, values: [.tensor(x(0))]))
         guard parts.count == 3, let codes = parts[0], let scale = parts[1], let zero = parts[2] else {
           throw x.refuse("codes, a scale and a zero point", got: "others")
         }
@@ -140,7 +140,7 @@ extension OperatorTable {
         }
         var operands: [Tensor?] = [try x(0), try weights(1, 8), try weights(2, 10)]
         operands += (3..<8).map(x.optional)
-        return try layer(Operands(name: x.name, tensors: operands))
+        return try layer(Operands(name: x.name, values: operands.map { $0.map { .tensor($0) } }))
       }
     },
     "MatMulNBits": { node in

@@ -37,8 +37,7 @@ struct EditedModel {
 
   init(contentsOf path: String) throws {
     let file = try MappedFile(path: path)
-    let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-    try self.init(file.bytes, ONNXData(place: FilePlace(file: path), file: file, folder: folder))
+    try self.init(file.bytes, ONNXData(place: FilePlace(file: path), file: file, model: path))
   }
 
   init(_ bytes: UnsafeRawBufferPointer, _ data: ONNXData) throws {
