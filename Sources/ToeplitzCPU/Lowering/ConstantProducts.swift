@@ -9,8 +9,7 @@ enum ConstantProducts {
     for index in rewriter.nodes.indices {
       guard let (node, matrix) = rewriter.productWithConstant(index),
         let operation = try? linearMap(from: matrix.shape[0], to: matrix.shape[1]),
-        // A view, which copies nothing.
-        let weight = folded.result(Permute(order: [1, 0]), matrix)
+        let weight = folded.transposed(matrix)
       else { continue }
       let value = rewriter.graph.constant(weight)
       rewriter.replace(
@@ -25,9 +24,18 @@ enum ConstantProducts {
 extension GraphRewriter {
   /// The node at an index and its right operand, if it multiplies rows by a constant matrix.
   fileprivate func productWithConstant(_ index: Int) -> (node: Graph.Node, matrix: Tensor)? {
-    guard let node = nodes[index], node.operation is MatrixMultiply, let matrix = constant(node.inputs[1]),
-      matrix.rank == 2, matrix.count > 0, graph.specs[node.inputs[0]].shape.rank >= 2
-    else { return nil }
+    guard let node = nodes[index], multipliesByConstant(node), let matrix = constant(node.inputs[1]) else { return nil }
     return (node, matrix)
   }
+
+  /// Whether a node multiplies rows by a constant matrix.
+  func multipliesByConstant(_ node: Graph.Node) -> Bool {
+    guard node.operation is MatrixMultiply, let matrix = constant(node.inputs[1]) else { return false }
+    return matrix.rank == 2 && matrix.count > 0 && graph.specs[node.inputs[0]].shape.rank >= 2
+  }
+}
+
+extension FoldedConstants {
+  /// A matrix `[K, N]` as `[N, K]`: a view, which copies nothing.
+  func transposed(_ matrix: Tensor) -> Tensor? { result(Permute(order: [1, 0]), matrix) }
 }

@@ -18,7 +18,8 @@ enum IntegerSums {
         let sums = Sums(node, &rewriter), let one = number(1, &rewriter)
       else { continue }
       let zero = rewriter.graph.constant(sums.weightZero)
-      let operation = QuantizedConvolution(convolution: sums.convolution, givesSums: true)
+      var operation = sums.operation
+      operation.givesSums = true
       replace(
         index, node, operation, sums.operands(scales: one, outputScale: one, outputZero: zero, &rewriter), &rewriter)
     }
@@ -51,7 +52,8 @@ enum IntegerSums {
       let one = number(1, &rewriter)
     else { return }
     let shape = rewriter.graph.specs[node.outputs[0]].shape
-    let axis = sums.convolution.isLinear ? shape.rank - 1 : shape.rank - sums.convolution.geometry.rank - 1
+    let convolution = sums.operation.convolution
+    let axis = convolution.isLinear ? shape.rank - 1 : shape.rank - convolution.geometry.rank - 1
     func isPerChannel(_ tensor: Tensor) -> Bool {
       let from = tensor.rank - (shape.rank - axis)
       return tensor.count == 1
@@ -64,10 +66,11 @@ enum IntegerSums {
       else { return }
       sums.bias = rewriter.graph.constant(flat)
     }
-    let operation = QuantizedConvolution(convolution: sums.convolution)
     let operands = sums.operands(
       scales: rewriter.graph.constant(scales), outputScale: one, outputZero: quantizer.inputs[2], &rewriter)
-    guard replace(index, quantizer, operation, operands, &rewriter, fused: node.history + ["quantize"]) else { return }
+    guard replace(index, quantizer, sums.operation, operands, &rewriter, fused: node.history + ["quantize"]) else {
+      return
+    }
     for place in removed + [nodeAt] { rewriter.replace(place, by: nil) }
   }
 
@@ -100,7 +103,7 @@ enum IntegerSums {
 
 /// A convolution or product of bytes with int32 sums.
 private struct Sums {
-  var convolution: FusedConvolution
+  var operation: QuantizedConvolution
   /// The bytes and their zero point.
   var x: (codes: Int, zero: Int)
   var weight: Int
@@ -119,15 +122,15 @@ private struct Sums {
         parts.bias.map({ rewriter.constant($0)?.dtype == .int32 }) ?? true,
         let small = Self.int8(matrix, rewriter.folded)
       else { return nil }
-      (convolution, bias, weight) = (parts.operation, parts.bias, rewriter.graph.constant(small))
+      (operation, bias, weight) = (
+        QuantizedConvolution(convolution: parts.operation), parts.bias, rewriter.graph.constant(small)
+      )
     } else {
-      guard node.operation is MatrixMultiply, matrix.rank == 2,
-        rewriter.graph.specs[node.inputs[0]].shape.rank >= 2,
-        let map = try? linearMap(from: matrix.shape[0], to: matrix.shape[1]),
-        let small = Self.int8(matrix, rewriter.folded),
-        let turned = rewriter.folded.result(Permute(order: [1, 0]), small)
+      guard rewriter.multipliesByConstant(node),
+        let linear = QuantizedConvolution(linearFrom: matrix.shape[0], to: matrix.shape[1]),
+        let small = Self.int8(matrix, rewriter.folded), let turned = rewriter.folded.transposed(small)
       else { return nil }
-      (convolution, weight) = (FusedConvolution(map), rewriter.graph.constant(turned))
+      (operation, weight) = (linear, rewriter.graph.constant(turned))
     }
     guard let bytes = Self.bytes(node.inputs[0], &rewriter) else { return nil }
     x = bytes

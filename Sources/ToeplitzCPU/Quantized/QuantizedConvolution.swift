@@ -13,6 +13,15 @@ struct QuantizedConvolution: TensorOperation {
   /// Whether results are the int32 sums themselves, as ONNX's ConvInteger and MatMulInteger give them.
   var givesSums = false
 
+  /// A convolution with its bounds, whose results are codes.
+  init(convolution: FusedConvolution) { self.convolution = convolution }
+
+  /// A linear map of the last axis; nil where sizes are out of range.
+  init?(linearFrom inputs: Int, to outputs: Int) {
+    guard let map = try? linearMap(from: inputs, to: outputs) else { return nil }
+    convolution = FusedConvolution(map)
+  }
+
   /// The bounds of results; nil where the epilogue is another than a bound.
   static func bounds(_ epilogue: Epilogue) -> (low: Double, high: Double)? {
     switch epilogue {

@@ -22,6 +22,7 @@ extension OperatorTable {
   }
 
   private static let runtimeOthers: [String: OperatorMaker] = [
+    "QuantizeLinear": copied("QuantizeLinear"), "DequantizeLinear": copied("DequantizeLinear"),
     "GridSample": copied("GridSample"), "Trilu": copied("Trilu"), "Range": copied("Range"),
     "GatherND": copied("GatherND"), "Pad": copied("Pad"), "Unique": copied("Unique"),
     "LayerNormalization": copied("LayerNormalization"),
