@@ -12,8 +12,8 @@ extension Executable {
   ///
   /// The layer's code runs once for each new shape, on tensors that have shapes but no elements; it must not read elements
   /// of what it computes. See ``CompiledModule`` for a model that its owner goes on using.
-  public convenience init<Model: UnaryLayer>(tracing model: sending Model, optimizes: Bool = true) {
-    self.init(tracing: model, inputs: [PortDescription(name: "x")], optimizes: optimizes) { [try $0($1[0])] }
+  public convenience init<Model: UnaryLayer>(tracing model: sending Model, optimizes: Bool = true) throws {
+    try self.init(tracing: model, inputs: [PortDescription(name: "x")], optimizes: optimizes) { [try $0($1[0])] }
   }
 
   /// Compiles what `forward` does with a model, which the executable takes over and puts into evaluation mode.
@@ -27,7 +27,7 @@ extension Executable {
   public convenience init<Model: Module>(
     tracing model: sending Model, inputs: [PortDescription], outputs: [String] = ["y"], optimizes: Bool = true,
     _ forward: @escaping @Sendable (Model, [Tensor]) throws -> [Tensor]
-  ) {
+  ) throws {
     model.eval()
     let name = model.displayName
     let source = moduleSource(model, ModuleValues(model), inputs: inputs, outputs: outputs, forward)

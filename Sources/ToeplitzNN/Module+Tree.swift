@@ -28,8 +28,8 @@ extension Module {
   private func collect(_ value: Any, _ key: String, into found: inout [(String, ModuleItem)]) {
     switch value {
     case let module as Module: found.append((key, .module(module)))
-    case let weight as LayerWeight: found.append((key, .weight(weight)))
-    case let parameter as Parameter: found.append((key, .parameter(parameter)))
+    case let weight as LayerWeight: found.append((join(name ?? "", key), .weight(weight)))
+    case let parameter as Parameter: found.append((join(name ?? "", key), .parameter(parameter)))
     case is any NumberArray: break
     default: collectElements(Mirror(reflecting: value), key, into: &found)
     }

@@ -23,8 +23,14 @@ open class Module: CustomStringConvertible {
   /// Whether the module behaves as in training (dropout drops, batch norm measures); true at first, as in PyTorch.
   public private(set) var isTraining = true { didSet { ModuleChanges.note() } }
 
+  /// The base name of the module's own parameters and buffers in the state dictionary, as `name` of Modular MAX's layers:
+  /// with `conv` the weight's key is `conv.weight`. None if nil, as in PyTorch.
+  public let name: String?
+
   /// A module without anything.
-  public init() {}
+  ///
+  /// A class derived from it may have `init() throws`, and needs to write `super.init()` only where it wants to.
+  public init(name: String? = nil) { self.name = name }
 
   /// The state-dictionary key of a stored property: its name in snake case.
   open func key(forProperty name: String) -> String { snakeCase(name) }
@@ -121,6 +127,14 @@ struct OutermostCall: @unchecked Sendable {
   let module: Module
   /// Hears of every call with the shapes of input and output (see ``Module/summary(inputShape:dtype:)``).
   var heard: ((Module, Shape, Shape) -> Void)?
+}
+
+/// Throws unless parameters of type `dtype` can be computed with.
+func requireNumbers(_ dtype: DType, _ layer: String) throws {
+  guard !dtype.isNumber else { return }
+  throw ToeplitzError(
+    .dtype, layer, expected: "a type to compute with, a floating-point one or whole numbers of 8 to 64 bits",
+    got: dtype.isNarrow ? "\(dtype), whose numbers are only stored and converted" : "\(dtype)")
 }
 
 /// The range of `length` alone; empty where it is no length.
