@@ -61,6 +61,8 @@ extension Module {
   ///   nothing has been changed then.
   @discardableResult
   public func load(_ state: [String: Tensor], strict: Bool = true) throws -> LoadReport {
+    try requireVisibleState()
+    defer { noteLoaded() }
     var report = LoadReport()
     var used = Set<String>()
     var fitting: [(slot: Slot, name: String, tensor: Tensor)] = []

@@ -15,6 +15,18 @@ public struct TensorLiteral: Sendable, ExpressibleByIntegerLiteral, ExpressibleB
   public init(floatLiteral value: Double) { content = .number(value) }
   /// A truth value.
   public init(booleanLiteral value: Bool) { content = .truth(value) }
+  /// Infinity, so that `[1, -.infinity]` can be written.
+  public static var infinity: TensorLiteral { TensorLiteral(floatLiteral: .infinity) }
+  /// Not a number.
+  public static var nan: TensorLiteral { TensorLiteral(floatLiteral: .nan) }
+  /// Numbers with the opposite sign.
+  public static prefix func - (literal: TensorLiteral) -> TensorLiteral {
+    switch literal.content {
+    case .number(let value): TensorLiteral(floatLiteral: -value)
+    case .truth: literal
+    case .list(let elements): TensorLiteral(list: elements.map { -$0 })
+    }
+  }
   /// A list.
   public init(arrayLiteral elements: TensorLiteral...) { content = .list(elements) }
 

@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import Toeplitz
+import ToeplitzTestSupport
 
 /// The code of a user who knows PyTorch, written without looking anything up.
 private final class Block: Module, UnaryLayer {
@@ -31,8 +32,7 @@ private final class Downsample: Conv1d {
 
 @Suite struct SurfaceTests {
   private func inFolder<Result>(_ body: (String) throws -> Result) throws -> Result {
-    let folder = FileManager.default.temporaryDirectory.appendingPathComponent(UUID().uuidString)
-    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     return try body(folder.path)
   }
@@ -53,6 +53,34 @@ private final class Downsample: Conv1d {
       #expect(try y.allClose(expected[.ellipsis, 0, 24..<40], rtol: 1e-4, atol: 1e-5))
       #expect(try fast(x[.ellipsis, ..<20]).shape == [1, 64, 20])
     }
+  }
+
+  @Test func modulesDescribeThemselves() throws {
+    let model = try Block(64, kernel: 7, dilation: 2)
+    #expect(
+      model.description.contains(
+        "(conv1): Conv1d(64, 128, kernel_size=(7,), stride=(1,), padding=(6,), dilation=(2,))"), "\(model)")
+    #expect(try model.summary(inputShape: [1, 64, 100]).multiplyAdds == 64 * 128 * (7 + 1) * 100)
+  }
+
+  @Test func modulesOfSeveralInputsAppearInSummariesAndErrors() throws {
+    final class Modulated: Module {
+      let conv: Conv1d
+      init() throws { conv = try Conv1d(2, 2, kernelSize: 3, padding: 1) }
+      func callAsFunction(_ x: Tensor, scale: Tensor) throws -> Tensor { try observed(x) { try conv(x) * scale } }
+    }
+    final class Net: Module, UnaryLayer {
+      let inner: Modulated
+      init() throws { inner = try Modulated() }
+      func forward(_ x: Tensor) throws -> Tensor { try inner(x, scale: Tensor.ones([x.shape[2]])) }
+    }
+    let net = try Net()
+    #expect(try net.summary(inputShape: [1, 2, 8]).rows.map(\.path) == ["inner.conv", "inner", ""])
+    let error = #expect(throws: ToeplitzError.self) { try net(Tensor.ones([1, 3, 8])) }
+    #expect(error?.path == "inner.conv")
+    let graph = try net.compiled().graph(for: [TensorSpec([1, 2, 8], .float32)])
+    #expect(graph.description.contains("input x: float32[1, 2, 8]"), "\(graph)")
+    #expect(graph.description.contains("inner.conv: Conv1d -> float32[1, 2, 8]"), "\(graph)")
   }
 
   @Test func initializersTakeIntsAndArraysFromVariables() throws {

@@ -24,29 +24,6 @@ public struct AdaptiveSize: Sendable, Hashable, ExpressibleByIntegerLiteral, Exp
   public init(arrayLiteral elements: Int?...) { self.init(elements) }
 }
 
-/// What can stand for an ``AdaptiveSize``: an `Int`, an `[Int]`, an `[Int?]`.
-public protocol AdaptiveSizeConvertible: Sendable {
-  /// The sizes.
-  var asAdaptiveSize: AdaptiveSize { get }
-}
-
-extension AdaptiveSize: AdaptiveSizeConvertible {
-  /// Itself.
-  public var asAdaptiveSize: AdaptiveSize { self }
-}
-extension Int: AdaptiveSizeConvertible {
-  /// The same size for every axis.
-  public var asAdaptiveSize: AdaptiveSize { AdaptiveSize(self) }
-}
-extension Optional: AdaptiveSizeConvertible where Wrapped == Int {
-  /// The same size for every axis; the input's if nil.
-  public var asAdaptiveSize: AdaptiveSize { AdaptiveSize(self) }
-}
-extension Array: AdaptiveSizeConvertible where Element: AdaptiveSizeConvertible {
-  /// One size for each axis.
-  public var asAdaptiveSize: AdaptiveSize { AdaptiveSize(flatMap(\.asAdaptiveSize.values)) }
-}
-
 /// What both adaptive poolings share: the sizes.
 open class AdaptivePool<Rank: SpatialRank>: Module {
   /// The output size on each axis; nil keeps the input's.
@@ -96,9 +73,17 @@ open class AdaptiveAvgPool<Rank: SpatialRank>: AdaptivePool<Rank>, UnaryLayer {
   /// Creates a layer whose output has the given size.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
-  public init(outputSize: any AdaptiveSizeConvertible) throws {
-    try super.init("AdaptiveAvgPool\(Rank.count)d", outputSize.asAdaptiveSize)
-  }
+  public init(outputSize: AdaptiveSize) throws { try super.init("AdaptiveAvgPool\(Rank.count)d", outputSize) }
+
+  /// Creates a layer whose output has the same size on every axis.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if the size is below 1.
+  public convenience init(outputSize: Int) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
+
+  /// Creates a layer whose output has the given sizes.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
+  public convenience init(outputSize: [Int]) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
 
   /// `AdaptiveAvgPool1d` to `AdaptiveAvgPool3d`.
   open override var displayName: String { "AdaptiveAvgPool\(Rank.count)d" }
@@ -113,9 +98,17 @@ open class AdaptiveMaxPool<Rank: SpatialRank>: AdaptivePool<Rank>, UnaryLayer {
   /// Creates a layer whose output has the given size.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
-  public init(outputSize: any AdaptiveSizeConvertible) throws {
-    try super.init("AdaptiveMaxPool\(Rank.count)d", outputSize.asAdaptiveSize)
-  }
+  public init(outputSize: AdaptiveSize) throws { try super.init("AdaptiveMaxPool\(Rank.count)d", outputSize) }
+
+  /// Creates a layer whose output has the same size on every axis.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if the size is below 1.
+  public convenience init(outputSize: Int) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
+
+  /// Creates a layer whose output has the given sizes.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
+  public convenience init(outputSize: [Int]) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
 
   /// `AdaptiveMaxPool1d` to `AdaptiveMaxPool3d`.
   open override var displayName: String { "AdaptiveMaxPool\(Rank.count)d" }

@@ -127,6 +127,14 @@ extension ConvolutionLayer {
   public var groups: Int { geometry.groups }
   /// What the padding holds.
   public var paddingMode: PaddingMode { geometry.paddingMode }
+  /// The length of the weight where that has weight norm: `weight_g` in the state dictionary.
+  public var weightG: Parameter? { weight.g }
+  /// The direction of the weight where that has weight norm: `weight_v` in the state dictionary.
+  public var weightV: Parameter? { weight.v }
+  /// Element type of the parameters.
+  public var dtype: DType { weight.dtype }
+  /// Where the parameters live.
+  public var device: Device { bias?.value.device ?? (try? weight.value().device) ?? .cpu }
   /// The weight under its name in Modular MAX.
   public var filter: LayerWeight { weight }
 }
@@ -135,7 +143,7 @@ extension ConvolutionLayer {
 
 extension ConvolutionLayer {
   /// The axes of PyTorch's weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
-  private var maxOrder: [Int] { Array(2..<(geometry.rank + 2)) + [1, 0] }
+  var maxOrder: [Int] { Array(2..<(geometry.rank + 2)) + [1, 0] }
 
   /// The weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
   public func weightInMAXOrder() throws -> Tensor { try weight.value().permuted(maxOrder).contiguous() }
@@ -152,7 +160,7 @@ extension ConvolutionLayer {
     }
     var back = [Int](repeating: 0, count: tensor.rank)
     for (index, axis) in maxOrder.enumerated() { back[axis] = index }
-    try weight.set(tensor.permuted(back).contiguous().cast(to: weight.value().dtype))
+    try weight.assign(tensor.permuted(back).contiguous())
   }
 }
 
@@ -341,6 +349,8 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
 /// A convolution whose weight is held as direction `weight_v` and length `weight_g` (one for each output channel).
 open class WeightNormConv<Rank: SpatialRank>: Conv<Rank> {
   override class var normalizesWeight: Bool { true }
+  /// The convolution itself, as Modular MAX's layer has it inside.
+  public var conv: Conv<Rank> { self }
   /// `WeightNormConv1d` to `WeightNormConv3d`.
   open override var displayName: String { "WeightNormConv\(Rank.count)d" }
 }
@@ -349,6 +359,8 @@ open class WeightNormConv<Rank: SpatialRank>: Conv<Rank> {
 /// channel: axis 0 of the weight, PyTorch's default here too).
 open class WeightNormConvTranspose<Rank: SpatialRank>: ConvTranspose<Rank> {
   override class var normalizesWeight: Bool { true }
+  /// The transposed convolution itself, as Modular MAX's layer has it inside.
+  public var conv: ConvTranspose<Rank> { self }
   /// `WeightNormConvTranspose1d` to `WeightNormConvTranspose3d`.
   open override var displayName: String { "WeightNormConvTranspose\(Rank.count)d" }
 }

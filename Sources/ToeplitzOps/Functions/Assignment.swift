@@ -4,6 +4,7 @@ extension Tensor {
   /// Replaces the elements at the given positions, as NumPy's `x[…] = value`.
   ///
   /// ```swift
+  /// var x = try Tensor.zeros([3, 4])
   /// try x.assign(row, at: 0)
   /// try x.assign(column, at: 0..., -1)
   /// ```
