@@ -26,6 +26,10 @@ struct Layer {
   var resources: [Resource] = []
 }
 
+/// The command-line tool, and with it swift-argument-parser. On unless a package that uses the library says `traits: []`, and so
+/// fetches no other package.
+let toolTrait = "Tool"
+
 let layers: [Layer] = [
   Layer(kind: .kernels, name: "CToeplitzKernels"),
   Layer(kind: .library, name: "ToeplitzTensor"),
@@ -40,21 +44,25 @@ let layers: [Layer] = [
     kind: .library, name: "ToeplitzNN",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCheckpoint"]),
   Layer(
-    kind: .library, name: "ToeplitzONNX",
-    uses: [
-      "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage",
-      "ToeplitzNN",
-    ]),
-  Layer(
-    kind: .library, name: "ToeplitzModels",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage", "ToeplitzNN"]),
-  Layer(
     kind: .library, name: "Toeplitz",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
+    kind: .library, name: "ToeplitzONNX",
+    uses: [
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage",
+      "ToeplitzNN", "Toeplitz",
+    ]),
+  Layer(
+    kind: .library, name: "ToeplitzModels",
+    uses: [
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage", "ToeplitzNN", "Toeplitz",
+    ]),
+  Layer(
     kind: .command, name: "ToeplitzCommand",
     uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzImage", "ToeplitzONNX", "ToeplitzModels"],
-    products: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
+    products: [
+      .product(name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: [toolTrait]))
+    ],
     resources: [.copy("Resources/vocoder")]),
   Layer(
     kind: .testSupport, name: "ToeplitzTestSupport",
@@ -119,6 +127,10 @@ let package = Package(
     .library(name: "ToeplitzONNX", targets: ["ToeplitzONNX"]),
     .library(name: "ToeplitzModels", targets: ["ToeplitzModels"]),
     .executable(name: "toeplitz", targets: ["ToeplitzCommand"]),
+  ],
+  traits: [
+    .trait(name: toolTrait, description: "The command-line tool `toeplitz`."),
+    .default(enabledTraits: [toolTrait]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")

@@ -33,7 +33,7 @@ struct ConvolutionCase: BenchCase {
       isTransposed
         ? try ConvTranspose<R>(
           inChannels: inChannels, outChannels: outChannels, kernelSize: PerAxis(kernel), stride: PerAxis(stride),
-          padding: .uniform(padding), groups: groups, dilation: PerAxis(dilation), generator: generator)
+          padding: .uniform(padding), dilation: PerAxis(dilation), groups: groups, generator: generator)
         : try Conv<R>(
           inChannels: inChannels, outChannels: outChannels, kernelSize: PerAxis(kernel), stride: PerAxis(stride),
           padding: .uniform(padding), dilation: PerAxis(dilation), groups: groups, generator: generator)
@@ -134,7 +134,7 @@ struct NetworkCase: BenchCase {
     let port = PortDescription(
       name: "x", dtype: .float32, dimensions: ["N", .fixed(inputShape[1])] + inputShape.dropFirst(2).map { .fixed($0) })
     executable = { optimizes in
-      Executable(tracing: try build(Generator(seed: 1)), inputs: [port], optimizes: optimizes) { [try $0($1[0])] }
+      try Executable(tracing: build(Generator(seed: 1)), inputs: [port], optimizes: optimizes) { [try $0($1[0])] }
     }
   }
 

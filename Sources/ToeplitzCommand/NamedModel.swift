@@ -23,7 +23,7 @@ struct NamedModel {
       let generator = try Vocoder(contentsOf: Bundled.folder()).generator
       let mels = generator.configuration.numMels
       let port = PortDescription(name: "x", dtype: .float32, dimensions: ["N", .fixed(mels), "L"])
-      return Executable(tracing: generator, inputs: [port], optimizes: optimizes) { [try $0($1[0])] }
+      return try Executable(tracing: generator, inputs: [port], optimizes: optimizes) { [try $0($1[0])] }
     }
     return try network.executable(optimizes)
   }

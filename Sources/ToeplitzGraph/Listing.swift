@@ -62,6 +62,19 @@ extension Graph {
   }
 }
 
+extension Graph: CustomStringConvertible {
+  /// The inputs, a line for each node with its layer, operation and results, and the outputs.
+  public var description: String {
+    var lines = [name.isEmpty ? "graph" : "graph '\(name)'"]
+    lines += inputs.map { "  input \($0.name): \(specs[$0.value])" }
+    lines += nodes.map { node in
+      let results = node.outputs.map { specs[$0].description }.joined(separator: ", ")
+      return "  " + (node.path.isEmpty ? "" : "\(node.path): ") + "\(node.label) -> \(results)"
+    }
+    return (lines + outputs.map { "  output \($0.name): \(specs[$0.value])" }).joined(separator: "\n")
+  }
+}
+
 extension Graph.Node {
   /// The operation with what was fused into it.
   var label: String { operation.name + (fused.isEmpty ? "" : " (\(fused.joined(separator: ", ")))") }

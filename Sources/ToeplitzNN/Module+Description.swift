@@ -94,7 +94,6 @@ extension UnaryLayer {
 
   /// The output for `x` in evaluation mode, and what was called for it.
   package func summarized(_ x: Tensor) throws -> (output: Tensor, summary: Summary) {
-    let modes = namedModules().map { (module: $0.module, isTraining: $0.module.isTraining) }
     var rows: [SummaryRow] = []
     var failure: (any Error)?
     let call = OutermostCall(module: self) { module, input, output in
@@ -114,9 +113,7 @@ extension UnaryLayer {
         failure = error
       }
     }
-    eval()
-    defer { for (module, isTraining) in modes { module.setTraining(isTraining) } }
-    let output = try OutermostCall.$current.withValue(call) { try self(x) }
+    let output = try evaluating { try OutermostCall.$current.withValue(call) { try self(x) } }
     if let failure { throw failure }
     return (output, Summary(rows: rows, parameters: parameterCount))
   }

@@ -12,8 +12,8 @@ extension Executable {
   ///
   /// The layer's code runs once for each new shape, on tensors that have shapes but no elements; it must not read elements
   /// of what it computes. See ``CompiledModule`` for a model that its owner goes on using.
-  public convenience init<Model: UnaryLayer>(tracing model: sending Model, optimizes: Bool = true) {
-    self.init(tracing: model, inputs: [PortDescription(name: "x")], optimizes: optimizes) { [try $0($1[0])] }
+  public convenience init<Model: UnaryLayer>(tracing model: sending Model, optimizes: Bool = true) throws {
+    try self.init(tracing: model, inputs: [PortDescription(name: "x")], optimizes: optimizes) { [try $0($1[0])] }
   }
 
   /// Compiles what `forward` does with a model, which the executable takes over and puts into evaluation mode.
@@ -27,7 +27,8 @@ extension Executable {
   public convenience init<Model: Module>(
     tracing model: sending Model, inputs: [PortDescription], outputs: [String] = ["y"], optimizes: Bool = true,
     _ forward: @escaping @Sendable (Model, [Tensor]) throws -> [Tensor]
-  ) {
+  ) throws {
+    try model.requireVisibleState()
     model.eval()
     let name = model.displayName
     let source = moduleSource(model, ModuleValues(model), inputs: inputs, outputs: outputs, forward)
@@ -43,7 +44,7 @@ private func moduleSource<Model: Module>(
   _ forward: @escaping (Model, [Tensor]) throws -> [Tensor]
 ) -> FunctionSource {
   FunctionSource(inputs: inputs, outputs: outputs) { operands, trace in
-    try values.traced(in: trace) { try forward(model, operands) }
+    try model.evaluating { try values.traced(in: trace) { try forward(model, operands) } }
   }
 }
 
@@ -110,7 +111,7 @@ package struct ModuleValues {
   }
 }
 
-/// What a model computes in evaluation mode, compiled, while its owner keeps the model.
+/// What a model computes in evaluation mode, whatever mode it is in, compiled, while its owner keeps the model.
 ///
 /// It may be used in the task that uses the model. Weights may change between calls, by training or loading: then it is
 /// compiled anew. Who puts another module in the place of one calls ``invalidate()``.
@@ -145,7 +146,7 @@ public final class CompiledModule<Model: Module> {
 
   /// The first output.
   ///
-  /// - Throws: ``ToeplitzError`` if the inputs do not fit, or the model is in training mode.
+  /// - Throws: ``ToeplitzError`` if the inputs do not fit.
   public func callAsFunction(_ inputs: Tensor...) throws -> Tensor { try run(inputs)[0] }
 
   /// Lets the next call compile the model anew: after another module was put in the place of one, which nothing tells.
@@ -182,10 +183,7 @@ public final class CompiledModule<Model: Module> {
 
   package func executable() throws -> Executable {
     if let compiled, compiled.changes == ModuleChanges.count { return compiled.executable }
-    guard !model.isTraining else {
-      throw ToeplitzError(
-        .argument, model.displayName, expected: "a model in evaluation mode (call eval() first)", got: "training mode")
-    }
+    try model.requireVisibleState()
     if let known = compiled, known.values.isUnchanged(model, known.tensors) {
       compiled?.changes = ModuleChanges.count
       return known.executable

@@ -85,6 +85,7 @@ extension Module {
 
   /// What of a state dictionary goes where; nothing is changed.
   func fit(_ state: [String: Tensor]) throws -> StateFit {
+    try requireVisibleState()
     var result = StateFit()
     var used = Set<String>()
     func take(_ slots: [Slot], isCounter: Bool = false) {
@@ -126,6 +127,7 @@ extension Module {
 
   /// Sets what fits.
   func assign(_ fit: StateFit, strict: Bool) throws -> LoadReport {
+    defer { noteLoaded() }
     var report = fit.report
     if !report.misshapen.isEmpty || (strict && !report.isClean) {
       throw ToeplitzError(

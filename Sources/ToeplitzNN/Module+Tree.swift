@@ -28,8 +28,8 @@ extension Module {
   private func collect(_ value: Any, _ key: String, into found: inout [(String, ModuleItem)]) {
     switch value {
     case let module as Module: found.append((key, .module(module)))
-    case let weight as LayerWeight: found.append((key, .weight(weight)))
-    case let parameter as Parameter: found.append((key, .parameter(parameter)))
+    case let weight as LayerWeight: found.append((join(name ?? "", key), .weight(weight)))
+    case let parameter as Parameter: found.append((join(name ?? "", key), .parameter(parameter)))
     case is any NumberArray: break
     default: collectElements(Mirror(reflecting: value), key, into: &found)
     }
@@ -115,7 +115,10 @@ extension Module {
   /// - Returns: This module.
   @discardableResult
   public func train(_ training: Bool = true) -> Self {
-    for (_, module) in namedModules() { module.setTraining(training) }
+    for (_, module) in namedModules() {
+      module.setTraining(training)
+      module.reminder = .settled
+    }
     return self
   }
 
@@ -124,6 +127,14 @@ extension Module {
   /// - Returns: This module.
   @discardableResult
   public func eval() -> Self { train(false) }
+
+  /// Runs `body` while this module and all inside it are in evaluation mode; then each has its mode again.
+  package func evaluating<Result>(_ body: () throws -> Result) rethrows -> Result {
+    let trained = namedModules().map(\.module).filter(\.isTraining)
+    for module in trained { module.setTraining(false) }
+    defer { for module in trained { module.setTraining(true) } }
+    return try body()
+  }
 
   /// Converts all floating-point parameters and buffers to `dtype`.
   ///
@@ -145,6 +156,69 @@ extension Module {
       }
     }
     return self
+  }
+}
+
+// MARK: - What is not found
+
+extension Module {
+  /// Throws if a module, weight or parameter is held where the state dictionary would not see it: in a tuple, a struct, an
+  /// enum, a set or a lazy property. It would be neither loaded nor trained, in silence.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` that names the property.
+  package func requireVisibleState() throws {
+    for (path, module) in namedModules() {
+      var mirror: Mirror? = Mirror(reflecting: module)
+      while let current = mirror, current.subjectType != Module.self {
+        for child in current.children {
+          guard let label = child.label, let place = hiddenPlace(child.value, label) else { continue }
+          let name = label.hasPrefix(lazyPrefix) ? String(label.dropFirst(lazyPrefix.count)) : label
+          throw ToeplitzError(
+            .argument, module.displayName,
+            expected:
+              "modules and parameters in properties, optionals, arrays and dictionaries of classes derived from Module",
+            got: "one inside \(place) '\(name)', which would not be found", path: path)
+        }
+        mirror = current.superclassMirror
+      }
+    }
+  }
+}
+
+private let lazyPrefix = "$__lazy_storage_$_"
+
+private protocol OptionalModule {}
+extension Optional: OptionalModule where Wrapped: Module {}
+
+/// In what a property hides a module, if it does.
+private func hiddenPlace(_ value: Any, _ label: String, depth: Int = 0) -> String? {
+  if label.hasPrefix(lazyPrefix) { return value is any OptionalModule ? "the lazy property" : nil }
+  if value is Module || value is LayerWeight || value is Parameter || value is any NumberArray { return nil }
+  let mirror = Mirror(reflecting: value)
+  func holds(_ value: Any, _ depth: Int) -> Bool {
+    if value is Module || value is LayerWeight || value is Parameter { return true }
+    if value is any NumberArray || value is Tensor { return false }
+    let mirror = Mirror(reflecting: value)
+    // What is behind a reference belongs to somebody else.
+    guard depth < 4, mirror.displayStyle != .class else { return false }
+    return mirror.children.contains { holds($0.value, depth + 1) }
+  }
+  switch mirror.displayStyle {
+  case .optional, .collection, .dictionary:
+    guard depth < 4 else { return nil }
+    // The value of a dictionary's entry stands in a pair, which is no tuple of the user.
+    let isDictionary = mirror.displayStyle == .dictionary
+    for child in mirror.children {
+      let element: Any? =
+        isDictionary ? Mirror(reflecting: child.value).children.dropFirst().first?.value : child.value
+      if let element, let place = hiddenPlace(element, "", depth: depth + 1) { return place }
+    }
+    return nil
+  case .tuple: return holds(value, 0) ? "the tuple" : nil
+  case .struct: return holds(value, 0) ? "the struct" : nil
+  case .enum: return holds(value, 0) ? "the enum" : nil
+  case .set: return holds(value, 0) ? "the set" : nil
+  default: return nil
   }
 }
 

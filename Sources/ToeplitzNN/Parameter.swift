@@ -24,10 +24,29 @@ public final class Parameter {
   /// Whether this is a buffer, such as a running mean, and not trained.
   public let isBuffer: Bool
 
+  /// Replaces the value; it takes the element type that the parameter has.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` if it has another shape.
+  public func assign(_ value: Tensor) throws {
+    try requireShape(self.value.shape, value)
+    self.value = try value.cast(to: self.value.dtype)
+  }
+
   /// A parameter with the given value.
   public init(_ value: Tensor, isBuffer: Bool = false) {
     self.value = value
     self.isBuffer = isBuffer
+  }
+}
+
+extension Parameter: CustomStringConvertible {
+  /// Kind, element type and shape, and below them the elements.
+  public var description: String { "\(isBuffer ? "Buffer" : "Parameter")(\(value.spec))\n\(value)" }
+}
+
+private func requireShape(_ shape: Shape, _ value: Tensor) throws {
+  guard value.shape == shape else {
+    throw ToeplitzError(.shape, "assign", expected: "a value of shape \(shape)", got: "\(value.shape)")
   }
 }
 
@@ -85,6 +104,24 @@ public final class LayerWeight {
   /// Takes `weight` for what direction and length give, as they are now.
   func keep(_ weight: Tensor) {
     if case .normalized(let g, let v, _) = form { folded = (g.value, v.value, weight) }
+  }
+
+  /// Replaces the weight, which takes the element type that it has; with weight norm, length and direction follow from it.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` if it has another shape.
+  public func assign(_ weight: Tensor) throws {
+    try requireShape(spec.shape, weight)
+    try set(weight.cast(to: dtype))
+  }
+
+  /// The length of a weight with weight norm; nil without.
+  public var g: Parameter? {
+    if case .normalized(let g, _, _) = form { g } else { nil }
+  }
+
+  /// The direction of a weight with weight norm; nil without.
+  public var v: Parameter? {
+    if case .normalized(_, let v, _) = form { v } else { nil }
   }
 
   /// Replaces the weight; with weight norm, length and direction follow from it.
@@ -157,5 +194,13 @@ public final class LayerWeight {
       v.value = try v.value.cast(to: dtype)
     }
     folded = nil
+  }
+}
+
+extension LayerWeight: CustomStringConvertible {
+  /// How it is held, element type and shape, and below them the weight's elements.
+  public var description: String {
+    let elements = (try? value()).map { "\n\($0)" } ?? ""
+    return "LayerWeight(\(spec)\(isNormalized ? ", as g v / ‖v‖" : ""))" + elements
   }
 }

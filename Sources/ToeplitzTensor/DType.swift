@@ -229,6 +229,10 @@ extension Int64: NumericTensorScalar {
   /// ``DType/int64``.
   public static var dtype: DType { .int64 }
 }
+extension Int: NumericTensorScalar {
+  /// ``DType/int64``.
+  public static var dtype: DType { .int64 }
+}
 extension Bool: TensorScalar {
   /// ``DType/bool``.
   public static var dtype: DType { .bool }

@@ -5,6 +5,9 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
   /// The graphics processor with this index.
   case gpu(Int)
 
+  /// The first graphics processor.
+  public static var gpu: Device { .gpu(0) }
+
   /// `cpu` or `gpu(n)`.
   public var description: String {
     switch self {

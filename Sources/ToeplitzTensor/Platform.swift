@@ -331,3 +331,15 @@ private func enterThread(_ context: UnsafeMutableRawPointer) -> UnsafeMutableRaw
   Unmanaged<ThreadBody>.fromOpaque(context).takeRetainedValue().run()
   return nil
 }
+
+// MARK: - Messages
+
+/// Writes a text to standard error, as far as that takes it.
+package func writeToStandardError(_ text: String) {
+  var bytes = Array(text.utf8)[...]
+  while !bytes.isEmpty {
+    let written = bytes.withUnsafeBytes { write(2, $0.baseAddress, $0.count) }
+    guard written > 0 else { return }
+    bytes = bytes.dropFirst(written)
+  }
+}

@@ -100,17 +100,3 @@ extension Tensor {
     return result
   }
 }
-
-extension Tensor: CustomStringConvertible {
-  /// Element type, shape and the first elements.
-  public var description: String {
-    if let traced { return "Tensor(\(spec), traced: \(traced.origin))" }
-    let shown = 8
-    func text<T: TensorScalar>(_ type: T.Type) -> String {
-      guard let values = try? scalars(type) else { return "" }
-      let list = values.prefix(shown).map { "\($0.doubleValue)" }.joined(separator: ", ")
-      return values.count > shown ? list + ", …" : list
-    }
-    return "Tensor(\(spec), [\(text(dtype.scalarType))])"
-  }
-}

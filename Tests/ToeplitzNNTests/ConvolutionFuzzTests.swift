@@ -124,8 +124,8 @@ import Toeplitz
       inChannels: inChannels, outChannels: outChannels,
       kernelSize: source.perAxis(R.count, 1...4, held: true),
       stride: source.perAxis(R.count, 1...3), padding: source.padding(R.count),
-      outputPadding: source.perAxis(R.count, 0...1), groups: groups, bias: source.pick(0...1) == 0,
-      dilation: source.perAxis(R.count, 1...3), paddingMode: source.pick(0...3) == 0 ? .circular : .zeros,
+      outputPadding: source.perAxis(R.count, 0...1), dilation: source.perAxis(R.count, 1...3), groups: groups,
+      bias: source.pick(0...1) == 0, paddingMode: source.pick(0...3) == 0 ? .circular : .zeros,
       layout: layout, dtype: dtype, device: device)
   }
 
@@ -203,8 +203,8 @@ import Toeplitz
       }
       _ = try tally.note {
         try convTranspose1d(
-          x, w, bias: bias, stride: stride, padding: padding, outputPadding: extra, groups: groups,
-          dilation: dilation)
+          x, w, bias: bias, stride: stride, padding: padding, outputPadding: extra, dilation: dilation,
+          groups: groups)
       }
     }
     print("fuzzed functions: \(tally.results) results, \(tally.errors) errors")

@@ -59,8 +59,8 @@ private struct RefusedCase: Decodable {
     default:
       return try ConvTranspose1d(
         inChannels: inChannels, outChannels: outChannels, kernelSize: PerAxis(kernelSize), stride: stride,
-        padding: padding, outputPadding: PerAxis(outputPadding ?? 0), groups: groups ?? 1,
-        dilation: dilation, paddingMode: mode)
+        padding: padding, outputPadding: PerAxis(outputPadding ?? 0), dilation: dilation,
+        groups: groups ?? 1, paddingMode: mode)
     }
   }
 }

@@ -31,9 +31,8 @@ import ToeplitzTestSupport
     },
     "nn.ConvTranspose1d(8, 4, 5, stride=3, padding=1, output_padding=2, groups=4, dilation=2, bias=False)": {
       try ConvTranspose1d(
-        inChannels: 8, outChannels: 4, kernelSize: 5, stride: 3, padding: 1, outputPadding: 2, groups: 4,
-        bias: false,
-        dilation: 2)
+        inChannels: 8, outChannels: 4, kernelSize: 5, stride: 3, padding: 1, outputPadding: 2, dilation: 2,
+        groups: 4, bias: false)
     },
     "nn.ConvTranspose2d(3, 2, (3, 4), stride=2)": {
       try ConvTranspose2d(inChannels: 3, outChannels: 2, kernelSize: [3, 4], stride: 2)

@@ -39,7 +39,7 @@ enum LayerFactory {
         inChannels: o["inChannels"].int ?? 0, outChannels: o["outChannels"].int ?? 0,
         kernelSize: axes(o["kernelSize"]),
         stride: axes(o["stride"]), padding: pad(o["padding"]), outputPadding: axes(o["outputPadding"]),
-        groups: o["groups"].int ?? 0, bias: o["bias"].bool ?? true, dilation: axes(o["dilation"]),
+        dilation: axes(o["dilation"]), groups: o["groups"].int ?? 0, bias: o["bias"].bool ?? true,
         dtype: dtype)
     }
     switch kind {

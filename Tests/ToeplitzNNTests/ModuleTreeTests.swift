@@ -6,7 +6,7 @@ private final class Child: Module, UnaryLayer {
   weak var parent: Module?
   let conv: Conv1d
 
-  override init() {
+  init() {
     conv = Conv1d.pointwise()
   }
   func forward(_ x: Tensor) throws -> Tensor { try conv(x) }
@@ -16,7 +16,7 @@ private final class Owner: Module, UnaryLayer {
   let first = Child()
   let rest = [Child()]
 
-  override init() {
+  init() {
     super.init()
     for child in [first] + rest { child.parent = self }
   }
@@ -34,7 +34,7 @@ private final class Nest: Module {
   let sizes = [[1, 2], [3]]
   let window = [Float](repeating: 1, count: 100)
 
-  override init() {
+  init() {
     func parameter(_ value: Float) -> Parameter { Parameter(.scalar(value)) }
     blocks = [[.pointwise()], [.pointwise(), .pointwise()]]
     heads = ["right": .pointwise(), "left": .pointwise(), "above": .pointwise()]

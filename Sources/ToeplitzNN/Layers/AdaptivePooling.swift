@@ -75,6 +75,16 @@ open class AdaptiveAvgPool<Rank: SpatialRank>: AdaptivePool<Rank>, UnaryLayer {
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
   public init(outputSize: AdaptiveSize) throws { try super.init("AdaptiveAvgPool\(Rank.count)d", outputSize) }
 
+  /// Creates a layer whose output has the same size on every axis.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if the size is below 1.
+  public convenience init(outputSize: Int) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
+
+  /// Creates a layer whose output has the given sizes.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
+  public convenience init(outputSize: [Int]) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
+
   /// `AdaptiveAvgPool1d` to `AdaptiveAvgPool3d`.
   open override var displayName: String { "AdaptiveAvgPool\(Rank.count)d" }
   /// The means.
@@ -89,6 +99,16 @@ open class AdaptiveMaxPool<Rank: SpatialRank>: AdaptivePool<Rank>, UnaryLayer {
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
   public init(outputSize: AdaptiveSize) throws { try super.init("AdaptiveMaxPool\(Rank.count)d", outputSize) }
+
+  /// Creates a layer whose output has the same size on every axis.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if the size is below 1.
+  public convenience init(outputSize: Int) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
+
+  /// Creates a layer whose output has the given sizes.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
+  public convenience init(outputSize: [Int]) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
 
   /// `AdaptiveMaxPool1d` to `AdaptiveMaxPool3d`.
   open override var displayName: String { "AdaptiveMaxPool\(Rank.count)d" }

@@ -7,13 +7,25 @@ import ToeplitzTensor
 /// pass.
 open class Sequential: Module, UnaryLayer {
   /// The layers.
-  public let layers: [any UnaryLayer]
+  public private(set) var layers: [any UnaryLayer] { didSet { ModuleChanges.note() } }
 
   /// The given layers in order.
   public init(_ layers: [any UnaryLayer]) { self.layers = layers }
 
   /// The given layers in order.
   public convenience init(_ layers: any UnaryLayer...) { self.init(layers) }
+
+  /// The layer at `index`, counted from 0.
+  public subscript(index: Int) -> any UnaryLayer {
+    get { layers[index] }
+    set { layers[index] = newValue }
+  }
+
+  /// Adds a layer at the end.
+  public func append(_ layer: any UnaryLayer) { layers.append(layer) }
+
+  /// Adds a function at the end.
+  public func append(_ function: @escaping (Tensor) throws -> Tensor) { append(Lambda(function)) }
 
   /// Elements stand directly under the module's own key.
   open override func key(forProperty name: String) -> String {
@@ -47,13 +59,34 @@ open class Sequential: Module, UnaryLayer {
   }
 }
 
+/// A function as a layer, for a ``Sequential``.
+///
+/// ```swift
+/// let head = try Sequential(Conv1d(64, 1, kernelSize: 7, padding: 3), Lambda { try $0.hyperbolicTangent() })
+/// ```
+public final class Lambda: Module, UnaryLayer {
+  private let function: (Tensor) throws -> Tensor
+
+  /// A layer that calls `function`, which holds no parameters that should be found.
+  public init(_ function: @escaping (Tensor) throws -> Tensor) { self.function = function }
+
+  /// What the function gives.
+  public func forward(_ x: Tensor) throws -> Tensor { try function(x) }
+}
+
 /// Numbered modules that the owner calls itself; keys are `0`, `1`, ….
 public final class ModuleList<Element: Module>: Module, RandomAccessCollection {
   /// The modules.
-  public let elements: [Element]
+  public private(set) var elements: [Element] { didSet { ModuleChanges.note() } }
 
   /// The given modules.
-  public init(_ elements: [Element]) { self.elements = elements }
+  public init(_ elements: [Element] = []) { self.elements = elements }
+
+  /// The given modules.
+  public convenience init(_ elements: Element...) { self.init(elements) }
+
+  /// Adds a module at the end.
+  public func append(_ element: Element) { elements.append(element) }
 
   /// Elements stand directly under the module's own key.
   public override func key(forProperty name: String) -> String {
@@ -67,5 +100,8 @@ public final class ModuleList<Element: Module>: Module, RandomAccessCollection {
   /// The number of modules.
   public var endIndex: Int { elements.count }
   /// The module at `index`.
-  public subscript(index: Int) -> Element { elements[index] }
+  public subscript(index: Int) -> Element {
+    get { elements[index] }
+    set { elements[index] = newValue }
+  }
 }

@@ -13,8 +13,6 @@ open class ConvolutionLayer: Module, UnaryLayer {
   public let weight: LayerWeight
   /// One number for each output channel, if the layer has a bias.
   public let bias: Parameter?
-  /// The base name of weight and bias in the state dictionary; none if nil.
-  public let name: String?
   /// How prepared weights are kept (see `WeightStorage`); `full` unless it is set.
   ///
   /// Only the prepared form changes, from the next call on: parameters and state dictionary stay what they are. Weights of
@@ -33,12 +31,9 @@ open class ConvolutionLayer: Module, UnaryLayer {
     generator: Generator?
   ) throws {
     try device.requirePresent(geometry.name)
-    guard dtype.isNumber else {
-      throw ToeplitzError(.dtype, geometry.name, expected: "a number type", got: "bool")
-    }
+    try requireNumbers(dtype, geometry.name)
     self.geometry = geometry
     self.layout = layout
-    self.name = name
     let generator = generator ?? Generator()
     // Kaiming uniform with a = √5 (He et al., 2015) is U(−1/√fanIn, 1/√fanIn); the bias has the same range. PyTorch
     // takes the fan-in from axis 1 also where the convolution is transposed.
@@ -47,13 +42,8 @@ open class ConvolutionLayer: Module, UnaryLayer {
     weight = LayerWeight(try generator.uniform(shape, from: -bound, to: bound, dtype: dtype))
     self.bias =
       bias ? Parameter(try generator.uniform([geometry.outChannels], from: -bound, to: bound, dtype: dtype)) : nil
-    super.init()
+    super.init(name: name)
     if Self.normalizesWeight { try weight.normalize(axis: 0) }
-  }
-
-  /// `weight` and `bias`, after the base name if there is one.
-  open override func key(forProperty property: String) -> String {
-    property == "weight" || property == "bias" ? join(name ?? "", property) : super.key(forProperty: property)
   }
 
   /// The convolution of `x`.
@@ -116,11 +106,44 @@ open class ConvolutionLayer: Module, UnaryLayer {
   }
 }
 
+// MARK: - Options
+
+extension ConvolutionLayer {
+  /// Channels of the input.
+  public var inChannels: Int { geometry.inChannels }
+  /// Channels of the output.
+  public var outChannels: Int { geometry.outChannels }
+  /// Taps along each axis.
+  public var kernelSize: [Int] { geometry.kernelSize }
+  /// Inputs between neighbouring outputs (transposed: outputs between neighbouring inputs), for each axis.
+  public var stride: [Int] { geometry.stride }
+  /// The padding as it was asked for; in numbers it is `geometry.paddingLow` and `geometry.paddingHigh`.
+  public var padding: Padding { geometry.padding }
+  /// Positions added to the end of a transposed convolution's output, for each axis.
+  public var outputPadding: [Int] { geometry.outputPadding }
+  /// Distance of neighbouring taps, for each axis.
+  public var dilation: [Int] { geometry.dilation }
+  /// Into how many independent parts the channels are divided.
+  public var groups: Int { geometry.groups }
+  /// What the padding holds.
+  public var paddingMode: PaddingMode { geometry.paddingMode }
+  /// The length of the weight where that has weight norm: `weight_g` in the state dictionary.
+  public var weightG: Parameter? { weight.g }
+  /// The direction of the weight where that has weight norm: `weight_v` in the state dictionary.
+  public var weightV: Parameter? { weight.v }
+  /// Element type of the parameters.
+  public var dtype: DType { weight.dtype }
+  /// Where the parameters live.
+  public var device: Device { bias?.value.device ?? (try? weight.value().device) ?? .cpu }
+  /// The weight under its name in Modular MAX.
+  public var filter: LayerWeight { weight }
+}
+
 // MARK: - The weight order of Modular MAX
 
 extension ConvolutionLayer {
   /// The axes of PyTorch's weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
-  private var maxOrder: [Int] { Array(2..<(geometry.rank + 2)) + [1, 0] }
+  var maxOrder: [Int] { Array(2..<(geometry.rank + 2)) + [1, 0] }
 
   /// The weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
   public func weightInMAXOrder() throws -> Tensor { try weight.value().permuted(maxOrder).contiguous() }
@@ -137,7 +160,7 @@ extension ConvolutionLayer {
     }
     var back = [Int](repeating: 0, count: tensor.rank)
     for (index, axis) in maxOrder.enumerated() { back[axis] = index }
-    try weight.set(tensor.permuted(back).contiguous().cast(to: weight.value().dtype))
+    try weight.assign(tensor.permuted(back).contiguous())
   }
 }
 
@@ -196,9 +219,10 @@ open class Conv<Rank: SpatialRank>: ConvolutionLayer {
   ///   - name: base name of the parameters in the state dictionary.
   ///   - generator: source of the initial values.
   /// - Throws: ``ToeplitzError`` that names the first illegal option.
-  public required init(
-    inChannels: Int, outChannels: Int, kernelSize: PerAxis, stride: PerAxis = 1, padding: Padding = 0,
-    dilation: PerAxis = 1, groups: Int = 1, bias: Bool = true, paddingMode: PaddingMode = .zeros,
+  public init(
+    inChannels: Int, outChannels: Int, kernelSize: any PerAxisConvertible, stride: any PerAxisConvertible = 1,
+    padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1, bias: Bool = true,
+    paddingMode: PaddingMode = .zeros,
     layout: Layout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu, name: String? = nil,
     generator: Generator? = nil
   ) throws {
@@ -207,6 +231,22 @@ open class Conv<Rank: SpatialRank>: ConvolutionLayer {
       padding: padding, dilation: dilation, groups: groups, paddingMode: paddingMode)
     try super.init(
       geometry: geometry, bias: bias, layout: layout, dtype: dtype, device: device, name: name, generator: generator)
+  }
+
+  /// Creates a layer as ``init(inChannels:outChannels:kernelSize:stride:padding:dilation:groups:bias:paddingMode:layout:dtype:device:name:generator:)``
+  /// does, with the channels first and unlabelled as in PyTorch: `Conv1d(80, 512, kernelSize: 7, padding: 3)`.
+  ///
+  /// - Throws: ``ToeplitzError`` that names the first illegal option.
+  public convenience init(
+    _ inChannels: Int, _ outChannels: Int, kernelSize: any PerAxisConvertible, stride: any PerAxisConvertible = 1,
+    padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1, bias: Bool = true,
+    paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu,
+    name: String? = nil, generator: Generator? = nil
+  ) throws {
+    try self.init(
+      inChannels: inChannels, outChannels: outChannels, kernelSize: kernelSize, stride: stride, padding: padding,
+      dilation: dilation, groups: groups, bias: bias, paddingMode: paddingMode, layout: layout, dtype: dtype,
+      device: device, name: name, generator: generator)
   }
 
   /// `Conv1d` to `Conv3d`.
@@ -234,9 +274,9 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
   ///   - stride: outputs between neighbouring inputs.
   ///   - padding: positions cropped before and after each axis; `.same` and `.causal` give `L × stride`.
   ///   - outputPadding: positions added after each axis; below stride or dilation.
+  ///   - dilation: outputs between neighbouring taps.
   ///   - groups: parts that are convolved independently.
   ///   - bias: whether a number is added to each output channel.
-  ///   - dilation: outputs between neighbouring taps.
   ///   - paddingMode: zeros, or circular for the adjoint of a circular convolution.
   ///   - layout: where the channels of input and output stand.
   ///   - dtype: element type of the parameters, and so of input and output.
@@ -244,9 +284,10 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
   ///   - name: base name of the parameters in the state dictionary.
   ///   - generator: source of the initial values.
   /// - Throws: ``ToeplitzError`` that names the first illegal option.
-  public required init(
-    inChannels: Int, outChannels: Int, kernelSize: PerAxis, stride: PerAxis = 1, padding: Padding = 0,
-    outputPadding: PerAxis = 0, groups: Int = 1, bias: Bool = true, dilation: PerAxis = 1,
+  public init(
+    inChannels: Int, outChannels: Int, kernelSize: any PerAxisConvertible, stride: any PerAxisConvertible = 1,
+    padding: any PaddingConvertible = 0, outputPadding: any PerAxisConvertible = 0,
+    dilation: any PerAxisConvertible = 1, groups: Int = 1, bias: Bool = true,
     paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst, dtype: DType = .float32,
     device: Device = .cpu, name: String? = nil, generator: Generator? = nil
   ) throws {
@@ -256,6 +297,23 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
       paddingMode: paddingMode)
     try super.init(
       geometry: geometry, bias: bias, layout: layout, dtype: dtype, device: device, name: name, generator: generator)
+  }
+
+  /// Creates a layer as ``init(inChannels:outChannels:kernelSize:stride:padding:outputPadding:dilation:groups:bias:paddingMode:layout:dtype:device:name:generator:)``
+  /// does, with the channels first and unlabelled as in PyTorch: `ConvTranspose1d(512, 256, kernelSize: 16, stride: 8)`.
+  ///
+  /// - Throws: ``ToeplitzError`` that names the first illegal option.
+  public convenience init(
+    _ inChannels: Int, _ outChannels: Int, kernelSize: any PerAxisConvertible, stride: any PerAxisConvertible = 1,
+    padding: any PaddingConvertible = 0, outputPadding: any PerAxisConvertible = 0,
+    dilation: any PerAxisConvertible = 1, groups: Int = 1, bias: Bool = true, paddingMode: PaddingMode = .zeros,
+    layout: Layout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu, name: String? = nil,
+    generator: Generator? = nil
+  ) throws {
+    try self.init(
+      inChannels: inChannels, outChannels: outChannels, kernelSize: kernelSize, stride: stride, padding: padding,
+      outputPadding: outputPadding, dilation: dilation, groups: groups, bias: bias, paddingMode: paddingMode,
+      layout: layout, dtype: dtype, device: device, name: name, generator: generator)
   }
 
   /// `ConvTranspose1d` to `ConvTranspose3d`.
@@ -291,6 +349,8 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
 /// A convolution whose weight is held as direction `weight_v` and length `weight_g` (one for each output channel).
 open class WeightNormConv<Rank: SpatialRank>: Conv<Rank> {
   override class var normalizesWeight: Bool { true }
+  /// The convolution itself, as Modular MAX's layer has it inside.
+  public var conv: Conv<Rank> { self }
   /// `WeightNormConv1d` to `WeightNormConv3d`.
   open override var displayName: String { "WeightNormConv\(Rank.count)d" }
 }
@@ -299,6 +359,8 @@ open class WeightNormConv<Rank: SpatialRank>: Conv<Rank> {
 /// channel: axis 0 of the weight, PyTorch's default here too).
 open class WeightNormConvTranspose<Rank: SpatialRank>: ConvTranspose<Rank> {
   override class var normalizesWeight: Bool { true }
+  /// The transposed convolution itself, as Modular MAX's layer has it inside.
+  public var conv: ConvTranspose<Rank> { self }
   /// `WeightNormConvTranspose1d` to `WeightNormConvTranspose3d`.
   open override var displayName: String { "WeightNormConvTranspose\(Rank.count)d" }
 }

@@ -109,6 +109,8 @@ open class BatchNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
       trackRunningStats: trackRunningStats, dtype: dtype, device: device)
   }
 
+  override var dependsOnMode: Bool { true }
+
   /// `BatchNorm1d` to `BatchNorm3d`.
   open override var displayName: String { "BatchNorm\(Rank.count)d" }
 

@@ -38,9 +38,7 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
     for (label, count) in [("inFeatures", inFeatures), ("outFeatures", outFeatures)] where count < 1 {
       throw ToeplitzError(.argument, "Linear", expected: "\(label) of at least 1", got: "\(count)")
     }
-    guard dtype.isNumber else {
-      throw ToeplitzError(.dtype, "Linear", expected: "a number type", got: "bool")
-    }
+    try requireNumbers(dtype, "Linear")
     self.inFeatures = inFeatures
     self.outFeatures = outFeatures
     let generator = generator ?? Generator()

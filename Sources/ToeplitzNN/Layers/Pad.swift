@@ -12,7 +12,8 @@ open class PadLayer<Rank: SpatialRank>: Module, UnaryLayer {
 
   class var kind: String { "" }
 
-  init(_ padding: PerAxis, _ mode: PaddingMode, value: Double = 0) throws {
+  init(_ padding: any PerAxisConvertible, _ mode: PaddingMode, value: Double = 0) throws {
+    let padding = padding.perAxis
     let name = "\(Self.kind)Pad\(Rank.count)d"
     let values =
       padding.isUniform ? [Int](repeating: padding.values[0], count: 2 * Rank.count) : padding.values
@@ -109,7 +110,7 @@ open class ConstantPad<Rank: SpatialRank>: PadLayer<Rank> {
   ///   - padding: one number, or two for each axis, last axis first (left, right, top, bottom, …); negative crops.
   ///   - value: what the new positions hold.
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of paddings is wrong.
-  public init(padding: PerAxis, value: Double) throws {
+  public init(padding: any PerAxisConvertible, value: Double) throws {
     self.value = value
     try super.init(padding, .zeros, value: value)
   }
@@ -125,7 +126,7 @@ open class ZeroPad<Rank: SpatialRank>: PadLayer<Rank> {
   ///
   /// - Parameter padding: one number, or two for each axis, last axis first; negative crops.
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of paddings is wrong.
-  public init(padding: PerAxis) throws { try super.init(padding, .zeros) }
+  public init(padding: any PerAxisConvertible) throws { try super.init(padding, .zeros) }
 }
 
 /// Axes extended by their mirror image, the edge not repeated.
@@ -135,7 +136,7 @@ open class ReflectionPad<Rank: SpatialRank>: PadLayer<Rank> {
   ///
   /// - Parameter padding: one number, or two for each axis, last axis first; smaller than the axis.
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of paddings is wrong.
-  public init(padding: PerAxis) throws { try super.init(padding, .reflect) }
+  public init(padding: any PerAxisConvertible) throws { try super.init(padding, .reflect) }
 }
 
 /// Axes extended by their first and last value.
@@ -145,7 +146,7 @@ open class ReplicationPad<Rank: SpatialRank>: PadLayer<Rank> {
   ///
   /// - Parameter padding: one number, or two for each axis, last axis first.
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of paddings is wrong.
-  public init(padding: PerAxis) throws { try super.init(padding, .replicate) }
+  public init(padding: any PerAxisConvertible) throws { try super.init(padding, .replicate) }
 }
 
 /// Axes continued from their other end.
@@ -155,7 +156,7 @@ open class CircularPad<Rank: SpatialRank>: PadLayer<Rank> {
   ///
   /// - Parameter padding: one number, or two for each axis, last axis first; at most the size of the axis.
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of paddings is wrong.
-  public init(padding: PerAxis) throws { try super.init(padding, .circular) }
+  public init(padding: any PerAxisConvertible) throws { try super.init(padding, .circular) }
 }
 
 /// Constant padding of `[N, C, L]`.

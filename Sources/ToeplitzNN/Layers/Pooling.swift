@@ -24,7 +24,8 @@ open class MaxPool<Rank: SpatialRank>: Module, UnaryLayer {
   ///   - ceilMode: whether a last window that hangs over the end counts.
   /// - Throws: ``ToeplitzError`` that names the first illegal option.
   public init(
-    kernelSize: PerAxis, stride: PerAxis? = nil, padding: PerAxis = 0, dilation: PerAxis = 1,
+    kernelSize: any PerAxisConvertible, stride: (any PerAxisConvertible)? = nil, padding: any PerAxisConvertible = 0,
+    dilation: any PerAxisConvertible = 1,
     ceilMode: Bool = false
   ) throws {
     geometry = try PoolGeometry(
@@ -84,7 +85,8 @@ open class AvgPool<Rank: SpatialRank>: Module, UnaryLayer {
   ///   - divisorOverride: what sums are divided by instead of the number of elements.
   /// - Throws: ``ToeplitzError`` that names the first illegal option.
   public init(
-    kernelSize: PerAxis, stride: PerAxis? = nil, padding: PerAxis = 0, ceilMode: Bool = false,
+    kernelSize: any PerAxisConvertible, stride: (any PerAxisConvertible)? = nil, padding: any PerAxisConvertible = 0,
+    ceilMode: Bool = false,
     countIncludePad: Bool = true, divisorOverride: Int? = nil
   ) throws {
     geometry = try PoolGeometry(
@@ -97,8 +99,8 @@ open class AvgPool<Rank: SpatialRank>: Module, UnaryLayer {
     self.countIncludePad = countIncludePad
     self.divisorOverride = divisorOverride
     // PyTorch prints tuples in one dimension and elsewhere what was given.
-    func text(_ value: PerAxis) -> String {
-      Rank.count == 1 ? PythonText.tuple(value.values) : PythonText.option(value)
+    func text(_ value: any PerAxisConvertible) -> String {
+      Rank.count == 1 ? PythonText.tuple(value.perAxis.values) : PythonText.option(value)
     }
     repr = "kernel_size=\(text(kernelSize)), stride=\(text(stride ?? kernelSize)), padding=\(text(padding))"
   }

@@ -14,7 +14,8 @@ enum PythonText {
   }
 
   /// A number or a tuple, whichever was given.
-  static func option(_ value: PerAxis) -> String {
-    value.isUniform ? "\(value.values[0])" : tuple(value.values)
+  static func option(_ value: any PerAxisConvertible) -> String {
+    let value = value.perAxis
+    return value.isUniform ? "\(value.values[0])" : tuple(value.values)
   }
 }

@@ -29,6 +29,8 @@ open class Dropout: ElementwiseLayer, UnaryLayer {
     self.generator = generator ?? Generator()
   }
 
+  override var dependsOnMode: Bool { p > 0 }
+
   /// The input with elements dropped.
   open func forward(_ x: Tensor) throws -> Tensor {
     guard x.dtype.isFloatingPoint else {

@@ -28,6 +28,29 @@ public struct ScaleFactor: Sendable, Hashable, ExpressibleByFloatLiteral, Expres
   public init(arrayLiteral elements: Double...) { self.init(elements) }
 }
 
+/// What can stand for a ``ScaleFactor``: a number, or an array of them.
+public protocol ScaleFactorConvertible: Sendable {
+  /// The factors.
+  var asScaleFactor: ScaleFactor { get }
+}
+
+extension ScaleFactor: ScaleFactorConvertible {
+  /// Itself.
+  public var asScaleFactor: ScaleFactor { self }
+}
+extension Int: ScaleFactorConvertible {
+  /// The same factor for every axis.
+  public var asScaleFactor: ScaleFactor { ScaleFactor(Double(self)) }
+}
+extension Double: ScaleFactorConvertible {
+  /// The same factor for every axis.
+  public var asScaleFactor: ScaleFactor { ScaleFactor(self) }
+}
+extension Array: ScaleFactorConvertible where Element: ScaleFactorConvertible {
+  /// One factor for each axis.
+  public var asScaleFactor: ScaleFactor { ScaleFactor(flatMap(\.asScaleFactor.values)) }
+}
+
 /// The spatial axes sampled at more (or fewer) positions.
 ///
 /// Input `[N, C, L]`, `[N, C, H, W]` or `[N, C, D, H, W]`; `linear` takes the first, `bilinear` and `bicubic` the
@@ -94,9 +117,11 @@ open class Upsample: Module, UnaryLayer {
   ///   - recomputeScaleFactor: whether positions follow from the ratio of the (whole) sizes; not with `size`.
   /// - Throws: ``ToeplitzError`` of kind `argument` that names the first illegal option.
   public init(
-    size: PerAxis? = nil, scaleFactor: ScaleFactor? = nil, mode: Mode = .nearest, alignCorners: Bool? = nil,
+    size: (any PerAxisConvertible)? = nil, scaleFactor: (any ScaleFactorConvertible)? = nil, mode: Mode = .nearest,
+    alignCorners: Bool? = nil,
     recomputeScaleFactor: Bool? = nil
   ) throws {
+    let (size, scaleFactor) = (size?.perAxis, scaleFactor?.asScaleFactor)
     func refuse(_ expected: String, _ got: String) -> ToeplitzError {
       ToeplitzError(.argument, "Upsample", expected: expected, got: got)
     }

@@ -7,7 +7,7 @@ import ToeplitzTensor
 extension Module {
   /// Writes the module as an ONNX model (IR version 8, opset 18) to a file, which appears when it is complete.
   ///
-  /// The module is called with `input`, and what it computes is recorded; the model has that input's sizes. Then the model
+  /// The module is called with `input` in evaluation mode, whatever mode it is in, and what it computes is recorded; the model has that input's sizes. Then the model
   /// is run on another input and compared with the module: a module whose computation does not pass through recorded
   /// operations, or depends on the values of its input, is refused.
   ///
@@ -32,6 +32,12 @@ extension Module {
   /// The bytes of the ONNX model that ``exportONNX(to:input:inputName:outputName:forward:)`` writes.
   public func onnxModel(
     input: Tensor, inputName: String = "x", outputName: String = "y", forward: (Tensor) throws -> Tensor
+  ) throws -> [UInt8] {
+    try evaluating { try recordedModel(input, inputName, outputName, forward) }
+  }
+
+  private func recordedModel(
+    _ input: Tensor, _ inputName: String, _ outputName: String, _ forward: (Tensor) throws -> Tensor
   ) throws -> [UInt8] {
     let trace = Trace()
     let x = trace.input(input.spec, name: inputName)

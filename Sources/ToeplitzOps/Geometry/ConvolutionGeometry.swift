@@ -45,14 +45,15 @@ public final class ConvolutionGeometry: Sendable, Hashable {
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` that names the first option that is not legal.
   public convenience init(
-    rank: Int, isTransposed: Bool = false, inChannels: Int, outChannels: Int, kernelSize: PerAxis,
-    stride: PerAxis = 1, padding: Padding = 0, outputPadding: PerAxis = 0, dilation: PerAxis = 1,
-    groups: Int = 1, paddingMode: PaddingMode = .zeros
+    rank: Int, isTransposed: Bool = false, inChannels: Int, outChannels: Int, kernelSize: any PerAxisConvertible,
+    stride: any PerAxisConvertible = 1, padding: any PaddingConvertible = 0, outputPadding: any PerAxisConvertible = 0,
+    dilation: any PerAxisConvertible = 1, groups: Int = 1, paddingMode: PaddingMode = .zeros
   ) throws {
     try self.init(
-      rank: rank, isTransposed: isTransposed, inChannels: inChannels, outChannels: outChannels, kernelSize: kernelSize,
-      stride: stride, padding: padding, outputPadding: outputPadding, dilation: dilation, groups: groups,
-      paddingMode: paddingMode, leastPadding: 0)
+      rank: rank, isTransposed: isTransposed, inChannels: inChannels, outChannels: outChannels,
+      kernelSize: kernelSize.perAxis, stride: stride.perAxis, padding: padding.asPadding,
+      outputPadding: outputPadding.perAxis, dilation: dilation.perAxis, groups: groups, paddingMode: paddingMode,
+      leastPadding: 0)
   }
 
   /// - Parameter leastPadding: the least padding that is legal; below zero for adjoints and pieces of a stream, where
@@ -183,7 +184,9 @@ private struct GeometryRules {
 
   func expand(_ option: PerAxis, _ label: String, atLeast least: Int) throws -> [Int] {
     guard option.values.count == (option.isUniform ? 1 : rank) else {
-      throw refuse("\(label) as one number or \(rank)", "\(option.values)")
+      throw refuse(
+        "\(label) as one number or \(rank), one for each spatial axis",
+        "\(option.values)" + equivalent(option.values, neutral: least))
     }
     let values = option.isUniform ? [Int](repeating: option.values[0], count: rank) : option.values
     guard values.allSatisfy({ $0 >= least }) else {
@@ -191,6 +194,17 @@ private struct GeometryRules {
         "\(label) of at least \(least)", "\(label) \(values.map(String.init).joined(separator: ", "))")
     }
     return values
+  }
+
+  /// What to write instead of numbers for two axes of which the first, as in the rank-extended options of Modular MAX's
+  /// one-dimensional layers, is there for the form.
+  private func equivalent(_ values: [Int], neutral: Int) -> String {
+    let own = [values.count - rank, values.count - 2 * rank].first { extra in
+      extra > 0 && values.prefix(extra).allSatisfy { $0 == neutral }
+    }
+    guard let own else { return "" }
+    let rest = values.dropFirst(own)
+    return rest.count == 1 ? "; write \(rest[own])" : "; write \(Array(rest))"
   }
 
   func checkOutputPadding(_ values: [Int], stride: [Int], dilation: [Int]) throws {
@@ -220,7 +234,15 @@ private struct GeometryRules {
     let pairs: [(low: Int, high: Int)]
     switch padding {
     case .uniform(let value): pairs = Array(repeating: (value, value), count: rank)
-    case .symmetric(let values): pairs = values.map { ($0, $0) }
+    case .symmetric(let values) where values.count == 2 * rank:
+      pairs = (0..<rank).map { (values[2 * $0], values[2 * $0 + 1]) }
+    case .symmetric(let values):
+      guard values.count == rank else {
+        throw refuse(
+          "padding as one number, \(rank) (one for each spatial axis) or \(2 * rank) (before and after each axis)",
+          "\(values)" + equivalent(values, neutral: 0))
+      }
+      pairs = values.map { ($0, $0) }
     case .asymmetric(let values): pairs = values
     case .same:
       guard isTransposed || stride.allSatisfy({ $0 == 1 }) else {
@@ -235,9 +257,7 @@ private struct GeometryRules {
         return isTransposed ? (0, total) : (total, 0)
       }
     }
-    guard pairs.count == rank else {
-      throw refuse("padding as one number, \(rank), or \(rank) pairs", "\(pairs.count) values")
-    }
+    guard pairs.count == rank else { throw refuse("padding as \(rank) pairs", "\(pairs.count)") }
     // Half the range leaves room for sums of two paddings and a size.
     let legal = leastPadding...(Int.max / 4)
     guard pairs.allSatisfy({ legal.contains($0.low) && legal.contains($0.high) }) else {

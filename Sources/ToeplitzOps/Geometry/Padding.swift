@@ -2,7 +2,8 @@
 public enum Padding: Sendable, Hashable, ExpressibleByIntegerLiteral, ExpressibleByArrayLiteral {
   /// The same number on both sides of every axis.
   case uniform(Int)
-  /// One number for each axis, used on both sides.
+  /// One number for each axis, used on both sides; or two for each, before and after: `[left, right]` for one axis,
+  /// `[top, bottom, left, right]` for two (Modular MAX's order), and so on.
   case symmetric([Int])
   /// A number before and one after, for each axis.
   case asymmetric([(low: Int, high: Int)])
@@ -16,7 +17,7 @@ public enum Padding: Sendable, Hashable, ExpressibleByIntegerLiteral, Expressibl
 
   /// The same number on both sides of every axis.
   public init(integerLiteral value: Int) { self = .uniform(value) }
-  /// One number for each axis.
+  /// One or two numbers for each axis.
   public init(arrayLiteral elements: Int...) { self = .symmetric(elements) }
 
   /// Equality of cases and numbers.
@@ -93,6 +94,62 @@ public struct PerAxis: Sendable, Hashable, ExpressibleByIntegerLiteral, Expressi
   public init(integerLiteral value: Int) { self.init(value) }
   /// One number for each axis.
   public init(arrayLiteral elements: Int...) { self.init(elements) }
+}
+
+/// What can stand where an option takes one number for all spatial axes, or one for each: an `Int`, an `[Int]`, a
+/// ``PerAxis``.
+public protocol PerAxisConvertible: Sendable {
+  /// The numbers.
+  var perAxis: PerAxis { get }
+}
+
+extension PerAxis: PerAxisConvertible {
+  /// Itself.
+  public var perAxis: PerAxis { self }
+}
+extension Int: PerAxisConvertible {
+  /// The same number for every axis.
+  public var perAxis: PerAxis { PerAxis(self) }
+}
+extension Array: PerAxisConvertible where Element == Int {
+  /// One number for each axis.
+  public var perAxis: PerAxis { PerAxis(self) }
+}
+
+/// What can stand for a ``Padding``: an `Int`, an `[Int]` (one or two numbers for each axis), `.same`, `.causal`,
+/// `.asymmetric([(low: 2, high: 0)])`.
+public protocol PaddingConvertible: Sendable {
+  /// The padding.
+  var asPadding: Padding { get }
+}
+
+extension Padding: PaddingConvertible {
+  /// Itself.
+  public var asPadding: Padding { self }
+}
+extension Int: PaddingConvertible {
+  /// The same number on both sides of every axis.
+  public var asPadding: Padding { .uniform(self) }
+}
+extension Array: PaddingConvertible where Element == Int {
+  /// One or two numbers for each axis.
+  public var asPadding: Padding { .symmetric(self) }
+}
+
+// So that `.same` can be written for a parameter of type `any PaddingConvertible`.
+extension PaddingConvertible where Self == Padding {
+  /// The same number on both sides of every axis.
+  @_disfavoredOverload public static func uniform(_ value: Int) -> Padding { Padding.uniform(value) }
+  /// One or two numbers for each axis.
+  @_disfavoredOverload public static func symmetric(_ values: [Int]) -> Padding { Padding.symmetric(values) }
+  /// A number before and one after, for each axis.
+  @_disfavoredOverload public static func asymmetric(_ pairs: [(low: Int, high: Int)]) -> Padding {
+    Padding.asymmetric(pairs)
+  }
+  /// As much as keeps the length (see ``Padding``).
+  @_disfavoredOverload public static var same: Padding { Padding.same }
+  /// As much as makes no output depend on a later input (see ``Padding``).
+  @_disfavoredOverload public static var causal: Padding { Padding.causal }
 }
 
 /// Where the channels of a tensor stand.

@@ -26,11 +26,11 @@ public struct PoolGeometry: Sendable, Hashable {
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` that names the first option that is not legal.
   public init(
-    name: String, rank: Int, kernelSize: PerAxis, stride: PerAxis? = nil, padding: PerAxis = 0,
-    dilation: PerAxis = 1,
-    ceilMode: Bool = false
+    name: String, rank: Int, kernelSize: any PerAxisConvertible, stride: (any PerAxisConvertible)? = nil,
+    padding: any PerAxisConvertible = 0, dilation: any PerAxisConvertible = 1, ceilMode: Bool = false
   ) throws {
-    func expand(_ option: PerAxis, _ label: String, atLeast least: Int) throws -> [Int] {
+    func expand(_ option: any PerAxisConvertible, _ label: String, atLeast least: Int) throws -> [Int] {
+      let option = option.perAxis
       let values = option.isUniform ? [Int](repeating: option.values[0], count: rank) : option.values
       guard values.count == rank else {
         throw ToeplitzError(

@@ -65,31 +65,26 @@ package struct Binary: TensorOperation {
 }
 
 extension Tensor {
-  private func scalarLike(_ value: Double) throws -> Tensor { try Tensor.full([], value, dtype: dtype) }
-
-  /// Sum of each pair of elements.
-  public static func + (a: Tensor, b: Tensor) throws -> Tensor { try apply(Binary(function: .add), a, b) }
-  /// Difference of each pair of elements.
-  public static func - (a: Tensor, b: Tensor) throws -> Tensor { try apply(Binary(function: .subtract), a, b) }
-  /// Product of each pair of elements.
-  public static func * (a: Tensor, b: Tensor) throws -> Tensor { try apply(Binary(function: .multiply), a, b) }
-  /// Quotient of each pair of elements; integers truncate, and dividing one by zero throws.
-  public static func / (a: Tensor, b: Tensor) throws -> Tensor { try apply(Binary(function: .divide), a, b) }
-  /// A number added to each element.
-  public static func + (a: Tensor, b: Double) throws -> Tensor { try a + a.scalarLike(b) }
-  /// A number subtracted from each element.
-  public static func - (a: Tensor, b: Double) throws -> Tensor { try a - a.scalarLike(b) }
-  /// Each element times a number.
-  public static func * (a: Tensor, b: Double) throws -> Tensor { try a * a.scalarLike(b) }
-  /// Each element divided by a number.
-  public static func / (a: Tensor, b: Double) throws -> Tensor { try a / a.scalarLike(b) }
   /// Each element raised to the power of its partner.
   public func power(_ exponent: Tensor) throws -> Tensor { try apply(Binary(function: .power), self, exponent) }
   /// Each element raised to a power.
-  public func power(_ exponent: Double) throws -> Tensor { try power(scalarLike(exponent)) }
+  public func power<Scalar: TensorScalar>(_ exponent: Scalar) throws -> Tensor {
+    try power(scalar(like: exponent, "power"))
+  }
+  // Disfavoured below, or `x.minimum([1])` would compare with a tensor `[1]` and not reduce axis 1.
+  /// The smaller of each element and a number; NaN wins.
+  public func minimum<Scalar: TensorScalar>(_ other: Scalar) throws -> Tensor {
+    try minimum(scalar(like: other, "minimum"))
+  }
+  /// The larger of each element and a number; NaN wins.
+  public func maximum<Scalar: TensorScalar>(_ other: Scalar) throws -> Tensor {
+    try maximum(scalar(like: other, "maximum"))
+  }
   /// The smaller of each pair; NaN wins.
+  @_disfavoredOverload
   public func minimum(_ other: Tensor) throws -> Tensor { try apply(Binary(function: .minimum), self, other) }
   /// The larger of each pair; NaN wins.
+  @_disfavoredOverload
   public func maximum(_ other: Tensor) throws -> Tensor { try apply(Binary(function: .maximum), self, other) }
   /// Whether the elements of each pair are equal, as bool.
   public func equal(_ other: Tensor) throws -> Tensor { try apply(Binary(function: .equal), self, other) }

@@ -2,8 +2,9 @@ import ToeplitzTensor
 
 /// The geometry of a functional call: channels and kernel size come from the weight's shape.
 private func geometry(
-  rank: Int, transposed: Bool, _ weight: Tensor, _ stride: PerAxis, _ padding: Padding, _ outputPadding: PerAxis,
-  _ dilation: PerAxis, _ groups: Int, _ mode: PaddingMode
+  rank: Int, transposed: Bool, _ weight: Tensor, _ stride: any PerAxisConvertible,
+  _ padding: any PaddingConvertible, _ outputPadding: any PerAxisConvertible, _ dilation: any PerAxisConvertible,
+  _ groups: Int, _ mode: PaddingMode
 ) throws -> ConvolutionGeometry {
   let name = "conv\(transposed ? "Transpose" : "")\(rank)d"
   guard weight.rank == rank + 2 else {
@@ -32,7 +33,8 @@ private func run(_ geometry: ConvolutionGeometry, _ layout: Layout, _ x: Tensor,
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func conv1d(
-  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0, dilation: PerAxis = 1,
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
+  padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1,
   groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
 ) throws -> Tensor {
   try run(
@@ -46,7 +48,8 @@ public func conv1d(
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func conv2d(
-  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0, dilation: PerAxis = 1,
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
+  padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1,
   groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
 ) throws -> Tensor {
   try run(
@@ -60,7 +63,8 @@ public func conv2d(
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func conv3d(
-  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0, dilation: PerAxis = 1,
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
+  padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1,
   groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
 ) throws -> Tensor {
   try run(
@@ -75,8 +79,10 @@ public func conv3d(
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func convTranspose1d(
-  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0,
-  outputPadding: PerAxis = 0, groups: Int = 1, dilation: PerAxis = 1, paddingMode: PaddingMode = .zeros,
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
+  padding: any PaddingConvertible = 0,
+  outputPadding: any PerAxisConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1,
+  paddingMode: PaddingMode = .zeros,
   layout: Layout = .channelsFirst
 ) throws -> Tensor {
   try run(
@@ -91,8 +97,10 @@ public func convTranspose1d(
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func convTranspose2d(
-  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0,
-  outputPadding: PerAxis = 0, groups: Int = 1, dilation: PerAxis = 1, paddingMode: PaddingMode = .zeros,
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
+  padding: any PaddingConvertible = 0,
+  outputPadding: any PerAxisConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1,
+  paddingMode: PaddingMode = .zeros,
   layout: Layout = .channelsFirst
 ) throws -> Tensor {
   try run(
@@ -107,8 +115,10 @@ public func convTranspose2d(
 ///
 /// - Throws: ``ToeplitzError`` if options and shapes do not fit.
 public func convTranspose3d(
-  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: PerAxis = 1, padding: Padding = 0,
-  outputPadding: PerAxis = 0, groups: Int = 1, dilation: PerAxis = 1, paddingMode: PaddingMode = .zeros,
+  _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
+  padding: any PaddingConvertible = 0,
+  outputPadding: any PerAxisConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1,
+  paddingMode: PaddingMode = .zeros,
   layout: Layout = .channelsFirst
 ) throws -> Tensor {
   try run(
