@@ -45,11 +45,17 @@ let layers: [Layer] = [
     kind: .library, name: "ToeplitzModels",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
+    kind: .library, name: "ToeplitzTraining",
+    uses: [
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN",
+      "ToeplitzModels",
+    ]),
+  Layer(
     kind: .library, name: "Toeplitz",
     uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzNN"]),
   Layer(
     kind: .command, name: "ToeplitzCommand",
-    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels"],
+    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzONNX", "ToeplitzModels", "ToeplitzTraining"],
     products: [.product(name: "ArgumentParser", package: "swift-argument-parser")],
     resources: [.copy("Resources/vocoder")]),
   Layer(
@@ -77,10 +83,19 @@ let layers: [Layer] = [
     ]),
   Layer(
     kind: .test, name: "ToeplitzNNTests",
-    uses: ["Toeplitz", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzNN", "ToeplitzTestSupport"]),
+    uses: [
+      "Toeplitz", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzNN", "ToeplitzTraining",
+      "ToeplitzTestSupport",
+    ]),
   Layer(
     kind: .test, name: "ToeplitzModelsTests",
     uses: ["Toeplitz", "ToeplitzCPU", "ToeplitzModels", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzTrainingTests",
+    uses: [
+      "Toeplitz", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzNN", "ToeplitzModels", "ToeplitzTraining",
+      "ToeplitzTestSupport",
+    ]),
   Layer(
     kind: .test, name: "ToeplitzCommandTests",
     uses: ["Toeplitz", "ToeplitzModels", "ToeplitzONNX", "ToeplitzCommand", "ToeplitzTestSupport"]),
@@ -111,6 +126,7 @@ let package = Package(
     .library(name: "ToeplitzGraph", targets: ["ToeplitzGraph"]),
     .library(name: "ToeplitzONNX", targets: ["ToeplitzONNX"]),
     .library(name: "ToeplitzModels", targets: ["ToeplitzModels"]),
+    .library(name: "ToeplitzTraining", targets: ["ToeplitzTraining"]),
     .executable(name: "toeplitz", targets: ["ToeplitzCommand"]),
   ],
   dependencies: [

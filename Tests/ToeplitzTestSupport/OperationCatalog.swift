@@ -65,7 +65,8 @@ package enum OperationCatalog {
         InverseHyperbolicSine(), ErrorFunction(), GELUOperation(approximateTanh: false),
         GELUOperation(approximateTanh: true), SigmoidOperation(),
         LogSigmoidOperation(), SiLUOperation(), MishOperation(), HyperbolicTangent(),
-        SoftplusOperation(beta: 1.5, threshold: 20), SnakeOperation(alpha: 1.3, beta: 0.7),
+        SoftplusOperation(beta: 1.5, threshold: 20), SnakeOperation(alpha: 1.3, beta: 0.7), StopGradient(),
+        Recomputed(segment: 1),
       ]
       // Kinks at 0, and some at ±0.5.
       let kinked: [any TensorOperation] = [
@@ -143,6 +144,11 @@ package enum OperationCatalog {
             inputs: [try numbers(shape, 2.1...2.9), try numbers(shape, 0.96...1.0)]))
       }
       samples.append(.init(operation: Where(), inputs: [try flags([3, 4]), try numbers(shape), try numbers([4])]))
+      samples.append(
+        .init(
+          operation: ChannelProducts(), inputs: [try numbers([2, 3, 4]), try numbers([2, 3, 4]), try numbers([3])]))
+      samples.append(
+        .init(operation: CounterUniform(shape: [2, 3], draw: 1), inputs: [try Tensor(scalar: Int64(7))]))
       samples.append(
         .init(
           operation: ChannelActivation(function: .leaky), inputs: [try signed([2, 3, 5], 0.2...1), try numbers([3])]))
