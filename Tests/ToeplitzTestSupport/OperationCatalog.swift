@@ -23,7 +23,7 @@ package enum OperationCatalog {
   package static func samples(seed: UInt64 = 1) throws -> [OperationSample] {
     var maker = Maker(random: RandomSource(seed: seed))
     return try maker.elementwise() + maker.structure() + maker.indexing() + maker.reductions() + maker.norms()
-      + maker.pooling() + maker.convolutions() + maker.products()
+      + maker.pooling() + maker.convolutions() + maker.products() + maker.training()
   }
 
   struct Maker {
@@ -65,8 +65,7 @@ package enum OperationCatalog {
         InverseHyperbolicSine(), ErrorFunction(), GELUOperation(approximateTanh: false),
         GELUOperation(approximateTanh: true), SigmoidOperation(),
         LogSigmoidOperation(), SiLUOperation(), MishOperation(), HyperbolicTangent(),
-        SoftplusOperation(beta: 1.5, threshold: 20), SnakeOperation(alpha: 1.3, beta: 0.7), StopGradient(),
-        Recomputed(segment: 1),
+        SoftplusOperation(beta: 1.5, threshold: 20), SnakeOperation(alpha: 1.3, beta: 0.7),
       ]
       // Kinks at 0, and some at ±0.5.
       let kinked: [any TensorOperation] = [
@@ -144,11 +143,6 @@ package enum OperationCatalog {
             inputs: [try numbers(shape, 2.1...2.9), try numbers(shape, 0.96...1.0)]))
       }
       samples.append(.init(operation: Where(), inputs: [try flags([3, 4]), try numbers(shape), try numbers([4])]))
-      samples.append(
-        .init(
-          operation: ChannelProducts(), inputs: [try numbers([2, 3, 4]), try numbers([2, 3, 4]), try numbers([3])]))
-      samples.append(
-        .init(operation: CounterUniform(shape: [2, 3], draw: 1), inputs: [try Tensor(scalar: Int64(7))]))
       samples.append(
         .init(
           operation: ChannelActivation(function: .leaky), inputs: [try signed([2, 3, 5], 0.2...1), try numbers([3])]))
