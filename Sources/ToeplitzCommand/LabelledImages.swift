@@ -1,6 +1,7 @@
 import Foundation
 import Toeplitz
 import ToeplitzModels
+import ToeplitzTraining
 
 /// Images `[N, C, H, W]` with mean 0 and variance 1, and their classes.
 struct LabelledImages {
@@ -10,7 +11,7 @@ struct LabelledImages {
   /// The names of the classes, if they have any.
   var names: [String] = []
 
-  /// Reads an npz file, or a folder with a folder of pictures for each class.
+  /// Reads an npz file, a folder with MNIST's training files, or one with a folder of pictures for each class.
   ///
   /// - Parameter size: the height and width that pictures of a folder get.
   /// - Throws: ``ToeplitzError`` that says what is missing or does not fit.
@@ -21,6 +22,11 @@ struct LabelledImages {
       return
     }
     let base = URL(fileURLWithPath: path)
+    let idx = ["train-images-idx3-ubyte", "train-labels-idx1-ubyte"].map { base.appending(path: $0).path }
+    if idx.allSatisfy({ FileManager.default.fileExists(atPath: $0) }) {
+      try self.init(IDXFile.read(contentsOf: idx[0]), IDXFile.read(contentsOf: idx[1]), from: path)
+      return
+    }
     let names = try Folder.names(in: path).filter { name in
       var isClass: ObjCBool = false
       return !name.hasPrefix(".")

@@ -39,9 +39,11 @@ struct WeightGradientRun {
   private let joinsTaps: Bool
 
   private static let width = PackedMatrix.width
-  /// Positions of a part, fewer with strides: what belongs to them stays in the second-level cache.
-  private static let mostPositions = 1024
-  private var mostPositions: Int { max(128, Self.mostPositions / axes.reduce(1) { $0 * $1.stride }) }
+  /// Positions of a part: what belongs to them stays in the second-level cache.
+  private var mostPositions: Int {
+    let width = max(inputs * axes.reduce(1) { $0 * $1.stride }, Self.width) + outputs
+    return max(256, min(8192, 160_000 / width))
+  }
 
   /// - Parameters:
   ///   - x: the input `[N, C, …]`.
@@ -103,8 +105,10 @@ struct WeightGradientRun {
     let rows = needsRows ? try scratch(pool.threadCount * most * Self.width) : nil
     let table = tz_products_kernels(InstructionSet.current.code)
     let height = Int(tz_products_rows(table))
-    let blocks = max(
-      1, min(outputs / (2 * height), (4 * pool.threadCount + matrices * panels - 1) / (matrices * panels)))
+    // Rows that were copied together should serve many channels.
+    let least = needsRows ? 2 * height : height
+    let wanted = (4 * pool.threadCount + matrices * panels - 1) / (matrices * panels)
+    let blocks = max(1, min((outputs + least - 1) / least, wanted))
     for (index, part) in parts.enumerated() {
       pack(part, left: pointer(left), pitch: pitch, slab: pointer(slab), panels: panels)
       if let joined { join(part, slab: pointer(slab), to: pointer(joined), columns: panels * Self.width) }
