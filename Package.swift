@@ -58,8 +58,17 @@ let layers: [Layer] = [
       "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage", "ToeplitzNN", "Toeplitz",
     ]),
   Layer(
+    kind: .library, name: "ToeplitzTraining",
+    uses: [
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage",
+      "ToeplitzNN", "Toeplitz", "ToeplitzModels",
+    ]),
+  Layer(
     kind: .command, name: "ToeplitzCommand",
-    uses: ["ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzImage", "ToeplitzONNX", "ToeplitzModels"],
+    uses: [
+      "ToeplitzTensor", "Toeplitz", "ToeplitzGraph", "ToeplitzImage", "ToeplitzONNX", "ToeplitzModels",
+      "ToeplitzTraining",
+    ],
     products: [
       .product(name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: [toolTrait]))
     ],
@@ -92,10 +101,19 @@ let layers: [Layer] = [
     ]),
   Layer(
     kind: .test, name: "ToeplitzNNTests",
-    uses: ["Toeplitz", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzNN", "ToeplitzTestSupport"]),
+    uses: [
+      "Toeplitz", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzNN", "ToeplitzTraining",
+      "ToeplitzTestSupport",
+    ]),
   Layer(
     kind: .test, name: "ToeplitzModelsTests",
     uses: ["Toeplitz", "ToeplitzCPU", "ToeplitzModels", "ToeplitzTestSupport"]),
+  Layer(
+    kind: .test, name: "ToeplitzTrainingTests",
+    uses: [
+      "Toeplitz", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzNN", "ToeplitzModels", "ToeplitzTraining",
+      "ToeplitzTestSupport",
+    ]),
   Layer(
     kind: .test, name: "ToeplitzCommandTests",
     uses: ["Toeplitz", "ToeplitzModels", "ToeplitzONNX", "ToeplitzCommand", "ToeplitzTestSupport"]),
@@ -126,6 +144,7 @@ let package = Package(
     .library(name: "ToeplitzGraph", targets: ["ToeplitzGraph"]),
     .library(name: "ToeplitzONNX", targets: ["ToeplitzONNX"]),
     .library(name: "ToeplitzModels", targets: ["ToeplitzModels"]),
+    .library(name: "ToeplitzTraining", targets: ["ToeplitzTraining"]),
     .executable(name: "toeplitz", targets: ["ToeplitzCommand"]),
   ],
   traits: [

@@ -38,6 +38,9 @@ struct InspectCommand: ToolCommand {
   @Flag(help: "Also print how long each operation took.")
   var profile = false
 
+  @Flag(help: "Print instead how the model streams along its last open axis: latency, receptive field, state.")
+  var stream = false
+
   @OptionGroup var options: ModelOptions
 
   func validate() throws {
@@ -69,6 +72,10 @@ struct InspectCommand: ToolCommand {
     defer { deadline.meet() }
     let executable =
       try named?.executable(optimizes: !options.plain) ?? Executable(contentsOf: file, optimizes: !options.plain)
+    if stream {
+      print(try executable.streamPlan())
+      return
+    }
     let (inspection, refusal) = try inspection(executable)
     guard let inspection else {
       guard let refusal else { return }

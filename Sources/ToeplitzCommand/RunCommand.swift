@@ -28,6 +28,13 @@ struct RunCommand: ToolCommand {
   @Option(name: .customLong("repeat"), help: "How often to run; the times are of the fastest run.")
   var repeats = 1
 
+  @Option(
+    help: """
+      Stream the model: give it so many positions of its one input at a time, and join what comes out. The result is that of the \
+      whole, bit for bit; times of the pieces are printed.
+      """)
+  var chunk: Int?
+
   @OptionGroup var options: ModelOptions
 
   @Flag(help: "Also print how long loading, the first run and each operation took, the last in as many more runs.")
@@ -42,6 +49,7 @@ struct RunCommand: ToolCommand {
   func validate() throws {
     try options.validate()
     guard repeats >= 1 else { throw ValidationError("--repeat must be at least 1, not \(repeats)") }
+    if let chunk, chunk < 1 { throw ValidationError("--chunk must be at least 1, not \(chunk)") }
     for input in inputs where !input.dropFirst().contains("=") {
       throw ValidationError("--input takes NAME=FILE, not \(input)")
     }
@@ -74,13 +82,21 @@ struct RunCommand: ToolCommand {
     }
     var results: [ModelValue] = []
     var times: [Duration] = []
+    let streamed = try chunk.map { try StreamedRun(executable, values, chunk: $0) }
     for _ in 0..<repeats {
       let start = clock.now
+      if let streamed {
+        results = try streamed.run().map { .tensor($0) }
+        times.append(clock.now - start)
+        if times.count == 1 { deadline.meet() }
+        continue
+      }
       results = try executable.run(values: values)
       times.append(clock.now - start)
       if times.count == 1 { deadline.meet() }
     }
     try write(results, executable, outputs, (times.min() ?? .zero) / .milliseconds(1))
+    if let streamed { StandardStreams.report(streamed.summary, outputs: outputs.values.map(\.name)) }
     guard profile else { return }
     var lines = [
       String(format: "loaded in %.3f ms", loading / .milliseconds(1)),

@@ -12,7 +12,7 @@ struct ToeplitzTool: ParsableCommand {
     subcommands: [
       RunCommand.self, InspectCommand.self, ExportCommand.self, QuantizeCommand.self, ConvertCommand.self,
       VerifyCommand.self,
-      VocodeCommand.self,
+      VocodeCommand.self, TrainCommand.self,
       BenchCommand.self,
     ])
 }

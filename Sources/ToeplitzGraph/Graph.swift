@@ -67,6 +67,12 @@ public struct Graph: Sendable {
     (constants, names) = (recorded.constants, recorded.names)
     inputs = recorded.inputs.map { Port(name: recorded.names[$0] ?? "", value: $0) }
     self.outputs = outputs
+    // What code has read while it was recorded is known, and need not be computed again.
+    let given = Set(recorded.inputs)
+    let read = recorded.known.filter { !given.contains($0.key) }
+    guard !read.isEmpty else { return }
+    constants.merge(read) { first, _ in first }
+    nodes.removeAll { $0.outputs.allSatisfy { constants[$0] != nil } }
   }
 
   /// A new value that is a constant.
@@ -167,7 +173,7 @@ extension Graph {
       return false
     }
     switch node.operation {
-    case is Reshape, is Expand, is Cast, is Slice: return true
+    case is Reshape, is Expand, is Cast, is Slice, is StopGradient: return true
     case let permute as Permute:
       return (try? permute.axes(specs[node.inputs[0]].shape)) == Array(specs[node.inputs[0]].shape.indices)
     default: return false

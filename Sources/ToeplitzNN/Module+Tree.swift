@@ -91,6 +91,15 @@ extension Module {
     }
   }
 
+  /// The weights of this module and all inside it that are held as direction and length.
+  package func normalizedWeights() -> [LayerWeight] {
+    namedModules().flatMap { _, module in
+      module.items.compactMap { _, item in
+        if case .weight(let weight) = item, weight.isNormalized { weight } else { nil }
+      }
+    }
+  }
+
   /// All parameters with their dotted names.
   public func namedParameters() -> [(name: String, parameter: Parameter)] {
     namedValues().filter { !$0.parameter.isBuffer }

@@ -101,6 +101,9 @@ public final class LayerWeight {
     }
   }
 
+  /// Forgets what direction and length were multiplied out to.
+  package func forgetProduct() { folded = nil }
+
   /// Takes `weight` for what direction and length give, as they are now.
   func keep(_ weight: Tensor) {
     if case .normalized(let g, let v, _) = form { folded = (g.value, v.value, weight) }

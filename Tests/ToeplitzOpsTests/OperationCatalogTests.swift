@@ -60,6 +60,8 @@ import ToeplitzGraph
       }
       let cotangents = try outputs.map(noise)
       guard cotangents.contains(where: { $0 != nil }) else { continue }
+      // Its slope is what it hides.
+      if operation is StopGradient { continue }
       let directions = try inputs.map(noise)
       var slope = 0.0
       switch operation.gradient {

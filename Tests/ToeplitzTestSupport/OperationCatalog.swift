@@ -23,7 +23,7 @@ package enum OperationCatalog {
   package static func samples(seed: UInt64 = 1) throws -> [OperationSample] {
     var maker = Maker(random: RandomSource(seed: seed))
     return try maker.elementwise() + maker.structure() + maker.indexing() + maker.reductions() + maker.norms()
-      + maker.pooling() + maker.convolutions() + maker.products()
+      + maker.pooling() + maker.convolutions() + maker.products() + maker.training()
   }
 
   struct Maker {

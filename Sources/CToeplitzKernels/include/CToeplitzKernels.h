@@ -576,6 +576,8 @@ typedef struct {
   double (*sum)(const float *x, ptrdiff_t n);
   /// The sum of the squared distances from `mean`.
   double (*squares)(const float *x, ptrdiff_t n, double mean);
+  /// The sum of y and that of y (x - center).
+  void (*products)(const float *y, const float *x, ptrdiff_t n, double center, double *sum, double *product);
   float (*largest)(const float *x, ptrdiff_t n);  ///< NaN counts as larger than all, here and in the next as smaller
   float (*smallest)(const float *x, ptrdiff_t n);
   /// y[j] = the sum of x[j + r near_step + f far_step] over `near` r and `far` f, divided by `divisor`.
@@ -711,6 +713,9 @@ static inline void tz_product_finish(const tz_products_table *table, const tz_pr
                                      ptrdiff_t at, ptrdiff_t count) {
   table->finish(e, y, at, count);
 }
+
+/// Writes `rows` rows of `count` floats, `row` elements apart, as columns: element i of row r goes to `to[i * to_row + r]`.
+void tz_transpose(const float *from, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t count, float *to, ptrdiff_t to_row);
 
 // ---- int8 ------------------------------------------------------------------------------------------------
 

@@ -53,6 +53,25 @@ static double NAME(row_squares_)(const float *x, ptrdiff_t n, double mean) {
   return NAME(row_total_)(x, n, true, mean);
 }
 
+// The sum of a row y and that of its products with x - center.
+static void NAME(row_products_)(const float *y, const float *x, ptrdiff_t n, double center, double *sum, double *product) {
+  NAME(chains_) sums = {0}, products = {0};
+  ptrdiff_t at = 0;
+  for (; at + WIDE <= n; at += WIDE)
+    TZ_UNROLL for (int v = 0; v < WIDE / DLANES; v++) {
+      const DVEC a = __builtin_convertvector(*(const HVECU *)(y + at + v * DLANES), DVEC);
+      sums.v[v] += a;
+      products.v[v] += a * (__builtin_convertvector(*(const HVECU *)(x + at + v * DLANES), DVEC) - center);
+    }
+  double rest = 0, most = 0;
+  for (; at < n; at++) {
+    rest += (double)y[at];
+    most += (double)y[at] * ((double)x[at] - center);
+  }
+  *sum = NAME(joined_)(sums) + rest;
+  *product = NAME(joined_)(products) + most;
+}
+
 // The largest of a row's elements, of which NaN is none.
 TZ_INLINE float NAME(row_most_)(const float *x, const ptrdiff_t n, const bool negates) {
   VEC best[4];
@@ -256,7 +275,8 @@ static void NAME(softmax_columns_)(const float *x, float *y, ptrdiff_t n, ptrdif
 }
 
 const tz_rows_table NAME(tz_rows_) = {
-  .sum = NAME(row_sum_), .squares = NAME(row_squares_), .largest = NAME(row_largest_), .smallest = NAME(row_smallest_),
+  .sum = NAME(row_sum_), .squares = NAME(row_squares_), .products = NAME(row_products_),
+  .largest = NAME(row_largest_), .smallest = NAME(row_smallest_),
   .column_sums = NAME(column_sums_), .normalize = NAME(normalize_), .normalize_features = NAME(normalize_features_),
   .softmax = NAME(softmax_), .softmax_columns = NAME(softmax_columns_),
 };

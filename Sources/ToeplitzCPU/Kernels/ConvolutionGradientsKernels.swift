@@ -1,4 +1,3 @@
-import CToeplitzKernels
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -10,10 +9,56 @@ extension ConvolutionWeightGradient: CPUKernel {
     let conv = try geometry.isTransposed ? geometry.adjoint(inputSize: Array(x.shape.dropFirst(2))) : geometry
     // The input and the output of the convolution proper.
     var (read, made) = geometry.isTransposed ? (dy, x) : (x, dy)
-    for axis in 0..<conv.rank {
-      read = try read.padded(
-        [(axis: axis + 2, low: conv.paddingLow[axis], high: conv.paddingHigh[axis])], mode: conv.paddingMode)
+    guard !specs[0].shape.contains(0) else { return [try Tensor.zeros(specs[0].shape, dtype: specs[0].dtype)] }
+    var padding = conv.paddingLow
+    if type != .float32 || conv.paddingMode != .zeros {
+      for axis in 0..<conv.rank {
+        read = try read.padded(
+          [(axis: axis + 2, low: conv.paddingLow[axis], high: conv.paddingHigh[axis])], mode: conv.paddingMode)
+      }
+      padding = padding.map { _ in 0 }
     }
+    if type == .float32 {
+      if read.strides[read.rank - 1] != 1, read.shape[read.rank - 1] != 1 { read = try read.copied() }
+      made = try made.isContiguous ? made : made.copied()
+      let weight = try gradient(read, made, conv, padding)
+      return [try weight.reshaped(geometry.weightShape).cast(to: specs[0].dtype)]
+    }
+    return [try tapByTap(read, made, conv).reshaped(geometry.weightShape).cast(to: specs[0].dtype)]
+  }
+
+  /// Float32: group by group, on several threads where there are groups for all.
+  private func gradient(_ read: Tensor, _ made: Tensor, _ conv: ConvolutionGeometry, _ padding: [Int]) throws -> Tensor
+  {
+    let (groups, outputs, inputs) = (conv.groups, conv.outChannels / conv.groups, conv.inChannels / conv.groups)
+    if groups == 1 { return try WeightGradientRun(read, made, conv, padding: padding)() }
+    let taps = conv.kernelSize.reduce(1, *)
+    let result = try Tensor(uninitialized: [groups, outputs, inputs, taps], dtype: .float32, operation: name)
+    let failure = Lock<(any Error)?>(nil)
+    func one(_ group: Int) {
+      do {
+        let part = try WeightGradientRun(
+          read.slice(axis: 1, (group * inputs)..<((group + 1) * inputs)),
+          made.slice(axis: 1, (group * outputs)..<((group + 1) * outputs)), conv, padding: padding)()
+        result.view(
+          shape: [outputs, inputs, taps], strides: Array(result.strides.dropFirst()),
+          offset: group * outputs * inputs * taps
+        ).fillOnce(from: part)
+      } catch {
+        failure.withLock { $0 = error }
+      }
+    }
+    if groups < ThreadPool.shared.threadCount {
+      for group in 0..<groups { one(group) }
+    } else {
+      ThreadPool.shared.run(groups) { group, _ in one(group) }
+    }
+    if let error = failure.withLock({ $0 }) { throw error }
+    return result
+  }
+
+  /// Other types: a product for each tap.
+  private func tapByTap(_ read: Tensor, _ made: Tensor, _ conv: ConvolutionGeometry) throws -> Tensor {
     let (groups, outputs, inputs) = (conv.groups, conv.outChannels / conv.groups, conv.inChannels / conv.groups)
     let positions = made.shape.dropFirst(2).reduce(made.shape[0], *)
     func rows(_ tensor: Tensor, _ channels: Int) throws -> Tensor {
@@ -34,6 +79,6 @@ extension ConvolutionWeightGradient: CPUKernel {
       }
     }
     try go(read, 0)
-    return [try Tensor.stacked(taps, axis: 3).reshaped(geometry.weightShape).cast(to: specs[0].dtype)]
+    return try Tensor.stacked(taps, axis: 3)
   }
 }

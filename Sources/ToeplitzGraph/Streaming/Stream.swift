@@ -89,30 +89,7 @@ extension Executable {
         .unsupported, "streamPlan", expected: "a model of one input", got: inputs.map(\.name).joined(separator: ", "))
     }
     let sizes = try shape ?? openSizes()
-    guard sizes.count(where: { $0 == nil }) == 1, let axis = sizes.firstIndex(where: { $0 == nil }) else {
-      throw ToeplitzError(
-        .argument, "streamPlan", expected: "a shape with one size of nil, which is time",
-        got: "\(sizes.map { $0.map(String.init) ?? "nil" })")
-    }
-    let dtype = inputs[0].dtype ?? .float32
-    var networks: [StreamNetwork] = []
-    var failure: (any Error)?
-    // Short lengths may be too short for a padding, and some models want multiples.
-    for length in [
-      30, 32, 60, 64, 90, 96, 120, 128, 192, 256, 384, 512, 1024, 2048, 3072, 4096, 6144, 8192, 16384, 32768,
-    ] {
-      do {
-        let graph = try graph(for: [TensorSpec(Shape(sizes.map { $0 ?? length }), dtype)])
-        networks.append(try StreamNetwork(graph, timeAxis: axis))
-      } catch let error as ToeplitzError where error.kind == .unsupported && error.operation == "streamPlan" {
-        throw error
-      } catch { failure = error }
-      if networks.count == 3 { break }
-    }
-    guard networks.count >= 2 else {
-      throw failure ?? ToeplitzError(.argument, "streamPlan", expected: "lengths that the model takes", got: "none")
-    }
-    return try StreamPlan(networks, timeAxis: axis)
+    return try StreamPlan(shape: sizes, dtype: inputs[0].dtype ?? .float32) { try self.graph(for: [$0]) }
   }
 
   /// The sizes of the one input: the last open one is time, others before it are 1.
@@ -129,5 +106,38 @@ extension Executable {
     }
     for axis in sizes.indices where axis != time && sizes[axis] == nil { sizes[axis] = 1 }
     return sizes
+  }
+}
+
+extension StreamPlan {
+  /// Short lengths may be too short for a padding, and some models want multiples of a power of two.
+  private static let lengths = [
+    30, 32, 60, 64, 90, 96, 120, 128, 192, 256, 384, 512, 1024, 2048, 3072, 4096, 6144, 8192, 16384, 32768,
+  ]
+
+  /// The plan of a computation that `graph` gives for inputs of any length.
+  ///
+  /// - Parameter shape: the input's sizes, nil for time.
+  /// - Throws: ``ToeplitzError`` that names what cannot be computed piece by piece, or no length at which `graph` succeeds.
+  package init(shape: [Int?], dtype: DType, graph: (TensorSpec) throws -> Graph) throws {
+    guard shape.count(where: { $0 == nil }) == 1, let axis = shape.firstIndex(where: { $0 == nil }) else {
+      throw ToeplitzError(
+        .argument, "streamPlan", expected: "a shape with one size of nil, which is time",
+        got: "[" + shape.map { $0.map(String.init) ?? "nil" }.joined(separator: ", ") + "]")
+    }
+    var networks: [StreamNetwork] = []
+    var failure: (any Error)?
+    for length in Self.lengths where networks.count < 3 {
+      do {
+        networks.append(
+          try StreamNetwork(graph(TensorSpec(Shape(shape.map { $0 ?? length }), dtype)), timeAxis: axis))
+      } catch let error as ToeplitzError where error.kind == .unsupported && error.operation == "streamPlan" {
+        throw error
+      } catch { failure = error }
+    }
+    guard networks.count >= 2 else {
+      throw failure ?? ToeplitzError(.argument, "streamPlan", expected: "lengths that the model takes", got: "none")
+    }
+    try self.init(networks, timeAxis: axis)
   }
 }

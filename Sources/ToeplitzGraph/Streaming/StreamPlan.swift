@@ -65,6 +65,8 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
   public let input: TensorSpec
   /// The axis of the input that is time.
   public let timeAxis: Int
+  /// The axis of each output that is time.
+  public let outputAxes: [Int]
   /// Bytes that a stream keeps between pushes of whole blocks.
   public let stateBytes: Int
 
@@ -76,6 +78,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
     for other in networks.dropFirst() { try network.requireSameRules(as: other) }
     engine = StreamEngine(network)
     self.timeAxis = timeAxis
+    outputAxes = network.outputs.map { network.axes[$0] ?? 0 }
     input = network.spec(network.input, length: 0)
     let counting = engine.counting
     let rates = StreamRates(network)

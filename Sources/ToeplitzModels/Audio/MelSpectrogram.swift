@@ -50,8 +50,8 @@ public struct MelSpectrogram: Sendable {
   /// The parameters.
   public let configuration: Configuration
   private let fft: FFT
-  private let window: [Double]
-  private let filters: MelFilterBank
+  let window: [Double]
+  let filters: MelFilterBank
 
   /// Frames that are computed at a time; bounds the memory next to the result.
   private static let framesPerBlock = 128

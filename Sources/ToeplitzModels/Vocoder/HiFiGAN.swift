@@ -131,3 +131,10 @@ public final class HiFiGANGenerator: Module, UnaryLayer {
     return context + convPre.geometry.paddingLow[0]
   }
 }
+
+extension HiFiGANGenerator {
+  /// The plan for vocoding mel frames `[1, numMels, frames]` piece by piece.
+  ///
+  /// - Throws: ``ToeplitzError`` if the generator was changed into one that cannot stream.
+  public func streamPlan() throws -> StreamPlan { try streamPlan(shape: [1, configuration.numMels, nil]) }
+}

@@ -9,7 +9,8 @@ open class Identity: ElementwiseLayer, UnaryLayer {
 
 /// In training each element is zero with probability p, the others are divided by 1 − p (Srivastava et al., 2014).
 ///
-/// In evaluation the input is unchanged.
+/// In evaluation the input is unchanged. Inside `withStepRandom` the numbers are those of the step, else the next of the
+/// layer's generator.
 open class Dropout: ElementwiseLayer, UnaryLayer {
   /// The probability of zero.
   public let p: Double
@@ -37,8 +38,9 @@ open class Dropout: ElementwiseLayer, UnaryLayer {
       throw ToeplitzError(.dtype, "Dropout", expected: "floating-point elements", got: "\(x.dtype)")
     }
     guard isTraining, p > 0 else { return x }
-    let kept = try generator.uniform(x.shape, from: 0, to: 1, dtype: .float64)
-      .greaterOrEqual(Tensor.full([], p, dtype: .float64))
+    let drawn =
+      try StepRandom.current?.uniform(x.shape) ?? generator.uniform(x.shape, from: 0, to: 1, dtype: .float64)
+    let kept = try drawn.greaterOrEqual(Tensor.full([], p, dtype: .float64))
     // For p = 1 nothing is kept and the factor does not matter.
     return try x * (kept.cast(to: x.dtype) * (p < 1 ? 1 / (1 - p) : 0))
   }

@@ -273,6 +273,18 @@ extension Tensor {
 
 // MARK: Export
 
+extension StopGradient: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Identity", [.input(0)])]
+  }
+}
+
+extension Recomputed: ExportableOperation {
+  func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
+    [ExportNode("Identity", [.input(0)])]
+  }
+}
+
 extension Reshape: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     [ExportNode("Reshape", [.input(0), try numbers(outputs[0].shape.dimensions)], ["allowzero": .int(1)])]

@@ -26,7 +26,9 @@ extension Trace {
       known[id] = try known[id].map { try $0 + cotangent } ?? cotangent
     }
     for target in targets { try add(target.cotangent, to: id(of: target.value, for: "gradient")) }
-    for node in nodes.reversed() {
+    var recomputation = Recomputation(recorded, trace: self)
+    for index in nodes.indices.reversed() {
+      let node = nodes[index]
       let arrived = node.outputs.map { known[$0] }
       guard arrived.contains(where: { $0 != nil }), node.inputs.contains(where: depends.contains) else { continue }
       func refuse(_ expected: String, _ got: String) -> ToeplitzError {
@@ -36,9 +38,18 @@ extension Trace {
       case .zero: continue
       case .none(let reason): throw refuse("an operation with a gradient", "none, because \(reason)")
       case .vjp(let rule):
-        let call = GradientCall(
-          inputs: node.inputs.map(tensor), outputs: node.outputs.map(tensor), cotangents: arrived)
-        for (id, cotangent) in zip(node.inputs, try rule(call)) where depends.contains(id) {
+        // What belongs to the gradient of a layer belongs to the layer.
+        enter(recorded.paths[node.path])
+        defer { leave() }
+        let values = try recomputation.values(forGradientOf: index)
+        let call = GradientCall(inputs: node.inputs.map(values), outputs: node.outputs.map(values), cotangents: arrived)
+        let made: [Tensor?]
+        do {
+          made = try rule(call)
+        } catch let error as ToeplitzError {
+          throw error.path.isEmpty ? error.inside(recorded.paths[node.path]) : error
+        }
+        for (id, cotangent) in zip(node.inputs, made) where depends.contains(id) {
           if let cotangent {
             try add(cotangent, to: id)
           } else if recorded.specs[id].dtype.isFloatingPoint {
@@ -52,6 +63,41 @@ extension Trace {
 
   /// How many nodes have been recorded.
   package var nodeCount: Int { snapshot.nodes.count }
+}
+
+/// Computes the values of segments again when their gradients are recorded.
+private struct Recomputation {
+  private let recorded: Trace.State
+  private let trace: Trace
+  /// The segment that was recorded again last, and the numbers of its values now.
+  private var segment: Range<Int>?
+  private var again: [Int: Tensor] = [:]
+
+  init(_ recorded: Trace.State, trace: Trace) { (self.recorded, self.trace) = (recorded, trace) }
+
+  /// The values that the gradient rule of a node is given, by their numbers.
+  mutating func values(forGradientOf index: Int) throws -> (Int) -> Tensor {
+    let trace = trace
+    guard let segment = recorded.segments.last(where: { $0.contains(index) }) else { return trace.tensor }
+    if segment != self.segment { try record(segment) }
+    return { [again] in again[$0] ?? trace.tensor($0) }
+  }
+
+  /// Records the operations of a segment once more, on operands that compilation does not take for the first ones.
+  private mutating func record(_ segment: Range<Int>) throws {
+    self.segment = segment
+    again = [:]
+    let made = Set(recorded.nodes[segment].flatMap(\.outputs))
+    for node in recorded.nodes[segment] {
+      for id in node.inputs where !made.contains(id) && again[id] == nil && recorded.constants[id] == nil {
+        again[id] = try apply(Recomputed(segment: segment.lowerBound), trace.tensor(id))
+      }
+      trace.enter(recorded.paths[node.path])
+      defer { trace.leave() }
+      let results = try applyAll(node.operation, node.inputs.map { again[$0] ?? trace.tensor($0) })
+      for (output, result) in zip(node.outputs, results) { again[output] = result }
+    }
+  }
 }
 
 extension GradientCall {

@@ -25,11 +25,18 @@ package struct GroupMoments: TensorOperation {
     .vjp { call in
       let x = call.x
       let count = groups ?? x.shape[1]
-      let rows = try x.cast(to: .float64).reshaped([x.shape[0], count, x.count / max(x.shape[0] * count, 1)])
-      func column(_ tensor: Tensor) throws -> Tensor { try tensor.unsqueezed(2) }
-      let width = Double(rows.shape[2])
+      let type = x.dtype == .float64 ? x.dtype : .float32
+      let width = x.count / max(x.shape[0] * count, 1)
+      // Channels by themselves keep the input's shape, so that nothing stands between functions of elements.
+      let isApart = count == x.shape[1]
+      let ones = isApart ? [Int](repeating: 1, count: x.rank - 2) : [1]
+      let rows = try x.cast(to: type).reshaped(isApart ? x.shape : [x.shape[0], count, width])
+      func column(_ tensor: Tensor) throws -> Tensor {
+        try tensor.cast(to: type).reshaped(Shape([x.shape[0], count] + ones))
+      }
       let centred = try rows - column(call.outputs[0])
-      let dx = try column(call.cotangent(0)) / width + centred * column(call.cotangent(1)) * (2 / width)
+      let (mean, variance) = (try call.cotangent(0) / Double(width), try call.cotangent(1) * (2 / Double(width)))
+      let dx = try column(mean) + centred * column(variance)
       return [try dx.reshaped(x.shape).cast(to: x.dtype)]
     }
   }
@@ -98,6 +105,7 @@ package struct NormalizeChannels: TensorOperation {
       return try perChannel.reshaped([samples, statistics[1], channels / statistics[1]]).sum([2]).cast(to: like.dtype)
     }
     func parameter(_ tensor: Tensor) throws -> Tensor { try tensor.reshaped(Shape([1, channels] + ones)) }
+    if statistics.rank == 1, call.inputs[1].dtype == .float64 { return try channelCotangents(call) }
     let inverse = try (spread(call.inputs[2]) + eps).squareRoot().reciprocal()
     let centred = try x - spread(call.inputs[1])
     let weighted = hasWeight ? try dy * parameter(call.inputs[3]) : dy
@@ -111,6 +119,22 @@ package struct NormalizeChannels: TensorOperation {
     }
     if hasWeight { result.append(try sum(dy * centred * inverse)) }
     if hasBias { result.append(try sum(dy)) }
+    return result
+  }
+
+  /// With statistics of channels all follows from two sums of each: x and dy are read twice.
+  private func channelCotangents(_ call: GradientCall) throws -> [Tensor?] {
+    let (x, dy, mean) = (call.x, try call.dy, call.inputs[1])
+    let ones = [Int](repeating: 1, count: x.rank - 2)
+    let sums = try applyAll(ChannelProducts(), [dy, x, mean])
+    let inverse = try (call.inputs[2] + eps).squareRoot().reciprocal()
+    let scale = hasWeight ? try inverse * call.inputs[3].cast(to: .float64) : inverse
+    var result: [Tensor?] = [
+      try dy * scale.cast(to: x.dtype).reshaped(Shape([1, x.shape[1]] + ones)), try (scale * sums[0]).negated(),
+      try scale * inverse * inverse * sums[1] * -0.5,
+    ]
+    if hasWeight { result.append(try (inverse * sums[1]).cast(to: call.inputs[3].dtype)) }
+    if hasBias { result.append(try sums[0].cast(to: call.inputs[hasWeight ? 4 : 3].dtype)) }
     return result
   }
 

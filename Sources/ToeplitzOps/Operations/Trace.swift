@@ -28,10 +28,14 @@ package final class Trace: TraceReader, Sendable {
     package fileprivate(set) var inputs: [Int] = []
     /// The paths of layers; 0 is none.
     package fileprivate(set) var paths: [String] = [""]
+    /// The nodes of segments whose values are computed again for gradients.
+    package fileprivate(set) var segments: [Range<Int>] = []
+    /// How many segments are open.
+    fileprivate var openSegments = 0
     /// The node that makes each value; −1 for inputs and constants.
     fileprivate var makers: [Int] = []
     /// What has been computed of values whose inputs are known.
-    fileprivate var known: [Int: Tensor] = [:]
+    package fileprivate(set) var known: [Int: Tensor] = [:]
     /// The constants that are tensors of a storage.
     fileprivate var constantsOfStorage: [ObjectIdentifier: [Int]] = [:]
     fileprivate var pathStack: [Int] = [0]
@@ -187,6 +191,24 @@ package final class Trace: TraceReader, Sendable {
 
   /// They belong to the layer around it again.
   package func leave() { state.withLock { _ = $0.pathStack.popLast() } }
+
+  // MARK: Segments
+
+  /// A segment begins, whose values will be computed again for gradients; returns its first node.
+  func beginSegment() -> Int {
+    state.withLock { state in
+      state.openSegments += 1
+      return state.nodes.count
+    }
+  }
+
+  /// The segment that begins with node `first` ends.
+  func endSegment(from first: Int) {
+    state.withLock { state in
+      state.openSegments -= 1
+      if state.openSegments == 0, first < state.nodes.count { state.segments.append(first..<state.nodes.count) }
+    }
+  }
 
   // MARK: Reading
 

@@ -1,0 +1,139 @@
+import ArgumentParser
+import Foundation
+import Toeplitz
+import ToeplitzTraining
+
+/// `toeplitz train classifier`: a small convolutional network that tells classes of images apart.
+struct TrainClassifierCommand: ToolCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "classifier",
+    abstract: "Train a convolutional network that tells classes of images apart.",
+    discussion: """
+      Reads images [N, C, H, W] and labels [N] from an .npz file, or pictures whose classes are their folders, holds out a part of each class and trains. The folder gets \
+      checkpoints, metrics.jsonl, best.safetensors and model.safetensors (under PyTorch's names). A run that was stopped, by \
+      Ctrl-C or in any other way, goes on from its last checkpoint when the command is given again, and ends with the same bits.
+      """)
+
+  @Option(
+    help: "An .npz file with images and labels, or a folder with a folder of PNG or JPEG pictures for each class.")
+  var data: String
+
+  @Option(name: .shortAndLong, help: "The folder of the run.")
+  var out: String
+
+  @Option(help: "How often all images are seen.")
+  var epochs = 40
+
+  @Option(help: "Images of a step.")
+  var batchSize = 64
+
+  @Option(help: "The largest learning rate.")
+  var lr = 0.004
+
+  @Option(help: "What initial weights, order, changes of images and dropout follow from.")
+  var seed: UInt64 = 0
+
+  @Option(help: "How many splits of the data are trained with, one after the other.")
+  var splits = 1
+
+  @Option(help: "The share of each class that is held out.")
+  var heldOut = 0.2
+
+  @Option(help: "Images are moved by up to so many pixels.")
+  var shift = 1
+
+  @Option(help: "The height and width that pictures of a folder get.")
+  var size = 32
+
+  @Option(help: "Steps between checkpoints, besides those at the ends of epochs.")
+  var checkpointEvery: Int?
+
+  @Option(help: "How many threads to use. (default: one for each processor)")
+  var threads: Int?
+
+  @Flag(name: .shortAndLong, help: "Show no progress.")
+  var quiet = false
+
+  func validate() throws {
+    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
+    guard epochs > 0, batchSize > 0, splits > 0 else {
+      throw ValidationError("--epochs, --batch-size and --splits must be at least 1")
+    }
+    guard (0..<1).contains(heldOut), heldOut > 0 else {
+      throw ValidationError("--held-out must lie between 0 and 1, not be \(heldOut)")
+    }
+    guard lr > 0, lr.isFinite else { throw ValidationError("--lr must be above 0, not \(lr)") }
+    guard (1...1024).contains(size) else { throw ValidationError("--size must lie in 1...1024, not be \(size)") }
+    guard (0...64).contains(shift) else { throw ValidationError("--shift must lie in 0...64, not be \(shift)") }
+    if let every = checkpointEvery, every < 1 { throw ValidationError("--checkpoint-every must be at least 1") }
+  }
+
+  func execute() throws {
+    if let threads { ThreadPool.shared.threadCount = threads }
+    let samples = try LabelledImages(data, size: size)
+    let interruption = Interruption()
+    var scores: [Double] = []
+    for split in 0..<splits {
+      let folder = splits == 1 ? out : URL(fileURLWithPath: out).appending(path: "split-\(split)").path
+      let run = try ClassifierRun(samples, self, split: split, folder: folder)
+      let outcome = try run.trainer.run { report in
+        if !quiet { show(report, split) }
+      } shouldStop: {
+        interruption.isRequested
+      }
+      guard outcome == .finished else {
+        print("\(folder): interrupted; the same command goes on")
+        throw ExitCode(130)
+      }
+      let table = try run.confusion()
+      let score = table.accuracy
+      scores.append(score)
+      print("\(folder): accuracy \(String(format: "%.4f", score)) on \(table.total) images that were held out")
+      if splits == 1, !quiet { print(table) }
+    }
+    guard splits > 1 else { return }
+    let mean = scores.reduce(0, +) / Double(scores.count)
+    print("mean accuracy of \(splits) splits: \(String(format: "%.4f", mean))")
+  }
+
+  /// A line that is written over on a terminal; at the end of an epoch a line of its own.
+  private func show(_ report: TrainingReport, _ split: Int) {
+    let isTerminal = isatty(FileHandle.standardError.fileDescriptor) == 1
+    let place =
+      (splits > 1 ? "split \(split) " : "") + "epoch \(report.epoch + 1)/\(epochs) step \(report.step)/\(report.steps)"
+    var text = place + String(format: " loss %.4f", report.loss)
+    for (name, value) in (report.validation ?? [:]).sorted(by: { $0.key < $1.key }) {
+      text += String(format: " \(name) %.4f", value)
+    }
+    guard isTerminal || report.validation != nil else { return }
+    let end = report.validation == nil ? "" : "\n"
+    FileHandle.standardError.write(Data("\(isTerminal ? "\r\u{1B}[K" : "")\(text)\(end)".utf8))
+  }
+}
+
+/// Whether Ctrl-C has been pressed; the first time asks for an end, the second ends at once.
+private final class Interruption {
+  private let source: any DispatchSourceSignal
+  private let count = Counter()
+
+  private final class Counter: @unchecked Sendable {
+    private let lock = NSLock()
+    private var value = 0
+    func add() -> Int {
+      lock.withLock {
+        value += 1; return value
+      }
+    }
+    var current: Int { lock.withLock { value } }
+  }
+
+  init() {
+    signal(SIGINT, SIG_IGN)
+    source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
+    let count = count
+    source.setEventHandler { if count.add() > 1 { exit(130) } }
+    source.resume()
+  }
+
+  var isRequested: Bool { count.current > 0 }
+}

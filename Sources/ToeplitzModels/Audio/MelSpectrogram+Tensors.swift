@@ -1,0 +1,41 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+extension MelSpectrogram {
+  /// The spectrograms of signals `[N, L]` in operations of tensors, so that they have gradients: `[N, melCount, frames]`.
+  ///
+  /// Computed in the signals' element type; ``callAsFunction(_:)`` computes in double precision.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` if the signals are too short to be reflected at their ends.
+  public func frames(of signals: Tensor) throws -> Tensor {
+    guard signals.rank == 2, signals.dtype.isFloatingPoint else {
+      throw ToeplitzError(
+        .shape, "MelSpectrogram", expected: "floating-point signals [N, L]", got: "\(signals.spec)")
+    }
+    _ = try frameCount(sampleCount: signals.shape[1])
+    let bins = configuration.fftSize / 2 + 1
+    let matrix = try Tensor(filterMatrix(bins: bins), shape: [bins, configuration.melCount], device: .cpu)
+      .cast(to: signals.dtype)
+    let taps = try Tensor(window, shape: [configuration.fftSize], device: .cpu).cast(to: signals.dtype)
+    let ends = (configuration.fftSize - configuration.hopSize) / 2
+    let spectra = try signals.padded([(axis: 1, low: ends, high: ends)], mode: .reflect).unsqueezed(2)
+      .shortTimeFourierTransform(step: configuration.hopSize, window: taps, length: nil)
+    let magnitudes = try ((spectra * spectra).sum([3]) + 1e-9).squareRoot()
+    return try magnitudes.matrixMultiplied(by: matrix).clamped(from: 1e-5).logarithm().transposed(1, 2)
+  }
+
+  /// The weights of all filters, `[bins, melCount]` in row-major order.
+  private func filterMatrix(bins: Int) -> [Double] {
+    var matrix = [Double](repeating: 0, count: bins * configuration.melCount)
+    var unit = [Double](repeating: 0, count: bins)
+    for bin in 0..<filters.usedBinCount {
+      unit[bin] = 1
+      unit.withUnsafeBufferPointer { spectrum in
+        guard let base = spectrum.baseAddress else { return }
+        filters.forEachSum(over: base) { matrix[bin * configuration.melCount + $0] = $1 }
+      }
+      unit[bin] = 0
+    }
+    return matrix
+  }
+}

@@ -1,0 +1,129 @@
+import Testing
+import Toeplitz
+import ToeplitzTestSupport
+
+@testable import ToeplitzNN
+@testable import ToeplitzOps
+@testable import ToeplitzTensor
+@testable import ToeplitzTraining
+
+@Suite struct CompiledStepTests {
+  private final class Network: Module, UnaryLayer {
+    let conv: WeightNormConv1d
+    let norm = try! BatchNorm1d(numFeatures: 4)
+    let act = LeakyReLU(negativeSlope: 0.1)
+    let drop = try! Dropout(p: 0.3)
+    let last: Conv1d
+    init() {
+      let generator = Generator(seed: 5)
+      conv = try! WeightNormConv1d(inChannels: 2, outChannels: 4, kernelSize: 3, padding: 1, generator: generator)
+      last = try! Conv1d(inChannels: 4, outChannels: 1, kernelSize: 5, padding: 2, generator: generator)
+      super.init()
+    }
+    func forward(_ x: Tensor) throws -> Tensor { try last(drop(act(norm(conv(x))))) }
+  }
+
+  private func inputs(_ step: Int, length: Int) throws -> [Tensor] {
+    [
+      try randomTensor([3, 2, length], seed: UInt64(step), dtype: .float32),
+      try randomTensor([3, 1, length], seed: UInt64(step + 100), dtype: .float32),
+    ]
+  }
+
+  private func loss(_ model: Network, _ batch: [Tensor], checkpoints: Bool) throws -> Tensor {
+    guard checkpoints else { return try mse(model(batch[0]), batch[1]) }
+    let y = try checkpointed { try model.act(model.norm(model.conv(batch[0]))) }
+    return try mse(checkpointed { try model.last(model.drop(y)) }, batch[1])
+  }
+
+  /// Eager, compiled and checkpointed steps give the same bits, at several lengths, with a learning rate that changes.
+  @Test(arguments: [0, 1, 2, 3])
+  func stepsGiveTheSameBits(rule: Int) throws {
+    let rules: [any UpdateRule] = [
+      AdamW(lr: 0.01), SGD(lr: 0.01, momentum: 0.9, nesterov: true), RMSprop(momentum: 0.5, centered: true),
+      Lion(weightDecay: 0.1),
+    ]
+    func optimizer() throws -> Optimizer {
+      try Optimizer(rules[rule], groups: [.init(SGD(lr: 0.02)) { $0 == "last.bias" }])
+    }
+    let models = [Network(), Network(), Network(), Network()]
+    let optimizers = try models.map { _ in try optimizer() }
+    let steps = (0..<2).map { kind in
+      CompiledStep(models[2 * kind + 1], optimizers[2 * kind + 1]) { model, optimizer, batch in
+        let (value, gradients) = try valueAndGradient(of: model) {
+          try loss($0, batch, checkpoints: kind == 1)
+        }
+        try optimizer.update(model, with: gradients)
+        return [value]
+      }
+    }
+    for step in 0..<6 {
+      let batch = try inputs(step, length: [8, 8, 11, 8, 20, 11][step])
+      for optimizer in optimizers { optimizer.follow(.exponential(gamma: 0.9), step: step) }
+      var losses: [Tensor] = []
+      for kind in 0..<2 {
+        let (model, optimizer) = (models[2 * kind], optimizers[2 * kind])
+        let (value, gradients) = try withStepRandom(seed: 1, step: step) {
+          try valueAndGradient(of: model) { try loss($0, batch, checkpoints: kind == 1) }
+        }
+        try optimizer.update(model, with: gradients)
+        losses.append(value)
+        losses.append(try steps[kind].run(batch, seed: 1, step: step)[0])
+      }
+      for other in losses.dropFirst() { #expect(try losses[0].sameBits(as: other), "step \(step)") }
+      let states = models.map { $0.stateDictionary() }
+      for (name, value) in states[0] {
+        for other in states.dropFirst() { #expect(try value.sameBits(as: other[name]!), "step \(step): \(name)") }
+      }
+    }
+    #expect(steps[0].programCount == 3)
+    let remembered = try optimizers.indices.map { try optimizers[$0].stateDictionary(of: models[$0]) }
+    for (name, value) in remembered[0] {
+      for other in remembered.dropFirst() { #expect(try value.sameBits(as: other[name]!), "\(name)") }
+    }
+  }
+
+  @Test func fewSignaturesAreRemembered() throws {
+    let model = Network()
+    let step = CompiledStep(model, try Optimizer(SGD(lr: 0.01)), limit: 2) { model, optimizer, batch in
+      let (value, gradients) = try valueAndGradient(of: model) { try mse($0(batch[0]), batch[1]) }
+      try optimizer.update(model, with: gradients)
+      return [value]
+    }
+    for length in [8, 9, 10, 8] { _ = try step.run(inputs(1, length: length)) }
+    #expect(step.programCount == 2)
+    // Another mode is another signature.
+    model.eval()
+    _ = try step.run(inputs(1, length: 8))
+    #expect(!model.stateDictionary().values.contains { $0.isTraced })
+  }
+
+  @Test func readingElementsIsRefusedAndNamed() throws {
+    let model = Network()
+    let before = model.stateDictionary()
+    let step = CompiledStep(model, try Optimizer(SGD(lr: 0.01))) { model, optimizer, batch in
+      let (value, gradients) = try valueAndGradient(of: model) { model in
+        let y = try model(batch[0])
+        _ = try y.scalars(Float.self)
+        return try y.mean()
+      }
+      try optimizer.update(model, with: gradients)
+      return [value]
+    }
+    let error = #expect(throws: ToeplitzError.self) { try step.run(inputs(1, length: 8)) }
+    #expect(error?.got.contains("of 'last'") == true, "\(error.map(String.init(describing:)) ?? "")")
+    for (name, value) in model.stateDictionary() { #expect(value.isSameView(as: before[name]!), "\(name)") }
+  }
+
+  @Test func dropoutOfAStepIsAFunctionOfItsSeed() throws {
+    let drop = try Dropout(p: 0.5)
+    let x = try Tensor.ones([1000])
+    func run(_ seed: UInt64, _ step: Int) throws -> Tensor {
+      try withStepRandom(seed: seed, step: step) { try drop(x) }
+    }
+    #expect(try run(1, 2).sameBits(as: run(1, 2)))
+    #expect(try !run(1, 2).sameBits(as: run(1, 3)) && !run(1, 2).sameBits(as: run(2, 2)))
+    let kept = try run(1, 2).scalars(Float.self).filter { $0 != 0 }.count
+    #expect((430...570).contains(kept))
+  }
+}
