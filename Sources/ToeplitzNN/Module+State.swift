@@ -62,7 +62,6 @@ extension Module {
   @discardableResult
   public func load(_ state: [String: Tensor], strict: Bool = true) throws -> LoadReport {
     try requireVisibleState()
-    defer { noteLoaded() }
     var report = LoadReport()
     var used = Set<String>()
     var fitting: [(slot: Slot, name: String, tensor: Tensor)] = []
@@ -108,6 +107,7 @@ extension Module {
       return value
     }
     for (index, value) in values.enumerated() { try fitting[index].slot.assign(value) }
+    noteLoaded()
     return report
   }
 }
