@@ -26,8 +26,9 @@ struct Layer {
   var resources: [Resource] = []
 }
 
-/// The command-line tool, and with it swift-argument-parser. On unless a package that uses the library says `traits: []`, and so
-/// fetches no other package.
+/// The command-line tool, and with it swift-argument-parser.
+///
+/// On unless a package that uses the library says `traits: []`, and so fetches no other package.
 let toolTrait = "Tool"
 
 let layers: [Layer] = [

@@ -183,7 +183,7 @@ public final class CompiledModule<Model: Module> {
 
   package func executable() throws -> Executable {
     if let compiled, compiled.changes == ModuleChanges.count { return compiled.executable }
-    try model.requireVisibleState()
+    if compiled == nil { try model.requireVisibleState() }
     if let known = compiled, known.values.isUnchanged(model, known.tensors) {
       compiled?.changes = ModuleChanges.count
       return known.executable

@@ -127,7 +127,6 @@ extension Module {
 
   /// Sets what fits.
   func assign(_ fit: StateFit, strict: Bool) throws -> LoadReport {
-    defer { noteLoaded() }
     var report = fit.report
     if !report.misshapen.isEmpty || (strict && !report.isClean) {
       throw ToeplitzError(
@@ -140,6 +139,7 @@ extension Module {
       return value
     }
     for (index, value) in values.enumerated() { try fit.fitting[index].slot.assign(value) }
+    noteLoaded()
     return report
   }
 }

@@ -172,7 +172,9 @@ extension Module {
 
 extension Module {
   /// Throws if a module, weight or parameter is held where the state dictionary would not see it: in a tuple, a struct, an
-  /// enum, a set or a lazy property. It would be neither loaded nor trained, in silence.
+  /// enum, a set or a lazy property.
+  ///
+  /// It would be neither loaded nor trained, in silence.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` that names the property.
   package func requireVisibleState() throws {
@@ -196,12 +198,18 @@ extension Module {
 
 private let lazyPrefix = "$__lazy_storage_$_"
 
-private protocol OptionalModule {}
-extension Optional: OptionalModule where Wrapped: Module {}
+private protocol AnyOptional { static var wrapped: Any.Type { get } }
+extension Optional: AnyOptional { fileprivate static var wrapped: Any.Type { Wrapped.self } }
+
+/// Whether a property of this type, which may not have been made yet, holds a module.
+private func isModule(_ type: Any.Type) -> Bool {
+  if let optional = type as? any AnyOptional.Type { return isModule(optional.wrapped) }
+  return type is Module.Type
+}
 
 /// In what a property hides a module, if it does.
 private func hiddenPlace(_ value: Any, _ label: String, depth: Int = 0) -> String? {
-  if label.hasPrefix(lazyPrefix) { return value is any OptionalModule ? "the lazy property" : nil }
+  if label.hasPrefix(lazyPrefix) { return isModule(Swift.type(of: value)) ? "the lazy property" : nil }
   if value is Module || value is LayerWeight || value is Parameter || value is any NumberArray { return nil }
   let mirror = Mirror(reflecting: value)
   func holds(_ value: Any, _ depth: Int) -> Bool {

@@ -23,8 +23,9 @@ open class Module: CustomStringConvertible {
   /// Whether the module behaves as in training (dropout drops, batch norm measures); true at first, as in PyTorch.
   public private(set) var isTraining = true { didSet { ModuleChanges.note() } }
 
-  /// The base name of the module's own parameters and buffers in the state dictionary, as `name` of Modular MAX's layers:
-  /// with `conv` the weight's key is `conv.weight`. None if nil, as in PyTorch.
+  /// The base name of the module's own parameters and buffers in the state dictionary, as `name` of Modular MAX's layers.
+  ///
+  /// With `conv` the weight's key is `conv.weight`. None if nil, as in PyTorch.
   public let name: String?
 
   /// A module without anything.
@@ -67,7 +68,7 @@ open class Module: CustomStringConvertible {
       throw ToeplitzError(
         .argument, displayName,
         expected: "a layer of one input with convolutions inside, or an override of outputSize(for:)",
-        got: "a request for the output size of another module", path: path)
+        got: "a request for its output size, which this module does not say", path: path)
     }
     let shape = Shape(first.layout == .channelsFirst ? [1, first.count] + inputSize : [1] + inputSize + [first.count])
     let output = try layer.traced(TensorSpec(shape, first.dtype)).shape.dropFirst()

@@ -78,12 +78,22 @@ private struct ArrayText<Element: TensorScalar> {
     if Element.self == Bool.self {
       return { isScalar || $0.doubleValue == 0 ? ($0.doubleValue == 0 ? "False" : "True") : " True" }
     }
-    if !(Element.dtype.isFloatingPoint || Element.dtype.isNarrow) {
-      let width = shown.map { "\($0)".count }.max() ?? 0
-      return { "\($0)".leftPadded(to: width) }
+    let isSmallWhole = [.int4, .uint4, .int2, .uint2].contains(Element.dtype)
+    if Element.dtype.isInteger || isSmallWhole {
+      let text = { (value: Element) in isSmallWhole ? "\(Int(value.doubleValue))" : "\(value)" }
+      let width = shown.map { text($0).count }.max() ?? 0
+      return { text($0).leftPadded(to: width) }
     }
-    let format = NumberFormat(
-      shown.filter { $0.doubleValue.isFinite }.map(Digits.init), hasOthers: shown.map(\.doubleValue))
+    // As many digits before the point as the type is sure of, at most eight.
+    let largest: Double =
+      switch Element.dtype {
+      case .float32: 1e6
+      case .float16: 1e3
+      case .bfloat16: 1e2
+      default: 1e8
+      }
+    let digits = shown.filter { $0.doubleValue.isFinite }.map(Digits.init)
+    let format = NumberFormat(digits, of: shown.map(\.doubleValue), largest: largest)
     return { format.text(Digits($0), $0.doubleValue) }
   }
 }
@@ -183,10 +193,11 @@ private struct NumberFormat {
   private var isScientific = false
   private var (before, behind, power) = (0, 0, 0)
 
-  init(_ finite: [Digits], hasOthers all: [Double]) {
+  /// - Parameter largest: the size from which on numbers are written with a power of ten.
+  init(_ finite: [Digits], of all: [Double], largest: Double) {
     let sizes = all.filter { $0.isFinite && $0 != 0 }.map(abs)
     if let most = sizes.max(), let least = sizes.min() {
-      isScientific = most >= 1e8 || least < 1e-4 || most / least > 1000
+      isScientific = most >= largest || least < 1e-4 || most / least > 1000
     }
     if isScientific {
       let parts = finite.map { $0.scientific(Self.precision) }

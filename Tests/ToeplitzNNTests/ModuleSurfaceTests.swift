@@ -158,6 +158,7 @@ private final class Heard: @unchecked Sendable {
     #expect(message { try Hidden([Pair(conv: conv)]).load([:]) }.contains("the struct 'value'"))
     #expect(message { try Hidden(Choice.conv(conv)).load([:]) }.contains("the enum 'value'"))
     #expect(message { try Lazy().load([:]) }.contains("the lazy property 'conv'"))
+    #expect(message { try Executable(tracing: Hidden((ReLU(), 1))) }.contains("the tuple"))
     #expect(message { try Sequential(Hidden(Pair(conv: conv))).save(to: "/nowhere/x") }.contains("(0)"))
     for found in [[conv], [conv][...] as Any, ["a": conv], Optional(conv) as Any, (1, "two"), Choice.none] as [Any] {
       let text = message { try Hidden(found).load([:], strict: false) }

@@ -114,7 +114,7 @@ final class DiffusionEmbedding: Module, UnaryLayer {
   let projection1, projection2: Linear
   init(steps: Int) throws {
     let steps = try Tensor.range(to: Double(steps))[0..., .newAxis]
-    let angles = try steps * pow(Tensor.full([64], 10), Tensor.range(to: 64) * (4.0 / 63.0))
+    let angles = try steps * pow(Tensor.full([64], 10), Tensor.range(to: 64) * 4 / 63)
     table = try concatenate([sin(angles), cos(angles)], axis: 1)
     projection1 = try Linear(128, 512)
     projection2 = try Linear(512, 512)

@@ -15,7 +15,7 @@ public protocol TensorIndexing {
 /// ```swift
 /// try x[0]                            // the first row
 /// try x[0..., 0, (-16)...]            // x[:, 0, -16:]
-/// try x[.ellipsis, ..<(-1)]           // x[..., :-1]
+/// try x[.ellipsis, 1..<(-1)]          // x[..., 1:-1]
 /// try x[.slice(from: 1, to: -1, by: 2)]  // x[1:-1:2]
 /// try x[.slice(by: -1)]               // x[::-1]
 /// try x[.newAxis, 0...]               // x[None, :]
@@ -47,6 +47,14 @@ extension TensorIndexing where Self == TensorIndex {
   @_disfavoredOverload public static func slice(from: Int? = nil, to: Int? = nil, by: Int = 1) -> TensorIndex {
     TensorIndex.slice(from: from, to: to, by: by)
   }
+  /// The positions of a range.
+  public static func slice(_ range: Range<Int>) -> TensorIndex {
+    TensorIndex.slice(from: range.lowerBound, to: range.upperBound)
+  }
+  /// The positions of a range.
+  public static func slice(_ range: ClosedRange<Int>) -> TensorIndex {
+    TensorIndex.slice(from: range.lowerBound, to: range.upperBound.following)
+  }
   /// A new axis of size 1.
   @_disfavoredOverload public static var newAxis: TensorIndex { TensorIndex.newAxis }
   /// All axes that no other entry names.
@@ -57,14 +65,20 @@ extension Int: TensorIndexing {
   /// One position.
   public var tensorIndex: TensorIndex { .at(self) }
 }
-extension Range: TensorIndexing where Bound == Int {
-  /// From the lower to before the upper bound.
-  public var tensorIndex: TensorIndex { .slice(from: lowerBound, to: upperBound) }
-}
-extension ClosedRange: TensorIndexing where Bound == Int {
-  /// From the lower to the upper bound, which belongs to it: −1 is the last position.
-  public var tensorIndex: TensorIndex { .slice(from: lowerBound, to: upperBound.following) }
-}
+
+// Swift's own ranges stop the process where their bounds are in the wrong order, as those of `1..<(-1)` are. So they are no
+// indices, and in the brackets of `x[…]` these operators take their place; elsewhere a range stays a range.
+
+/// From `low` to before `high`, where bounds below zero count from the end: `x[1..<(-1)]`.
+///
+/// For a range in a variable see ``TensorIndex/slice(_:)-(Range<Int>)``.
+@_disfavoredOverload
+public func ..< (low: Int, high: Int) -> TensorIndex { TensorIndex.slice(from: low, to: high) }
+
+/// From `low` to `high`, which belongs to it, where bounds below zero count from the end: `x[1...(-1)]`.
+@_disfavoredOverload
+public func ... (low: Int, high: Int) -> TensorIndex { TensorIndex.slice(from: low, to: high.following) }
+
 extension PartialRangeFrom: TensorIndexing where Bound == Int {
   /// From the bound to the end.
   public var tensorIndex: TensorIndex { .slice(from: lowerBound) }
