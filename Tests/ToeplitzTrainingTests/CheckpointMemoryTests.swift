@@ -51,7 +51,9 @@ import ToeplitzTestSupport
       }
       peak = max(peak, alive)
       for value in Set(node.inputs + node.outputs)
-      where (last[value] ?? index) == index && graph.constants[value] == nil && !graph.inputs.contains(where: { $0.value == value }) {
+      where (last[value] ?? index) == index && graph.constants[value] == nil
+        && !graph.inputs.contains(where: { $0.value == value })
+      {
         alive -= elements(value)
       }
     }
