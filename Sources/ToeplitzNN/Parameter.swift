@@ -15,12 +15,42 @@ enum ModuleChanges {
   static func note() { changes.add(1, ordering: .releasing) }
 }
 
+/// The parameters and buffers that are assigned while code is traced, so that they can have their values back.
+///
+/// Used by one task, whose calls are synchronous.
+package final class Assignments: @unchecked Sendable {
+  @TaskLocal package static var current: Assignments?
+  private var seen: Set<ObjectIdentifier> = []
+  private var entries: [(parameter: Parameter, before: Tensor)] = []
+
+  /// None so far.
+  package init() {}
+
+  fileprivate func note(_ parameter: Parameter, _ before: Tensor) {
+    if seen.insert(ObjectIdentifier(parameter)).inserted { entries.append((parameter, before)) }
+  }
+
+  /// What has been assigned, with the newest values.
+  package var assigned: [(parameter: Parameter, value: Tensor)] { entries.map { ($0.parameter, $0.parameter.value) } }
+
+  /// Gives all what they had before.
+  package func takeBack() { Self.unnoted { for (parameter, before) in entries { parameter.value = before } } }
+
+  /// Runs `body`, whose assignments are nobody's business: values are put in place for a while.
+  package static func unnoted(_ body: () -> Void) { $current.withValue(nil, operation: body) }
+}
+
 /// A tensor that belongs to a module: trained (a parameter) or carried along (a buffer).
 ///
 /// It is an object so that an optimiser and the layer see the same value.
 public final class Parameter {
   /// The value; assigning another shape is the caller's responsibility.
-  public var value: Tensor { didSet { ModuleChanges.note() } }
+  public var value: Tensor {
+    didSet {
+      ModuleChanges.note()
+      if Trace.running != nil { Assignments.current?.note(self, oldValue) }
+    }
+  }
   /// Whether this is a buffer, such as a running mean, and not trained.
   public let isBuffer: Bool
 

@@ -83,6 +83,25 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test func threadsChangeNoBit() throws {
+    let threads = ThreadPool.shared.threadCount
+    defer { ThreadPool.shared.threadCount = threads }
+    let states = try [1, 2, 3].map { count in
+      ThreadPool.shared.threadCount = count
+      let model = Network()
+      let step = CompiledStep(model, try Optimizer(AdamW(lr: 0.01))) { model, optimizer, batch in
+        let (value, gradients) = try valueAndGradient(of: model) { try mse($0(batch[0]), batch[1]) }
+        try optimizer.update(model, with: gradients)
+        return [value]
+      }
+      for index in 0..<3 { _ = try step.run(inputs(index, length: 3000), seed: 1, step: index) }
+      return model.stateDictionary()
+    }
+    for (name, value) in states[0] {
+      #expect(try value.sameBits(as: states[1][name]!) && value.sameBits(as: states[2][name]!), "\(name)")
+    }
+  }
+
   @Test func fewSignaturesAreRemembered() throws {
     let model = Network()
     let step = CompiledStep(model, try Optimizer(SGD(lr: 0.01)), limit: 2) { model, optimizer, batch in

@@ -93,6 +93,23 @@ func randomTensor(_ shape: Shape, seed: UInt64 = 1, dtype: DType = .float64) thr
     }
   }
 
+  /// Also those of models that nothing is differentiated of.
+  @Test func buffersOfOtherModelsAreCommittedToo() throws {
+    let (model, other) = (try SmallNetwork(), try SmallNetwork())
+    let x = try randomTensor([4, 2, 5])
+    _ = try other(x)
+    _ = try gradient(at: [x]) { try loss(model, $0[0]) }
+    for (name, value) in other.stateDictionary() {
+      #expect(try value.sameBits(as: model.stateDictionary()[name]!), "\(name)")
+    }
+    let outer = try SmallNetwork()
+    let step = CompiledStep(outer, try Optimizer(SGD(lr: 0.1))) { outer, _, _ in [try model(x).mean() + outer(x).mean()]
+    }
+    let error = #expect(throws: ToeplitzError.self) { try step() }
+    #expect(error?.got.contains("another") == true)
+    #expect(!model.stateDictionary().values.contains { $0.isTraced })
+  }
+
   @Test func valuesMayBeReadInside() throws {
     let model = try SmallNetwork()
     let x = try randomTensor([4, 2, 5])
@@ -237,6 +254,22 @@ func randomTensor(_ shape: Shape, seed: UInt64 = 1, dtype: DType = .float64) thr
     for (name, value) in model.stateDictionary() {
       #expect(try value.sameBits(as: other.stateDictionary()[name]!), "\(name)")
     }
+  }
+
+  /// Float32 has kernels of its own where float64 has not.
+  @Test func gradientsOfFloat32AreThoseOfFloat64() throws {
+    let pool = try MaxPool2d(kernelSize: 3, stride: 2, padding: 1)
+    let norm = try BatchNorm2d(numFeatures: 3)
+    let wide = try BatchNorm2d(numFeatures: 3, dtype: .float64)
+    let x = try randomTensor([2, 3, 9, 40])
+    func loss(_ x: Tensor, _ norm: BatchNorm2d) throws -> Tensor {
+      let y = try pool(norm(x).relu())
+      return try (y * y * y + y.leakyReLU(negativeSlope: 0.1)).sum()
+    }
+    let narrow = try gradient(at: [x.cast(to: .float32)]) { try loss($0[0], norm) }[0]
+    let exact = try gradient(at: [x]) { try loss($0[0], wide) }[0]
+    let distance = try narrow.cast(to: .float64).distance(to: exact)
+    #expect(distance.absolute < 1e-5 * distance.scale, "\(distance)")
   }
 
   @Test func gradientsAreValues() throws {

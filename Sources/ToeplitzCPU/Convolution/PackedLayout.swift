@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -132,8 +133,19 @@ final class PackedLayout: Sendable {
     let blockRows = section.blockRows
     let size = MemoryLayout<Bits>.size
     let blockCount = blockRows * stencil.channels * tapCount
+    // Weights of layers that are trained are packed at each step.
+    let isFit = size == 4 && phases == 1 && tapCount > 0 && Int(bitPattern: base) % 4 == 0
+    let order = isFit ? Self.order(taps[0]) : nil
     func packBlock(_ block: Int) {
       let blockStart = target + block * blockCount
+      if let order, tapCount > 1 || outStride >= inStride {
+        let rows = min(blockRows, section.rows - block * blockRows)
+        let from = base + (block * blockRows * outStride + min(taps[0][0], taps[0][tapCount - 1])) * size
+        packTransposed(
+          rows, of: blockRows, from.assumingMemoryBound(to: Float.self), outStride, inStride, tapCount, order,
+          UnsafeMutableRawPointer(blockStart).assumingMemoryBound(to: Float.self))
+        return
+      }
       if phases == 1, tapCount == 1, outStride < inStride {
         let rows = min(blockRows, section.rows - block * blockRows)
         let from = base + (block * blockRows * outStride + taps[0][0]) * size
@@ -159,6 +171,34 @@ final class PackedLayout: Sendable {
       }
     }
     ThreadPool.shared.runRows(section.blocks, width: blockCount) { $0.forEach(packBlock) }
+  }
+
+  /// 1 if taps follow one another in memory, −1 if they do so backwards, nil else.
+  private static func order(_ taps: [Int]) -> Int? {
+    let isForward = taps.indices.allSatisfy { taps[$0] == taps[0] + $0 }
+    return isForward ? 1 : taps.indices.allSatisfy { taps[$0] == taps[0] - $0 } ? -1 : nil
+  }
+
+  /// A block of a weight of four bytes whose taps follow one another, in squares that stay in registers.
+  private func packTransposed(
+    _ rows: Int, of blockRows: Int, _ base: UnsafePointer<Float>, _ outStride: Int, _ inStride: Int, _ tapCount: Int,
+    _ order: Int, _ target: UnsafeMutablePointer<Float>
+  ) {
+    let channels = stencil.channels
+    if order == 1, inStride == tapCount {
+      tz_transpose(base, outStride, rows, channels * tapCount, target, blockRows)
+    } else {
+      let first = order == 1 ? 0 : (tapCount - 1) * blockRows
+      for channel in 0..<channels {
+        tz_transpose(
+          base + channel * inStride, outStride, rows, tapCount, target + channel * tapCount * blockRows + first,
+          order * blockRows)
+      }
+    }
+    guard rows < blockRows else { return }
+    for at in 0..<(channels * tapCount) {
+      for row in rows..<blockRows { target[at * blockRows + row] = 0 }
+    }
   }
 
   /// A block of a weight whose rows lie closer together than its channels, such as a matrix seen transposed.

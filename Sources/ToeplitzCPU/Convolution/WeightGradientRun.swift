@@ -101,19 +101,20 @@ struct WeightGradientRun {
     let slab = try scratch(parts.reduce(0) { max($0, slabSize($1)) } * (joinsTaps ? inputs : panels * Self.width))
     let joined = try joinsTaps ? scratch(most * panels * Self.width) : nil
     let pool = ThreadPool.shared
+    let threads = pool.threadCount
     let needsRows = !joinsTaps && cut < 2
-    let rows = needsRows ? try scratch(pool.threadCount * most * Self.width) : nil
+    let rows = needsRows ? try scratch(threads * most * Self.width) : nil
     let table = tz_products_kernels(InstructionSet.current.code)
     let height = Int(tz_products_rows(table))
     // Rows that were copied together should serve many channels.
     let least = needsRows ? 2 * height : height
-    let wanted = (4 * pool.threadCount + matrices * panels - 1) / (matrices * panels)
+    let wanted = (4 * threads + matrices * panels - 1) / (matrices * panels)
     let blocks = max(1, min((outputs + least - 1) / least, wanted))
     for (index, part) in parts.enumerated() {
       pack(part, left: pointer(left), pitch: pitch, slab: pointer(slab), panels: panels)
       if let joined { join(part, slab: pointer(slab), to: pointer(joined), columns: panels * Self.width) }
       let count = positions(part)
-      pool.run(matrices * panels * blocks, threads: pool.threadCount) { item, thread in
+      pool.run(matrices * panels * blocks, threads: threads) { item, thread in
         let (panel, rest) = (item / blocks % panels, item % blocks)
         let tap = item / blocks / panels
         let first = outputs * rest / blocks

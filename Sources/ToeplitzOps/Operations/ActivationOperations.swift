@@ -5,7 +5,8 @@ package struct ReLUOperation: UnaryOperation {
   package static var takesIntegers: Bool { true }
   package var name: String { "ReLU" }
   package init() {}
-  package var gradient: GradientRule { .vjp { [try $0.dy.masked(by: $0.x.greater($0.x.number(0)))] } }
+  /// The result tells as well where x is above zero, and is needed by what comes next anyway: x can be forgotten.
+  package var gradient: GradientRule { .vjp { [try $0.dy.masked(by: $0.y.greater($0.y.number(0)))] } }
 }
 
 /// x, or `slope` × x below zero.
@@ -14,7 +15,10 @@ package struct LeakyReLUOperation: UnaryOperation {
   package var name: String { "LeakyReLU" }
   package init(slope: Double) { self.slope = slope }
   package var gradient: GradientRule {
-    .vjp { [try $0.x.greater($0.x.number(0)).choosing($0.dy, $0.dy * slope)] }
+    .vjp { call in
+      let told = slope >= 0 ? call.y : call.x
+      return [try told.greater(told.number(0)).choosing(call.dy, call.dy * slope)]
+    }
   }
 }
 

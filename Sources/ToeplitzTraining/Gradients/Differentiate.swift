@@ -39,7 +39,7 @@ func differentiate(
   }
   var wanted = [recorded.value] + recorded.outputs
   wanted += recorded.gradients.compactMap { $0 }
-  wanted += recorded.buffers.compactMap { $0 }
+  wanted += recorded.buffers.map(\.value)
   let recording = try Recording(trace, outputs: wanted)
   var results = try recording.run(given)[...]
   let value = results.removeFirst()
@@ -48,9 +48,7 @@ func differentiate(
   if onNonFinite == .throw, try ([value] + gradients.compactMap { $0 }).contains(where: { try $0.hasNonFinite() }) {
     throw try refusal(recording, given, zip(names, gradients), value, operation)
   }
-  for (buffer, assigned) in zip(values.buffers, recorded.buffers) where assigned != nil {
-    buffer.parameter.value = results.removeFirst()
-  }
+  for (buffer, _) in recorded.buffers { buffer.value = results.removeFirst() }
   return Differentiated(value: value, outputs: outputs, gradients: gradients)
 }
 
@@ -67,9 +65,7 @@ private func differentiate(
     return try apply(Reshape(shape: traced.shape), traced)
   }
   let recorded = try record(values, aliases, strict: strict, operation: operation, in: trace, since: first, function)
-  for (buffer, assigned) in zip(values.buffers, recorded.buffers) {
-    if let assigned { buffer.parameter.value = assigned }
-  }
+  for (buffer, value) in recorded.buffers { buffer.value = value }
   return Differentiated(value: recorded.value, outputs: recorded.outputs, gradients: recorded.gradients)
 }
 
@@ -77,7 +73,7 @@ private struct Recorded {
   var value: Tensor
   var outputs: [Tensor]
   var gradients: [Tensor?]
-  var buffers: [Tensor?]
+  var buffers: [(parameter: Parameter, value: Tensor)]
 }
 
 /// Records a function of `inputs`, which are parameters and tensors, with its derivatives.

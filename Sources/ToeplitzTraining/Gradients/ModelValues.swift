@@ -38,29 +38,31 @@ struct ModelValues {
   /// Forgets the products of directions and lengths, which may be of values that are no longer in place.
   func forgetProducts() { for product in products { product.forgetProduct() } }
 
+  private func put(_ values: [Tensor]) {
+    Assignments.unnoted { for ((_, parameter), value) in zip(parameters, values) { parameter.value = value } }
+  }
+
   /// Runs `body` while the parameters have other values, then gives them their own again.
   ///
-  /// What `body` assigns to buffers is taken back too and returned; a parameter may not be assigned.
+  /// What `body` assigns to buffers, of these models or of others, is taken back too and returned; a parameter may not be
+  /// assigned.
   func replacingParameters<Result>(
     by values: [Tensor], _ body: () throws -> Result
-  ) throws -> (result: Result, buffers: [Tensor?]) {
+  ) throws -> (result: Result, buffers: [(parameter: Parameter, value: Tensor)]) {
     let own = parameters.map(\.parameter.value)
-    let kept = buffers.map(\.parameter.value)
+    let assignments = Assignments()
     defer {
-      for ((_, parameter), value) in zip(parameters, own) { parameter.value = value }
-      for ((_, buffer), value) in zip(buffers, kept) { buffer.value = value }
+      assignments.takeBack()
+      put(own)
       forgetProducts()
     }
-    for ((_, parameter), value) in zip(parameters, values) { parameter.value = value }
-    let result = try body()
+    put(values)
+    let result = try Assignments.$current.withValue(assignments, operation: body)
     for ((name, parameter), value) in zip(parameters, values) where !parameter.value.isSameView(as: value) {
       throw ToeplitzError(
         .argument, "valueAndGradient", expected: "a function that assigns no parameters",
         got: "a new value of '\(name)'")
     }
-    let assigned = zip(buffers, kept).map { buffer, value in
-      buffer.parameter.value.isSameView(as: value) ? nil : buffer.parameter.value
-    }
-    return (result, assigned)
+    return (result, assignments.assigned)
   }
 }

@@ -196,7 +196,25 @@ private struct StepProgram {
       state.values.forgetProducts()
     }
     state.assign(traced)
-    let outputs = try trace.during { try StepRandom.$current.withValue(random) { try body(given) } }
+    let assignments = Assignments()
+    let outputs: [Tensor]
+    do {
+      outputs = try trace.during {
+        try Assignments.$current.withValue(assignments) {
+          try StepRandom.$current.withValue(random) { try body(given) }
+        }
+      }
+    } catch {
+      assignments.takeBack()
+      throw error
+    }
+    let mine = Set((state.values.parameters + state.values.buffers).map { ObjectIdentifier($0.parameter) })
+    guard assignments.assigned.allSatisfy({ mine.contains(ObjectIdentifier($0.parameter)) }) else {
+      assignments.takeBack()
+      throw ToeplitzError(
+        .argument, "CompiledStep", expected: "a step that assigns buffers of its model only",
+        got: "one that assigns a buffer of another; put both models into one")
+    }
     let changed = state.tensors
     let assigned = changed.indices.filter { !changed[$0].isSameView(as: traced[$0]) }
     for index in assigned where changed[index].spec != traced[index].spec {

@@ -63,8 +63,9 @@ public enum TrainingOutcome: String, Sendable {
 
 /// What a run tells while it goes on.
 public struct TrainingReport: Sendable {
-  /// Updates so far, and in all.
+  /// Updates so far.
   public var step: Int
+  /// Updates of the whole run.
   public var steps: Int
   /// The epoch, from 0.
   public var epoch: Int
