@@ -41,7 +41,7 @@ import ToeplitzTestSupport
       #expect(whole.output.contains("accuracy"))
       var random = RandomSource(seed: UInt64(Date().timeIntervalSince1970))
       var kills = 0
-      var last = ToolRun(output: "", errors: "", status: -1, seconds: 0)
+      var last = ToolRun(bytes: Data(), errors: "", status: -1, seconds: 0)
       while kills < 12 {
         let wait = random.nextUnit() * max(0.2, whole.seconds) * 0.6
         last = try runTool(arguments + ["--out", "killed"], in: folder) { process in
