@@ -201,8 +201,8 @@ func randomTensor(_ shape: Shape, seed: UInt64 = 1, dtype: DType = .float64) thr
   private final class Opaque: Module, UnaryLayer {
     let conv: Conv1d
     let bits = Bits()
-    init() {
-      conv = try! Conv1d(inChannels: 1, outChannels: 1, kernelSize: 1, dtype: .float64)
+    init() throws {
+      conv = try Conv1d(inChannels: 1, outChannels: 1, kernelSize: 1, dtype: .float64)
       super.init()
     }
     func forward(_ x: Tensor) throws -> Tensor { try bits(conv(x)) }

@@ -2,8 +2,9 @@ import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
-/// Finds convolutions and products of bytes, widened to int32 and less a zero point, with constant weights of small numbers:
-/// what ONNX's ConvInteger, MatMulInteger, QLinearConv and QLinearMatMul are made of. Where the sums are multiplied by constant
+/// Finds convolutions and products of bytes, widened to int32 and less a zero point, with constant weights of small numbers.
+///
+/// ONNX's ConvInteger, MatMulInteger, QLinearConv and QLinearMatMul are made of these. Where the sums are multiplied by constant
 /// factors and quantised, that is done with them.
 enum IntegerSums {
   static func applied(to graph: Graph, _ folded: FoldedConstants) -> Graph {

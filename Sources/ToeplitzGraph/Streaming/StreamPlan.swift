@@ -131,7 +131,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
       } + engine.carried.reduce(0) { $0 + $1.shape.reduce(1, *) * $1.dtype.byteSize }
   }
 
-  /// A stream at its beginning. Streams share the weights and what is compiled.
+  /// A stream at its beginning; streams share the weights and what is compiled.
   public func makeStream() throws -> Stream { try Stream(self) }
 
   /// The plan's numbers, and a line for each operation that keeps or delays anything.

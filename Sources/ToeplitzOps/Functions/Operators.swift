@@ -36,7 +36,7 @@ extension BinaryInteger {
 
 extension Tensor {
   /// Sum of each pair of elements.
-  public static func + (a: Tensor, b: Tensor) throws -> Tensor { try apply(Binary(function: .add), a, b) }
+  public static func + (a: Tensor, b: Tensor) throws -> Tensor { try a.combined(.add, b) }
   /// A number added to each element.
   public static func + <Scalar: TensorScalar>(a: Tensor, b: Scalar) throws -> Tensor {
     try a + a.scalar(like: b, "add")
@@ -47,7 +47,7 @@ extension Tensor {
   }
 
   /// Difference of each pair of elements.
-  public static func - (a: Tensor, b: Tensor) throws -> Tensor { try apply(Binary(function: .subtract), a, b) }
+  public static func - (a: Tensor, b: Tensor) throws -> Tensor { try a.combined(.subtract, b) }
   /// A number subtracted from each element.
   public static func - <Scalar: TensorScalar>(a: Tensor, b: Scalar) throws -> Tensor {
     try a - a.scalar(like: b, "subtract")
@@ -58,7 +58,7 @@ extension Tensor {
   }
 
   /// Product of each pair of elements.
-  public static func * (a: Tensor, b: Tensor) throws -> Tensor { try apply(Binary(function: .multiply), a, b) }
+  public static func * (a: Tensor, b: Tensor) throws -> Tensor { try a.combined(.multiply, b) }
   /// Each element times a number.
   public static func * <Scalar: TensorScalar>(a: Tensor, b: Scalar) throws -> Tensor {
     try a * a.scalar(like: b, "multiply")
@@ -69,7 +69,7 @@ extension Tensor {
   }
 
   /// Quotient of each pair of elements; integers truncate, and dividing one by zero throws.
-  public static func / (a: Tensor, b: Tensor) throws -> Tensor { try apply(Binary(function: .divide), a, b) }
+  public static func / (a: Tensor, b: Tensor) throws -> Tensor { try a.combined(.divide, b) }
   /// Each element divided by a number.
   public static func / <Scalar: TensorScalar>(a: Tensor, b: Scalar) throws -> Tensor {
     try a / a.scalar(like: b, "divide")

@@ -65,6 +65,11 @@ package struct Binary: TensorOperation {
 }
 
 extension Tensor {
+  /// A function of each pair of elements.
+  func combined(_ function: Binary.Function, _ other: Tensor) throws -> Tensor {
+    try apply(Binary(function: function), self, other)
+  }
+
   /// Each element raised to the power of its partner.
   public func power(_ exponent: Tensor) throws -> Tensor { try apply(Binary(function: .power), self, exponent) }
   /// Each element raised to a power.

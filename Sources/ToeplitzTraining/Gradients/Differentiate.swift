@@ -62,7 +62,7 @@ private func differentiate(
   let names = values.parameters.map(\.name)
   let aliases = try given.enumerated().map { index, tensor in
     let traced = trace.weight(tensor, name: index < names.count ? names[index] : "input \(index - names.count)")
-    return try apply(Reshape(shape: traced.shape), traced)
+    return try traced.reshaped(traced.shape)
   }
   let recorded = try record(values, aliases, strict: strict, operation: operation, in: trace, since: first, function)
   for (buffer, value) in recorded.buffers { buffer.value = value }
