@@ -10,14 +10,16 @@ import ToeplitzTestSupport
 @Suite struct CompiledStepTests {
   private final class Network: Module, UnaryLayer {
     let conv: WeightNormConv1d
-    let norm = try! BatchNorm1d(numFeatures: 4)
+    let norm: BatchNorm1d
     let act = LeakyReLU(negativeSlope: 0.1)
-    let drop = try! Dropout(p: 0.3)
+    let drop: Dropout
     let last: Conv1d
-    override init() {
-      let generator = Generator(seed: 5)
-      conv = try! WeightNormConv1d(inChannels: 2, outChannels: 4, kernelSize: 3, padding: 1, generator: generator)
-      last = try! Conv1d(inChannels: 4, outChannels: 1, kernelSize: 5, padding: 2, generator: generator)
+    init(seed: UInt64 = 5) throws {
+      let generator = Generator(seed: seed)
+      norm = try BatchNorm1d(numFeatures: 4)
+      drop = try Dropout(p: 0.3)
+      conv = try WeightNormConv1d(inChannels: 2, outChannels: 4, kernelSize: 3, padding: 1, generator: generator)
+      last = try Conv1d(inChannels: 4, outChannels: 1, kernelSize: 5, padding: 2, generator: generator)
       super.init()
     }
     func forward(_ x: Tensor) throws -> Tensor { try last(drop(act(norm(conv(x))))) }
@@ -46,7 +48,7 @@ import ToeplitzTestSupport
     func optimizer() throws -> Optimizer {
       try Optimizer(rules[rule], groups: [.init(SGD(lr: 0.02)) { $0 == "last.bias" }])
     }
-    let models = [Network(), Network(), Network(), Network()]
+    let models = try (0..<4).map { _ in try Network() }
     let optimizers = try models.map { _ in try optimizer() }
     let steps = (0..<2).map { kind in
       CompiledStep(models[2 * kind + 1], optimizers[2 * kind + 1]) { model, optimizer, batch in
@@ -88,7 +90,7 @@ import ToeplitzTestSupport
     defer { ThreadPool.shared.threadCount = threads }
     let states = try [1, 2, 3].map { count in
       ThreadPool.shared.threadCount = count
-      let model = Network()
+      let model = try Network()
       let step = CompiledStep(model, try Optimizer(AdamW(lr: 0.01))) { model, optimizer, batch in
         let (value, gradients) = try valueAndGradient(of: model) { try mse($0(batch[0]), batch[1]) }
         try optimizer.update(model, with: gradients)
@@ -103,7 +105,7 @@ import ToeplitzTestSupport
   }
 
   @Test func fewSignaturesAreRemembered() throws {
-    let model = Network()
+    let model = try Network()
     let step = CompiledStep(model, try Optimizer(SGD(lr: 0.01)), limit: 2) { model, optimizer, batch in
       let (value, gradients) = try valueAndGradient(of: model) { try mse($0(batch[0]), batch[1]) }
       try optimizer.update(model, with: gradients)
@@ -118,7 +120,7 @@ import ToeplitzTestSupport
   }
 
   @Test func readingElementsIsRefusedAndNamed() throws {
-    let model = Network()
+    let model = try Network()
     let before = model.stateDictionary()
     let step = CompiledStep(model, try Optimizer(SGD(lr: 0.01))) { model, optimizer, batch in
       let (value, gradients) = try valueAndGradient(of: model) { model in

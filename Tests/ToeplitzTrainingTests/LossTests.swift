@@ -12,20 +12,21 @@ import ToeplitzTestSupport
   }
 
   private func loss(_ name: String, _ o: GoldenValue, _ x: [Tensor], _ c: [Tensor]) throws -> Tensor {
-    let reduction = LossReduction(rawValue: o["reduction"].string ?? "mean")!
+    let reduction = try #require(LossReduction(rawValue: o["reduction"].string ?? "mean"))
     switch name {
     case "l1": return try l1(x[0], x[1], reduction: reduction)
     case "mse": return try mse(x[0], x[1], reduction: reduction)
-    case "huber": return try huber(x[0], x[1], delta: o["delta"].double!, reduction: reduction)
-    case "smoothL1": return try smoothL1(x[0], x[1], beta: o["delta"].double!, reduction: reduction)
+    case "huber": return try huber(x[0], x[1], delta: #require(o["delta"].double), reduction: reduction)
+    case "smoothL1": return try smoothL1(x[0], x[1], beta: #require(o["delta"].double), reduction: reduction)
     case "crossEntropy":
       let isSoft = o["probabilities"].bool ?? false
       return try crossEntropy(
-        x[0], isSoft ? c[0] : c[0].cast(to: .int64), weight: c.count > 1 ? c[1] : nil, ignoreIndex: o["ignored"].int!,
-        labelSmoothing: o["smoothing"].double!, reduction: reduction)
+        x[0], isSoft ? c[0] : c[0].cast(to: .int64), weight: c.count > 1 ? c[1] : nil,
+        ignoreIndex: #require(o["ignored"].int),
+        labelSmoothing: #require(o["smoothing"].double), reduction: reduction)
     case "bce":
       return try binaryCrossEntropyWithLogits(x[0], c[0], posWeight: c.count > 1 ? c[1] : nil, reduction: reduction)
-    case "kl": return try klDivergence(x[0], c[0], logTarget: o["log"].bool!, reduction: reduction)
+    case "kl": return try klDivergence(x[0], c[0], logTarget: o["log"].bool == true, reduction: reduction)
     case "cosine": return try cosineEmbedding(x[0], x[1], c[0], margin: 0.1, reduction: reduction)
     case "stft":
       return try multiResolutionSTFT(

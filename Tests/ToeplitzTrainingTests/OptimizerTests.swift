@@ -36,7 +36,8 @@ private final class TwoParameters: Module {
   private func optimizer(_ rule: String, _ o: GoldenValue) throws -> Optimizer {
     func number(_ key: String, _ standard: Double) -> Double { o[key].double ?? standard }
     func flag(_ key: String) -> Bool { o[key].bool ?? false }
-    let betas = o["betas"].array.map { ($0[0].double!, $0[1].double!) }
+    let two = doubles(o["betas"])
+    let betas = two.count == 2 ? (two[0], two[1]) : nil
     switch rule {
     case "SGD":
       return try Optimizer(

@@ -10,14 +10,16 @@ import ToeplitzTestSupport
 @Suite struct TrainerTests {
   private final class Network: Module, UnaryLayer {
     let first: Linear
-    let norm = try! BatchNorm1d(numFeatures: 8)
+    let norm: BatchNorm1d
     let act = ReLU()
-    let drop = try! Dropout(p: 0.2)
+    let drop: Dropout
     let last: Linear
-    override init() {
-      let generator = Generator(seed: 5)
-      first = try! Linear(inFeatures: 4, outFeatures: 8, generator: generator)
-      last = try! Linear(inFeatures: 8, outFeatures: 3, generator: generator)
+    init(seed: UInt64 = 5) throws {
+      let generator = Generator(seed: seed)
+      norm = try BatchNorm1d(numFeatures: 8)
+      drop = try Dropout(p: 0.2)
+      first = try Linear(inFeatures: 4, outFeatures: 8, generator: generator)
+      last = try Linear(inFeatures: 8, outFeatures: 3, generator: generator)
       super.init()
     }
     func forward(_ x: Tensor) throws -> Tensor { try last(drop(act(norm(first(x))))) }
