@@ -17,7 +17,7 @@ import Testing
     #expect(try Tensor([1.5, 2]).dtype == .float32)
     #expect(try Tensor([1.5, 2]).shape == [2])
     #expect(x.description == "[[1 2 3]\n [4 5 6]]")
-    #expect(try Tensor.zeros([9]).description.hasSuffix("0.0, …])"))
+    #expect(try Tensor.zeros([3]).description == "[0. 0. 0.]")
   }
 
   @Test func everyTypeHoldsItsValues() throws {

@@ -26,7 +26,7 @@ import ToeplitzTestSupport
         labelSmoothing: try #require(o["smoothing"].double), reduction: reduction)
     case "bce":
       return try binaryCrossEntropyWithLogits(x[0], c[0], posWeight: c.count > 1 ? c[1] : nil, reduction: reduction)
-    case "kl": return try klDivergence(x[0], c[0], logTarget: try #require(o["log"].bool), reduction: reduction)
+    case "kl": return try klDivergence(x[0], c[0], logTarget: o["log"].bool ?? false, reduction: reduction)
     case "cosine": return try cosineEmbedding(x[0], x[1], c[0], margin: 0.1, reduction: reduction)
     case "stft":
       return try multiResolutionSTFT(

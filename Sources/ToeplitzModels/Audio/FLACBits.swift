@@ -92,12 +92,12 @@ enum FLACChecksum {
   }
 
   /// With the polynomial x⁸ + x² + x + 1.
-  static func crc8(_ bytes: some Sequence<UInt8>) -> UInt8 {
+  static func crc8(_ bytes: UnsafeBufferPointer<UInt8>.SubSequence) -> UInt8 {
     table8.withUnsafeBufferPointer { table in bytes.reduce(0) { table[Int($0 ^ $1)] } }
   }
 
   /// With the polynomial x¹⁶ + x¹⁵ + x² + 1.
-  static func crc16(_ bytes: some Sequence<UInt8>) -> UInt16 {
+  static func crc16(_ bytes: UnsafeBufferPointer<UInt8>.SubSequence) -> UInt16 {
     table16.withUnsafeBufferPointer { table in bytes.reduce(0) { $0 << 8 ^ table[Int($0 >> 8 ^ UInt16($1))] } }
   }
 }
