@@ -30,12 +30,14 @@ final class Encoder: Module, UnaryLayer {
 final class Decoder: Module, UnaryLayer {
   func forward(_ x: Tensor) throws -> Tensor { x }
 }
+func accuracy(of model: ExampleModel) throws -> Double { 1 }
 """
 PARAMETERS = (
     "x: Tensor, y: Tensor, tensor: Tensor, images: Tensor, row: Tensor, column: Tensor, mask: Tensor, model: ExampleModel, "
-    "url: URL, high: [Float], samples: [Float], blocks: [[Float]], path: String, requests: [Tensor]"
+    "url: URL, high: [Float], samples: [Float], blocks: [[Float]], path: String, requests: [Tensor], "
+    "executable: Executable, decoder: ExampleModel, mel: Tensor, optimizer: Optimizer, step: Int, gradients: Gradients, data: TensorDataset"
 )
-IMPORTS = ["Foundation", "Toeplitz", "ToeplitzGraph", "ToeplitzModels", "ToeplitzONNX"]
+IMPORTS = ["Foundation", "Toeplitz", "ToeplitzGraph", "ToeplitzModels", "ToeplitzONNX", "ToeplitzTraining"]
 
 
 def markdown_blocks(path):

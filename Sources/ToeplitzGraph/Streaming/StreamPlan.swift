@@ -10,8 +10,8 @@ import ToeplitzTensor
 /// ```swift
 /// let plan = try executable.streamPlan(shape: [1, 80, nil])
 /// var stream = try plan.makeStream()
-/// while let chunk = source.next() { sink.write(try stream.push(chunk)) }
-/// sink.write(try stream.finish())
+/// let pieces = try [stream.push(x[0..., 0..., 0..<10]), stream.push(x[0..., 0..., 10...]), stream.finish()]
+/// let whole = try Tensor.concatenated(pieces, axis: 2)
 /// ```
 public struct StreamPlan: Sendable, CustomStringConvertible {
   /// What one operation contributes.

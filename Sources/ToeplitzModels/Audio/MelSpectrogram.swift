@@ -12,7 +12,7 @@ import ToeplitzTensor
 ///
 /// ```swift
 /// let mel = try MelSpectrogram(.init(sampleRate: 22_050, maximumFrequency: 8000))
-/// let frames = try mel(WAVFile(path: "speech.wav").readMono())  // [1, 80, frames]
+/// let frames = try mel(AudioFile(path: "speech.wav").readMono())  // [1, 80, frames]
 /// ```
 public struct MelSpectrogram: Sendable {
   /// The parameters of a spectrogram; names of HiFi-GAN's `config.json` in the descriptions.
