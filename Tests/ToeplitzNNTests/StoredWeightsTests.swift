@@ -17,13 +17,22 @@ import ToeplitzTestSupport
     let exact = try network(x)
     let state = network.stateDictionary()
     func held() -> Int { network.layers.reduce(0) { $0 + (($1 as? ConvolutionLayer)?.packedByteCount ?? 0) } }
-    let full = held()
     for storage in [WeightStorage.bfloat16, .int8] {
       #expect(network.storeWeights(as: storage) === network)
       let y = try network(x)
       let distance = try y.distance(to: exact)
       #expect(distance.absolute > 0 && distance.absolute < 0.03 * distance.scale, "\(storage): \(distance)")
-      #expect(held() < full)
+      // The layout follows the number of threads, which other suites change meanwhile: both are measured again then.
+      var isSmaller = false
+      for _ in 0..<5 where !isSmaller {
+        network.storeWeights(as: .full)
+        _ = try network(x)
+        let full = held()
+        network.storeWeights(as: storage)
+        _ = try network(x)
+        isSmaller = held() < full
+      }
+      #expect(isSmaller)
     }
     for (key, tensor) in network.stateDictionary() { #expect(try tensor.sameBits(as: state[key] ?? x)) }
     network.storeWeights(as: .full)
