@@ -18,7 +18,7 @@ final class Denoiser: Module, UnaryLayer {
     let model = try Denoiser(channels: 16).eval()
     try model.load(contentsOf: arguments[1])
     let denoise = try Executable(tracing: model)
-    let recording = try WAVFile(path: arguments[2])
+    let recording = try AudioFile(path: arguments[2])
     let x = try Tensor(recording.readMono()).reshaped(1, 1, -1)
     let y = try denoise(x).scalars(of: Float.self)
     try WAVWriter.write(y, to: arguments[3], sampleRate: recording.sampleRate)

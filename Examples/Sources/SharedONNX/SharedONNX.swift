@@ -7,8 +7,11 @@ import ToeplitzONNX
     let model = try Executable(contentsOf: CommandLine.arguments[1])
     for port in model.inputs { print("input \(port.name): \(port.description)") }
 
+    // Sizes that the model leaves open: one sample, 64 positions.
     let shape = Shape(
-      (model.inputs.first?.dimensions ?? []).map { if case .fixed(let size) = $0 { size } else { 1 } })
+      (model.inputs.first?.dimensions ?? []).enumerated().map { axis, dimension in
+        if case .fixed(let size) = dimension { size } else { axis == 0 ? 1 : 64 }
+      })
     let norms = try await withThrowingTaskGroup(of: (Int, Float).self) { group in
       for request in 0..<8 {
         // An executable is Sendable: no copies, no locks.
@@ -18,7 +21,9 @@ import ToeplitzONNX
           return (request, try sqrt((y * y).sum()).item())
         }
       }
-      return try await group.reduce(into: [Int: Float]()) { $0[$1.0] = $1.1 }
+      var norms: [Int: Float] = [:]
+      for try await (request, norm) in group { norms[request] = norm }
+      return norms
     }
     for (request, norm) in norms.sorted(by: { $0.key < $1.key }) { print("request \(request): |y| = \(norm)") }
   }

@@ -6,7 +6,7 @@ import ToeplitzModels
     let arguments = CommandLine.arguments
     guard arguments.count == 4 else { return print("usage: Vocode MODEL-FOLDER IN.wav OUT.wav") }
     let vocoder = try Vocoder(contentsOf: arguments[1])
-    let speech = try WAVFile(path: arguments[2])
+    let speech = try AudioFile(path: arguments[2])
     // A mel spectrogram, the generator, samples: piece by piece, so that a recording may be of any length.
     let output = try WAVWriter(path: arguments[3], sampleRate: vocoder.sampleRate)
     try vocoder.resynthesize(speech, to: output)
