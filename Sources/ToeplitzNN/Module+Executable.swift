@@ -99,6 +99,17 @@ package struct ModuleValues {
     return result
   }
 
+  /// What `forward` does with an input, recorded as it is.
+  package func recorded(
+    _ input: TensorSpec, _ inputName: String, _ outputName: String, _ forward: (Tensor) throws -> Tensor
+  ) throws -> Graph {
+    let trace = Trace()
+    let x = trace.input(input, name: inputName)
+    let y = try trace.during { try traced(in: trace) { try forward(x) } }
+    let output = try trace.id(of: y)
+    return Graph(trace.close(), outputs: [Graph.Port(name: outputName, value: output)])
+  }
+
   /// The values of all parameters and buffers.
   var tensors: [Tensor] { (parameters.map(\.parameter) + factors).map(\.value) }
 

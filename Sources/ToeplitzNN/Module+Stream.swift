@@ -22,11 +22,7 @@ extension UnaryLayer {
     let folded = FoldedConstants()
     return try evaluating {
       try StreamPlan(shape: shape, dtype: dtype) { spec in
-        let trace = Trace()
-        let x = trace.input(spec, name: "x")
-        let y = try trace.during { try values.traced(in: trace) { try self(x) } }
-        let output = try trace.id(of: y)
-        var graph = Graph(trace.close(), outputs: [Graph.Port(name: "y", value: output)])
+        var graph = try values.recorded(spec, "x", "y") { try self($0) }
         graph.foldConstants(folded)
         graph.mergeEqualNodes()
         graph.removeDeadNodes()

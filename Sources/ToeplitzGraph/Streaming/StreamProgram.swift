@@ -13,10 +13,7 @@ final class StreamEngine: Sendable {
     case seen
     case compiled(any Program)
   }
-  private struct Table {
-    var entries: [StreamSchedule: Entry] = [:]
-  }
-  private let table = Lock(Table())
+  private let entries = Lock<[StreamSchedule: Entry]>([:])
   /// A steady stream has a few schedules in turns; one of random pieces has many.
   private static let mostSchedules = 256
 
@@ -45,19 +42,20 @@ final class StreamEngine: Sendable {
   func push(
     _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory
   ) throws -> (outputs: [Tensor?], memory: Memory) {
-    let program = table.withLock { table -> (any Program)?? in
-      switch table.entries[schedule] {
-      case .compiled(let program)?: return .some(program)
-      case .seen?: return .some(nil)
-      case nil:
-        if table.entries.count >= Self.mostSchedules { table.entries.removeAll() }
-        table.entries[schedule] = .seen
-        return nil
-      }
+    let known = entries.withLock { entries -> Entry? in
+      if let entry = entries[schedule] { return entry }
+      if entries.count >= Self.mostSchedules { entries.removeAll() }
+      entries[schedule] = .seen
+      return nil
     }
-    guard let known = program else { return try tidied(compute(input, schedule, memory)) }
-    let compiled = try known ?? compile(input, schedule, memory)
-    table.withLock { $0.entries[schedule] = .compiled(compiled) }
+    let compiled: any Program
+    switch known {
+    case nil: return try tidied(compute(input, schedule, memory))
+    case .seen:
+      compiled = try compile(input, schedule, memory)
+      entries.withLock { $0[schedule] = .compiled(compiled) }
+    case .compiled(let program): compiled = program
+    }
     let given = [input].compactMap { $0 } + memory.held.compactMap { $0 } + memory.carried
     var results = try compiled.run(given, observe: nil)[...]
     func take(_ isThere: Bool) -> Tensor? { isThere ? results.popFirst() : nil }

@@ -39,11 +39,7 @@ extension Module {
   private func recordedModel(
     _ input: Tensor, _ inputName: String, _ outputName: String, _ forward: (Tensor) throws -> Tensor
   ) throws -> [UInt8] {
-    let trace = Trace()
-    let x = trace.input(input.spec, name: inputName)
-    let y = try trace.during { try ModuleValues(self).traced(in: trace) { try forward(x) } }
-    let output = try trace.id(of: y)
-    var graph = Graph(trace.close(), outputs: [Graph.Port(name: outputName, value: output)])
+    var graph = try ModuleValues(self).recorded(input.spec, inputName, outputName, forward)
     graph.removeDeadNodes()
     graph.name = displayName
     let bytes = try graph.onnxModel()

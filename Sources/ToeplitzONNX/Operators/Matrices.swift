@@ -25,22 +25,11 @@ extension OperatorTable {
         return [sum]
       }
     },
-    "MatMulInteger": { node in
+    "MatMulInteger": { _ in { x in [try x(0).integerProduct(x.optional(2), x(1), x.optional(3))] } },
+    "QLinearMatMul": { _ in
       { x in
-        let (a, b) = (try x(0), try x(1))
-        let left = try a.centeredRows(x.optional(2), axis: a.rank - 2)
-        let right = try b.centeredRows(x.optional(3), axis: b.rank - 1)
-        return [try left.matrixMultiplied(by: right)]
-      }
-    },
-    "QLinearMatMul": { node in
-      { x in
-        let (a, b) = (try x(0), try x(3))
-        let left = try a.centeredRows(x(2), axis: a.rank - 2)
-        let right = try b.centeredRows(x(5), axis: b.rank - 1)
-        let sums = try left.matrixMultiplied(by: right)
-        let factor = try x(1) * x(4) / x(6)
-        return [try sums.requantized(factor: factor, zeroPoint: x(7))]
+        let sums = try x(0).integerProduct(x(2), x(3), x(5))
+        return [try sums.requantized(factor: x(1) * x(4) / x(6), zeroPoint: x(7))]
       }
     },
     "Einsum": { node in
@@ -86,6 +75,12 @@ private func determinant(_ matrix: [Double], _ side: Int) -> Double {
 }
 
 extension Tensor {
+  /// The product of whole numbers, each less its zero point, as int32.
+  func integerProduct(_ zeroPoint: Tensor?, _ other: Tensor, _ otherZeroPoint: Tensor?) throws -> Tensor {
+    try centeredRows(zeroPoint, axis: rank - 2)
+      .matrixMultiplied(by: other.centeredRows(otherZeroPoint, axis: other.rank - 1))
+  }
+
   /// Whole numbers less their zero point as int32; a vector of zero points stands along `axis`.
   fileprivate func centeredRows(_ zeroPoint: Tensor?, axis: Int) throws -> Tensor {
     guard let zeroPoint, zeroPoint.rank > 1 else { return try centered(zeroPoint, axis: max(0, axis)) }

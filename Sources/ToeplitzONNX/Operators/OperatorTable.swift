@@ -23,7 +23,7 @@ enum OperatorTable {
 
   /// The operators on tensors of each domain; ONNX's own is the empty one.
   static let domains: [String: [String: OperatorMaker]] = [
-    "": standard, "com.microsoft": runtime.merging(microsoftQuantized) { first, _ in first }, "ai.onnx.ml": features,
+    "": standard, "com.microsoft": runtime, "ai.onnx.ml": features,
     "ai.onnx.preview.training": training,
   ]
 

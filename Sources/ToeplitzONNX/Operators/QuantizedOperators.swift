@@ -26,7 +26,7 @@ extension Operands {
 /// The operators that ONNX Runtime's quantiser writes (domain `com.microsoft`), as their documentation in `ContribOperators.md`
 /// defines them.
 extension OperatorTable {
-  static let microsoftQuantized: [String: OperatorMaker] = [
+  static let runtimeQuantized: [String: OperatorMaker] = [
     "QLinearAdd": binary { try $0 + $1 },
     "QLinearMul": binary { try $0 * $1 },
     "QLinearSigmoid": { _ in { x in [try x.codes(x.real(0).sigmoid(), 3)] } },
@@ -106,7 +106,7 @@ extension OperatorTable {
     },
     "MatMulIntegerToFloat": { _ in
       { x in
-        let sums = try product(x(0), x.optional(4), x(1), x.optional(5))
+        let sums = try x(0).integerProduct(x.optional(4), x(1), x.optional(5))
         let result = try sums.cast(to: .float32) * (x(2).reshaped([]) * x(3))
         return [try x.optional(6).map { try result + $0 } ?? result]
       }
@@ -120,7 +120,7 @@ extension OperatorTable {
         guard parts.count == 3, let codes = parts[0], let scale = parts[1], let zero = parts[2] else {
           throw x.refuse("codes, a scale and a zero point", got: "others")
         }
-        let result = try product(codes, zero, x(1), x.optional(3)).cast(to: .float32) * (scale * x(2))
+        let result = try codes.integerProduct(zero, x(1), x.optional(3)).cast(to: .float32) * (scale * x(2))
         return [try x.optional(4).map { try result + $0 } ?? result]
       }
     },
@@ -185,11 +185,6 @@ extension OperatorTable {
   /// A function of two numbers, applied to codes.
   private static func binary(_ body: @escaping @Sendable (Tensor, Tensor) throws -> Tensor) -> OperatorMaker {
     { _ in { x in [try x.codes(body(x.real(0), x.real(3)), 6)] } }
-  }
-
-  /// Sums of products of codes less their zero points, as int32.
-  private static func product(_ a: Tensor, _ aZero: Tensor?, _ b: Tensor, _ bZero: Tensor?) throws -> Tensor {
-    try a.centered(aZero, axis: max(0, a.rank - 2)).matrixMultiplied(by: b.centered(bZero, axis: max(0, b.rank - 1)))
   }
 }
 

@@ -6,7 +6,7 @@ import ToeplitzTensor
 extension OperatorTable {
   /// The domain com.microsoft.
   static let runtime: [String: OperatorMaker] = {
-    let groups = [runtimeProducts, runtimeElements, runtimeNorms, runtimeAttention, runtimeOthers]
+    let groups = [runtimeProducts, runtimeElements, runtimeNorms, runtimeAttention, runtimeOthers, runtimeQuantized]
     return groups.reduce(into: [:]) { all, group in all.merge(group) { first, _ in first } }
   }()
 
