@@ -108,7 +108,7 @@ public struct Checkpoint: Sendable {
   ///
   /// - Throws: ``ToeplitzError`` of kind `checkpoint` if there is none or it has another shape; it has the
   ///   full name.
-  public func tensor(_ name: String, shape: Shape) throws -> Tensor {
+  public func tensor(_ name: String, shape: TensorShape) throws -> Tensor {
     let tensor = try tensor(name)
     guard tensor.shape == shape else {
       throw ToeplitzError(

@@ -15,10 +15,10 @@ package enum ElementBytes {
     }
     var bytes = itemSize
     for size in sizes {
-      guard size >= 0 else { throw place.malformed("sizes of at least 0", got: "shape \(Shape(sizes))") }
+      guard size >= 0 else { throw place.malformed("sizes of at least 0", got: "shape \(TensorShape(sizes))") }
       let (product, overflow) = bytes.multipliedReportingOverflow(by: max(size, 1))
       guard !overflow else {
-        throw place.malformed("a shape of at most \(Int.max) bytes", got: "shape \(Shape(sizes))")
+        throw place.malformed("a shape of at most \(Int.max) bytes", got: "shape \(TensorShape(sizes))")
       }
       bytes = product
     }
@@ -36,7 +36,7 @@ package enum ElementBytes {
     _ bytes: UnsafeRawBufferPointer, _ dtype: DType, _ sizes: [Int],
     owner: (any AnyObject & Sendable)?, anywhere: Bool = false, _ place: FilePlace
   ) throws -> Tensor {
-    let shape = Shape(sizes)
+    let shape = TensorShape(sizes)
     if let owner, let base = bytes.baseAddress, dtype != .bool,
       anywhere || Int(bitPattern: base) % dtype.byteSize == 0
     {
@@ -57,7 +57,7 @@ package enum ElementBytes {
   static func swapped<T: FixedWidthInteger & BitwiseCopyable>(
     _ bytes: UnsafeRawBufferPointer, _ type: T.Type, _ dtype: DType, _ sizes: [Int], _ place: FilePlace
   ) throws -> Tensor {
-    let result = try Tensor(uninitialized: Shape(sizes), dtype: dtype, operation: place.file)
+    let result = try Tensor(uninitialized: TensorShape(sizes), dtype: dtype, operation: place.file)
     let elements = result.pointer(T.self)
     for index in 0..<bytes.count / MemoryLayout<T>.size {
       elements[index] = bytes.loadUnaligned(fromByteOffset: index * MemoryLayout<T>.size, as: T.self).byteSwapped

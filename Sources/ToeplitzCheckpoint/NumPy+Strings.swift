@@ -5,7 +5,7 @@ extension NumPy {
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it breaks a rule, has other elements or
   ///   bytes that are no text.
-  public static func readStrings(contentsOf path: String) throws -> (elements: [String], shape: Shape) {
+  public static func readStrings(contentsOf path: String) throws -> (elements: [String], shape: TensorShape) {
     let file = try MappedFile(path: path)
     return try withExtendedLifetime(file) {
       let place = FilePlace(file: path)
@@ -21,7 +21,7 @@ extension NumPy {
       }
       let itemSize = kind == "U" ? 4 * width : width
       let byteCount = try ElementBytes.byteCount(members.shape, itemSize: itemSize, place)
-      let count = try Shape(members.shape).elementCount(path)
+      let count = try TensorShape(members.shape).elementCount(path)
       guard reader.remaining == byteCount, count <= 1 << 22 else {
         throw place.malformed(
           "\(byteCount) bytes of data for at most \(1 << 22) strings", got: "\(reader.remaining) bytes for \(count)")
@@ -31,7 +31,7 @@ extension NumPy {
         try text(
           UnsafeRawBufferPointer(rebasing: data[(index * itemSize)..<((index + 1) * itemSize)]), kind, order, place)
       }
-      return (elements, Shape(members.shape))
+      return (elements, TensorShape(members.shape))
     }
   }
 
@@ -62,7 +62,7 @@ extension NumPy {
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be written, of kind `shape` if there are more or fewer elements than
   ///   the shape has.
-  public static func writeStrings(_ elements: [String], shape: Shape, to path: String) throws {
+  public static func writeStrings(_ elements: [String], shape: TensorShape, to path: String) throws {
     guard try shape.elementCount(path) == elements.count else {
       throw ToeplitzError(.shape, path, expected: "as many strings as shape \(shape) has", got: "\(elements.count)")
     }

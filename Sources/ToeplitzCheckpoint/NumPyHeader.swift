@@ -56,7 +56,7 @@ struct NumPyHeader {
   }
 
   /// The header of version 1.0 for elements of a type and a shape.
-  static func bytes(_ descr: String, _ shape: Shape, _ place: FilePlace) throws -> [UInt8] {
+  static func bytes(_ descr: String, _ shape: TensorShape, _ place: FilePlace) throws -> [UInt8] {
     guard shape.rank <= ElementBytes.maximumRank else {
       throw place.refused("at most \(ElementBytes.maximumRank) dimensions", got: "\(shape.rank)")
     }

@@ -87,13 +87,13 @@ struct NumPyType {
     let sizes = isFortranOrder ? Array(shape.reversed()) : shape
     let byteCount = try ElementBytes.byteCount(sizes, itemSize: itemSize, place)
     guard data.count == byteCount else {
-      throw place.malformed("\(byteCount) bytes of data for shape \(Shape(shape))", got: "\(data.count)")
+      throw place.malformed("\(byteCount) bytes of data for shape \(TensorShape(shape))", got: "\(data.count)")
     }
     let parts = isComplex ? [2] : []
     let stored = try tensor(data, sizes + parts, owner: owner, place)
     guard isFortranOrder, sizes.count > 1 else { return stored }
     let strides = Array(stored.strides.prefix(sizes.count).reversed()) + (isComplex ? [1] : [])
-    return try stored.view(shape: Shape(shape + parts), strides: strides, offset: 0).contiguous()
+    return try stored.view(shape: TensorShape(shape + parts), strides: strides, offset: 0).contiguous()
   }
 
   /// A tensor of the elements in `data`, whose length the caller has checked.

@@ -77,7 +77,7 @@ enum PickleDense {
     let block = values.shape.dimensions.dropFirst().reduce(1, *)
     func fill<T: TensorScalar>(_ type: T.Type, _ sum: (T, T) -> T) throws -> Tensor {
       let numbers = try values.scalars(T.self)
-      var result = try Tensor.zeros(Shape(sizes), dtype: values.dtype)
+      var result = try Tensor.zeros(TensorShape(sizes), dtype: values.dtype)
       try result.withMutableElements(T.self) { elements in
         for (index, cell) in cells.enumerated() {
           for part in 0..<block {

@@ -103,7 +103,7 @@ final class PickleTensorMaker {
       throw place.malformed("a view within the \(count) elements of its storage", got: "element \(last)")
     }
     let isComplex = element.form == .complex
-    let shape = Shape(isComplex ? sizes + [2] : sizes)
+    let shape = TensorShape(isComplex ? sizes + [2] : sizes)
     if sizes.contains(0) { return try Tensor.zeros(shape, dtype: element.dtype) }
     let parts = isComplex ? 2 : 1
     let whole = UnsafeRawBufferPointer(rebasing: contents.bytes[..<(count * element.byteSize)])
@@ -117,7 +117,7 @@ final class PickleTensorMaker {
   }
 
   private func isContiguous(_ sizes: [Int], _ strides: [Int]) -> Bool {
-    let expected = Shape(sizes).contiguousStrides
+    let expected = TensorShape(sizes).contiguousStrides
     return sizes.indices.allSatisfy { sizes[$0] == 1 || strides[$0] == expected[$0] }
   }
 

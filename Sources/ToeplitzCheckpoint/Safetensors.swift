@@ -121,7 +121,7 @@ public enum Safetensors {
     let byteCount = try ElementBytes.byteCount(shape, itemSize: dtype?.byteSize ?? 1, place)
     guard dtype == nil || offsets[1] - offsets[0] == byteCount else {
       throw place.malformed(
-        "\(byteCount) bytes for \(typeName)\(Shape(shape))", got: "data_offsets \(offsets)")
+        "\(byteCount) bytes for \(typeName)\(TensorShape(shape))", got: "data_offsets \(offsets)")
     }
     return Entry(
       name: name, typeName: typeName, dtype: dtype, shape: shape, begin: offsets[0], end: offsets[1])

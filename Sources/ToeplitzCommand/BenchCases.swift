@@ -5,7 +5,7 @@ import ToeplitzModels
 /// Something to time: a convolution or a whole network with its usual input.
 protocol BenchCase: Encodable, Sendable {
   var name: String { get }
-  var inputShape: Shape { get }
+  var inputShape: TensorShape { get }
   /// The layer or network with random weights.
   func model(_ generator: Generator) throws -> any UnaryLayer
 }
@@ -45,7 +45,7 @@ struct ConvolutionCase: BenchCase {
     }
   }
 
-  var inputShape: Shape { Shape([batch, inChannels] + size) }
+  var inputShape: TensorShape { TensorShape([batch, inChannels] + size) }
 
   /// The cases: HiFi-GAN V1, Kokoro's iSTFTNet, DAC, Vocos, wav2vec 2.0, ResNet-50, MobileNet, U-Net, DCGAN and a
   /// three-dimensional network.
@@ -118,13 +118,13 @@ struct NetworkCase: BenchCase {
   var name: String
   /// What the network is called, without the size of its input.
   var network: String
-  var inputShape: Shape
+  var inputShape: TensorShape
   /// The network compiled, with random weights.
   let executable: @Sendable (_ optimizes: Bool) throws -> Executable
   private var build: @Sendable (Generator) throws -> any UnaryLayer
 
   private init<Model: UnaryLayer>(
-    _ name: String, of network: String? = nil, _ inputShape: Shape,
+    _ name: String, of network: String? = nil, _ inputShape: TensorShape,
     _ build: @escaping @Sendable (Generator) throws -> Model
   ) {
     self.name = name

@@ -94,7 +94,7 @@ struct BenchLengths: Encodable {
         let shape = (port.dimensions ?? []).map { dimension in
           if case .fixed(let size) = dimension { size } else { sizes[dimension.description] ?? 1 }
         }
-        let values = try Generator(seed: 2).uniform(Shape(shape), from: -1, to: 1)
+        let values = try Generator(seed: 2).uniform(TensorShape(shape), from: -1, to: 1)
         inputs[port.name] = try values.cast(to: port.dtype ?? .float32)
       }
     }

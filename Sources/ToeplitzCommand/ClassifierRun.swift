@@ -104,7 +104,7 @@ struct ClassifierRun {
     var table = ConfusionTable(classes: classes)
     for first in stride(from: 0, to: data.count, by: 256) {
       let part = first..<min(data.count, first + 256)
-      let guesses = try model(data.tensors[0].slice(axis: 0, part)).argMaximum(1).scalars(Int64.self)
+      let guesses = try model(data.tensors[0].slice(axis: 0, part)).argmax(axis: 1).scalars(Int64.self)
       let labels = try data.tensors[1].slice(axis: 0, part).scalars(Int64.self)
       for (label, guess) in zip(labels, guesses) { table.add(Int(label), takenFor: Int(guess)) }
     }

@@ -62,7 +62,7 @@ struct ExampleInputs {
   func tensors(_ choice: Choice) throws -> [String: Tensor] {
     try ports.reduce(into: [:]) { tensors, port in
       let shape = try shapes[port.name] ?? shape(port, choice)
-      tensors[port.name] = try Tensor.zeros(Shape(shape), dtype: port.dtype ?? .float32)
+      tensors[port.name] = try Tensor.zeros(TensorShape(shape), dtype: port.dtype ?? .float32)
     }
   }
 

@@ -30,7 +30,7 @@ struct InputAudio {
     /// At most so many channels a model is taken to have whose last axis, behind one of any length, is fixed.
     private static let mostChannels = 8
 
-    init(_ dimensions: [Dimension]?) {
+    init(_ dimensions: [AxisSize]?) {
       let dimensions = dimensions ?? [.any, .any, .any]
       rank = dimensions.count
       guard rank > 1 else {
@@ -98,7 +98,7 @@ struct InputAudio {
     } else {
       elements = channels.count == 1 ? channels[0] : Array(channels.joined())
     }
-    let tensor = try Tensor(elements).reshaped(Shape(shape))
+    let tensor = try Tensor(elements).reshaped(TensorShape(shape))
     guard let dtype = port?.dtype, dtype.isFloatingPoint else { return tensor }
     return try tensor.cast(to: dtype)
   }

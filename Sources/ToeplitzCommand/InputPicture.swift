@@ -19,7 +19,8 @@ struct InputPicture {
     let tensor = try fitted.tensor(form)
     // Inputs without a batch, and grey ones without channels.
     guard let rank = port?.dimensions?.count, rank < 4 else { return tensor }
-    return try tensor.reshaped(rank == 3 ? Shape(Array(tensor.shape.dropFirst())) : [fitted.height, fitted.width])
+    return try tensor.reshaped(
+      rank == 3 ? TensorShape(Array(tensor.shape.dropFirst())) : [fitted.height, fitted.width])
   }
 
   /// How the input wants its numbers, and the size if it says one.
@@ -46,7 +47,7 @@ struct InputPicture {
         .shape, path, expected: "an input [N, C, H, W] or [N, H, W, C] (--image-layout) with C = 1 or 3 for a picture",
         got: "'\(port.name)' of \(port.description)")
     }
-    func fixed(_ dimension: ToeplitzGraph.Dimension) -> Int? {
+    func fixed(_ dimension: AxisSize) -> Int? {
       if case .fixed(let size) = dimension { size } else { nil }
     }
     switch dimensions.count {

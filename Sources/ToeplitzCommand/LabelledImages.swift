@@ -49,7 +49,7 @@ struct LabelledImages {
         .file, path, expected: "a folder with a folder of PNG or JPEG pictures for each of at least 2 classes",
         got: "\(names.count) folders with \(images.count) pictures")
     }
-    try self.init(Tensor.concatenated(images), Tensor(labels), from: path)
+    try self.init(Tensor.concatenate(images), Tensor(labels), from: path)
     self.names = names
   }
 
@@ -80,7 +80,7 @@ struct LabelledImages {
     guard try !plain.hasNonFiniteElements() else {
       throw ToeplitzError(.argument, path, expected: "finite images", got: "NaN or infinite elements")
     }
-    let deviation = try plain.variance(correction: 0).squareRoot() + 1e-6
+    let deviation = try plain.variance(correction: 0).sqrt() + 1e-6
     self.images = try (plain - plain.mean()) / deviation
   }
 }

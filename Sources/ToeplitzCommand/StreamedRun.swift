@@ -46,7 +46,7 @@ final class StreamedRun {
     pieces.append(try stream.finishAll())
     if times.isEmpty || spent.reduce(0, +) < times.reduce(0, +) { times = spent }
     return try pieces[0].indices.map { output in
-      try Tensor.concatenated(pieces.map { $0[output] }, axis: plan.outputAxes[output])
+      try Tensor.concatenate(pieces.map { $0[output] }, axis: plan.outputAxes[output])
     }
   }
 

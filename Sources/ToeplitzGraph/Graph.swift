@@ -155,7 +155,7 @@ extension Graph {
   private func equalConstants() -> [Int: Int] {
     enum Key: Hashable {
       case view(ObjectIdentifier, TensorView)
-      case number(DType, Shape, UInt64)
+      case number(DType, TensorShape, UInt64)
     }
     var seen: [Key: Int] = [:]
     var other: [Int: Int] = [:]

@@ -3,14 +3,14 @@ import ToeplitzTensor
 /// Strings in row-major order under a shape.
 public struct StringTensor: Sendable, Hashable {
   /// The sizes of the axes.
-  public let shape: Shape
+  public let shape: TensorShape
   /// The elements in row-major order.
   public let elements: [String]
 
   /// Strings under a shape; without one, a vector.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if the shape does not have as many elements.
-  public init(_ elements: [String], shape: Shape? = nil) throws {
+  public init(_ elements: [String], shape: TensorShape? = nil) throws {
     let shape = shape ?? [elements.count]
     guard try shape.elementCount("StringTensor") == elements.count else {
       throw ToeplitzError(
@@ -66,7 +66,7 @@ package enum ValueKey {
   /// Adds a value to tensors by key.
   package static func store(_ value: ModelValue, _ number: Int, in tensors: inout [Int: Tensor]) throws {
     func mark(_ tag: Tag, _ sizes: [Int]) throws {
-      tensors[header(number)] = try Tensor.zeros(Shape([0, tag.rawValue] + sizes), dtype: .uint8)
+      tensors[header(number)] = try Tensor.zeros(TensorShape([0, tag.rawValue] + sizes), dtype: .uint8)
     }
     switch value {
     case .tensor(let tensor): tensors[number] = tensor
@@ -94,7 +94,8 @@ package enum ValueKey {
       guard let bytes = try tensors[part(number, 0)]?.scalars(UInt8.self) else { return nil }
       let elements = bytes.split(separator: 0xFF, omittingEmptySubsequences: false).dropLast()
       return .strings(
-        try StringTensor(elements.map { String(decoding: $0, as: UTF8.self) }, shape: Shape(Array(shape.dropFirst(2)))))
+        try StringTensor(
+          elements.map { String(decoding: $0, as: UTF8.self) }, shape: TensorShape(Array(shape.dropFirst(2)))))
     default: return ModelValue.none
     }
   }

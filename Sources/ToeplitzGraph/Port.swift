@@ -1,7 +1,7 @@
 import ToeplitzTensor
 
 /// One size of an input: a number, a name that stands for one number throughout a call, or anything.
-public enum Dimension: Sendable, Hashable, CustomStringConvertible, ExpressibleByIntegerLiteral,
+public enum AxisSize: Sendable, Hashable, CustomStringConvertible, ExpressibleByIntegerLiteral,
   ExpressibleByStringLiteral
 {
   /// This size only.
@@ -45,12 +45,12 @@ public struct PortDescription: Sendable {
   /// The element type, if it is known.
   public var dtype: DType?
   /// The sizes, if their number is known.
-  public var dimensions: [Dimension]?
+  public var dimensions: [AxisSize]?
   /// What kind of value goes there; element type and sizes of a sequence are those of its tensors.
   public var kind = Kind.tensor
 
   /// An input or output of the given element type and sizes.
-  public init(name: String, dtype: DType? = nil, dimensions: [Dimension]? = nil) {
+  public init(name: String, dtype: DType? = nil, dimensions: [AxisSize]? = nil) {
     (self.name, self.dtype, self.dimensions) = (name, dtype, dimensions)
   }
 

@@ -117,7 +117,7 @@ extension Picture {
   private func filled<T: TensorScalar>(_ form: TensorForm, _ element: (Int, Int) -> T) throws -> Tensor {
     let (pixels, channels) = (width * height, form.channels)
     let isFirst = form.layout == .nchw
-    let shape: Shape = isFirst ? [1, channels, height, width] : [1, height, width, channels]
+    let shape: TensorShape = isFirst ? [1, channels, height, width] : [1, height, width, channels]
     func fill<S: FixedWidthInteger>(_ samples: [S], _ elements: UnsafeMutableBufferPointer<T>) {
       for channel in 0..<channels {
         let source = form.order == .rgb ? channel : 2 - channel

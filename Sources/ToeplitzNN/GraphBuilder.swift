@@ -75,14 +75,14 @@ public struct GraphBuilder: ~Copyable {
   /// A new input.
   ///
   /// - Parameter dimensions: its sizes: numbers, or names that stand for one number throughout a call.
-  public mutating func input(_ name: String, _ dtype: DType, _ dimensions: [Dimension]) -> Value {
+  public mutating func input(_ name: String, _ dtype: DType, _ dimensions: [AxisSize]) -> Value {
     let value = value()
     inputs.append((PortDescription(name: name, dtype: dtype, dimensions: dimensions), value))
     return value
   }
 
   /// A new weight, whose tensor is given when the graph is compiled.
-  public mutating func weight(_ name: String, _ dtype: DType, _ shape: Shape) -> Value {
+  public mutating func weight(_ name: String, _ dtype: DType, _ shape: TensorShape) -> Value {
     let value = value()
     weights.append((WeightDescription(name: name, spec: TensorSpec(shape, dtype)), value))
     return value

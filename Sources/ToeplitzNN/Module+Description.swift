@@ -49,7 +49,7 @@ public struct SummaryRow: Sendable, Hashable {
   /// The layer's type.
   public var type: String
   /// The output's shape.
-  public var output: Shape
+  public var output: TensorShape
   /// Parameters of this layer alone.
   public var parameters: Int
   /// Multiply-adds of this layer alone for the given input.
@@ -88,7 +88,7 @@ extension UnaryLayer {
   /// Runs the model once on zeros and lists its layers with output shapes, parameters and multiply-adds.
   ///
   /// - Throws: ``ToeplitzError`` if the model does not accept an input of this shape.
-  public func summary(inputShape: Shape, dtype: DType = .float32) throws -> Summary {
+  public func summary(inputShape: TensorShape, dtype: DType = .float32) throws -> Summary {
     try summarized(Tensor.zeros(inputShape, dtype: dtype)).summary
   }
 

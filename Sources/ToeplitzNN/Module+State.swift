@@ -9,7 +9,7 @@ public struct LoadReport: Sendable, CustomStringConvertible {
   /// Names that the dictionary has and the module lacks.
   public var unexpected: [String] = []
   /// Names whose tensor has another shape than the module's.
-  public var misshapen: [(name: String, expected: Shape, got: Shape)] = []
+  public var misshapen: [(name: String, expected: TensorShape, got: TensorShape)] = []
   /// Names of the dictionary whose values, as they were loaded, hold NaN or an infinity; no error.
   public var nonFinite: [String] = []
   /// Counters of batches that the dictionary lacks, as those of PyTorch before 0.4.1 do; the module keeps its own.
@@ -55,7 +55,7 @@ struct StateFit {
 /// One value of a module and where it may be found in a dictionary.
 private struct Slot {
   var names: [String]
-  var shape: Shape
+  var shape: TensorShape
   var dtype: DType
   /// Refuses values that the module cannot hold; called for all slots before the first is assigned.
   var check: (Tensor) throws -> Void = { _ in }
@@ -168,7 +168,7 @@ private struct WeightSpelling {
     }
     let axis = try axis(weight, spec.shape)
     let lengthShape = axis.map { axis in
-      Shape(spec.shape.indices.map { $0 == axis ? spec.shape[axis] : 1 })
+      TensorShape(spec.shape.indices.map { $0 == axis ? spec.shape[axis] : 1 })
     }
     var length: Tensor?
     let name = "\(plain)_v"
@@ -188,7 +188,7 @@ private struct WeightSpelling {
   }
 
   /// The axis that keeps its norms: the layer's, or what the shape of the stored lengths tells.
-  private func axis(_ weight: LayerWeight, _ shape: Shape) throws -> Int? {
+  private func axis(_ weight: LayerWeight, _ shape: TensorShape) throws -> Int? {
     if case .normalized(_, _, let axis) = weight.form { return axis }
     guard let stored = lengths.lazy.compactMap({ state[$0] }).first, stored.count > 1 else {
       return shape.first == 1 ? 0 : nil

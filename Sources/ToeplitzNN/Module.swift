@@ -54,7 +54,7 @@ open class Module: CustomStringConvertible {
   open var extraRepr: String { "" }
 
   /// Multiply-adds for an input and output of the given shapes, of this module without its children.
-  open func multiplyAdds(input: Shape, output: Shape) throws -> Int { 0 }
+  open func multiplyAdds(input: TensorShape, output: TensorShape) throws -> Int { 0 }
 
   /// The spatial output size for a spatial input size.
   ///
@@ -70,13 +70,14 @@ open class Module: CustomStringConvertible {
         expected: "a layer of one input with convolutions inside, or an override of outputSize(for:)",
         got: "a request for its output size, which this module does not say", path: path)
     }
-    let shape = Shape(first.layout == .channelsFirst ? [1, first.count] + inputSize : [1] + inputSize + [first.count])
+    let shape = TensorShape(
+      first.layout == .channelsFirst ? [1, first.count] + inputSize : [1] + inputSize + [first.count])
     let output = try layer.traced(TensorSpec(shape, first.dtype)).shape.dropFirst()
     return Array(first.layout == .channelsFirst ? output.dropFirst() : output.dropLast())
   }
 
   /// Channels, layout and element type of the input of the first layer inside that has such.
-  private var firstChannels: (count: Int, layout: Layout, dtype: DType)? {
+  private var firstChannels: (count: Int, layout: TensorLayout, dtype: DType)? {
     namedModules().lazy.compactMap { _, module in
       (module as? ConvolutionLayer).map { ($0.inChannels, $0.layout, $0.dtype) }
     }.first
@@ -180,7 +181,7 @@ struct OutermostCall: @unchecked Sendable {
   /// The module that was called.
   let module: Module
   /// Hears of every call with the shapes of input and output (see ``Module/summary(inputShape:dtype:)``).
-  var heard: ((Module, Shape, Shape) -> Void)?
+  var heard: ((Module, TensorShape, TensorShape) -> Void)?
 }
 
 /// Throws unless parameters of type `dtype` can be computed with.

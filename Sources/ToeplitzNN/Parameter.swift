@@ -74,7 +74,7 @@ extension Parameter: CustomStringConvertible {
   public var description: String { "\(isBuffer ? "Buffer" : "Parameter")(\(value.spec))\n\(value)" }
 }
 
-private func requireShape(_ shape: Shape, _ value: Tensor) throws {
+private func requireShape(_ shape: TensorShape, _ value: Tensor) throws {
   guard value.shape == shape else {
     throw ToeplitzError(.shape, "assign", expected: "a value of shape \(shape)", got: "\(value.shape)")
   }

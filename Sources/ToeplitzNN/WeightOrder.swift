@@ -60,7 +60,7 @@ extension Module {
     /// Another name that is accepted.
     var alias: String?
     /// The shape in PyTorch.
-    var shape: Shape
+    var shape: TensorShape
     /// The axes of PyTorch's tensor in MAX's order; nil where the order is the same.
     var order: [Int]?
   }
@@ -96,7 +96,7 @@ extension Module {
         state[entry.key] = tensor
         continue
       }
-      let expected = Shape(order.map { entry.shape[$0] })
+      let expected = TensorShape(order.map { entry.shape[$0] })
       guard tensor.shape == expected else {
         throw ToeplitzError(
           .checkpoint, "load", expected: "'\(name)' in MAX's order, of shape \(expected)",

@@ -151,7 +151,7 @@ final class ModelImport {
     }
     let dtype =
       info.elementType == 0 || isText ? nil : try DType(onnx: info.elementType, data.place.inside(info.name))
-    let dimensions = info.sizes?.map { size -> Dimension in
+    let dimensions = info.sizes?.map { size -> AxisSize in
       switch size {
       // Some exporters write −1 for a size that is open.
       case .fixed(let number): number < 0 ? .any : .fixed(number)

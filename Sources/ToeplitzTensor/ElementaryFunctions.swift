@@ -6,8 +6,8 @@
   import Darwin
 #endif
 
-// The names are those of Tensor's methods, not the C library's: inside a method of its own name a C function could not
-// be called without naming the library, which differs between systems.
+// The names are written out, unlike those of Tensor's methods: inside a method of its own name a function of the C
+// library could not be called without naming the library, which differs between systems.
 
 extension Double {
   /// e to the power of this number.

@@ -4,7 +4,7 @@ extension Tensor {
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if the shape does not have as many elements.
   @_disfavoredOverload
-  public init<T: TensorScalar>(_ scalars: [T], shape: Shape? = nil, device: Device = .cpu) throws {
+  public init<T: TensorScalar>(_ scalars: [T], shape: TensorShape? = nil, device: Device = .cpu) throws {
     try device.requirePresent("Tensor")
     let shape = shape ?? [scalars.count]
     guard try shape.elementCount("Tensor") == scalars.count else {
@@ -18,7 +18,7 @@ extension Tensor {
   }
 
   /// A float32 tensor of the given elements.
-  public init(_ scalars: [Float], shape: Shape? = nil) throws {
+  public init(_ scalars: [Float], shape: TensorShape? = nil) throws {
     try self.init(scalars, shape: shape, device: .cpu)
   }
 
@@ -29,7 +29,7 @@ extension Tensor {
 
   /// A tensor whose elements all are `value`, converted to the element type.
   public static func full(
-    _ shape: Shape, _ value: Double, dtype: DType = .float32, device: Device = .cpu
+    _ shape: TensorShape, _ value: Double, dtype: DType = .float32, device: Device = .cpu
   ) throws -> Tensor {
     try device.requirePresent("full")
     let result = try Tensor(uninitialized: shape, dtype: dtype, operation: "full")
@@ -41,12 +41,12 @@ extension Tensor {
   }
 
   /// A tensor of zeros.
-  public static func zeros(_ shape: Shape, dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
+  public static func zeros(_ shape: TensorShape, dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
     try full(shape, 0, dtype: dtype, device: device)
   }
 
   /// A tensor of ones.
-  public static func ones(_ shape: Shape, dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
+  public static func ones(_ shape: TensorShape, dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
     try full(shape, 1, dtype: dtype, device: device)
   }
 
@@ -72,7 +72,7 @@ extension Tensor {
 
   /// Numbers drawn from the normal distribution, the same for the same state of `random`.
   public static func randomNormal(
-    _ shape: Shape, mean: Double = 0, standardDeviation: Double = 1, dtype: DType = .float32,
+    _ shape: TensorShape, mean: Double = 0, standardDeviation: Double = 1, dtype: DType = .float32,
     using random: inout RandomSource
   ) throws -> Tensor {
     try generate(shape, dtype, "randomNormal") { random.nextNormal() * standardDeviation + mean }
@@ -80,7 +80,7 @@ extension Tensor {
 
   /// Numbers drawn evenly from `low..<high`, the same for the same state of `random`.
   public static func randomUniform(
-    _ shape: Shape, from low: Double = 0, to high: Double = 1, dtype: DType = .float32,
+    _ shape: TensorShape, from low: Double = 0, to high: Double = 1, dtype: DType = .float32,
     using random: inout RandomSource
   ) throws -> Tensor {
     try generate(shape, dtype, "randomUniform") { low + (high - low) * random.nextUnit() }
@@ -88,7 +88,7 @@ extension Tensor {
 
   @inline(__always)
   private static func generate(
-    _ shape: Shape, _ dtype: DType, _ operation: String, _ next: () -> Double
+    _ shape: TensorShape, _ dtype: DType, _ operation: String, _ next: () -> Double
   ) throws -> Tensor {
     let result = try Tensor(uninitialized: shape, dtype: dtype, operation: operation)
     func fill<T: TensorScalar>(_ type: T.Type) {

@@ -23,12 +23,12 @@ private struct ArrayText<Element: TensorScalar> {
   private static var lineWidth: Int { 75 }
 
   private let values: [Element]
-  private let shape: Shape
+  private let shape: TensorShape
   private let strides: [Int]
   private let isShortened: Bool
   private let format: (Element) -> String
 
-  init(_ values: [Element], _ shape: Shape) {
+  init(_ values: [Element], _ shape: TensorShape) {
     self.values = values
     self.shape = shape
     strides = shape.contiguousStrides

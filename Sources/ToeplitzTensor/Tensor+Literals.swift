@@ -57,11 +57,11 @@ public struct TensorLiteral: Sendable, ExpressibleByIntegerLiteral, ExpressibleB
       throw ToeplitzError(.dtype, "Tensor", expected: "numbers or truth values", got: "both")
     }
     return try truths.isEmpty
-      ? Tensor(numbers, shape: Shape(sizes)) : Tensor(truths, shape: Shape(sizes), device: .cpu)
+      ? Tensor(numbers, shape: TensorShape(sizes)) : Tensor(truths, shape: TensorShape(sizes), device: .cpu)
   }
 
   fileprivate static func ragged(_ sizes: [Int], _ got: String) -> ToeplitzError {
-    ToeplitzError(.shape, "Tensor", expected: "lists of equal lengths, here of shape \(Shape(sizes))", got: got)
+    ToeplitzError(.shape, "Tensor", expected: "lists of equal lengths, here of shape \(TensorShape(sizes))", got: got)
   }
 }
 
@@ -107,7 +107,7 @@ extension Array: NestedScalars where Element: NestedScalars {
     var sizes: [Int]?
     for element in self {
       let next = try element.collect(into: &scalars)
-      if let sizes, sizes != next { throw TensorLiteral.ragged([count] + sizes, "one of shape \(Shape(next))") }
+      if let sizes, sizes != next { throw TensorLiteral.ragged([count] + sizes, "one of shape \(TensorShape(next))") }
       sizes = next
     }
     return [count] + (sizes ?? [])
@@ -159,7 +159,7 @@ extension Tensor {
   public init<Nested: NestedScalars>(_ nested: [[Nested]]) throws {
     var scalars: [Nested.Scalar] = []
     let sizes = try nested.collect(into: &scalars)
-    try self.init(scalars, shape: Shape(sizes), device: .cpu)
+    try self.init(scalars, shape: TensorShape(sizes), device: .cpu)
   }
 
   /// A tensor of the numbers of a collection (a range, a slice of an array, `Data`) in their order; without a shape, a
@@ -167,7 +167,8 @@ extension Tensor {
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if the shape does not have as many elements.
   @_disfavoredOverload
-  public init<Numbers: Collection>(_ numbers: Numbers, shape: Shape? = nil) throws where Numbers.Element: TensorScalar {
+  public init<Numbers: Collection>(_ numbers: Numbers, shape: TensorShape? = nil) throws
+  where Numbers.Element: TensorScalar {
     try self.init(Array(numbers), shape: shape, device: .cpu)
   }
 
@@ -179,7 +180,7 @@ extension Tensor {
   ///   - dtype: The element type.
   /// - Throws: ``ToeplitzError`` of kind `shape` if there are not just as many bytes as the shape takes; of kind `format` if
   ///   a byte of a bool is neither 0 nor 1.
-  public init(bytes: UnsafeRawBufferPointer, shape: Shape, dtype: DType) throws {
+  public init(bytes: UnsafeRawBufferPointer, shape: TensorShape, dtype: DType) throws {
     let (size, overflow) = try shape.elementCount("Tensor").multipliedReportingOverflow(by: dtype.byteSize)
     guard !overflow, bytes.count == size else {
       throw ToeplitzError(
@@ -196,7 +197,7 @@ extension Tensor {
   /// A tensor of elements that lie in a collection of bytes such as `Data`, as this machine keeps them.
   ///
   /// - Throws: As ``init(bytes:shape:dtype:)-(UnsafeRawBufferPointer,_,_)``.
-  public init<Bytes: Collection>(bytes: Bytes, shape: Shape, dtype: DType) throws where Bytes.Element == UInt8 {
+  public init<Bytes: Collection>(bytes: Bytes, shape: TensorShape, dtype: DType) throws where Bytes.Element == UInt8 {
     let made = try bytes.withContiguousStorageIfAvailable { bytes in
       try Tensor(bytes: UnsafeRawBufferPointer(bytes), shape: shape, dtype: dtype)
     }
@@ -208,16 +209,16 @@ extension Tensor {
   public static func full(
     _ sizes: [Int], _ value: Double, dtype: DType = .float32, device: Device = .cpu
   ) throws -> Tensor {
-    try full(Shape(sizes), value, dtype: dtype, device: device)
+    try full(TensorShape(sizes), value, dtype: dtype, device: device)
   }
   /// A tensor of zeros.
   @_disfavoredOverload
   public static func zeros(_ sizes: [Int], dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
-    try full(Shape(sizes), 0, dtype: dtype, device: device)
+    try full(TensorShape(sizes), 0, dtype: dtype, device: device)
   }
   /// A tensor of ones.
   @_disfavoredOverload
   public static func ones(_ sizes: [Int], dtype: DType = .float32, device: Device = .cpu) throws -> Tensor {
-    try full(Shape(sizes), 1, dtype: dtype, device: device)
+    try full(TensorShape(sizes), 1, dtype: dtype, device: device)
   }
 }

@@ -27,7 +27,7 @@ public struct Tensor: Sendable {
   }
 
   /// The sizes, outermost first.
-  public let shape: Shape
+  public let shape: TensorShape
   /// Elements between neighbours, for each dimension.
   public let strides: [Int]
   /// The element type.
@@ -40,7 +40,7 @@ public struct Tensor: Sendable {
   /// A view over `storage`.
   ///
   /// The caller has checked that every element lies inside it.
-  package init(storage: Storage, shape: Shape, strides: [Int], offset: Int, dtype: DType) {
+  package init(storage: Storage, shape: TensorShape, strides: [Int], offset: Int, dtype: DType) {
     payload = .stored(storage)
     self.shape = shape
     self.strides = strides
@@ -76,7 +76,7 @@ public struct Tensor: Sendable {
   }
 
   /// A contiguous tensor with unspecified values.
-  package init(uninitialized shape: Shape, dtype: DType, operation: String) throws {
+  package init(uninitialized shape: TensorShape, dtype: DType, operation: String) throws {
     let count = try shape.elementCount(operation)
     let (bytes, overflow) = count.multipliedReportingOverflow(by: dtype.byteSize)
     guard !overflow else {
@@ -112,7 +112,7 @@ public struct Tensor: Sendable {
   /// A view of the same memory with other sizes and strides.
   ///
   /// The caller has checked the bounds.
-  package func view(shape: Shape, strides: [Int], offset: Int) -> Tensor {
+  package func view(shape: TensorShape, strides: [Int], offset: Int) -> Tensor {
     Tensor(storage: storage, shape: shape, strides: strides, offset: offset, dtype: dtype)
   }
 
@@ -179,7 +179,7 @@ public struct Tensor: Sendable {
 
 /// Which elements of a storage a tensor is, without holding the storage.
 package struct TensorView: Sendable, Hashable {
-  private let shape: Shape
+  private let shape: TensorShape
   private let strides: [Int]
   private let offset: Int
   private let dtype: DType

@@ -21,7 +21,7 @@ import ToeplitzTensor
 
   @Test(arguments: [[], [0], [1], [7], [2, 0, 3], [1, 1], [2, 3, 4, 5], [Int](repeating: 1, count: 64)])
   func roundTripKeepsShapes(_ sizes: [Int]) throws {
-    let tensor = try Tensor.full(Shape(sizes), 3)
+    let tensor = try Tensor.full(TensorShape(sizes), 3)
     try withDirectory { directory in
       try NumPy.write(tensor, to: directory + "/a.npy")
       try NumPy.read(contentsOf: directory + "/a.npy").expectSame(as: tensor)
@@ -114,7 +114,7 @@ import ToeplitzTensor
       #expect(throws: ToeplitzError.self) {
         try NumPy.writeArchive([name: Tensor([1])], to: directory + "/a.npz")
       }
-      let deep = try Tensor([1], shape: Shape([Int](repeating: 1, count: 65)))
+      let deep = try Tensor([1], shape: TensorShape([Int](repeating: 1, count: 65)))
       #expect(throws: ToeplitzError.self) { try NumPy.write(deep, to: directory + "/a.npy") }
       let left = try fileNames(directory)
       #expect(left.isEmpty)

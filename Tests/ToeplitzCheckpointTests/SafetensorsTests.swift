@@ -124,7 +124,7 @@ import ToeplitzTensor
 
   @Test func writerRefusesWhatTheFormatCannotHold() throws {
     let tensor = try Tensor([1])
-    let deep = try Tensor([1], shape: Shape([Int](repeating: 1, count: 65)))
+    let deep = try Tensor([1], shape: TensorShape([Int](repeating: 1, count: 65)))
     try withDirectory { directory in
       let path = directory + "/x.safetensors"
       #expect(throws: ToeplitzError.self) { try Safetensors.write(["__metadata__": tensor], to: path) }

@@ -34,7 +34,7 @@ import ToeplitzTestSupport
       try write([left], "mono.wav", in: folder)
       let mean = zip(left, right).map { ($0 + $1) / 2 }
       let pairs = zip(left, right).flatMap { [$0, $1] }
-      let cases: [(model: String, file: String, shape: Shape, values: [Float])] = [
+      let cases: [(model: String, file: String, shape: TensorShape, values: [Float])] = [
         ("takes-1-c-t", "stereo", [1, 2, 100], left + right), ("takes-1-2-t", "stereo", [1, 2, 100], left + right),
         ("takes-1-1-t", "stereo", [1, 1, 100], mean), ("takes-1-t-2", "stereo", [1, 100, 2], pairs),
         ("takes-c-t", "stereo", [2, 100], left + right), ("takes-2-t", "stereo", [2, 100], left + right),

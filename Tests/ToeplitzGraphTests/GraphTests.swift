@@ -71,7 +71,7 @@ import ToeplitzTensor
   }
 
   @Test func errorsNameTheOperation() throws {
-    let model = executable([PortDescription(name: "x")]) { x, _ in [try x[0].matrixMultiplied(by: x[0])] }
+    let model = executable([PortDescription(name: "x")]) { x, _ in [try x[0].matmul(x[0])] }
     let error = #expect(throws: ToeplitzError.self) { try model(Tensor.ones([2, 3])) }
     #expect(error?.description.contains("as many columns left as rows right") == true)
     let other = executable([PortDescription(name: "x")]) { _, _ in [] }

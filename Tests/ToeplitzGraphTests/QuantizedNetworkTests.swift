@@ -27,7 +27,7 @@ import ToeplitzTestSupport
       let wide = try weight.cast(to: .float64)
       let sums =
         try isLinear
-        ? codes.matrixMultiplied(by: wide.transposed(0, 1)) : codes.convolved(geometry, weight: wide, bias: nil)
+        ? codes.matmul(wide.transposed(0, 1)) : codes.convolved(geometry, weight: wide, bias: nil)
       let channels = scales.count
       let inner = isLinear ? 1 : sums.shape.dimensions[2...].reduce(1, *)
       let zero = try outputZero.cast(to: .float64).item(Double.self)
@@ -48,7 +48,7 @@ import ToeplitzTestSupport
         func number(_ value: Float) throws -> Tensor { try constant(Tensor(scalar: value)) }
         let x = try operands[0].dequantized(scale: number(layer.inputScale), zeroPoint: constant(layer.inputZero))
         let axes = Array(repeating: 1, count: layer.weight.rank - 1)
-        let scales = try Tensor(layer.scales, shape: Shape([layer.scales.count] + axes), device: .cpu)
+        let scales = try Tensor(layer.scales, shape: TensorShape([layer.scales.count] + axes), device: .cpu)
         let weight = try constant(layer.weight).dequantized(
           scale: constant(scales), zeroPoint: constant(try Tensor(scalar: Int8(0))))
         let bias = try layer.bias.map {
@@ -58,7 +58,7 @@ import ToeplitzTestSupport
         }
         var y =
           try layer.isLinear
-          ? x.matrixMultiplied(by: weight.transposed(0, 1)) : x.convolved(layer.geometry, weight: weight, bias: bias)
+          ? x.matmul(weight.transposed(0, 1)) : x.convolved(layer.geometry, weight: weight, bias: bias)
         if layer.isLinear, let bias { y = try y + bias }
         if layer.rectifies { y = try y.relu() }
         return [try y.quantized(scale: number(layer.outputScale), zeroPoint: constant(layer.outputZero))]
@@ -69,12 +69,12 @@ import ToeplitzTestSupport
     }
   }
 
-  private func codes(_ shape: Shape, _ dtype: DType, _ random: inout RandomSource) throws -> Tensor {
+  private func codes(_ shape: TensorShape, _ dtype: DType, _ random: inout RandomSource) throws -> Tensor {
     let range = dtype == .uint8 ? 0.0...255 : -127...127
     return try Tensor.randomUniform(
       shape, from: range.lowerBound, to: range.upperBound, dtype: .float32, using: &random
     )
-    .rounded().cast(to: dtype)
+    .round().cast(to: dtype)
   }
 
   @Test(arguments: InstructionSet.available)
@@ -97,7 +97,7 @@ import ToeplitzTestSupport
       let (from, to) = (types[pick([0, 1])], types[pick([0, 1])])
       let sizes = (0..<rank).map { _ in pick([9, 12, 17, 30]) }
       var layer = Layer(
-        geometry: geometry, x: try codes(Shape([pick([1, 2]), inputs] + sizes), from, &random),
+        geometry: geometry, x: try codes(TensorShape([pick([1, 2]), inputs] + sizes), from, &random),
         weight: try codes(geometry.weightShape, .int8, &random), bias: nil,
         scales: (0..<outputs).map { _ in Float.random(in: 0.001...0.01, using: &random) },
         inputZero: try Tensor(scalar: Int32(from == .uint8 ? 120 : -7)).cast(to: from),
@@ -153,13 +153,13 @@ import ToeplitzTestSupport
           inputs: [PortDescription(name: "x"), PortDescription(name: "zero")], outputs: ["y"]
         ) { operands, trace in
           let wide = try operands[0].cast(to: .int32) - operands[1].cast(to: .int32)
-          return [try wide.matrixMultiplied(by: trace.weight(weight, name: "weight"))]
+          return [try wide.matmul(trace.weight(weight, name: "weight"))]
         }
         nonisolated(unsafe) let sent = source
         let x = try codes([2, rows, inner], dtype, &random)
         let zero = try Tensor(scalar: Int32(dtype == .uint8 ? 131 : -9)).cast(to: dtype)
         let expected = try (x.cast(to: .float64) - zero.cast(to: .float64))
-          .matrixMultiplied(by: weight.cast(to: .float64)).doubles()
+          .matmul(weight.cast(to: .float64)).doubles()
         try InstructionSet.$override.withValue(isa) {
           let executable = Executable(sent)
           let got = try executable.run([x, zero])[0].doubles()
@@ -186,7 +186,7 @@ import ToeplitzTestSupport
       }
       let x = try operands[0].dequantized(scale: scale, zeroPoint: zero)
       let pooled = try again(apply(MaxPooling(geometry: geometry), x))
-      let joined = try again(Tensor.concatenated([pooled, x], axis: 1))
+      let joined = try again(Tensor.concatenate([pooled, x], axis: 1))
       return [try joined.reshaped([2, -1]).quantized(scale: scale, zeroPoint: zero)]
     }
     nonisolated(unsafe) let sent = source
@@ -197,7 +197,7 @@ import ToeplitzTestSupport
     #expect(nodes.map(\.operation.name).filter { $0.contains("quantize") }.isEmpty, "\(nodes.map(\.operation.name))")
     let pooled = try x.cast(to: .float64).maxPooled(
       PoolGeometry(name: "MaxPool2d", rank: 2, kernelSize: 3, stride: 1, padding: 1, dilation: 1, ceilMode: false))
-    let expected = try Tensor.concatenated([pooled, x.cast(to: .float64)], axis: 1).reshaped([2, -1])
+    let expected = try Tensor.concatenate([pooled, x.cast(to: .float64)], axis: 1).reshaped([2, -1])
     #expect(try executable.run([x])[0].doubles() == expected.doubles())
     // The same of channels that lie last.
     let last = try x.permuted([0, 2, 3, 1]).contiguous().permuted([0, 3, 1, 2])

@@ -33,7 +33,7 @@ import ToeplitzTestSupport
   private struct Draw {
     var random: RandomSource
     mutating func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
-    mutating func tensor(_ shape: Shape, _ dtype: DType) throws -> Tensor {
+    mutating func tensor(_ shape: TensorShape, _ dtype: DType) throws -> Tensor {
       try Tensor.randomUniform(shape, from: -1, to: 1, dtype: dtype, using: &random)
     }
 
@@ -95,7 +95,7 @@ import ToeplitzTestSupport
             { try $0.slice(axis: 2, min(low, $0.shape[2])..<max(min(low, $0.shape[2]), $0.shape[2] - high)) }
           ))
       case 8: network.steps.append(("leaky", { try $0.leakyReLU(negativeSlope: 0.1) }))
-      case 9: network.steps.append(("cumsum", { try $0.cumulativeSum(axis: 2).cast(to: $0.dtype).hyperbolicTangent() }))
+      case 9: network.steps.append(("cumsum", { try $0.cumsum(axis: 2).cast(to: $0.dtype).tanh() }))
       case 10:
         // A residual branch of another delay.
         let channels = network.channels
@@ -113,7 +113,7 @@ import ToeplitzTestSupport
           try tensor([1, network.channels, pick(0...3)], network.dtype)
         )
         network.steps.append(
-          ("enclose \(before.shape[2]) \(after.shape[2])", { try Tensor.concatenated([before, $0, after], axis: 2) }))
+          ("enclose \(before.shape[2]) \(after.shape[2])", { try Tensor.concatenate([before, $0, after], axis: 2) }))
       default:
         // Channels become time, and a U-Net of one level.
         if pick(0...1) == 0 {
@@ -144,7 +144,7 @@ import ToeplitzTestSupport
               "U-Net",
               { x in
                 let inner = try x.convolved(down, weight: weights.0, bias: nil).relu()
-                return try Tensor.concatenated([x, inner.convolved(up, weight: weights.1, bias: nil)], axis: 1)
+                return try Tensor.concatenate([x, inner.convolved(up, weight: weights.1, bias: nil)], axis: 1)
               }
             ))
           network.channels += 2
@@ -197,7 +197,7 @@ import ToeplitzTestSupport
         return
       }
       pieces.append(end)
-      let joined = try Tensor.concatenated(pieces, axis: 2)
+      let joined = try Tensor.concatenate(pieces, axis: 2)
       let same = try joined.spec == whole.spec && joined.copied().sameBits(as: whole.copied())
       #expect(same, "\(label)")
       if !same { return }
@@ -280,7 +280,7 @@ import ToeplitzTestSupport
     let a = try [start, one.push(x.slice(axis: 2, 20..<40)), one.finish()]
     let b = try [start, other.push(x.slice(axis: 2, 20..<40)), other.finish()]
     let whole = try executable.run([x])[0]
-    for pieces in [a, b] { #expect(try Tensor.concatenated(pieces, axis: 2).sameBits(as: whole.copied())) }
+    for pieces in [a, b] { #expect(try Tensor.concatenate(pieces, axis: 2).sameBits(as: whole.copied())) }
     #expect(one.position == 40 && one.isFinished)
     #expect(throws: ToeplitzError.self) { try one.push(x) }
     #expect(throws: ToeplitzError.self) { try one.finish() }

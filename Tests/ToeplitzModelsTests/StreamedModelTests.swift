@@ -17,7 +17,7 @@ import ToeplitzTestSupport
         pieces.append(try stream.push(x.slice(axis: plan.timeAxis, first..<end)))
       }
       pieces.append(try stream.finish())
-      let joined = try Tensor.concatenated(pieces, axis: plan.outputAxes[0])
+      let joined = try Tensor.concatenate(pieces, axis: plan.outputAxes[0])
       #expect(joined.shape == whole.shape, sourceLocation: sourceLocation)
       #expect(try joined.copied().sameBits(as: whole.copied()), "chunk \(chunk)", sourceLocation: sourceLocation)
     }

@@ -12,7 +12,7 @@ import ToeplitzTestSupport
   private static let golden: GoldenFile? = try? GoldenFile("models/models")
 
   /// Numbers in `low..<high` that depend on the tensor's name and the element's index alone, the same as in the script.
-  private func hashed(_ name: String, _ shape: Shape, _ low: Double, _ high: Double) throws -> Tensor {
+  private func hashed(_ name: String, _ shape: TensorShape, _ low: Double, _ high: Double) throws -> Tensor {
     let seed = checksum(name)
     let (base, width) = (Float(low), Float(high - low))
     var tensor = try Tensor.zeros(shape)
@@ -93,7 +93,7 @@ import ToeplitzTestSupport
     guard let shape = golden["input"].ints else { return }
     #expect(try model.load(state(model)).isClean)
     model.eval()
-    let x = try hashed(identifier + ".input", Shape(shape), -1, 1)
+    let x = try hashed(identifier + ".input", TensorShape(shape), -1, 1)
     let expected = try file.tensor(identifier + ".output")
     func compiled<Model: UnaryLayer>(_ model: Model) throws -> Tensor { try model.compiled()(x) }
     for isa in InstructionSet.available {
@@ -153,7 +153,7 @@ import ToeplitzTestSupport
     refused("baseChannels") { _ = try UNet(bilinear: true, baseChannels: 3) }
     refused("inChannels") { _ = try UNet(inChannels: 0) }
     let model = try UNet(baseChannels: 2, generator: .zeros).eval()
-    for shape in [[3, 32, 32], [1, 3, 32], [1, 2, 32, 32], [1, 3, 15, 32], [1, 3, 0, 32], []] as [Shape] {
+    for shape in [[3, 32, 32], [1, 3, 32], [1, 2, 32, 32], [1, 3, 15, 32], [1, 3, 0, 32], []] as [TensorShape] {
       refused(" ") { _ = try model(Tensor.zeros(shape)) }
     }
     #expect(try model(Tensor.zeros([0, 3, 32, 32])).shape == [0, 2, 32, 32])

@@ -137,7 +137,7 @@ import ToeplitzTestSupport
     try changed.withMutableElements(Float.self) { elements in
       for band in 0..<80 { elements[band * frames + middle] += 3 }
     }
-    let difference = try (model(mel) - model(changed)).absoluteValue().scalars(Float.self)
+    let difference = try (model(mel) - model(changed)).abs().scalars(Float.self)
     let touched = difference.indices.filter { difference[$0] > 0 }
     let first = try #require(touched.first)
     let last = try #require(touched.last)

@@ -25,7 +25,7 @@ import ToeplitzTestSupport
 
   /// Checks that a model compiled gives what it gives layer by layer, in `steps` steps.
   private func check(
-    _ model: Sequential, _ shape: Shape, dtype: DType = .float32, steps: Int, isExact: Bool = false,
+    _ model: Sequential, _ shape: TensorShape, dtype: DType = .float32, steps: Int, isExact: Bool = false,
     _ location: SourceLocation = #_sourceLocation
   ) throws {
     model.eval()
@@ -127,7 +127,7 @@ import ToeplitzTestSupport
   func residualUnitsGiveTheBitsOfTheirLayers(dtype: DType) throws {
     let model = try Units(dtype: dtype).eval()
     let compiled = model.compiled()
-    for shape in [Shape([2, 12, 301]), [12, 50]] {
+    for shape in [TensorShape([2, 12, 301]), [12, 50]] {
       let x = try Generator(seed: 7).uniform(shape, from: -1, to: 1, dtype: dtype)
       let (got, expected) = (try compiled(x), try model(x))
       if dtype == .float32 {

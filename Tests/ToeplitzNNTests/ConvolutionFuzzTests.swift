@@ -108,7 +108,7 @@ import Toeplitz
     let groups = source.held(1...2)
     let inChannels = source.isAbsurd() ? source.held(1...4) : groups &* source.pick(1...2)
     let outChannels = source.isAbsurd() ? source.held(1...4) : groups &* source.pick(1...2)
-    let layout: Layout = source.pick(0...3) == 0 ? .channelsLast : .channelsFirst
+    let layout: TensorLayout = source.pick(0...3) == 0 ? .channelsLast : .channelsFirst
     let dtypes = DType.allCases.filter { !$0.isNarrow }
     let dtype = dtypes[source.pick(0...20) % dtypes.count]
     let device: Device = source.isAbsurd() ? .gpu(source.size(0...3)) : .cpu
@@ -130,7 +130,7 @@ import Toeplitz
   }
 
   /// Whether the tensor is small enough to compute, or so large that it must be refused.
-  private func isClear(_ shape: Shape) -> Bool {
+  private func isClear(_ shape: TensorShape) -> Bool {
     let count = shape.reduce(1.0) { $0 * Double($1) }
     return count < 1e5 || count > 0x1p45
   }
@@ -155,8 +155,8 @@ import Toeplitz
       if source.pick(0...2) > 0 { shape.insert(source.isAbsurd() ? 0 : 1, at: 0) }
       if source.isAbsurd() { shape.removeLast(source.pick(0...shape.count)) }
       let dtype = layer.parameters()[0].value.dtype
-      let x = try Tensor.ones(Shape(shape), dtype: source.isAbsurd() ? .float64 : dtype)
-      if let size = try? g.outputSize(spatial), !isClear(Shape([g.outChannels] + size)) { continue }
+      let x = try Tensor.ones(TensorShape(shape), dtype: source.isAbsurd() ? .float64 : dtype)
+      if let size = try? g.outputSize(spatial), !isClear(TensorShape([g.outChannels] + size)) { continue }
       _ = try tally.note { try layer(x) }
       guard let transposed = layer as? ConvTranspose<Rank1> else { continue }
       let wanted = (0..<source.pick(1...3)).map { _ in source.size(1...30) }
@@ -182,9 +182,9 @@ import Toeplitz
     for index in 0..<4_000 {
       source.heat = [0, 0.1, 0.4][index % 3]
       let channels = source.pick(1...4)
-      func shape(_ legal: [Int]) -> Shape {
-        guard source.isAbsurd() else { return Shape(legal) }
-        return Shape((0..<source.pick(0...5)).map { _ in source.pick(0...5) })
+      func shape(_ legal: [Int]) -> TensorShape {
+        guard source.isAbsurd() else { return TensorShape(legal) }
+        return TensorShape((0..<source.pick(0...5)).map { _ in source.pick(0...5) })
       }
       let x = try Tensor.ones(shape([source.pick(0...2), channels, source.pick(1...9)]))
       let w = try Tensor.ones(shape([channels, channels, source.pick(1...3)]))

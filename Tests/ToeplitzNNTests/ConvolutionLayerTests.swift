@@ -13,7 +13,7 @@ import ToeplitzTestSupport
     var random = RandomSource(seed: seed)
     let shape = layer.geometry.weightShape
     let v = try Tensor.randomNormal(shape, using: &random)
-    let gShape = axis.map { axis in Shape(shape.indices.map { $0 == axis ? shape[$0] : 1 }) } ?? []
+    let gShape = axis.map { axis in TensorShape(shape.indices.map { $0 == axis ? shape[$0] : 1 }) } ?? []
     let g = try Tensor.randomUniform(gShape, from: 0.5, to: 2, using: &random)
     let normed = try Conv1d(inChannels: 1, outChannels: 1, kernelSize: 1)  // only holds the weight
     normed.weight.form = .normalized(g: Parameter(g), v: Parameter(v), axis: axis)
@@ -130,7 +130,7 @@ import ToeplitzTestSupport
 
   @Test func weightsInMAXOrderComeBackUnchanged() throws {
     let generator = Generator(seed: 2)
-    let layers: [(ConvolutionLayer, Shape)] = [
+    let layers: [(ConvolutionLayer, TensorShape)] = [
       (try Conv1d(inChannels: 4, outChannels: 6, kernelSize: 3, groups: 2, generator: generator), [3, 2, 6]),
       (
         try ConvTranspose1d(inChannels: 4, outChannels: 6, kernelSize: 3, groups: 2, generator: generator),

@@ -94,7 +94,7 @@ private struct RefusedCase: Decodable {
         let layer = try item.makeLayer()
         // Reached only where the options are legal by themselves.
         #expect(item.input != nil, "accepted by init: \(item.why)")
-        _ = try layer(Tensor.zeros(Shape(item.input ?? [])))
+        _ = try layer(Tensor.zeros(TensorShape(item.input ?? [])))
       }
       let text = error?.description ?? ""
       #expect(text.hasPrefix(item.layer), "\(item.why): \(text)")

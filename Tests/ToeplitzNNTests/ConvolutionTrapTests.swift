@@ -191,7 +191,7 @@ import Toeplitz
   }
 
   @Test func trap13AnEmptyBatchGivesAnEmptyBatch() throws {
-    for layout in [Layout.channelsFirst, .channelsLast] {
+    for layout in [TensorLayout.channelsFirst, .channelsLast] {
       let first = layout == .channelsFirst
       let conv = try Conv1d(inChannels: 2, outChannels: 3, kernelSize: 2, layout: layout)
       #expect(try conv(.zeros(first ? [0, 2, 5] : [0, 5, 2])).shape == (first ? [0, 3, 4] : [0, 4, 3]))
@@ -220,7 +220,7 @@ import Toeplitz
 
   @Test func trap16TheBatchAxisMayBeMissingAndNoOther() throws {
     let generator = Generator(seed: 16)
-    let layers: [(ConvolutionLayer, Shape)] = [
+    let layers: [(ConvolutionLayer, TensorShape)] = [
       (
         try Conv1d(inChannels: 2, outChannels: 3, kernelSize: 3, padding: .same, generator: generator),
         [2, 9]
@@ -237,7 +237,7 @@ import Toeplitz
       #expect(single.rank == shape.rank)
       #expect(try layer(x.unsqueezed(0)).select(axis: 0, 0).floats == single.floats)
       for other in [[2], shape.dropLast(), [1, 1] + shape] {
-        let text = refusal { _ = try layer(.zeros(Shape(Array(other)))) }
+        let text = refusal { _ = try layer(.zeros(TensorShape(Array(other)))) }
         #expect(text.contains("dimensions") && text.contains("without batch"), "\(text)")
       }
     }

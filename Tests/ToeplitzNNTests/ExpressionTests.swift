@@ -22,7 +22,7 @@ import Toeplitz
   ) throws {
     let result = try expression()
     let place = SourceLocation(fileID: #fileID, filePath: #filePath, line: line, column: column)
-    #expect(result.shape == Shape(shape), sourceLocation: place)
+    #expect(result.shape == TensorShape(shape), sourceLocation: place)
     let got = try result.cast(to: .float64).scalars(of: Double.self)
     guard got.count == values.count else { return }
     for (a, b) in zip(got, values) where abs(a - b) > 1e-6 * max(1, abs(b)) {
@@ -170,7 +170,7 @@ import Toeplitz
     try check([2, 4], [-5.625, -4.875, -4.125, -3.375, 3.375, 4.125, 4.875, 5.625]) { try x.sum(axis: 1) }
     try check([2, 3, 1], [-2.5, -1.5, -0.5, 0.5, 1.5, 2.5]) { try x.mean(axis: -1, keepsAxis: true) }
     try check([3, 4], [0.125, 0.375, 0.625, 0.875, 1.125, 1.375, 1.625, 1.875, 2.125, 2.375, 2.625, 2.875]) {
-      try x.maximum(axis: 0)
+      try x.max(axis: 0)
     }
   }
 
@@ -231,7 +231,7 @@ import Toeplitz
         0.125, 0.375, 0.625, 0.875, 1.125, 1.375, 1.625, 1.875, 2.125, 2.375, 2.625, 2.875, -2.875, -2.625, -2.375,
         -2.125, -1.875, -1.625, -1.375, -1.125, -0.875, -0.625, -0.375, -0.125,
       ]
-    ) { try Tensor.stacked(x.rows().reversed()) }
+    ) { try Tensor.stack(x.rows().reversed()) }
     try check([2, 2], [2, 0, 6, 8]) { try Tensor([[1, 2], [3, 4]]) + m }
     try check([2, 3], [0, 1, 2, 3, 4, 5]) { try Tensor(0..<6).reshaped(2, 3) }
     try check([2, 3, 4], [1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]) {

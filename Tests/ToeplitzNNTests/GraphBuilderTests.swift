@@ -4,13 +4,13 @@ import ToeplitzTestSupport
 
 /// Graphs by hand, with the examples that Modular MAX, Lucid and OneFlow document: each as a layer, in a graph, and traced.
 @Suite struct GraphBuilderTests {
-  private func random(_ shape: Shape, _ seed: UInt64) throws -> Tensor {
+  private func random(_ shape: TensorShape, _ seed: UInt64) throws -> Tensor {
     try Generator(seed: seed).uniform(shape, from: -1, to: 1)
   }
 
   /// Checks that a layer, traced and in a graph by hand, gives `shape` for an input, and the same each time.
   private func check<Layer: UnaryLayer>(
-    _ input: Shape, gives shape: Shape, _ make: () throws -> sending Layer,
+    _ input: TensorShape, gives shape: TensorShape, _ make: () throws -> sending Layer,
     _ location: SourceLocation = #_sourceLocation
   ) throws {
     let x = try input.contains(32) && input[0] == 1 ? Tensor.ones(input) : random(input, 3)
@@ -71,7 +71,7 @@ import ToeplitzTestSupport
     let model = try compiled(["conv1d_weight.weight": weight])
     #expect(model.name == "conv1d" && model.inputs.map(\.description) == ["float32[N, 64, L]"])
     // Any length and batch, with shapes inferred.
-    for shape in [[2, 64, 32], [1, 64, 3], [3, 64, 100]] as [Shape] {
+    for shape in [[2, 64, 32], [1, 64, 3], [3, 64, 100]] as [TensorShape] {
       let x = try random(shape, 6)
       #expect(try model(["x": x])["y"]?.sameBits(as: conv1d(x, weight)) == true)
     }

@@ -4,7 +4,7 @@ import ToeplitzTestSupport
 
 /// What golden data does not show: state, modes, element types, large tensors.
 @Suite struct LayerBehaviourTests {
-  private func random(_ shape: Shape, _ seed: UInt64 = 1, _ dtype: DType = .float32) throws -> Tensor {
+  private func random(_ shape: TensorShape, _ seed: UInt64 = 1, _ dtype: DType = .float32) throws -> Tensor {
     var source = RandomSource(seed: seed)
     return try Tensor.randomNormal(shape, dtype: dtype, using: &source)
   }

@@ -20,7 +20,7 @@ import Toeplitz
     }
   }
 
-  private func zeros(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+  private func zeros(_ shape: TensorShape, _ dtype: DType = .float32) throws -> Tensor {
     try Tensor.zeros(shape, dtype: dtype)
   }
 

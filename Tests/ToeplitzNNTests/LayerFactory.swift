@@ -81,7 +81,7 @@ enum LayerFactory {
         bias: bias)
     case "LayerNorm":
       return try LayerNorm(
-        normalizedShape: Shape(o["normalizedShape"].ints ?? []), eps: eps,
+        normalizedShape: TensorShape(o["normalizedShape"].ints ?? []), eps: eps,
         elementwiseAffine: o["elementwiseAffine"].bool ?? true, bias: bias)
     default: return nil
     }

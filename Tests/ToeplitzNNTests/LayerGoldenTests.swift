@@ -48,7 +48,7 @@ import ToeplitzTestSupport
   /// A view with other strides and an offset, whose elements are those of `x`.
   private func strided(_ x: Tensor) throws -> Tensor {
     let order = Array((0..<x.rank).reversed())
-    let wide = try Tensor.concatenated([x.permuted(order), x.permuted(order)], axis: 0)
+    let wide = try Tensor.concatenate([x.permuted(order), x.permuted(order)], axis: 0)
     return try wide.slice(axis: 0, x.shape[x.rank - 1]..<(2 * x.shape[x.rank - 1])).permuted(order)
   }
 

@@ -46,7 +46,7 @@ import ToeplitzTestSupport
     }
   }
 
-  private func noise(_ shape: Shape, _ seed: UInt64) throws -> Tensor {
+  private func noise(_ shape: TensorShape, _ seed: UInt64) throws -> Tensor {
     var random = RandomSource(seed: seed)
     return try Tensor.randomUniform(shape, from: -1, to: 1, dtype: .float64, using: &random)
   }

@@ -46,7 +46,7 @@ import ToeplitzTestSupport
     for _ in 0..<120 {
       guard let (layer, _) = Self.layer(kind, &random) else { continue }
       let size = [Self.pick(1...12, &random), Self.pick(1...12, &random)]
-      let x = try Tensor.zeros(Shape([1, 36] + size))
+      let x = try Tensor.zeros(TensorShape([1, 36] + size))
       let predicted = try? layer.outputSize(for: size)
       let actual = try? layer(x).shape.suffix(2)
       #expect(predicted == actual.map { Array($0) }, "\(layer) for \(size)")

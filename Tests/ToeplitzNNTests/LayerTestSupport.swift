@@ -2,13 +2,13 @@ import Testing
 import Toeplitz
 
 /// A float32 tensor.
-func tensor(_ values: [Float], _ shape: Shape) throws -> Tensor { try Tensor(values, shape: shape) }
+func tensor(_ values: [Float], _ shape: TensorShape) throws -> Tensor { try Tensor(values, shape: shape) }
 
 /// A float32 tensor `[1, 1, L]`.
 func signal(_ values: [Float]) throws -> Tensor { try Tensor(values, shape: [1, 1, values.count]) }
 
 /// The numbers 1 … `shape`'s count, as `torch.arange(1, n + 1)`.
-func counting(_ shape: Shape) throws -> Tensor {
+func counting(_ shape: TensorShape) throws -> Tensor {
   let count = shape.reduce(1, *)
   return try Tensor.range(from: 1, to: Double(count + 1)).reshaped(shape)
 }

@@ -19,7 +19,7 @@ import Toeplitz
   /// with zeros.
   @Test(arguments: [0, 1, nil] as [Int?], [DType.float32, .float16])
   func plainWeightsWithZeroFiltersLoad(axis: Int?, dtype: DType) throws {
-    let shape: Shape = [3, 2, 2]
+    let shape: TensorShape = [3, 2, 2]
     for numbers in [
       [1, 2, 3, 4, 0, 0, 0, 0, 5, -6, 7, 8], [1, 2, 0, 0, 3, 4, 0, 0, 5, 6, 0, 0], Array(repeating: 0, count: 12),
       // Of which the squares are nothing in half precision.

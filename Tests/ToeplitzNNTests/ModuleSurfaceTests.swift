@@ -62,7 +62,7 @@ private final class Heard: @unchecked Sendable {
     #expect(conv.weightG?.value.shape == [3, 1, 1] && conv.weightV?.value.shape == [3, 2, 2])
     try conv.bias?.assign([1, 2, 3])
     try conv.weightG?.assign(Tensor.ones([3, 1, 1]))
-    #expect(try conv.weight.value()[0].power(2).sum().allClose(Tensor(scalar: 1 as Float)))
+    #expect(try conv.weight.value()[0].pow(2).sum().allClose(Tensor(scalar: 1 as Float)))
     #expect(message { try conv.weight.assign(Tensor.ones([3, 2])) }.contains("a value of shape [3, 2, 2], got [3, 2]"))
     let bias = try #require(conv.bias)
     #expect(message { try bias.assign(Tensor.ones([4])) }.contains("got [4]"))

@@ -7,7 +7,7 @@ import ToeplitzTestSupport
 /// Expected values come from PyTorch 2.15 (`torch.nn.utils.parametrizations.weight_norm`).
 @Suite struct WeightTrapTests {
   /// `arange(1, 13) - 4` in the given shape, doubles.
-  private func ramp(_ shape: Shape) throws -> Tensor {
+  private func ramp(_ shape: TensorShape) throws -> Tensor {
     try Tensor.range(from: -3, to: 9, dtype: .float64).reshaped(shape)
   }
 
@@ -26,14 +26,14 @@ import ToeplitzTestSupport
 
   @Test func trap28WeightNormKeepsAxis0AlsoWhereThatIsTheInput() throws {
     // weight_norm(layer, dim=dim).parametrizations.weight.original0
-    let plain: [(dim: Int?, shape: Shape, values: [Double])] = [
+    let plain: [(dim: Int?, shape: TensorShape, values: [Double])] = [
       (0, [3, 1, 1], [3.7416573868, 5.4772255751, 13.1909059583]),
       (1, [1, 2, 1], [8.8881944173, 11.7898261226]),
       (2, [1, 1, 2], [9.6953597148, 11.1355287257]),
       (nil, [], [14.7648230602]),
       (-1, [], [14.7648230602]),
     ]
-    let transposed: [(dim: Int?, shape: Shape, values: [Double])] = [
+    let transposed: [(dim: Int?, shape: TensorShape, values: [Double])] = [
       (0, [2, 1, 1], [4.3588989435, 14.1067359797]),
       (1, [1, 3, 1], [6.164414003, 7.874007874, 10.8627804912]),
       (2, [1, 1, 2], [9.6953597148, 11.1355287257]),

@@ -10,7 +10,7 @@ import ToeplitzTestSupport
 /// Modules written as ONNX and read again.
 @Suite struct ExportTests {
   /// Layers with the inputs they take; exporting compares the model with the layer on another input.
-  private static func layers() throws -> [(layer: any UnaryLayer, shape: Shape)] {
+  private static func layers() throws -> [(layer: any UnaryLayer, shape: TensorShape)] {
     let g = Generator(seed: 3)
     return [
       (
@@ -121,7 +121,7 @@ import ToeplitzTestSupport
       var y = try first(x)
       if let norm, let group, let pool { y = try pool(group(norm(y)).relu()) }
       y = try y + y.flipped([3]) * 0.5
-      y = try Tensor.concatenated([y.slice(axis: 2, 0..<1), y.slice(axis: 2, 1..<2)], axis: 3)
+      y = try Tensor.concatenate([y.slice(axis: 2, 0..<1), y.slice(axis: 2, 1..<2)], axis: 3)
       return try last(y.flattened(from: 1)).softmax(axis: 1)
     }
   }

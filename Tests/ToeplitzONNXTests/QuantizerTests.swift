@@ -30,7 +30,7 @@ import ToeplitzTestSupport
     let bound = calibration == .minMax ? 0.05 : 0.2
     #expect(got.shape == exact.shape)
     #expect(report.outputErrors[0].error < bound && report.outputErrors[0].error > 0)
-    #expect(try got.distance(to: exact).absolute < bound * Double(exact.absoluteValue().maximum().item(Float.self)))
+    #expect(try got.distance(to: exact).absolute < bound * Double(exact.abs().max().item(Float.self)))
     // Every convolution is a layer, its batch norm folded, and computes with codes.
     #expect(report.layers.count == 4 && report.layers.allSatisfy { $0.operation == "Conv" && $0.ownError < bound })
     let names = try model.executedGraph(inputs[0]).nodes.map(\.operation.name)

@@ -199,7 +199,7 @@ import ToeplitzTestSupport
           var inputs: [String: Tensor] = [:]
           for port in model.inputs {
             let sizes = (port.dimensions ?? []).map { if case .fixed(let size) = $0 { min(size, 8) } else { 3 } }
-            inputs[port.name] = try Tensor.full(Shape(sizes), 1, dtype: port.dtype ?? .float32)
+            inputs[port.name] = try Tensor.full(TensorShape(sizes), 1, dtype: port.dtype ?? .float32)
           }
           _ = try model.run(inputs)
           results += 1

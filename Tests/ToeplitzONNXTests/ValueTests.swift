@@ -104,7 +104,8 @@ import ToeplitzTestSupport
 
   // MARK: Strings
 
-  private func strings(_ node: Message, _ texts: [String], shape: Shape? = nil, output: UInt64 = 8) throws -> ModelValue
+  private func strings(_ node: Message, _ texts: [String], shape: TensorShape? = nil, output: UInt64 = 8) throws
+    -> ModelValue
   {
     let model = try Executable(
       onnx: TestModel.bytes([node], inputs: [("x", .tensor(8))], outputs: [("y", .tensor(output))], opset: 20))

@@ -82,7 +82,7 @@ private struct GoldenData {
 
   private func run(
     _ geometry: ConvolutionGeometry, _ x: Tensor, _ weight: Tensor, _ bias: Tensor?,
-    layout: Layout = .channelsFirst
+    layout: TensorLayout = .channelsFirst
   ) throws -> Tensor {
     let inputs = [layout == .channelsFirst ? x : try channelsLast(x), weight] + (bias.map { [$0] } ?? [])
     let y = try applyAll(ConvolutionOperation(geometry, layout: layout), inputs)[0]
@@ -124,8 +124,8 @@ private struct GoldenData {
     #expect(ran == golden.cases.count)
   }
 
-  @Test(arguments: InstructionSet.available, [Layout.channelsFirst, .channelsLast])
-  func singlePrecisionMatchesPyTorch(isa: InstructionSet, layout: Layout) throws {
+  @Test(arguments: InstructionSet.available, [TensorLayout.channelsFirst, .channelsLast])
+  func singlePrecisionMatchesPyTorch(isa: InstructionSet, layout: TensorLayout) throws {
     try InstructionSet.$override.withValue(isa) {
       var worst = (ratio: 0.0, name: "")
       for item in golden.cases {

@@ -7,7 +7,7 @@ import ToeplitzTestSupport
 
 /// Properties that hold for every convolution, on every kernel path of this machine.
 @Suite struct ConvolutionPropertyTests {
-  private func tensor(_ shape: Shape, _ dtype: DType, _ random: inout RandomSource) throws -> Tensor {
+  private func tensor(_ shape: TensorShape, _ dtype: DType, _ random: inout RandomSource) throws -> Tensor {
     try Tensor.randomUniform(shape, from: -1, to: 1, dtype: dtype, using: &random)
   }
 
@@ -56,7 +56,7 @@ import ToeplitzTestSupport
       let w = try tensor(g.weightShape, .float64, &random)
       let left = try (convolve(g, x, w) * y).sum().item(Double.self)
       let right = try (convolve(exact, y, w) * x).sum().item(Double.self)
-      let size = try (convolve(g, x, w) * y).absoluteValue().sum().item(Double.self)
+      let size = try (convolve(g, x, w) * y).abs().sum().item(Double.self)
       #expect(abs(left - right) <= 1e-12 * max(1, size), "case \(tested): \(c): \(left) and \(right)")
       tested += 1
     }
@@ -69,7 +69,7 @@ import ToeplitzTestSupport
       for _ in 0..<60 {
         let c = GeneratedConvolution.random(using: &random)
         let g = c.geometry
-        let x = try tensor(Shape([5] + c.inputShape.dropFirst()), .float32, &random)
+        let x = try tensor(TensorShape([5] + c.inputShape.dropFirst()), .float32, &random)
         let w = try tensor(g.weightShape, .float32, &random)
         let all = try convolve(g, x, w)
         for n in 0..<5 {
@@ -176,11 +176,11 @@ import ToeplitzTestSupport
   func aResidualThatNobodyNeedsBecomesTheOutput(isa: InstructionSet) throws {
     func dense(
       _ inputs: Int, _ outputs: Int, _ kernel: Int, _ size: [Int], padding: Int
-    ) throws -> (ConvolutionGeometry, Shape, Shape) {
+    ) throws -> (ConvolutionGeometry, TensorShape, TensorShape) {
       let g = try ConvolutionGeometry(
         rank: size.count, inChannels: inputs, outChannels: outputs,
         kernelSize: PerAxis(size.map { _ in kernel }), padding: .symmetric(size.map { _ in padding }))
-      return (g, Shape([2, inputs] + size), Shape([2, outputs] + (try g.outputSize(size))))
+      return (g, TensorShape([2, inputs] + size), TensorShape([2, outputs] + (try g.outputSize(size))))
     }
     try InstructionSet.$override.withValue(isa) {
       var random = RandomSource(seed: 67)
@@ -228,7 +228,7 @@ import ToeplitzTestSupport
         outChannels: Int.random(in: 1...70, using: &random), kernelSize: transposed ? 2 : 1,
         stride: transposed ? 2 : 1, padding: .symmetric(pads))
       let size = (0..<rank).map { _ in Int.random(in: 2...9, using: &random) }
-      let x = try tensor(Shape([2, g.inChannels] + size), .float64, &random)
+      let x = try tensor(TensorShape([2, g.inChannels] + size), .float64, &random)
       let w = try tensor(g.weightShape, .float64, &random)
       let y = try convolve(g, x, w)
       let expected = try ReferenceConvolution.forward(g, x: .init(x), weight: .init(w), bias: nil)

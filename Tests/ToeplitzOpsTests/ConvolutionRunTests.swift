@@ -23,7 +23,9 @@ import ToeplitzTestSupport
   private func cases(seed: UInt64) throws -> [Case] {
     var random = RandomSource(seed: seed)
     func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
-    func tensor(_ shape: Shape) throws -> Tensor { try Tensor.randomUniform(shape, from: -1, to: 1, using: &random) }
+    func tensor(_ shape: TensorShape) throws -> Tensor {
+      try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
+    }
     return try (0..<24).map { index in
       let rank = pick(1...2)
       let groups = [1, 1, 2, 8][pick(0...3)]
@@ -36,10 +38,11 @@ import ToeplitzTestSupport
       let sizes = (0..<3).map { _ in (0..<rank).map { _ in pick(7...(rank == 1 ? 400 : 40)) } }
       let calls = try (0..<8).map { _ in
         let size = sizes[pick(0...2)]
-        var x = try tensor(Shape([pick(1...2), geometry.inChannels] + size))
+        var x = try tensor(TensorShape([pick(1...2), geometry.inChannels] + size))
         // The same sizes, but the channels are neighbours in memory.
         if pick(0...2) == 0 { x = try x.transposed(1, rank + 1).copied().transposed(1, rank + 1) }
-        let output = try Shape([x.shape[0], geometry.outChannels] + geometry.outputSize(Array(x.shape.dropFirst(2))))
+        let output = try TensorShape(
+          [x.shape[0], geometry.outChannels] + geometry.outputSize(Array(x.shape.dropFirst(2))))
         let activations: [Activation?] = [nil, .clamp(low: 0, high: 1), .leakyReLU(slope: 0.1), .silu]
         let epilogue = Epilogue(
           inputSlope: [1, 0.1][pick(0...1)], outputScale: [1, 0.5][pick(0...1)], activation: activations[pick(0...3)])
@@ -117,7 +120,7 @@ import ToeplitzTestSupport
   @Test func anotherBiasAndOtherFactorsAreSeen() throws {
     var random = RandomSource(seed: 117)
     let geometry = try ConvolutionGeometry(rank: 1, inChannels: 8, outChannels: 8, kernelSize: 3, padding: 1)
-    func tensor(_ shape: Shape, _ dtype: DType = .float32) throws -> Tensor {
+    func tensor(_ shape: TensorShape, _ dtype: DType = .float32) throws -> Tensor {
       try Tensor.randomUniform(shape, from: -1, to: 1, dtype: dtype, using: &random)
     }
     let (x, weight) = (try tensor([1, 8, 300]), try tensor(geometry.weightShape))
@@ -190,10 +193,10 @@ import ToeplitzTestSupport
   @Test func largeTensorsAreJoinedAsSmallOnes() throws {
     var random = RandomSource(seed: 131)
     for axis in 0..<3 {
-      let shapes = [5, 0, 300].map { Shape([4, 130, 170]).replacing(axis, by: $0) }
+      let shapes = [5, 0, 300].map { TensorShape([4, 130, 170]).replacing(axis, by: $0) }
       var parts = try shapes.map { try Tensor.randomUniform($0, from: -1, to: 1, using: &random) }
       parts.append(try Tensor.randomUniform([170, 130, 4], from: -1, to: 1, using: &random).transposed(0, 2))
-      let whole = try Tensor.concatenated(parts, axis: axis)
+      let whole = try Tensor.concatenate(parts, axis: axis)
       var start = 0
       for part in parts {
         let piece = try whole.slice(axis: axis, start..<(start + part.shape[axis]))

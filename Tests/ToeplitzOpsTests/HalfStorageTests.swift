@@ -8,7 +8,8 @@ import ToeplitzTestSupport
 /// Convolutions of float16 and bfloat16 give the bits of a float32 convolution whose input has been widened and whose
 /// output has been rounded, on every kernel path of this machine.
 @Suite struct HalfStorageTests {
-  private func tensor(_ shape: Shape, _ dtype: DType, _ random: inout RandomSource, scale: Double = 1) throws -> Tensor
+  private func tensor(_ shape: TensorShape, _ dtype: DType, _ random: inout RandomSource, scale: Double = 1) throws
+    -> Tensor
   {
     try Tensor.randomUniform(shape, from: -scale, to: scale, dtype: dtype, using: &random)
   }
@@ -51,7 +52,8 @@ import ToeplitzTestSupport
 
   /// What may be fused: the rectifiers, an activation, residuals.
   private func fuse(
-    _ operation: inout FusedConvolution, _ index: Int, _ shape: Shape, _ dtype: DType, _ random: inout RandomSource
+    _ operation: inout FusedConvolution, _ index: Int, _ shape: TensorShape, _ dtype: DType,
+    _ random: inout RandomSource
   ) throws -> [Tensor] {
     let activations: [Activation?] = [
       nil, .leakyReLU(slope: 0), .clamp(low: 0, high: 6), .tanh, nil, .silu, .clamp(low: -0.5, high: 0.75),
@@ -113,12 +115,12 @@ import ToeplitzTestSupport
       for (index, (g, size)) in cases.enumerated() {
         for numerics in [Numerics.invariant, .fast] {
           try Numerics.$current.withValue(numerics) {
-            let x = try tensor(Shape([2, g.inChannels] + size), dtype, &random)
+            let x = try tensor(TensorShape([2, g.inChannels] + size), dtype, &random)
             let w = try tensor(g.weightShape, dtype, &random)
             let b = try tensor([g.outChannels], dtype, &random)
             for round in 0..<3 {
               var operation = FusedConvolution(g)
-              let output = try Shape([2, g.outChannels] + g.outputSize(size))
+              let output = try TensorShape([2, g.outChannels] + g.outputSize(size))
               let residuals = try fuse(&operation, round * 5 + index, output, dtype, &random)
               let comment = "\(isa) \(dtype) \(numerics) \(index)"
               try expectBits(operation, [x, w, b] + residuals, comment, #_sourceLocation)
@@ -155,7 +157,7 @@ import ToeplitzTestSupport
       let y = try sprinkled(tensor([2, 3, 40], dtype, &random), &random)
       let w = try sprinkled(tensor(transposed.weightShape, dtype, &random), &random)
       var operation = FusedConvolution(transposed)
-      let residuals = try fuse(&operation, 3 * 7, Shape([2, 2] + transposed.outputSize([40])), dtype, &random)
+      let residuals = try fuse(&operation, 3 * 7, TensorShape([2, 2] + transposed.outputSize([40])), dtype, &random)
       try expectBits(operation, [y, w] + residuals, "tapwise \(isa) \(dtype)", #_sourceLocation)
     }
   }

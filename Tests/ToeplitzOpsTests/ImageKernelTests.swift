@@ -18,10 +18,10 @@ import ToeplitzTestSupport
   private func check(
     _ g: ConvolutionGeometry, size: [Int], dtype: DType, tolerance: Double, _ random: inout RandomSource
   ) throws {
-    func numbers(_ shape: Shape) throws -> Tensor {
+    func numbers(_ shape: TensorShape) throws -> Tensor {
       try Tensor.randomUniform(shape, from: -1, to: 1, using: &random).cast(to: dtype)
     }
-    let x = try numbers(Shape([Int.random(in: 1...2, using: &random), g.inChannels] + size))
+    let x = try numbers(TensorShape([Int.random(in: 1...2, using: &random), g.inChannels] + size))
     let w = try numbers(g.weightShape)
     let b = try numbers([g.outChannels])
     var operation = FusedConvolution(g)

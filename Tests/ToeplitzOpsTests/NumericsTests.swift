@@ -30,7 +30,9 @@ import ToeplitzTestSupport
   func `bits depend neither on threads nor on the batch`(numerics: Numerics) throws {
     var random = RandomSource(seed: 211)
     func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
-    func tensor(_ shape: Shape) throws -> Tensor { try Tensor.randomUniform(shape, from: -1, to: 1, using: &random) }
+    func tensor(_ shape: TensorShape) throws -> Tensor {
+      try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
+    }
     for index in 0..<48 {
       let operation: any TensorOperation
       var operands: [Tensor]
@@ -61,7 +63,7 @@ import ToeplitzTestSupport
         channels = geometry.inChannels
         size = (0..<rank).map { _ in pick(rank == 1 ? 20...900 : 4...30) }
       }
-      let x = try tensor(Shape([3, channels] + size))
+      let x = try tensor(TensorShape([3, channels] + size))
       func result(_ x: Tensor, threads: Int) throws -> Tensor {
         let pool = ThreadPool.shared
         let before = pool.threadCount

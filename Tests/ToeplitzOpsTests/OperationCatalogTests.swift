@@ -190,7 +190,7 @@ import ToeplitzGraph
   private func probes(_ x: Tensor, axis: Int, position: Int) throws -> [Tensor] {
     let size = x.shape[axis]
     func replaced(_ piece: Tensor) throws -> Tensor {
-      try Tensor.concatenated(
+      try Tensor.concatenate(
         [
           x.slice(axis: axis, 0..<position), piece.expanded(to: x.shape.replacing(axis, by: 1)),
           x.slice(axis: axis, (position + 1)..<size),
@@ -335,7 +335,7 @@ import ToeplitzGraph
           pieces.append(results[0])
           state = Array(results.dropFirst(results.count - state.count))
         }
-        #expect(try Tensor.concatenated(pieces, axis: to).sameBits(as: outputs[0].copied()), "\(sample)")
+        #expect(try Tensor.concatenate(pieces, axis: to).sameBits(as: outputs[0].copied()), "\(sample)")
         checked += 1
       }
     }

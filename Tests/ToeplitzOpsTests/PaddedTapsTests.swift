@@ -45,10 +45,10 @@ import ToeplitzTestSupport
       var random = RandomSource(seed: 211)
       for (index, (geometry, size)) in try geometries(seed: 223, count: 60).enumerated() {
         let dtype: DType = [.float32, .float32, .float64, .int32, .float16][index % 5]
-        func tensor(_ shape: Shape) throws -> Tensor {
+        func tensor(_ shape: TensorShape) throws -> Tensor {
           try Tensor.randomUniform(shape, from: -9, to: 9, using: &random).cast(to: dtype)
         }
-        let x = try tensor(Shape([1 + index % 3, geometry.inChannels] + size))
+        let x = try tensor(TensorShape([1 + index % 3, geometry.inChannels] + size))
         let (weight, bias) = (try tensor(geometry.weightShape), try tensor([geometry.outChannels]))
         let expected = try result(geometry, x, weight, bias, .joined)
         for layout in [RowLayout.single, .spread, nil] {

@@ -23,12 +23,12 @@ import ToeplitzTestSupport
           let size =
             [isTransposed ? pick(40...60) : pick(40...60) * stride + 2 * stride] + (rank == 2 ? [pick(9...30)] : [])
           guard let output = try? g.outputSize(rank == 2 ? size.reversed() : size) else { continue }
-          func tensor(_ shape: Shape) throws -> Tensor {
+          func tensor(_ shape: TensorShape) throws -> Tensor {
             try Tensor.randomUniform(shape, from: -5, to: 5, using: &random).cast(to: dtype)
           }
-          let x = try tensor(Shape([pick(1...2), g.inChannels] + (rank == 2 ? size.reversed() : size)))
+          let x = try tensor(TensorShape([pick(1...2), g.inChannels] + (rank == 2 ? size.reversed() : size)))
           let (w, b) = (try tensor(g.weightShape), try tensor([g.outChannels]))
-          let residual = try tensor(Shape([x.shape[0], g.outChannels] + output))
+          let residual = try tensor(TensorShape([x.shape[0], g.outChannels] + output))
           var operation = FusedConvolution(g)
           let isWhole = dtype == .int32
           operation.epilogue = Epilogue(
@@ -73,10 +73,12 @@ import ToeplitzTestSupport
           padding: .uniform(pick(0...(rank == 1 ? 3 : 0))),
           outputPadding: axes(pick(0...1), 0), groups: pick(1...2))
         let size = (rank == 1 ? [] : [pick(1...5)]) + [pick(100...400)]
-        let x = try Tensor.randomUniform(Shape([pick(1...2), g.inChannels] + size), from: -1, to: 1, using: &random)
-          .cast(to: dtype)
-        let output = Shape([x.shape[0], g.outChannels] + (try g.outputSize(size)))
-        func tensor(_ shape: Shape) throws -> Tensor {
+        let x = try Tensor.randomUniform(
+          TensorShape([pick(1...2), g.inChannels] + size), from: -1, to: 1, using: &random
+        )
+        .cast(to: dtype)
+        let output = TensorShape([x.shape[0], g.outChannels] + (try g.outputSize(size)))
+        func tensor(_ shape: TensorShape) throws -> Tensor {
           try Tensor.randomUniform(shape, from: -1, to: 1, using: &random).cast(to: dtype)
         }
         let (w, b) = (try tensor(g.weightShape), try tensor([g.outChannels]))

@@ -16,7 +16,7 @@ import ToeplitzTestSupport
     var epilogue: Epilogue { unit.stages.second.operation.epilogue }
   }
 
-  private func tensor(_ shape: Shape, _ random: inout RandomSource, _ dtype: DType = .float32) throws -> Tensor {
+  private func tensor(_ shape: TensorShape, _ random: inout RandomSource, _ dtype: DType = .float32) throws -> Tensor {
     try Tensor.randomUniform(shape, from: -1, to: 1, dtype: dtype, using: &random)
   }
 
@@ -48,7 +48,7 @@ import ToeplitzTestSupport
       var unit = ResidualUnit(
         first, second, hasBias: (pick(0...1) == 1, pick(0...1) == 1), inputSlope: [1, 0.1, 0][pick(0...2)],
         middleSlope: [1, 0.2, 0][pick(0...2)])
-      let shape: Shape = batch == 0 ? [channels, length] : [batch, channels, length]
+      let shape: TensorShape = batch == 0 ? [channels, length] : [batch, channels, length]
       let extra = pick(0...1) == 1 ? try tensor(shape, &random, dtype) : nil
       unit.hasExtra = extra != nil
       if pick(0...2) == 0 { unit.stages.second.operation.epilogue.outputScale = 0.3 }
@@ -92,7 +92,7 @@ import ToeplitzTestSupport
       {
         let y = try ReferenceConvolution.forward(
           g, x: .init(x.leakyReLU(negativeSlope: slope)), weight: .init(w), bias: b.map { try .init($0) })
-        return try Tensor(y.values.map { Float($0) }, shape: Shape(y.shape))
+        return try Tensor(y.values.map { Float($0) }, shape: TensorShape(y.shape))
       }
       let middle = try convolve(
         c.unit.first, c.inputs[0], c.unit.stages.first.operation.epilogue.inputSlope, c.inputs[1], biases.0)

@@ -9,7 +9,7 @@ import ToeplitzTestSupport
 @Suite struct RowTests {
   /// The same numbers with room between the rows of the last `count` axes.
   private func apart(_ x: Tensor, _ count: Int) throws -> Tensor {
-    let rows = try x.reshaped(Shape([x.shape.dropLast(count).reduce(1, *), x.shape.suffix(count).reduce(1, *)]))
+    let rows = try x.reshaped(TensorShape([x.shape.dropLast(count).reduce(1, *), x.shape.suffix(count).reduce(1, *)]))
     let wide = try rows.padded([(axis: 1, low: 2, high: 3)])
     let strides = x.shape.contiguousStrides.enumerated().map { axis, stride in
       axis < x.rank - count ? stride / rows.shape[1] * wide.shape[1] : stride

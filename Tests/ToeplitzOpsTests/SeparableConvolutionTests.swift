@@ -12,7 +12,9 @@ import ToeplitzTestSupport
     try InstructionSet.$override.withValue(isa) {
       var random = RandomSource(seed: 83)
       func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
-      func tensor(_ shape: Shape) throws -> Tensor { try Tensor.randomUniform(shape, from: -1, to: 1, using: &random) }
+      func tensor(_ shape: TensorShape) throws -> Tensor {
+        try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
+      }
       var together = [0, 0]
       var fitting = 0
       for index in 0..<120 {
@@ -31,7 +33,7 @@ import ToeplitzTestSupport
             try ConvolutionGeometry(rank: 2, inChannels: inputs, outChannels: channels, kernelSize: 1), at: 0)
         }
         let size = [pick(1...(isExpanded ? 80 : 30)), pick(1...(index % 5 == 0 ? 230 : 30))]
-        let x = try tensor(Shape([pick(1...3), inputs] + size))
+        let x = try tensor(TensorShape([pick(1...3), inputs] + size))
         let activations: [Activation?] = [nil, .clamp(low: 0, high: 6), .silu]
         var (value, shape) = (x, x.shape)
         var stages: [ConvolutionStage] = []
@@ -42,7 +44,7 @@ import ToeplitzTestSupport
           let isLast = place + 1 == geometries.count
           let weight = try tensor(geometry.weightShape)
           let bias = pick(0...1) == 0 ? nil : try tensor([geometry.outChannels])
-          shape = try Shape([shape[0], geometry.outChannels] + geometry.outputSize([shape[2], shape[3]]))
+          shape = try TensorShape([shape[0], geometry.outChannels] + geometry.outputSize([shape[2], shape[3]]))
           let residuals = try (0..<(isLast ? pick(0...2) : 0)).map { _ in try tensor(shape) }
           var operation = FusedConvolution(geometry)
           operation.epilogue = Epilogue(activation: activations[pick(0...2)])
@@ -83,7 +85,7 @@ import ToeplitzTestSupport
     let two = try ConvolutionGeometry(rank: 2, inChannels: 4, outChannels: 2, kernelSize: 1)
     let both = SeparableConvolution([one, two].map { .init(FusedConvolution($0), hasBias: false) })
     let weights = [try Tensor.ones(one.weightShape), try Tensor.ones(two.weightShape)]
-    for shape: Shape in [[1, 3, 8, 8], [1, 4, 2, 8], [4, 8], [1, 4, 8]] {
+    for shape: TensorShape in [[1, 3, 8, 8], [1, 4, 2, 8], [4, 8], [1, 4, 8]] {
       #expect(throws: ToeplitzError.self) { try applyAll(both, [Tensor.ones(shape)] + weights) }
     }
     #expect(throws: ToeplitzError.self) { try applyAll(both, [Tensor.ones([1, 4, 8, 8]), weights[0]]) }

@@ -82,12 +82,12 @@ import ToeplitzOps
     let bits: [UInt32] = [0x7FA0_0001, 0xFFA0_0001, 0x8000_0000, 0, 0xFF80_0000, 0x0000_0001, 0xBF80_0000]
     let x = try Tensor(bits.map(Float.init(bitPattern:)))
     #expect(try x.negated().scalars(Float.self).map(\.bitPattern) == bits.map { $0 ^ 0x8000_0000 })
-    #expect(try x.absoluteValue().scalars(Float.self).map(\.bitPattern) == bits.map { $0 & 0x7FFF_FFFF })
+    #expect(try x.abs().scalars(Float.self).map(\.bitPattern) == bits.map { $0 & 0x7FFF_FFFF })
     for dtype in [DType.float64, .float16, .bfloat16, .int8, .int32, .int64] {
       let y = try Tensor([-2, 0, 3] as [Float]).cast(to: dtype)
       #expect(try y.negated().cast(to: .float32).scalars(Float.self) == [2, 0, -3], "\(dtype)")
-      #expect(try y.absoluteValue().cast(to: .float32).scalars(Float.self) == [2, 0, 3], "\(dtype)")
-      #expect(try y.negated().dtype == dtype && y.absoluteValue().dtype == dtype)
+      #expect(try y.abs().cast(to: .float32).scalars(Float.self) == [2, 0, 3], "\(dtype)")
+      #expect(try y.negated().dtype == dtype && y.abs().dtype == dtype)
     }
     #expect(throws: ToeplitzError.self) { try x.cast(to: .bool).negated() }
   }

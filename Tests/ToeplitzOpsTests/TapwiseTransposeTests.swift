@@ -14,7 +14,7 @@ import ToeplitzTestSupport
       let c = GeneratedConvolution.random(using: &random, transposed: true)
       let g = c.geometry
       guard g.paddingMode == .zeros else { continue }
-      func draw(_ shape: Shape) throws -> Tensor { try .randomNormal(shape, dtype: .float64, using: &random) }
+      func draw(_ shape: TensorShape) throws -> Tensor { try .randomNormal(shape, dtype: .float64, using: &random) }
       let (x, weight, bias) = try (draw(c.inputShape), draw(g.weightShape), draw([g.outChannels]))
       var fused = FusedConvolution(g)
       fused.epilogue = Epilogue(inputSlope: 0.1, outputScale: 0.5, outputSlope: 0.25)

@@ -7,7 +7,7 @@ import ToeplitzTestSupport
 
 /// Convolutions with fewer multiplications (`Numerics.fast`), on every kernel path of this machine.
 @Suite struct ToomCookTests {
-  private func tensor(_ shape: Shape, _ random: inout RandomSource) throws -> Tensor {
+  private func tensor(_ shape: TensorShape, _ random: inout RandomSource) throws -> Tensor {
     try Tensor.randomUniform(shape, from: -1, to: 1, dtype: .float32, using: &random)
   }
 
@@ -67,7 +67,7 @@ import ToeplitzTestSupport
       var different = 0
       for index in 0..<100 {
         let (g, size) = try generated(&random)
-        let x = try tensor(Shape(size), &random)
+        let x = try tensor(TensorShape(size), &random)
         let w = try tensor(g.weightShape, &random)
         let b = index % 3 == 0 ? nil : try tensor([g.outChannels], &random)
         let inputs = [x, w] + (b.map { [$0] } ?? [])
@@ -167,7 +167,7 @@ import ToeplitzTestSupport
       let g = try ConvolutionGeometry(
         rank: c.rank, isTransposed: c.transposed, inChannels: 64, outChannels: 8, kernelSize: PerAxis(c.kernel),
         stride: PerAxis(c.stride))
-      let x = try tensor(Shape([1, 64] + c.size), &random)
+      let x = try tensor(TensorShape([1, 64] + c.size), &random)
       let w = try tensor(g.weightShape, &random)
       let exact = try ReferenceConvolution.forward(g, x: .init(x), weight: .init(w), bias: nil).values
       func error(_ y: Tensor) throws -> Double {
@@ -185,7 +185,7 @@ import ToeplitzTestSupport
     for special in [Float.infinity, -.infinity, .nan, 3e38] {
       for index in 0..<8 {
         let (g, size) = try generated(&random)
-        var x = try tensor(Shape(size), &random)
+        var x = try tensor(TensorShape(size), &random)
         var w = try tensor(g.weightShape, &random)
         if index % 2 == 0 {
           var values = try x.scalars(Float.self)
@@ -212,7 +212,7 @@ import ToeplitzTestSupport
     defer { pool.threadCount = threads }
     for _ in 0..<10 {
       let (g, size) = try generated(&random)
-      let x = try tensor(Shape(size), &random)
+      let x = try tensor(TensorShape(size), &random)
       let w = try tensor(g.weightShape, &random)
       let first = try fast { try applyAll(ConvolutionOperation(g), [x, w])[0] }
       for count in [1, 2, 5] {

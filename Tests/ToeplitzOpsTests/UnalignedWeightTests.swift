@@ -10,7 +10,7 @@ import ToeplitzTestSupport
   struct Way: Sendable, CustomTestStringConvertible {
     var testDescription: String
     var geometry: ConvolutionGeometry
-    var input: Shape
+    var input: TensorShape
     var storage = WeightStorage.full
     /// Whether as few multiplications as can be are wanted.
     var isFast = false

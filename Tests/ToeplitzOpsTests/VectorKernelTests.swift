@@ -22,7 +22,7 @@ import ToeplitzTestSupport
       sourceLocation: location)
   }
 
-  private func random(_ shape: Shape, _ seed: UInt64, _ range: ClosedRange<Double> = -1...1) throws -> Tensor {
+  private func random(_ shape: TensorShape, _ seed: UInt64, _ range: ClosedRange<Double> = -1...1) throws -> Tensor {
     var random = RandomSource(seed: seed)
     return try Tensor.randomUniform(
       shape, from: range.lowerBound, to: range.upperBound, dtype: .float32, using: &random)
@@ -31,7 +31,7 @@ import ToeplitzTestSupport
   // MARK: Products
 
   @Test func productsAgreeWithDoublePrecisionAndDoNotDependOnTheBatch() throws {
-    let cases: [(Shape, Shape)] = [
+    let cases: [(TensorShape, TensorShape)] = [
       ([1, 5], [5, 3]), ([1, 300], [300, 200]), ([37, 19], [19, 33]), ([3, 4, 7, 9], [3, 4, 9, 65]),
       ([2, 1, 8, 5], [3, 5, 40]),
       ([29, 64], [64, 96]), ([6, 50, 16], [6, 16, 50]), ([4, 100], [100, 31]), ([5, 7, 3], [3, 8]), ([3], [3, 4]),
@@ -39,18 +39,18 @@ import ToeplitzTestSupport
     ]
     for (index, (a, b)) in cases.enumerated() {
       let (x, y) = (try random(a, UInt64(index)), try random(b, UInt64(index + 50)))
-      let expected = try x.cast(to: .float64).matrixMultiplied(by: y.cast(to: .float64))
+      let expected = try x.cast(to: .float64).matmul(y.cast(to: .float64))
       try eachSet { isa in
-        let product = try x.matrixMultiplied(by: y)
+        let product = try x.matmul(y)
         try expectClose(product, expected, 1e-5, "\(isa) \(a) \(b)")
         // Operands that lie otherwise in memory.
         if a.rank >= 2, b.rank >= 2 {
           let turned = try x.transposed(-1, -2).contiguous().transposed(-1, -2)
           let other = try y.transposed(-1, -2).contiguous().transposed(-1, -2)
-          #expect(try turned.matrixMultiplied(by: other).scalars(Float.self) == product.scalars(Float.self))
+          #expect(try turned.matmul(other).scalars(Float.self) == product.scalars(Float.self))
         }
         if a.rank == 3, b.rank == 3 {
-          let one = try x.select(axis: 0, 1).matrixMultiplied(by: y.select(axis: 0, 1))
+          let one = try x.select(axis: 0, 1).matmul(y.select(axis: 0, 1))
           #expect(try one.scalars(Float.self) == product.select(axis: 0, 1).scalars(Float.self), "\(isa) \(a)")
         }
       }
@@ -67,7 +67,7 @@ import ToeplitzTestSupport
       var operation = FusedConvolution(try linearMap(from: inputs, to: outputs))
       for activation in [nil, Activation.gelu(approximateTanh: false), .leakyReLU(slope: 0.1)] {
         operation.epilogue = Epilogue(outputScale: 0.7, activation: activation)
-        let sums = try x.cast(to: .float64).matrixMultiplied(by: weight.cast(to: .float64).transposed(0, 1))
+        let sums = try x.cast(to: .float64).matmul(weight.cast(to: .float64).transposed(0, 1))
         let shifted = try (sums + bias.cast(to: .float64) + residual.cast(to: .float64)) * 0.7
         let expected = try activation.map { try $0(shifted) } ?? shifted
         try eachSet { isa in
@@ -87,19 +87,19 @@ import ToeplitzTestSupport
 
   @Test func functionsOfElementsAgreeWithDoublePrecision() throws {
     let functions: [(String, Double, (Tensor) throws -> Tensor)] = [
-      ("abs", 0, { try $0.absoluteValue() }), ("neg", 0, { try $0.negated() }), ("sign", 0, { try $0.sign() }),
-      ("reciprocal", 1e-6, { try $0.reciprocal() }), ("sqrt", 1e-6, { try $0.squareRoot() }),
-      ("floor", 0, { try $0.roundedDown() }), ("ceil", 0, { try $0.roundedUp() }),
-      ("trunc", 0, { try $0.roundedTowardZero() }), ("round", 0, { try $0.rounded() }),
-      ("cos", 1e-6, { try $0.cosine() }), ("sin", 1e-6, { try $0.sine() }), ("erf", 1e-6, { try $0.errorFunction() }),
-      ("tanh", 1e-6, { try $0.hyperbolicTangent() }), ("gelu", 1e-6, { try $0.gelu() }),
-      ("square", 1e-6, { try $0.power(2) }), ("cube", 1e-6, { try $0.power(3) }), ("root", 1e-6, { try $0.power(0.5) }),
-      ("power", 1e-5, { try $0.power(1.7) }), ("inverse", 1e-6, { try $0.power(-1) }),
-      ("shrink", 1e-6, { try $0.shrunk(lambda: 0.5, bias: 0.25) }),
-      ("clamp", 0, { try $0.clamped(from: -1, to: 2) }), ("hardswish", 1e-6, { try $0.hardswish() }),
+      ("abs", 0, { try $0.abs() }), ("neg", 0, { try $0.negated() }), ("sign", 0, { try $0.sign() }),
+      ("reciprocal", 1e-6, { try $0.reciprocal() }), ("sqrt", 1e-6, { try $0.sqrt() }),
+      ("floor", 0, { try $0.floor() }), ("ceil", 0, { try $0.ceil() }),
+      ("trunc", 0, { try $0.trunc() }), ("round", 0, { try $0.round() }),
+      ("cos", 1e-6, { try $0.cos() }), ("sin", 1e-6, { try $0.sin() }), ("erf", 1e-6, { try $0.erf() }),
+      ("tanh", 1e-6, { try $0.tanh() }), ("gelu", 1e-6, { try $0.gelu() }),
+      ("square", 1e-6, { try $0.pow(2) }), ("cube", 1e-6, { try $0.pow(3) }), ("root", 1e-6, { try $0.pow(0.5) }),
+      ("power", 1e-5, { try $0.pow(1.7) }), ("inverse", 1e-6, { try $0.pow(-1) }),
+      ("shrink", 1e-6, { try $0.shrink(lambda: 0.5, bias: 0.25) }),
+      ("clamp", 0, { try $0.clip(from: -1, to: 2) }), ("hardswish", 1e-6, { try $0.hardswish() }),
     ]
     let special: [Float] = [0, -0.0, 1, -1, .infinity, -.infinity, .nan, 2.5, -2.5, 0.5, 100, -100, 1e-3]
-    let x = try Tensor.concatenated([random([1000], 3, -5...5), Tensor(special, shape: nil, device: .cpu)])
+    let x = try Tensor.concatenate([random([1000], 3, -5...5), Tensor(special, shape: nil, device: .cpu)])
     for (name, tolerance, function) in functions {
       let expected = try function(x.cast(to: .float64))
       try eachSet { isa in try expectClose(function(x), expected, tolerance, "\(name) \(isa)") }
@@ -107,7 +107,7 @@ import ToeplitzTestSupport
   }
 
   @Test func broadcastOperandsAreWalkedInAnyOrder() throws {
-    let shapes: [(Shape, Shape)] = [
+    let shapes: [(TensorShape, TensorShape)] = [
       ([3, 500], [500]), ([3, 500], [3, 1]), ([7, 5, 3], [5, 1]), ([2, 3, 4, 5], [3, 1, 5]), ([1], [4, 3]),
       ([2000], []),
       ([4, 1, 300], [2, 1]), ([64, 49], [1, 49]),
@@ -120,8 +120,8 @@ import ToeplitzTestSupport
         try expectClose(x / y, wide.0 / wide.1, 1e-6, "\(isa) \(a) \(b)")
         #expect(try x.less(y).scalars(Bool.self) == wide.0.less(wide.1).scalars(Bool.self))
         #expect(
-          try x.less(y).choosing(x, y).scalars(Float.self).map(Double.init)
-            == wide.0.less(wide.1).choosing(wide.0, wide.1).scalars(Double.self))
+          try Tensor.where(x.less(y), x, y).scalars(Float.self).map(Double.init)
+            == Tensor.where(wide.0.less(wide.1), wide.0, wide.1).scalars(Double.self))
         // Channels last in memory, as the results are then.
         if a.rank == 4 {
           let moved = try x.permuted([0, 2, 3, 1]).contiguous().permuted([0, 3, 1, 2])
@@ -148,8 +148,8 @@ import ToeplitzTestSupport
     let x = try random([3, 4, 5, 70], 9)
     let wide = try x.cast(to: .float64)
     let reductions: [(String, (Tensor, [Int]) throws -> Tensor)] = [
-      ("sum", { try $0.sum($1) }), ("mean", { try $0.mean($1) }), ("maximum", { try $0.maximum($1) }),
-      ("minimum", { try $0.minimum($1) }), ("variance", { try $0.variance($1) }),
+      ("sum", { try $0.sum($1) }), ("mean", { try $0.mean($1) }), ("maximum", { try $0.max($1) }),
+      ("minimum", { try $0.min($1) }), ("variance", { try $0.variance($1) }),
     ]
     for axes in [[0], [1], [2], [3], [0, 1], [1, 2], [2, 3], [0, 3], [1, 3], [0, 2], [0, 2, 3], [0, 1, 2, 3]] {
       for (name, reduce) in reductions {
@@ -162,11 +162,11 @@ import ToeplitzTestSupport
         }
       }
     }
-    let holed = try Tensor.concatenated([
+    let holed = try Tensor.concatenate([
       random([100], 1), Tensor([Float.nan], shape: nil, device: .cpu), random([77], 2),
     ])
     try eachSet { _ in
-      let (most, least) = (try holed.maximum().item(Float.self), try holed.minimum().item(Float.self))
+      let (most, least) = (try holed.max().item(Float.self), try holed.min().item(Float.self))
       #expect(most.isNaN && least.isNaN)
     }
   }
@@ -220,7 +220,7 @@ import ToeplitzTestSupport
             let before = try applyAll(operation, first)
             second.replaceSubrange(3..., with: before[1...])
             let after = try applyAll(operation, second)
-            let joined = try Tensor.concatenated([before[0], after[0]])
+            let joined = try Tensor.concatenate([before[0], after[0]])
             #expect(try joined.scalars(Float.self) == results[0].scalars(Float.self), "\(isa) \(units)")
           }
         }

@@ -8,7 +8,9 @@ import Testing
 
 /// Weight gradients of float32 convolutions, which have kernels of their own, against those of float64, which go tap by tap.
 @Suite struct WeightGradientTests {
-  private func check(_ c: GeneratedConvolution, _ random: inout RandomSource, layout: Layout = .channelsFirst) throws {
+  private func check(_ c: GeneratedConvolution, _ random: inout RandomSource, layout: TensorLayout = .channelsFirst)
+    throws
+  {
     var x = try Tensor.randomUniform(c.inputShape, from: -1, to: 1, using: &random)
     var dy = try Tensor.randomUniform(c.outputShape, from: -1, to: 1, using: &random)
     if layout == .channelsLast {

@@ -7,7 +7,7 @@ import ToeplitzTestSupport
 
 /// Weights in 16 and 8 bits, on every kernel path of this machine.
 @Suite struct WeightStorageTests {
-  private func tensor(_ shape: Shape, _ random: inout RandomSource) throws -> Tensor {
+  private func tensor(_ shape: TensorShape, _ random: inout RandomSource) throws -> Tensor {
     try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
   }
 
@@ -45,7 +45,7 @@ import ToeplitzTestSupport
   }
 
   /// Few positions and many rows, where weights are streamed, and the opposite, of both directions and all ranks.
-  private func generated(_ random: inout RandomSource, _ index: Int) throws -> (ConvolutionGeometry, Shape) {
+  private func generated(_ random: inout RandomSource, _ index: Int) throws -> (ConvolutionGeometry, TensorShape) {
     func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
     while true {
       let rank = index % 4 == 3 ? 2 : 1
@@ -56,7 +56,7 @@ import ToeplitzTestSupport
         kernelSize: PerAxis(pick(1...5)), stride: PerAxis(stride), padding: .uniform(pick(0...2)), groups: groups)
       let size = (0..<rank).map { _ in pick(index % 5 == 4 ? 100...200 : 1...20) / (rank == 2 ? 3 : 1) + 1 }
       if let output = try? g.outputSize(size), output.allSatisfy({ $0 > 0 }) {
-        return (g, Shape([pick(1...2), g.inChannels] + size))
+        return (g, TensorShape([pick(1...2), g.inChannels] + size))
       }
     }
   }
@@ -104,7 +104,7 @@ import ToeplitzTestSupport
     let g = try ConvolutionGeometry(rank: 1, inChannels: 256, outChannels: 64, kernelSize: 7)
     let inputs = [try tensor([1, 256, 11], &random), try tensor(g.weightShape, &random)]
     let exact = try compute(g, inputs, .full)
-    let scale = try exact.absoluteValue().scalars(Float.self).max() ?? 1
+    let scale = try exact.abs().scalars(Float.self).max() ?? 1
     for (storage, bound) in [(WeightStorage.bfloat16, 3e-3), (.int8, 8e-3)] {
       let error = try compute(g, inputs, storage).distance(to: exact).absolute / Double(scale)
       #expect(error > 1e-5 && error < bound, "\(storage): \(error)")

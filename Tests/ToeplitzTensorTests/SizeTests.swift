@@ -5,10 +5,10 @@ import Testing
 /// Shapes, sizes and memory.
 @Suite struct SizeTests {
   @Test func elementCountsAreChecked() throws {
-    func count(_ shape: Shape) throws -> Int { try shape.elementCount("test") }
+    func count(_ shape: TensorShape) throws -> Int { try shape.elementCount("test") }
     #expect(try count([]) == 1 && count([2, 3, 4]) == 24 && count([5, 0]) == 0 && count([0, 0]) == 0)
     #expect(try count([Int.max]) == Int.max && count([1 << 31, 1 << 31]) == 1 << 62)
-    for shape: Shape in [
+    for shape: TensorShape in [
       [1 << 32, 1 << 31], [Int.max, 2], [2, Int.max], [1 << 62, 1 << 62], [-1], [2, -3], [Int.min], [0, -1],
       [Int.min, Int.min],
       // Strides would overflow, although there is no element.
@@ -20,9 +20,9 @@ import Testing
   }
 
   @Test func stridesOfEmptyShapesStayInRange() {
-    #expect(Shape([2, 3, 4]).contiguousStrides == [12, 4, 1])
-    #expect(Shape([2, 0, 4]).contiguousStrides == [4, 4, 1])
-    #expect(Shape([]).contiguousStrides.isEmpty)
+    #expect(TensorShape([2, 3, 4]).contiguousStrides == [12, 4, 1])
+    #expect(TensorShape([2, 0, 4]).contiguousStrides == [4, 4, 1])
+    #expect(TensorShape([]).contiguousStrides.isEmpty)
   }
 
   @Test(arguments: [
@@ -30,7 +30,7 @@ import Testing
   ])
   func hugeTensorsAreRefused(sizes: [Int]) {
     for dtype in DType.allCases {
-      let error = #expect(throws: ToeplitzError.self) { try Tensor.zeros(Shape(sizes), dtype: dtype) }
+      let error = #expect(throws: ToeplitzError.self) { try Tensor.zeros(TensorShape(sizes), dtype: dtype) }
       #expect(error?.kind == .memory || error?.kind == .shape)
     }
   }
@@ -56,23 +56,25 @@ import Testing
   }
 
   @Test func shapesBroadcastFromTheRight() throws {
-    func join(_ a: Shape, _ b: Shape) throws -> Shape { try Shape.broadcast(a, b, operation: "test") }
+    func join(_ a: TensorShape, _ b: TensorShape) throws -> TensorShape {
+      try TensorShape.broadcast(a, b, operation: "test")
+    }
     #expect(try join([3, 1], [4]) == [3, 4] && join([], [2, 5]) == [2, 5] && join([0], [1]) == [0])
     #expect(try join([2, 1, 4], [3, 1]) == [2, 3, 4])
-    for (a, b): (Shape, Shape) in [([2], [3]), ([0], [2]), ([2, 3], [2])] {
+    for (a, b): (TensorShape, TensorShape) in [([2], [3]), ([0], [2]), ([2, 3], [2])] {
       #expect(throws: ToeplitzError.self) { try join(a, b) }
     }
   }
 
   @Test func axesCountFromTheEndToo() throws {
-    let shape: Shape = [4, 5, 6]
+    let shape: TensorShape = [4, 5, 6]
     #expect(try shape.normalizedAxis(-1, operation: "test") == 2)
     #expect(try shape.normalizedAxis(0, operation: "test") == 0)
     for axis in [3, -4, Int.min, Int.max] {
       let error = #expect(throws: ToeplitzError.self) { try shape.normalizedAxis(axis, operation: "test") }
       #expect(error?.kind == .argument)
     }
-    #expect(throws: ToeplitzError.self) { try Shape([]).normalizedAxis(0, operation: "test") }
+    #expect(throws: ToeplitzError.self) { try TensorShape([]).normalizedAxis(0, operation: "test") }
   }
 
   @Test func errorsSayWhatWhereAndWhy() {

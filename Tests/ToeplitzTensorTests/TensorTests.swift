@@ -126,7 +126,7 @@ import Testing
   }
 
   /// Shapes, strides and offsets: transposed, reversed, repeated, sliced, with gaps, without elements.
-  private static let views: [(Shape, [Int], Int)] = [
+  private static let views: [(TensorShape, [Int], Int)] = [
     ([70, 72], [1, 70], 0), ([70, 72], [72, 1], 0), ([50], [-7], 4000), ([3, 40, 17], [0, 1, 40], 5),
     ([4, 5, 6], [-1, -10, 100], 900), ([33, 1, 35], [140, 9, 4], 2), ([2, 0, 3], [1, 1, 1], 9), ([], [], 77),
     ([100, 3], [3, 1], 10), ([8, 9, 10, 7], [630, 70, 7, 1], 0), ([8, 7, 10, 9], [630, 1, 7, 70], 0),

@@ -8,8 +8,8 @@ package struct GeneratedConvolution: CustomStringConvertible, Sendable {
   package var inputSize: [Int]
   package var outputSize: [Int]
 
-  package var inputShape: Shape { Shape([batch, geometry.inChannels] + inputSize) }
-  package var outputShape: Shape { Shape([batch, geometry.outChannels] + outputSize) }
+  package var inputShape: TensorShape { TensorShape([batch, geometry.inChannels] + inputSize) }
+  package var outputShape: TensorShape { TensorShape([batch, geometry.outChannels] + outputSize) }
   package var description: String {
     let g = geometry
     return

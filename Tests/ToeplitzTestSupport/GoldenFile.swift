@@ -86,7 +86,7 @@ package struct GoldenFile: Sendable {
             raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<T>.size, as: T.self)
           }
         }
-        return try Tensor(scalars, shape: Shape(entry["shape"].ints ?? []))
+        return try Tensor(scalars, shape: TensorShape(entry["shape"].ints ?? []))
       }
       return entry["dtype"].string == "F32" ? try tensor(Float.self) : try tensor(Int64.self)
     }

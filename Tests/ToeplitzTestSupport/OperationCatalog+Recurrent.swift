@@ -7,7 +7,7 @@ extension OperationCatalog.Maker {
     try [(0, [4, 3, 2]), (1, [4, 3, 2]), (nil, [2, 3])].map { axis, shape in
       let count = axis.map { shape[$0] } ?? 1
       return OperationSample(
-        operation: WeightNormalization(axis: axis), inputs: [try numbers([count]), try numbers(Shape(shape))])
+        operation: WeightNormalization(axis: axis), inputs: [try numbers([count]), try numbers(TensorShape(shape))])
     }
   }
 

@@ -30,36 +30,36 @@ package enum OperationCatalog {
     var random: RandomSource
 
     /// Numbers of the given shape from an interval.
-    mutating func numbers(_ shape: Shape, _ range: ClosedRange<Double> = -1...1) throws -> Tensor {
+    mutating func numbers(_ shape: TensorShape, _ range: ClosedRange<Double> = -1...1) throws -> Tensor {
       try Tensor.randomUniform(shape, from: range.lowerBound, to: range.upperBound, dtype: .float64, using: &random)
     }
 
     /// Different numbers, at least 0.01 apart, in random order.
-    mutating func distinct(_ shape: Shape) throws -> Tensor {
+    mutating func distinct(_ shape: TensorShape) throws -> Tensor {
       let count = shape.reduce(1, *)
       let values = (0..<count).map { (Double($0) + 0.5) * 0.05 - 0.025 * Double(count) }.shuffled(using: &random)
       return try Tensor(values, shape: shape, device: .cpu)
     }
 
     /// Numbers of both signs whose magnitude lies in an interval.
-    mutating func signed(_ shape: Shape, _ range: ClosedRange<Double>) throws -> Tensor {
+    mutating func signed(_ shape: TensorShape, _ range: ClosedRange<Double>) throws -> Tensor {
       let magnitudes = try numbers(shape, range).scalars(Double.self)
       let values = magnitudes.map { Bool.random(using: &random) ? $0 : -$0 }
       return try Tensor(values, shape: shape, device: .cpu)
     }
 
-    mutating func indices(_ shape: Shape, below limit: Int) throws -> Tensor {
+    mutating func indices(_ shape: TensorShape, below limit: Int) throws -> Tensor {
       let count = shape.reduce(1, *)
       return try Tensor(
         (0..<count).map { _ in Int64.random(in: 0..<Int64(limit), using: &random) }, shape: shape, device: .cpu)
     }
 
-    mutating func flags(_ shape: Shape) throws -> Tensor {
+    mutating func flags(_ shape: TensorShape) throws -> Tensor {
       try Tensor((0..<shape.reduce(1, *)).map { _ in Bool.random(using: &random) }, shape: shape, device: .cpu)
     }
 
     mutating func elementwise() throws -> [OperationSample] {
-      let shape: Shape = [2, 3, 4]
+      let shape: TensorShape = [2, 3, 4]
       let any: [any TensorOperation] = [
         Negate(), Exponential(), Sine(), Cosine(), Tangent(), ArcTangent(), HyperbolicSine(), HyperbolicCosine(),
         InverseHyperbolicSine(), ErrorFunction(), GELUOperation(approximateTanh: false),
@@ -97,7 +97,9 @@ package enum OperationCatalog {
       samples.append(.init(operation: ScaledHardSigmoid(alpha: 0.3, beta: 0.4), inputs: [try numbers(shape, -1...1)]))
       samples.append(.init(operation: ScaledHardSigmoid(alpha: 0.3, beta: 0.4), inputs: [try numbers(shape, 3...4)]))
       for function in [Binary.Function.add, .subtract, .multiply, .divide] {
-        for shapes in [(shape, shape), (shape, Shape([3, 1])), (Shape([4]), shape), (Shape([]), shape)] {
+        for shapes in [
+          (shape, shape), (shape, TensorShape([3, 1])), (TensorShape([4]), shape), (TensorShape([]), shape),
+        ] {
           samples.append(
             .init(
               operation: Binary(function: function), inputs: [try numbers(shapes.0), try signed(shapes.1, 0.4...1.5)]))
@@ -105,13 +107,13 @@ package enum OperationCatalog {
       }
       samples.append(
         .init(operation: Binary(function: .power), inputs: [try numbers(shape, 0.3...2), try numbers([4], -2...2)]))
-      let zeros: [(Tensor, Shape)] = [(try Tensor(scalar: UInt8(7)), []), (try Tensor(scalar: Int8(-3)), [4])]
+      let zeros: [(Tensor, TensorShape)] = [(try Tensor(scalar: UInt8(7)), []), (try Tensor(scalar: Int8(-3)), [4])]
       for (zero, scale) in zeros {
         samples.append(
           .init(operation: Quantize(), inputs: [try numbers(shape), try numbers(scale, 0.01...0.02), zero]))
       }
       let codes = try indices(shape, below: 100)
-      for (type, scale) in [(DType.uint8, Shape([])), (.int8, Shape([4])), (.int32, Shape([]))] {
+      for (type, scale) in [(DType.uint8, TensorShape([])), (.int8, TensorShape([4])), (.int32, TensorShape([]))] {
         let zero = try Tensor(scalar: Int64(5)).cast(to: type)
         samples.append(
           .init(operation: Dequantize(), inputs: [try codes.cast(to: type), try numbers(scale, 0.01...0.02), zero]))
@@ -159,7 +161,7 @@ package enum OperationCatalog {
     }
 
     mutating func structure() throws -> [OperationSample] {
-      let x: Shape = [2, 3, 6]
+      let x: TensorShape = [2, 3, 6]
       var samples: [OperationSample] = []
       for operation: any TensorOperation in [
         Reshape(shape: [3, 2, 6]), Reshape(shape: [2, 18]), Reshape(shape: [2, 3, 1, 6]), Permute(order: [2, 0, 1]),
@@ -215,7 +217,7 @@ package enum OperationCatalog {
     }
 
     mutating func indexing() throws -> [OperationSample] {
-      let x: Shape = [3, 4, 5]
+      let x: TensorShape = [3, 4, 5]
       var samples: [OperationSample] = [
         .init(operation: EmbeddingLookup(), inputs: [try indices([2, 3], below: 7), try numbers([7, 4])]),
         .init(operation: TopElements(count: 2, axis: 1, largest: true), inputs: [try distinct(x)]),
@@ -285,7 +287,7 @@ package enum OperationCatalog {
           .init(operation: GroupMoments(name: "moments", groups: groups), inputs: [try numbers([2, 4, 5])]))
       }
       for (hasWeight, hasBias) in [(true, true), (false, true), (true, false), (false, false)] {
-        for statistics: Shape in [[4], [2, 4], [2, 2]] {
+        for statistics: TensorShape in [[4], [2, 4], [2, 2]] {
           samples.append(
             .init(
               operation: NormalizeChannels(name: "normalize", eps: 1e-3, hasWeight: hasWeight, hasBias: hasBias),
@@ -308,7 +310,7 @@ package enum OperationCatalog {
           name: "pool", rank: 1, kernelSize: 3, stride: PerAxis(stride), padding: PerAxis(padding), ceilMode: ceil)
         let square = try PoolGeometry(
           name: "pool", rank: 2, kernelSize: [2, 3], stride: PerAxis(stride), padding: [0, padding], ceilMode: ceil)
-        for (geometry, shape) in [(flat, Shape([2, 2, 11])), (square, Shape([1, 2, 6, 8]))] {
+        for (geometry, shape) in [(flat, TensorShape([2, 2, 11])), (square, TensorShape([1, 2, 6, 8]))] {
           samples.append(
             .init(operation: MaxPooling(geometry: geometry), inputs: [try distinct(shape)]))
           samples.append(
@@ -349,7 +351,7 @@ package enum OperationCatalog {
 
     mutating func convolutions() throws -> [OperationSample] {
       var samples: [OperationSample] = []
-      for layout in [Layout.channelsFirst, .channelsLast] {
+      for layout in [TensorLayout.channelsFirst, .channelsLast] {
         for (rank, transposed, mode) in [
           (1, false, PaddingMode.zeros), (1, false, .reflect), (1, false, .replicate), (1, false, .circular),
           (1, true, .zeros), (1, true, .circular), (2, false, .zeros), (2, true, .zeros), (2, false, .reflect),
@@ -364,7 +366,7 @@ package enum OperationCatalog {
               outputPadding: PerAxis(transposed && stride > 1 ? 1 : 0), dilation: PerAxis(dilation),
               groups: round == 1 ? 2 : 1, paddingMode: mode)
             let size = [rank == 1 ? 9 : 5] + [Int](repeating: 4, count: rank - 1)
-            let shape = layout == .channelsFirst ? Shape([2, 4] + size) : Shape([2] + size + [4])
+            let shape = layout == .channelsFirst ? TensorShape([2, 4] + size) : TensorShape([2] + size + [4])
             let x = try numbers(shape)
             let weight = try numbers(g.weightShape)
             let operation = ConvolutionOperation(g, layout: layout)
@@ -384,7 +386,7 @@ package enum OperationCatalog {
       for (a, b) in [
         ([3, 4], [4, 5]), ([4], [4]), ([4], [4, 5]), ([3, 4], [4]), ([2, 3, 4], [4, 5]), ([3, 4], [2, 4, 5]),
         ([2, 1, 3, 4], [6, 4, 5]), ([2, 3, 4], [4]), ([4], [2, 4, 5]),
-      ] as [(Shape, Shape)] {
+      ] as [(TensorShape, TensorShape)] {
         samples.append(.init(operation: MatrixMultiply(), inputs: [try numbers(a), try numbers(b)]))
       }
       for order in [GateOrder.onnx, .pytorch] {

@@ -19,7 +19,7 @@ import ToeplitzTestSupport
     let gradient = try trace.during {
       var y = input
       func run(_ count: Int) throws {
-        for _ in 0..<count { y = try (y.sine() * 1.5 + y * y * 0.01).hyperbolicTangent() }
+        for _ in 0..<count { y = try (y.sin() * 1.5 + y * y * 0.01).tanh() }
       }
       if let segment {
         for first in stride(from: 0, to: layers, by: segment) {

@@ -23,7 +23,7 @@ final class SmallNetwork: Module, UnaryLayer {
   func forward(_ x: Tensor) throws -> Tensor { try head(act(norm(conv(x)))) }
 }
 
-func randomTensor(_ shape: Shape, seed: UInt64 = 1, dtype: DType = .float64) throws -> Tensor {
+func randomTensor(_ shape: TensorShape, seed: UInt64 = 1, dtype: DType = .float64) throws -> Tensor {
   var random = RandomSource(seed: seed)
   return try Tensor.randomNormal(shape, dtype: dtype, using: &random)
 }
@@ -131,7 +131,7 @@ func randomTensor(_ shape: Shape, seed: UInt64 = 1, dtype: DType = .float64) thr
       let inner = try gradient(at: outer) { try ($0[0] * $0[0] * $0[0] * $0[0]).sum() }[0]
       return try (inner * inner).sum()
     }[0]
-    let expected = try x.power(5) * 96
+    let expected = try x.pow(5) * 96
     #expect(try second.distance(to: expected).absolute < 1e-9)
   }
 
@@ -140,7 +140,7 @@ func randomTensor(_ shape: Shape, seed: UInt64 = 1, dtype: DType = .float64) thr
     let model = try SmallNetwork().eval()
     let x = try randomTensor([3, 2, 5])
     func penalty(_ model: SmallNetwork) throws -> Tensor {
-      let dx = try gradient(at: [x]) { try model($0[0]).power(3).sum() }[0]
+      let dx = try gradient(at: [x]) { try model($0[0]).pow(3).sum() }[0]
       return try (dx * dx).mean()
     }
     let gradients = try valueAndGradient(of: model) { try penalty($0) }.gradients
@@ -171,13 +171,13 @@ func randomTensor(_ shape: Shape, seed: UInt64 = 1, dtype: DType = .float64) thr
     let (a, b) = (try randomTensor([3, 4], seed: 1), try randomTensor([4, 2], seed: 2))
     let c = try randomTensor([3, 2], seed: 3)
     let (results, gradients) = try vjp(at: [a, b]) {
-      [try $0[0].matrixMultiplied(by: $0[1])]
+      [try $0[0].matmul($0[1])]
     } cotangents: { _ in
       [c]
     }
-    #expect(try results[0].sameBits(as: a.matrixMultiplied(by: b)))
-    #expect(try gradients[0].distance(to: c.matrixMultiplied(by: b.transposed(0, 1))).absolute < 1e-14)
-    #expect(try gradients[1].distance(to: a.transposed(0, 1).matrixMultiplied(by: c)).absolute < 1e-14)
+    #expect(try results[0].sameBits(as: a.matmul(b)))
+    #expect(try gradients[0].distance(to: c.matmul(b.transposed(0, 1))).absolute < 1e-14)
+    #expect(try gradients[1].distance(to: a.transposed(0, 1).matmul(c)).absolute < 1e-14)
   }
 
   @Test func unreachedParametersAreNamed() throws {

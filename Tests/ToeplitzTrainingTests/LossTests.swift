@@ -8,7 +8,7 @@ import ToeplitzTestSupport
 
 @Suite struct LossTests {
   private func tensor(_ value: GoldenValue) throws -> Tensor {
-    try Tensor(doubles(value["values"]), shape: Shape(value["shape"].ints ?? []), device: .cpu)
+    try Tensor(doubles(value["values"]), shape: TensorShape(value["shape"].ints ?? []), device: .cpu)
   }
 
   private func loss(_ name: String, _ o: GoldenValue, _ x: [Tensor], _ c: [Tensor]) throws -> Tensor {

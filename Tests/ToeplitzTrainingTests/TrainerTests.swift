@@ -47,7 +47,7 @@ import ToeplitzTestSupport
     return try Trainer(
       Network(), Optimizer(AdamW(lr: 0.03)), data: data, folder: folder, options: options,
       validate: { model in
-        let guesses = try model(data.tensors[0]).argMaximum(1).scalars(Int64.self)
+        let guesses = try model(data.tensors[0]).argmax(axis: 1).scalars(Int64.self)
         let right = zip(guesses, try data.tensors[1].scalars(Int64.self)).filter { $0 == $1 }.count
         return ["accuracy": Double(right) / Double(data.count)]
       }, loss: loss)
@@ -125,7 +125,7 @@ import ToeplitzTestSupport
     func spoiled(_ model: Network, _ batch: [Tensor]) throws -> Tensor {
       let y = try model(batch[0])
       // 0 / 0 where a batch has few of class 0.
-      let few = try (batch[1].equal(Tensor(scalar: Int64(0))).cast(to: .float32).sum() - 2.5).clamped(from: 0)
+      let few = try (batch[1].equal(Tensor(scalar: Int64(0))).cast(to: .float32).sum() - 2.5).clip(from: 0)
       return try crossEntropy(y, batch[1]) + y.sum() * few / few * 0
     }
     let stopped = try trainer(nil, policy: .stop, spoiled)

@@ -15,7 +15,7 @@ import ToeplitzModels
     let x = try picture.tensor(mean: [0.485, 0.456, 0.406], standardDeviation: [0.229, 0.224, 0.225])
 
     let scores = try softmax(model(x), axis: -1)[0]
-    let best = try scores.topElements(5)
+    let best = try scores.topK(5)
     for (share, index) in zip(try best.values.scalars(of: Float.self), try best.indices.scalars(of: Int.self)) {
       let label = index < labels.count ? labels[index] : "class \(index)"
       print(String(format: "%5.1f %%  ", 100 * share) + label)

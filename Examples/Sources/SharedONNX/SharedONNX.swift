@@ -8,7 +8,7 @@ import ToeplitzONNX
     for port in model.inputs { print("input \(port.name): \(port.description)") }
 
     // Sizes that the model leaves open: one sample, 64 positions.
-    let shape = Shape(
+    let shape = TensorShape(
       (model.inputs.first?.dimensions ?? []).enumerated().map { axis, dimension in
         if case .fixed(let size) = dimension { size } else { axis == 0 ? 1 : 64 }
       })

@@ -28,7 +28,7 @@ nonisolated private func one(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> In
       let inputs = try model.inputs.reduce(into: [String: Tensor]()) { inputs, port in
         let sizes = (port.dimensions ?? []).map { if case .fixed(let size) = $0 { min(size, 6) } else { 3 } }
         guard sizes.count < 8 else { return }
-        inputs[port.name] = try Tensor.full(Shape(sizes), 1, dtype: port.dtype ?? .float32)
+        inputs[port.name] = try Tensor.full(TensorShape(sizes), 1, dtype: port.dtype ?? .float32)
       }
       _ = try model.run(inputs)
       return 0

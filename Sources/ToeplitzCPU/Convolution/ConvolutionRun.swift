@@ -9,7 +9,7 @@ import ToeplitzTensor
 final class ConvolutionRun {
   /// What it has been made for.
   struct Form: Equatable {
-    private var sizes: [Shape]
+    private var sizes: [TensorShape]
     private var strides: [[Int]]
     private var hasSlack: Bool
     private var dtype: DType

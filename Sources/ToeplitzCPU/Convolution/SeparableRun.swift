@@ -164,8 +164,8 @@ private struct SharedChannels: SeparableWay {
   private let project: SeparablePart
   private let task: TileTask
   private let section: PackedLayout.Section
-  private let expandedShape: Shape
-  private let middleShape: Shape
+  private let expandedShape: TensorShape
+  private let middleShape: TensorShape
   private let work: Double
   private let name: String
 

@@ -34,7 +34,7 @@ struct TapwiseTranspose {
       var weight = self.weight
       for (axis, index) in tap.enumerated() { weight = try weight.slice(axis: axis + 2, index..<(index + 1)) }
       let piece = try Tensor(
-        uninitialized: Shape([input.shape[0], geometry.outChannels] + inner), dtype: weight.dtype,
+        uninitialized: TensorShape([input.shape[0], geometry.outChannels] + inner), dtype: weight.dtype,
         operation: geometry.name)
       try ConvolutionEngine.run(
         single, packed: PackedWeights(single, weight: weight, bias: nil), input: input, output: piece,
@@ -42,7 +42,7 @@ struct TapwiseTranspose {
       sums = try sums + piece.padded(starts.indices.map { ($0 + 2, starts[$0], room[$0] - inner[$0]) })
     }
     if let bias {
-      sums = try sums + bias.reshaped(Shape([1, geometry.outChannels] + geometry.kernelSize.map { _ in 1 }))
+      sums = try sums + bias.reshaped(TensorShape([1, geometry.outChannels] + geometry.kernelSize.map { _ in 1 }))
     }
     output.fillOnce(from: try epilogue.finish(sums, adding: residuals).cast(to: output.dtype))
   }

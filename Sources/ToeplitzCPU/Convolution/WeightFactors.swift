@@ -32,12 +32,12 @@ extension ConvolutionGeometry {
   /// The same for any element type.
   private func spread(_ factors: Tensor, over weight: Tensor) throws -> Tensor {
     let ones = Array(repeating: 1, count: weight.rank - 2)
-    var spread = try factors.reshaped(Shape([factors.count, 1] + ones))
+    var spread = try factors.reshaped(TensorShape([factors.count, 1] + ones))
     if isTransposed {
       // The weight is [in, out / groups, …]; the inputs of a group share its factors.
       spread = try factors.reshaped([groups, 1, weight.shape[1]])
         .expanded(to: [groups, weight.shape[0] / groups, weight.shape[1]])
-        .reshaped(Shape([weight.shape[0], weight.shape[1]] + ones))
+        .reshaped(TensorShape([weight.shape[0], weight.shape[1]] + ones))
     }
     return try (weight.cast(to: .float64) * spread).cast(to: weight.dtype)
   }

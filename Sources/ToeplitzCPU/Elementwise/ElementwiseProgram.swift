@@ -96,7 +96,7 @@ struct ElementwiseProgram: Sendable {
   // MARK: Running
 
   /// The result of this shape for operands that broadcast to it.
-  func run(_ inputs: [Tensor], shape: Shape, name: String) throws -> Tensor {
+  func run(_ inputs: [Tensor], shape: TensorShape, name: String) throws -> Tensor {
     // Where operands lie in another order than that of the axes, so does the result.
     if let order = Self.memoryOrder(inputs, shape) {
       let moved = try inputs.map { input in
@@ -104,7 +104,7 @@ struct ElementwiseProgram: Sendable {
         return try input.view(shape: shape, strides: input.broadcastStrides(to: shape), offset: input.offset)
           .permuted(order)
       }
-      let result = try run(moved, shape: Shape(order.map { shape[$0] }), name: name)
+      let result = try run(moved, shape: TensorShape(order.map { shape[$0] }), name: name)
       var back = [Int](repeating: 0, count: order.count)
       for (at, axis) in order.enumerated() { back[axis] = at }
       return try result.permuted(back)
@@ -211,7 +211,7 @@ struct ElementwiseProgram: Sendable {
 
   /// The axes from the one of the largest stride on, if the operands of the result's shape lie without gaps in one order that is
   /// not that of their axes; else nil.
-  private static func memoryOrder(_ inputs: [Tensor], _ shape: Shape) -> [Int]? {
+  private static func memoryOrder(_ inputs: [Tensor], _ shape: TensorShape) -> [Int]? {
     var found: [Int]?
     for input in inputs where input.shape == shape {
       if input.isContiguous { return nil }
@@ -351,7 +351,7 @@ struct RowWalk: Sendable {
   /// For each operand the strides of those axes, then that of the last.
   private var strides: [Int] = []
 
-  init(_ inputs: [Tensor], _ shape: Shape) {
+  init(_ inputs: [Tensor], _ shape: TensorShape) {
     let own = inputs.map { $0.broadcastStrides(to: shape) }
     var axes: [(size: Int, strides: [Int])] = []
     for axis in shape.indices where shape[axis] != 1 {

@@ -69,7 +69,7 @@ extension ConvolutionWeightGradient: CPUKernel {
     func go(_ window: Tensor, _ axis: Int) throws {
       guard axis < conv.rank else {
         let right = try rows(window, inputs).transposed(1, 2)
-        taps.append(try left.matrixMultiplied(by: right))
+        taps.append(try left.matmul(right))
         return
       }
       for index in 0..<conv.kernelSize[axis] {
@@ -79,6 +79,6 @@ extension ConvolutionWeightGradient: CPUKernel {
       }
     }
     try go(read, 0)
-    return try Tensor.stacked(taps, axis: 3)
+    return try Tensor.stack(taps, axis: 3)
   }
 }

@@ -25,7 +25,7 @@ extension ConvolutionOperation: CPUKernel {
       shape.insert(shape.removeLast(), at: 1)
       strides.insert(strides.removeLast(), at: 1)
     }
-    return tensor.view(shape: Shape(shape), strides: strides, offset: tensor.offset)
+    return tensor.view(shape: TensorShape(shape), strides: strides, offset: tensor.offset)
   }
 
   /// `[…, C]` as one sample `[1, C, rows]`; a copy only where rows do not follow each other at one distance.
@@ -109,7 +109,7 @@ extension FusedConvolution: CPUKernel {
   ///
   /// The channels of small images begin at lines of the cache, so that threads which write neighbouring parts of a channel
   /// do not write to the same line.
-  func memory(_ shape: Shape, _ type: DType) throws -> Tensor {
+  func memory(_ shape: TensorShape, _ type: DType) throws -> Tensor {
     let line = 64 / type.byteSize
     let last = shape.rank - 1
     guard geometry.rank == 2, layout == .channelsFirst, ThreadPool.shared.threadCount > 1,
@@ -165,14 +165,15 @@ private struct CircularTranspose {
     let input = try input.cast(to: packed.type)
     let residuals = try residuals.map { try $0.cast(to: packed.type) }
     var sums = try Tensor(
-      uninitialized: Shape([input.shape[0], geometry.outChannels] + size), dtype: input.dtype, operation: geometry.name)
+      uninitialized: TensorShape([input.shape[0], geometry.outChannels] + size), dtype: input.dtype,
+      operation: geometry.name)
     try ConvolutionEngine.run(
       whole, packed: packed, input: input, output: sums, epilogue: Epilogue(inputSlope: epilogue.inputSlope))
     for axis in 0..<geometry.rank {
       sums = try fold(sums, axis: axis + 2, low: geometry.paddingLow[axis], length: output.shape[axis + 2])
     }
     if let bias {
-      let shape = Shape([1, geometry.outChannels] + Array(repeating: 1, count: geometry.rank))
+      let shape = TensorShape([1, geometry.outChannels] + Array(repeating: 1, count: geometry.rank))
       sums = try sums + bias.cast(to: packed.type).reshaped(shape)
     }
     output.fillOnce(from: try epilogue.finish(sums, adding: residuals).cast(to: output.dtype))
@@ -181,7 +182,7 @@ private struct CircularTranspose {
   /// Adds position u to position (u − low) mod length.
   private func fold(_ x: Tensor, axis: Int, low: Int, length: Int) throws -> Tensor {
     var result = try Tensor.zeros(
-      Shape(x.shape.dimensions.enumerated().map { $0.offset == axis ? length : $0.element }), dtype: x.dtype)
+      TensorShape(x.shape.dimensions.enumerated().map { $0.offset == axis ? length : $0.element }), dtype: x.dtype)
     // Whole laps around the circle; the first starts before zero by `low`.
     var start = -low
     while start < x.shape[axis] - low {
@@ -192,7 +193,7 @@ private struct CircularTranspose {
       let piece = try x.slice(axis: axis, from..<(from + count))
       let before = try Tensor.zeros(piece.shape.replacing(axis, by: to), dtype: x.dtype)
       let after = try Tensor.zeros(piece.shape.replacing(axis, by: length - to - count), dtype: x.dtype)
-      result = try result + Tensor.concatenated([before, piece, after], axis: axis)
+      result = try result + Tensor.concatenate([before, piece, after], axis: axis)
       start += count
     }
     return result

@@ -58,7 +58,7 @@ struct IndexRows {
   /// Elements of a slice.
   var width: Int
 
-  init(_ indices: [Int64], _ indexShape: Shape, _ shape: Shape, batch: Int, name: String) throws {
+  init(_ indices: [Int64], _ indexShape: TensorShape, _ shape: TensorShape, batch: Int, name: String) throws {
     let depth = indexShape[indexShape.rank - 1]
     width = shape.dropFirst(batch + depth).reduce(1, *)
     let strides = shape.contiguousStrides
@@ -85,12 +85,12 @@ struct IndexRows {
 
 /// Walks all indices of a shape in row-major order and knows the offset by other strides.
 struct IndexWalk {
-  private let shape: Shape
+  private let shape: TensorShape
   private let strides: [Int]
   private(set) var index: [Int]
   private(set) var offset = 0
 
-  init(_ shape: Shape, strides: [Int]) {
+  init(_ shape: TensorShape, strides: [Int]) {
     self.shape = shape
     self.strides = strides
     index = [Int](repeating: 0, count: shape.rank)

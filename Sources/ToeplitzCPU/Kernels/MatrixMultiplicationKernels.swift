@@ -6,7 +6,8 @@ extension MatrixMultiply: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let (aShape, bShape) = try matrices(inputs[0].shape, inputs[1].shape)
     let (rows, inner, columns) = (aShape[aShape.rank - 2], aShape[aShape.rank - 1], bShape[bShape.rank - 1])
-    let batch = try Shape.broadcast(Shape(aShape.dropLast(2)), Shape(bShape.dropLast(2)), operation: name)
+    let batch = try TensorShape.broadcast(
+      TensorShape(aShape.dropLast(2)), TensorShape(bShape.dropLast(2)), operation: name)
     let count = try batch.elementCount(name)
     guard rows > 0, inner > 0, columns > 0, count > 0 else {
       return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)]
@@ -15,19 +16,19 @@ extension MatrixMultiply: CPUKernel {
     case .float32, .float16, .bfloat16:
       let (a, b) = (try inputs[0].cast(to: .float32), try inputs[1].cast(to: .float32))
       let result = try products(
-        a.reshaped(aShape).expanded(to: Shape(batch.dimensions + [rows, inner])),
-        b.reshaped(bShape).expanded(to: Shape(batch.dimensions + [inner, columns])))
+        a.reshaped(aShape).expanded(to: TensorShape(batch.dimensions + [rows, inner])),
+        b.reshaped(bShape).expanded(to: TensorShape(batch.dimensions + [inner, columns])))
       return [try result.reshaped(outputs[0].shape).cast(to: outputs[0].dtype)]
     default: break
     }
-    let a = try inputs[0].reshaped(aShape).expanded(to: Shape(batch.dimensions + [rows, inner]))
+    let a = try inputs[0].reshaped(aShape).expanded(to: TensorShape(batch.dimensions + [rows, inner]))
       .reshaped([count, rows, inner, 1])
-    let b = try inputs[1].reshaped(bShape).expanded(to: Shape(batch.dimensions + [inner, columns]))
+    let b = try inputs[1].reshaped(bShape).expanded(to: TensorShape(batch.dimensions + [inner, columns]))
       .reshaped([count, inner, columns])
     let products = try (0..<count).map { index in
       try conv1d(b.slice(axis: 0, index..<(index + 1)), a.select(axis: 0, index))
     }
-    return [try Tensor.concatenated(products).reshaped(outputs[0].shape)]
+    return [try Tensor.concatenate(products).reshaped(outputs[0].shape)]
   }
 
   /// Products of float32 matrices `a` `[…, rows, inner]` and `b` `[…, inner, columns]` of the same batch axes, wherever their
@@ -38,7 +39,7 @@ extension MatrixMultiply: CPUKernel {
     let (rows, inner, columns) = (a.shape[axes], a.shape[axes + 1], b.shape[axes + 1])
     let count = batch.reduce(1, *)
     let result = try Tensor(
-      uninitialized: Shape(batch + [rows, columns]), dtype: .float32, operation: name)
+      uninitialized: TensorShape(batch + [rows, columns]), dtype: .float32, operation: name)
     let table = tz_products_kernels(InstructionSet.current.code)
     let width = PackedMatrix.width
     let panels = (columns + width - 1) / width

@@ -178,7 +178,7 @@ private struct RecurrenceRun: @unchecked Sendable {
       withExtendedLifetime(given) {}
     }
     y = try Tensor(uninitialized: outputs[0].shape, dtype: .float32, operation: operation.name)
-    let shape: Shape = [batch, units]
+    let shape: TensorShape = [batch, units]
     hidden = try x.hidden?.cast(to: .float32).copied() ?? Tensor.zeros(shape, dtype: .float32)
     memory = operation.hasCell ? try x.cell?.cast(to: .float32).copied() ?? Tensor.zeros(shape, dtype: .float32) : nil
     // Sequences of different lengths go one by one.

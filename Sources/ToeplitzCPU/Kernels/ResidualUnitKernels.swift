@@ -24,7 +24,8 @@ extension ResidualUnit: CPUKernel {
     func batched(_ tensor: Tensor) -> Tensor {
       guard tensor.rank == 2 else { return tensor }
       return tensor.view(
-        shape: Shape([1] + tensor.shape.dimensions), strides: [tensor.count] + tensor.strides, offset: tensor.offset)
+        shape: TensorShape([1] + tensor.shape.dimensions), strides: [tensor.count] + tensor.strides,
+        offset: tensor.offset)
     }
     let input = batched(x)
     let result = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)

@@ -60,7 +60,7 @@ extension Scatter: CPUKernel {
   }
 
   /// The first element of each update's place, and how many follow.
-  private func places(_ indices: [Int64], _ shape: Shape, _ x: Tensor) throws -> ([Int], Int) {
+  private func places(_ indices: [Int64], _ shape: TensorShape, _ x: Tensor) throws -> ([Int], Int) {
     switch kind {
     case .rows:
       let rows = try IndexRows(indices, shape, x.shape, batch: 0, name: name)

@@ -23,10 +23,10 @@ extension SeparableConvolution: CPUKernel {
   package final class Prepared: Sendable {
     private let parts: [SeparablePart]
     private let last: ConvolutionStage
-    private let result: Shape
+    private let result: TensorShape
     private let idle = IdleObjects<SeparableRun>(limit: 8)
 
-    fileprivate init(_ parts: [SeparablePart], _ last: ConvolutionStage, _ result: Shape) {
+    fileprivate init(_ parts: [SeparablePart], _ last: ConvolutionStage, _ result: TensorShape) {
       self.parts = parts
       self.last = last
       self.result = result
@@ -47,7 +47,7 @@ extension SeparableConvolution: CPUKernel {
 
   /// The convolutions with prepared weights, for an input of this shape and a result of that; nil where no kernels compute all
   /// at once.
-  package func prepared(_ inputs: [Tensor], result: Shape) throws -> Prepared? {
+  package func prepared(_ inputs: [Tensor], result: TensorShape) throws -> Prepared? {
     guard inputs[0].dtype == .float32, inputs[0].rank == 4,
       stages.dropLast().allSatisfy({ $0.operation.residualCount == 0 }),
       stages.allSatisfy({ $0.operation.layout == .channelsFirst }), Self.supports(stages.map(\.operation.geometry))

@@ -11,7 +11,7 @@ extension Concatenate: CPUKernel {
       let back = [0, outputs[0].shape.rank - 1] + Array(1..<(outputs[0].shape.rank - 1))
       let moved = try Concatenate(axis: back[axis]).evaluate(
         inputs.map { try $0.permuted(order) },
-        [TensorSpec(Shape(order.map { outputs[0].shape[$0] }), outputs[0].dtype)])
+        [TensorSpec(TensorShape(order.map { outputs[0].shape[$0] }), outputs[0].dtype)])
       return [try moved[0].permuted(back)]
     }
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)

@@ -13,7 +13,7 @@ extension Reshape: CPUKernel {
   }
 
   /// The strides with which `x` can be seen in another shape without a copy, if only axes of size 1 come or go.
-  private func strides(_ x: Tensor, _ shape: Shape) -> [Int]? {
+  private func strides(_ x: Tensor, _ shape: TensorShape) -> [Int]? {
     let kept = x.shape.indices.filter { x.shape[$0] != 1 }
     guard shape.filter({ $0 != 1 }) == kept.map({ x.shape[$0] }) else { return nil }
     var rest = kept.makeIterator()

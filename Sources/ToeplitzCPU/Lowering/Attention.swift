@@ -18,7 +18,7 @@ struct FusedAttention: TensorOperation, CPUKernel {
     let scores = try MatrixMultiply().infer([inputs[0], inputs[1]])[0]
     for mask in inputs[3...] {
       try require(
-        try Shape.broadcast(scores.shape, mask.shape, operation: name) == scores.shape,
+        try TensorShape.broadcast(scores.shape, mask.shape, operation: name) == scores.shape,
         expected: "masks that broadcast to \(scores.shape)", got: "\(mask.shape)")
     }
     return try MatrixMultiply().infer([scores, inputs[2]])
@@ -30,7 +30,7 @@ struct FusedAttention: TensorOperation, CPUKernel {
     let axes = result.rank - 2
     let batch = Array(result.shape.dimensions[..<axes])
     func wide(_ tensor: Tensor, _ rows: Int, _ columns: Int) -> Tensor {
-      let shape = Shape(batch + [rows, columns])
+      let shape = TensorShape(batch + [rows, columns])
       return tensor.view(shape: shape, strides: tensor.broadcastStrides(to: shape), offset: tensor.offset)
     }
     let (rows, depth) = (inputs[0].shape[inputs[0].rank - 2], inputs[0].shape[inputs[0].rank - 1])

@@ -103,7 +103,7 @@ enum ElementwiseChains {
   }
 
   /// Whether a value of some shape may be computed in each block of another: if it has that shape, or is a number for each row.
-  private static func isWorthRepeating(_ shape: Shape, in whole: Shape) -> Bool {
+  private static func isWorthRepeating(_ shape: TensorShape, in whole: TensorShape) -> Bool {
     if shape == whole { return true }
     let row = whole.dimensions.last ?? 1
     return row >= 256 && (shape.rank == 0 || shape[shape.rank - 1] == 1)

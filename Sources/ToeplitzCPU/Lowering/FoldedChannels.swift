@@ -48,7 +48,7 @@ struct FoldedChannels: TensorOperation, CPUKernel {
       let (mean, variance) = (try next(), try next())
       let weight = try hasWeight ? next() : factor
       let bias = try hasBias ? next() : shift
-      factor = try weight / (variance + eps).squareRoot()
+      factor = try weight / (variance + eps).sqrt()
       shift = try bias - mean * factor
     case .add: shift = try next()
     case .multiply: factor = try next()

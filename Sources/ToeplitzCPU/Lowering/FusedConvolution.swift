@@ -21,7 +21,7 @@ package struct FusedConvolution: TensorOperation {
   package init(_ convolution: ConvolutionOperation) { self.convolution = convolution }
 
   /// A convolution of the given geometry into which nothing is fused yet.
-  package init(_ geometry: ConvolutionGeometry, layout: Layout = .channelsFirst) {
+  package init(_ geometry: ConvolutionGeometry, layout: TensorLayout = .channelsFirst) {
     self.init(ConvolutionOperation(geometry, layout: layout))
   }
 
@@ -31,7 +31,7 @@ package struct FusedConvolution: TensorOperation {
     set { convolution.geometry = newValue }
   }
   /// Where the channels of input and output stand.
-  package var layout: Layout { convolution.layout }
+  package var layout: TensorLayout { convolution.layout }
   /// How prepared weights are stored.
   package var weightStorage: WeightStorage {
     get { convolution.weightStorage }

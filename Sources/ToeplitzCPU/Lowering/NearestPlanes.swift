@@ -47,7 +47,7 @@ struct NearestPlane: TensorOperation, CPUKernel {
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
-    return [TensorSpec(Shape(inputs[0].shape.dropLast(2) + [rows.count, columns.count]), inputs[0].dtype)]
+    return [TensorSpec(TensorShape(inputs[0].shape.dropLast(2) + [rows.count, columns.count]), inputs[0].dtype)]
   }
 
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {

@@ -238,6 +238,6 @@ enum QuantizedNetworks {
 extension Tensor {
   /// The same numbers with axes of one element before the others.
   fileprivate func broadcastTo(rank: Int) throws -> Tensor {
-    try reshaped(Shape(Array(repeating: 1, count: max(0, rank - self.rank)) + shape.dimensions))
+    try reshaped(TensorShape(Array(repeating: 1, count: Swift.max(0, rank - self.rank)) + shape.dimensions))
   }
 }

@@ -32,7 +32,7 @@ enum UnreachedTaps {
 
   /// The convolution without its first and last taps on each axis, as far as no output needs them, and the taps that are left.
   private static func trimmed(
-    _ parts: ConvolutionNode, _ input: Shape
+    _ parts: ConvolutionNode, _ input: TensorShape
   ) -> (ConvolutionNode, [Range<Int>])? {
     let g = parts.operation.geometry
     guard !g.isTransposed, g.paddingMode == .zeros, parts.operation.layout == .channelsFirst, input.rank > g.rank else {

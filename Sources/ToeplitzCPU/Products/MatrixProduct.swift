@@ -115,6 +115,6 @@ extension FusedConvolution {
     let rest = bias.count % PackedMatrix.width
     guard rest != 0 || !bias.isContiguous else { return bias }
     let zeros = try Tensor.zeros([(PackedMatrix.width - rest) % PackedMatrix.width], dtype: .float32)
-    return try Tensor.concatenated([bias, zeros])
+    return try Tensor.concatenate([bias, zeros])
   }
 }

@@ -33,7 +33,7 @@ extension Tensor {
     let (from, to) = (
       elements.assumingMemoryBound(to: UInt32.self), result.elements.assumingMemoryBound(to: UInt32.self)
     )
-    let parts = max(1, (rows.size + 63) / 64)
+    let parts = Swift.max(1, (rows.size + 63) / 64)
     ThreadPool.shared.runRows(outer.reduce(parts) { $0 * $1.size }, width: 64 * inner.size) { range in
       for item in range {
         var (rest, source, target) = (item / parts, 0, 0)
@@ -45,7 +45,7 @@ extension Tensor {
         let first = item % parts * 64
         tz_words_transpose(
           from + source + first, inner.from, to + target + first * rows.to, rows.to, inner.size,
-          min(64, rows.size - first))
+          Swift.min(64, rows.size - first))
       }
     }
     withExtendedLifetime((self, result)) {}

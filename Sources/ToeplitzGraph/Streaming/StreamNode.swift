@@ -162,7 +162,7 @@ struct StreamNode: Sendable {
       let parts = operands.enumerated().filter { index, _ in
         index < timed ? piece.low > 0 : index > timed ? piece.high > 0 : piece.end > piece.from
       }
-      return (try [Tensor.concatenated(parts.map(\.element), axis: axis)], [])
+      return (try [Tensor.concatenate(parts.map(\.element), axis: axis)], [])
     }
   }
 

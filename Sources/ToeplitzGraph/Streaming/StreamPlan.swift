@@ -11,7 +11,7 @@ import ToeplitzTensor
 /// let plan = try executable.streamPlan(shape: [1, 80, nil])
 /// var stream = try plan.makeStream()
 /// let pieces = try [stream.push(x[0..., 0..., 0..<10]), stream.push(x[0..., 0..., 10...]), stream.finish()]
-/// let whole = try Tensor.concatenated(pieces, axis: 2)
+/// let whole = try Tensor.concatenate(pieces, axis: 2)
 /// ```
 public struct StreamPlan: Sendable, CustomStringConvertible {
   /// What one operation contributes.
@@ -132,7 +132,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
   }
 
   /// A stream at its beginning; streams share the weights and what is compiled.
-  public func makeStream() throws -> Stream { try Stream(self) }
+  public func makeStream() throws -> TensorStream { try TensorStream(self) }
 
   /// The plan's numbers, and a line for each operation that keeps or delays anything.
   public var description: String {

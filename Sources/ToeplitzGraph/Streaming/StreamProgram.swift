@@ -112,7 +112,7 @@ final class StreamEngine: Sendable {
       fresh[place] = tensor
       values[place] =
         try values[place].map {
-          try Tensor.concatenated([$0, tensor], axis: network.axes[counting.timed[place]] ?? 0)
+          try Tensor.concatenate([$0, tensor], axis: network.axes[counting.timed[place]] ?? 0)
         } ?? tensor
     }
     if let input { try add(input, 0) }

@@ -19,9 +19,9 @@ extension MelSpectrogram {
     let taps = try Tensor(window, shape: [configuration.fftSize], device: .cpu).cast(to: signals.dtype)
     let ends = (configuration.fftSize - configuration.hopSize) / 2
     let spectra = try signals.padded([(axis: 1, low: ends, high: ends)], mode: .reflect).unsqueezed(2)
-      .shortTimeFourierTransform(step: configuration.hopSize, window: taps, length: nil)
-    let magnitudes = try ((spectra * spectra).sum([3]) + 1e-9).squareRoot()
-    return try magnitudes.matrixMultiplied(by: matrix).clamped(from: 1e-5).logarithm().transposed(1, 2)
+      .stft(step: configuration.hopSize, window: taps, length: nil)
+    let magnitudes = try ((spectra * spectra).sum([3]) + 1e-9).sqrt()
+    return try magnitudes.matmul(matrix).clip(from: 1e-5).log().transposed(1, 2)
   }
 
   /// The weights of all filters, `[bins, melCount]` in row-major order.

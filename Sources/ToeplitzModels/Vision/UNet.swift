@@ -123,7 +123,7 @@ public final class UNet: Module, UnaryLayer {
         let missing = skip.shape[axis] - grown.shape[axis]
         return missing == 0 ? nil : (axis, missing / 2, missing - missing / 2)
       }
-      return try conv(Tensor.concatenated([skip, grown.padded(pads)], axis: 1))
+      return try conv(Tensor.concatenate([skip, grown.padded(pads)], axis: 1))
     }
   }
 

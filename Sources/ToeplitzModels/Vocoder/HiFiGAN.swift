@@ -102,7 +102,7 @@ public final class HiFiGANGenerator: Module, UnaryLayer {
       guard let first = blocks.first else { return grown }
       x = try blocks.dropFirst().reduce(first) { try $0 + $1 } * (1 / Double(kinds))
     }
-    return try convPost(x.leakyReLU(negativeSlope: lastSlope)).hyperbolicTangent()
+    return try convPost(x.leakyReLU(negativeSlope: lastSlope)).tanh()
   }
 
   /// `T × hop`.

@@ -10,7 +10,7 @@ open class ReLU: ElementwiseLayer, UnaryLayer {
 /// min(max(x, 0), 6).
 open class ReLU6: ElementwiseLayer, UnaryLayer {
   /// min(max(x, 0), 6).
-  open func forward(_ x: Tensor) throws -> Tensor { try x.clamped(from: 0, to: 6) }
+  open func forward(_ x: Tensor) throws -> Tensor { try x.clip(from: 0, to: 6) }
 }
 
 /// x, or `negativeSlope` × x below zero.
@@ -150,7 +150,7 @@ open class LogSigmoid: ElementwiseLayer, UnaryLayer {
 /// The hyperbolic tangent.
 open class Tanh: ElementwiseLayer, UnaryLayer {
   /// tanh(x).
-  open func forward(_ x: Tensor) throws -> Tensor { try x.hyperbolicTangent() }
+  open func forward(_ x: Tensor) throws -> Tensor { try x.tanh() }
 }
 
 /// log(1 + e^(beta x)) / beta, or x where beta x exceeds the threshold.
@@ -214,7 +214,7 @@ open class Hardtanh: ElementwiseLayer, UnaryLayer {
   }
 
   /// min(max(x, minVal), maxVal).
-  open func forward(_ x: Tensor) throws -> Tensor { try x.clamped(from: minVal, to: maxVal) }
+  open func forward(_ x: Tensor) throws -> Tensor { try x.clip(from: minVal, to: maxVal) }
   /// The limits.
   open override var extraRepr: String { "min_val=\(minVal), max_val=\(maxVal)" }
 }

@@ -62,7 +62,7 @@ open class Sequential: Module, UnaryLayer {
 /// A function as a layer, for a ``Sequential``.
 ///
 /// ```swift
-/// let head = try Sequential(Conv1d(64, 1, kernelSize: 7, padding: 3), Lambda { try $0.hyperbolicTangent() })
+/// let head = try Sequential(Conv1d(64, 1, kernelSize: 7, padding: 3), Lambda { try $0.tanh() })
 /// ```
 public final class Lambda: Module, UnaryLayer {
   private let function: (Tensor) throws -> Tensor

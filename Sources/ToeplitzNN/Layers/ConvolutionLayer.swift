@@ -8,7 +8,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
   /// Options and sizes.
   public let geometry: ConvolutionGeometry
   /// Where the channels of input and output stand.
-  public let layout: Layout
+  public let layout: TensorLayout
   /// The weight in PyTorch's order: `[out, in / groups, k…]`, transposed `[in, out / groups, k…]`.
   public let weight: LayerWeight
   /// One number for each output channel, if the layer has a bias.
@@ -27,7 +27,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
   class var normalizesWeight: Bool { false }
 
   init(
-    geometry: ConvolutionGeometry, bias: Bool, layout: Layout, dtype: DType, device: Device, name: String?,
+    geometry: ConvolutionGeometry, bias: Bool, layout: TensorLayout, dtype: DType, device: Device, name: String?,
     generator: Generator?
   ) throws {
     try device.requirePresent(geometry.name)
@@ -57,7 +57,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
   public var packedByteCount: Int { (try? weight.value().storage.preparedByteCount) ?? 0 }
 
   /// The multiply-adds of all samples.
-  open override func multiplyAdds(input: Shape, output: Shape) throws -> Int {
+  open override func multiplyAdds(input: TensorShape, output: TensorShape) throws -> Int {
     let rank = geometry.rank
     let batch = input.rank == rank + 2 ? input[0] : 1
     let spatial = layout == .channelsFirst ? Array(input.suffix(rank)) : Array(input.dropLast().suffix(rank))
@@ -152,7 +152,7 @@ extension ConvolutionLayer {
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if the shape is not that of ``weightInMAXOrder()``.
   public func setWeight(inMAXOrder tensor: Tensor) throws {
-    let expected = Shape(maxOrder.map { geometry.weightShape[$0] })
+    let expected = TensorShape(maxOrder.map { geometry.weightShape[$0] })
     guard tensor.shape == expected else {
       throw ToeplitzError(
         .shape, geometry.name, expected: "a weight in MAX order of shape \(expected)", got: "\(tensor.shape)",
@@ -223,7 +223,7 @@ open class Conv<Rank: SpatialRank>: ConvolutionLayer {
     inChannels: Int, outChannels: Int, kernelSize: any PerAxisConvertible, stride: any PerAxisConvertible = 1,
     padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1, bias: Bool = true,
     paddingMode: PaddingMode = .zeros,
-    layout: Layout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu, name: String? = nil,
+    layout: TensorLayout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu, name: String? = nil,
     generator: Generator? = nil
   ) throws {
     let geometry = try ConvolutionGeometry(
@@ -240,7 +240,8 @@ open class Conv<Rank: SpatialRank>: ConvolutionLayer {
   public convenience init(
     _ inChannels: Int, _ outChannels: Int, kernelSize: any PerAxisConvertible, stride: any PerAxisConvertible = 1,
     padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1, bias: Bool = true,
-    paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu,
+    paddingMode: PaddingMode = .zeros, layout: TensorLayout = .channelsFirst, dtype: DType = .float32,
+    device: Device = .cpu,
     name: String? = nil, generator: Generator? = nil
   ) throws {
     try self.init(
@@ -288,7 +289,7 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
     inChannels: Int, outChannels: Int, kernelSize: any PerAxisConvertible, stride: any PerAxisConvertible = 1,
     padding: any PaddingConvertible = 0, outputPadding: any PerAxisConvertible = 0,
     dilation: any PerAxisConvertible = 1, groups: Int = 1, bias: Bool = true,
-    paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst, dtype: DType = .float32,
+    paddingMode: PaddingMode = .zeros, layout: TensorLayout = .channelsFirst, dtype: DType = .float32,
     device: Device = .cpu, name: String? = nil, generator: Generator? = nil
   ) throws {
     let geometry = try ConvolutionGeometry(
@@ -307,7 +308,7 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
     _ inChannels: Int, _ outChannels: Int, kernelSize: any PerAxisConvertible, stride: any PerAxisConvertible = 1,
     padding: any PaddingConvertible = 0, outputPadding: any PerAxisConvertible = 0,
     dilation: any PerAxisConvertible = 1, groups: Int = 1, bias: Bool = true, paddingMode: PaddingMode = .zeros,
-    layout: Layout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu, name: String? = nil,
+    layout: TensorLayout = .channelsFirst, dtype: DType = .float32, device: Device = .cpu, name: String? = nil,
     generator: Generator? = nil
   ) throws {
     try self.init(
@@ -339,7 +340,8 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
       if x.rank == rank + 2 { expected.insert(x.shape[0], at: 0) }
       guard !whole || outputSize == expected else {
         throw ToeplitzError(
-          .shape, geometry.name, expected: "an outputSize of \(Shape(expected))", got: "\(Shape(outputSize))")
+          .shape, geometry.name, expected: "an outputSize of \(TensorShape(expected))",
+          got: "\(TensorShape(outputSize))")
       }
       return try compute(sized, x)
     }

@@ -42,7 +42,7 @@ open class Embedding: Module, UnaryLayer {
     let table = try (generator ?? Generator()).normal([numEmbeddings, embeddingDim], dtype: dtype)
     weight = Parameter(
       try padding.map { row in
-        try Tensor.concatenated([
+        try Tensor.concatenate([
           table.slice(axis: 0, 0..<row), Tensor.zeros([1, embeddingDim], dtype: dtype),
           table.slice(axis: 0, (row + 1)..<numEmbeddings),
         ])

@@ -33,7 +33,7 @@ open class FeatureNorm<Rank: SpatialRank>: ElementwiseLayer {
     guard dtype.isFloatingPoint else {
       throw ToeplitzError(.dtype, name, expected: "a floating-point type", got: "\(dtype)")
     }
-    let shape: Shape = [numFeatures]
+    let shape: TensorShape = [numFeatures]
     weight = affine ? Parameter(try Tensor.ones(shape, dtype: dtype)) : nil
     self.bias = affine && bias ? Parameter(try Tensor.zeros(shape, dtype: dtype)) : nil
     runningMean = trackRunningStats ? Parameter(try Tensor.zeros(shape, dtype: dtype), isBuffer: true) : nil

@@ -89,7 +89,7 @@ open class LayerNorm: ElementwiseLayer, UnaryLayer {
   /// One number added to each element, if the layer is affine and has a bias.
   public let bias: Parameter?
   /// The sizes of the last axes.
-  public let normalizedShape: Shape
+  public let normalizedShape: TensorShape
   /// What is added to the variance.
   public let eps: Double
 
@@ -104,7 +104,7 @@ open class LayerNorm: ElementwiseLayer, UnaryLayer {
   ///   - device: where the parameters live.
   /// - Throws: ``ToeplitzError`` that names the first illegal option.
   public init(
-    normalizedShape: Shape, eps: Double = 1e-5, elementwiseAffine: Bool = true, bias: Bool = true,
+    normalizedShape: TensorShape, eps: Double = 1e-5, elementwiseAffine: Bool = true, bias: Bool = true,
     dtype: DType = .float32, device: Device = .cpu
   ) throws {
     try device.requirePresent("LayerNorm")

@@ -64,7 +64,7 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
   }
 
   /// `inFeatures × outFeatures` for each row.
-  open override func multiplyAdds(input: Shape, output: Shape) throws -> Int {
+  open override func multiplyAdds(input: TensorShape, output: TensorShape) throws -> Int {
     input.dropLast().reduce(1, *) * inFeatures * outFeatures
   }
 

@@ -79,7 +79,7 @@ extension LayerNorm {
     device: Device = .cpu
   ) throws {
     try self.init(
-      normalizedShape: Shape(sizes), eps: eps, elementwiseAffine: elementwiseAffine, bias: bias, dtype: dtype,
+      normalizedShape: TensorShape(sizes), eps: eps, elementwiseAffine: elementwiseAffine, bias: bias, dtype: dtype,
       device: device)
   }
 }

@@ -58,7 +58,7 @@ open class RecurrentLayer: Module, UnaryLayer {
     for layer in 0..<numLayers {
       let inputs = layer == 0 ? inputSize : width * (bidirectional ? 2 : 1)
       for ending in bidirectional ? ["", "_reverse"] : [""] {
-        var shapes: [(String, Shape)] = [("weight_ih", [gates, inputs]), ("weight_hh", [gates, width])]
+        var shapes: [(String, TensorShape)] = [("weight_ih", [gates, inputs]), ("weight_hh", [gates, width])]
         if bias { shapes += [("bias_ih", [gates]), ("bias_hh", [gates])] }
         if projSize > 0 { shapes.append(("weight_hr", [projSize, hiddenSize])) }
         for (label, shape) in shapes {
@@ -95,7 +95,7 @@ open class RecurrentLayer: Module, UnaryLayer {
     let batch = sequence.shape[1]
     let widths = [projSize > 0 ? projSize : hiddenSize] + (Recurrence(cell).hasCell ? [hiddenSize] : [])
     for (part, width) in zip(state ?? [], widths) {
-      let wanted = Shape([numLayers * directions] + (isBatched ? [batch] : []) + [width])
+      let wanted = TensorShape([numLayers * directions] + (isBatched ? [batch] : []) + [width])
       guard part.shape == wanted else {
         throw ToeplitzError(.shape, displayName, expected: "a state of shape \(wanted)", got: "\(part.shape)")
       }
@@ -111,10 +111,10 @@ open class RecurrentLayer: Module, UnaryLayer {
         for index in last.indices { last[index].append(results[1 + index]) }
         return results[0]
       }
-      sequence = outputs.count == 1 ? outputs[0] : try Tensor.concatenated(outputs, axis: 2)
+      sequence = outputs.count == 1 ? outputs[0] : try Tensor.concatenate(outputs, axis: 2)
     }
     let output = try isBatched ? (batchFirst ? sequence.transposed(0, 1) : sequence) : sequence.squeezed(1)
-    return (output, try last.map { try isBatched ? Tensor.stacked($0) : Tensor.stacked($0).squeezed(1) })
+    return (output, try last.map { try isBatched ? Tensor.stack($0) : Tensor.stack($0).squeezed(1) })
   }
 
   private func apply(
@@ -141,7 +141,7 @@ open class RecurrentLayer: Module, UnaryLayer {
   }
 
   /// The multiply-adds of all layers for one sequence or a batch.
-  open override func multiplyAdds(input: Shape, output: Shape) throws -> Int {
+  open override func multiplyAdds(input: TensorShape, output: TensorShape) throws -> Int {
     let positions = input.dropLast().reduce(1, *)
     return positions * weights.values.filter { $0.value.rank == 2 }.reduce(0) { $0 + $1.value.count }
   }

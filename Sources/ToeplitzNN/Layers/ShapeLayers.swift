@@ -96,14 +96,14 @@ open class Unflatten: Module, UnaryLayer {
   open func forward(_ x: Tensor) throws -> Tensor {
     let axis = try x.shape.normalizedAxis(dim, operation: "Unflatten")
     var sizes = unflattenedSize
-    let known = try Shape(sizes.filter { $0 != -1 }).elementCount("Unflatten")
+    let known = try TensorShape(sizes.filter { $0 != -1 }).elementCount("Unflatten")
     if let unknown = sizes.firstIndex(of: -1), known > 0 { sizes[unknown] = x.shape[axis] / known }
-    guard !sizes.contains(-1), try Shape(sizes).elementCount("Unflatten") == x.shape[axis] else {
+    guard !sizes.contains(-1), try TensorShape(sizes).elementCount("Unflatten") == x.shape[axis] else {
       throw ToeplitzError(
-        .shape, "Unflatten", expected: "axis \(axis) to have the size of \(Shape(unflattenedSize))",
+        .shape, "Unflatten", expected: "axis \(axis) to have the size of \(TensorShape(unflattenedSize))",
         got: "\(x.shape[axis]) (shape \(x.shape))")
     }
-    return try x.reshaped(Shape(x.shape[..<axis] + sizes + x.shape[(axis + 1)...]))
+    return try x.reshaped(TensorShape(x.shape[..<axis] + sizes + x.shape[(axis + 1)...]))
   }
 
   /// PyTorch's options.
@@ -137,9 +137,9 @@ open class PixelShuffle: Module, UnaryLayer {
     let lead = Array(x.shape.dropLast(3))
     let (c, h, w) = (x.shape[x.rank - 3] / (r * r), x.shape[x.rank - 2], x.shape[x.rank - 1])
     let n = lead.count
-    return try x.reshaped(Shape(lead + [c, r, r, h, w]))
+    return try x.reshaped(TensorShape(lead + [c, r, r, h, w]))
       .permuted(Array(0..<n) + [n, n + 3, n + 1, n + 4, n + 2])
-      .reshaped(Shape(lead + [c, h * r, w * r]))
+      .reshaped(TensorShape(lead + [c, h * r, w * r]))
   }
 
   /// Each size times the factor.
@@ -187,9 +187,9 @@ open class PixelUnshuffle: Module, UnaryLayer {
     let lead = Array(x.shape.dropLast(3))
     let c = x.shape[x.rank - 3]
     let n = lead.count
-    return try x.reshaped(Shape(lead + [c, size[0], r, size[1], r]))
+    return try x.reshaped(TensorShape(lead + [c, size[0], r, size[1], r]))
       .permuted(Array(0..<n) + [n, n + 2, n + 4, n + 1, n + 3])
-      .reshaped(Shape(lead + [c * r * r] + size))
+      .reshaped(TensorShape(lead + [c * r * r] + size))
   }
 
   /// Each size divided by the factor.

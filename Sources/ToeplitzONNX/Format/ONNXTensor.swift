@@ -68,7 +68,7 @@ struct ONNXTensor {
       }
       return text
     }
-    return .strings(try StringTensor(elements, shape: Shape(sizes)))
+    return .strings(try StringTensor(elements, shape: TensorShape(sizes)))
   }
 
   /// The tensor; it refers to the file's bytes where they are aligned.
@@ -110,7 +110,7 @@ struct ONNXTensor {
     _ anywhere: Bool, _ place: FilePlace, _ byteCount: Int
   ) throws -> Tensor {
     guard bytes.count == byteCount else {
-      throw place.malformed("\(byteCount) bytes for \(dtype)\(Shape(sizes))", got: "\(bytes.count)")
+      throw place.malformed("\(byteCount) bytes for \(dtype)\(TensorShape(sizes))", got: "\(bytes.count)")
     }
     guard dtype.elementsPerByte > 1 else {
       let isLarge = byteCount >= Self.largeByteCount && dtype == .float32
@@ -121,7 +121,7 @@ struct ONNXTensor {
 
   /// Narrow elements, the first in the lowest bits.
   private func unpack(_ dtype: DType, _ sizes: [Int], _ byte: (Int) -> UInt8) throws -> Tensor {
-    let result = try Tensor(uninitialized: Shape(sizes), dtype: dtype, operation: "ONNX tensor")
+    let result = try Tensor(uninitialized: TensorShape(sizes), dtype: dtype, operation: "ONNX tensor")
     let perByte = dtype.elementsPerByte
     let width = 8 / perByte
     let target = result.pointer(UInt8.self)
@@ -141,20 +141,20 @@ struct ONNXTensor {
     let count = sizes.contains(0) ? 0 : sizes.reduce(1, *)
     func check(_ given: Int, _ wanted: Int = count) throws {
       guard given == wanted else {
-        throw place.malformed("\(wanted) elements for \(dtype)\(Shape(sizes))", got: "\(given)")
+        throw place.malformed("\(wanted) elements for \(dtype)\(TensorShape(sizes))", got: "\(given)")
       }
     }
     func integers<T: TensorScalar & FixedWidthInteger>(_ type: T.Type, _ list: [Int64]) throws -> Tensor {
       try check(list.count)
-      return try Tensor(list.map { T(truncatingIfNeeded: $0) }, shape: Shape(sizes), device: .cpu)
+      return try Tensor(list.map { T(truncatingIfNeeded: $0) }, shape: TensorShape(sizes), device: .cpu)
     }
     switch dtype {
     case .float32:
       try check(floats.count)
-      return try Tensor(floats, shape: Shape(sizes), device: .cpu)
+      return try Tensor(floats, shape: TensorShape(sizes), device: .cpu)
     case .float64:
       try check(doubles.count)
-      return try Tensor(doubles, shape: Shape(sizes), device: .cpu)
+      return try Tensor(doubles, shape: TensorShape(sizes), device: .cpu)
     case .int64: return try integers(Int64.self, int64s)
     case .uint64: return try integers(UInt64.self, uint64s)
     case .uint32: return try integers(UInt32.self, uint64s)
@@ -165,15 +165,15 @@ struct ONNXTensor {
     case .uint8: return try integers(UInt8.self, int32s)
     case .bool:
       try check(int32s.count)
-      return try Tensor(int32s.map { $0 != 0 }, shape: Shape(sizes))
+      return try Tensor(int32s.map { $0 != 0 }, shape: TensorShape(sizes))
     case .float16:
       try check(int32s.count)
       return try Tensor(
-        int32s.map { Float16(bitPattern: UInt16(truncatingIfNeeded: $0)) }, shape: Shape(sizes), device: .cpu)
+        int32s.map { Float16(bitPattern: UInt16(truncatingIfNeeded: $0)) }, shape: TensorShape(sizes), device: .cpu)
     case .bfloat16:
       try check(int32s.count)
       return try Tensor(
-        int32s.map { BFloat16(bitPattern: UInt16(truncatingIfNeeded: $0)) }, shape: Shape(sizes), device: .cpu)
+        int32s.map { BFloat16(bitPattern: UInt16(truncatingIfNeeded: $0)) }, shape: TensorShape(sizes), device: .cpu)
     default:
       let perByte = dtype.elementsPerByte
       try check(int32s.count, count / perByte + (count % perByte == 0 ? 0 : 1))
@@ -207,7 +207,7 @@ struct ONNXSparseTensor {
     let place = data.place.inside(name)
     guard let values, let indices else { throw place.malformed("values and indices", got: "not both") }
     let (numbers, places) = (try values.tensor(data), try indices.tensor(data).cast(to: .int64))
-    let shape = Shape(sizes.map { Int($0) })
+    let shape = TensorShape(sizes.map { Int($0) })
     _ = try ElementBytes.byteCount(shape.dimensions, itemSize: numbers.dtype.byteSize, place)
     let count = try shape.elementCount(place.file)
     let flat: [Int]

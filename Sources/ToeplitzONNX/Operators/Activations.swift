@@ -46,7 +46,7 @@ extension OperatorTable {
           return [try x.prelu(slope: slope)]
         }
         let zero = try Tensor.full([], 0, dtype: x.dtype)
-        return [try x.less(zero).choosing(x * slope, x)]
+        return [try Tensor.where(x.less(zero), x * slope, x)]
       }
     },
     "Elu": { node in applied(ELUOperation(alpha: try node.float("alpha", 1), scale: 1)) },
@@ -87,7 +87,7 @@ extension OperatorTable {
     "ThresholdedRelu": activation(1) { try $0.thresholdedReLU(alpha: $1) },
     "Shrink": { node in
       let (lambda, bias) = (try node.float("lambd", 0.5), try node.float("bias", 0))
-      return { [try $0(0).shrunk(lambda: lambda, bias: bias)] }
+      return { [try $0(0).shrink(lambda: lambda, bias: bias)] }
     },
     "Clip": { node in
       let (low, high) = (try node.float("min"), try node.float("max"))
@@ -107,7 +107,7 @@ extension OperatorTable {
     "Softmax": alongAxis { try $0.softmax(axis: $1) },
     "LogSoftmax": alongAxis { try $0.logSoftmax(axis: $1) },
     "Hardmax": alongAxis { x, axis in
-      let at = try x.argMaximum(axis, keepsAxes: true)
+      let at = try x.argmax(axis: axis, keepsAxis: true)
       let zeros = try Tensor.zeros(x.shape, dtype: x.dtype)
       return try zeros.scatteringElements(Tensor.full(at.shape, 1, dtype: x.dtype), at: at, axis: axis)
     },
@@ -119,7 +119,7 @@ extension Tensor {
   fileprivate func clipped(_ low: Double?, _ high: Double?) throws -> Tensor {
     // Where the bounds cross, the upper one counts.
     let top = high ?? .infinity
-    if dtype.isFloatingPoint { return try clamped(from: Swift.min(low ?? -.infinity, top), to: top) }
+    if dtype.isFloatingPoint { return try clip(from: Swift.min(low ?? -.infinity, top), to: top) }
     var result = self
     if let low { result = try result.maximum(Tensor.full([], low, dtype: dtype)) }
     if let high { result = try result.minimum(Tensor.full([], high, dtype: dtype)) }

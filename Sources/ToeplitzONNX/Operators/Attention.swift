@@ -53,13 +53,13 @@ struct Attention: Sendable {
     let product: Tensor
     if factor >= 0 {
       let root = factor.squareRoot()
-      product = try (q * root).matrixMultiplied(by: (keys * root).transposed(2, 3))
+      product = try (q * root).matmul((keys * root).transposed(2, 3))
     } else {
-      product = try (q * factor).matrixMultiplied(by: keys.transposed(2, 3))
+      product = try (q * factor).matmul(keys.transposed(2, 3))
     }
     var stages = [product]
     var scores = product
-    if softcap > 0 { scores = try (scores / softcap).hyperbolicTangent() * softcap }
+    if softcap > 0 { scores = try (scores / softcap).tanh() * softcap }
     stages.append(scores)
     scores = try masked(scores, context)
     stages.append(scores)
@@ -68,13 +68,13 @@ struct Attention: Sendable {
     var probabilities = try scores.softmax(axis: 3)
     if !context.masks.isEmpty || context.lengths != nil || window.left >= 0 || window.right >= 0 {
       // Who sees no key gets zeros.
-      let isBlind = try scores.maximum([3], keepsAxes: true).equal(scores.scalar(-.infinity))
-      probabilities = try isBlind.choosing(scores.scalar(0), probabilities)
+      let isBlind = try scores.max([3], keepsAxes: true).equal(scores.scalar(-.infinity))
+      probabilities = try Tensor.where(isBlind, scores.scalar(0), probabilities)
     }
     if let changesProbabilities { probabilities = try changesProbabilities(probabilities) }
     probabilities = try probabilities.cast(to: v.dtype)
     stages.append(probabilities)
-    return Result(output: try probabilities.matrixMultiplied(by: values), stages: stages)
+    return Result(output: try probabilities.matmul(values), stages: stages)
   }
 
   private func masked(_ scores: Tensor, _ context: Context) throws -> Tensor {
@@ -98,11 +98,11 @@ struct Attention: Sendable {
     if window.left >= 0 { try require((position - j).lessOrEqual(Tensor(scalar: Int64(window.left)))) }
     if window.right >= 0 { try require((j - position).lessOrEqual(Tensor(scalar: Int64(window.right)))) }
     guard let allowed else { return result }
-    let sum = try result.expanded(to: Shape.broadcast(result.shape, allowed.shape, operation: name))
+    let sum = try result.expanded(to: TensorShape.broadcast(result.shape, allowed.shape, operation: name))
     guard sum.shape == scores.shape else {
       throw ToeplitzError(.shape, name, expected: "masks that broadcast to \(scores.shape)", got: "\(allowed.shape)")
     }
-    return try allowed.choosing(sum, result.scalar(-.infinity))
+    return try Tensor.where(allowed, sum, result.scalar(-.infinity))
   }
 }
 
@@ -137,7 +137,7 @@ extension Tensor {
     var rest = shape
     rest[rank - 1] = count - last
     let fill = try Tensor.full(rest, dtype == .bool ? 0 : -.infinity, dtype: dtype)
-    return try Tensor.concatenated([self, fill], axis: rank - 1)
+    return try Tensor.concatenate([self, fill], axis: rank - 1)
   }
 
   /// Rotary embeddings (Su et al., <https://arxiv.org/abs/2104.09864>) of `[B, H, S, D]` by cosines and sines
@@ -159,10 +159,10 @@ extension Tensor {
     let (real, imaginary) = (try cosine * a - sine * b, try sine * a + cosine * b)
     let result =
       try isInterleaved
-      ? Tensor.stacked([real, imaginary], axis: 4).reshaped(part.shape)
-      : Tensor.concatenated([real, imaginary], axis: 3)
+      ? Tensor.stack([real, imaginary], axis: 4).reshaped(part.shape)
+      : Tensor.concatenate([real, imaginary], axis: 3)
     guard turned < whole else { return result }
-    return try Tensor.concatenated([result, slice(axis: 3, turned..<whole)], axis: 3)
+    return try Tensor.concatenate([result, slice(axis: 3, turned..<whole)], axis: 3)
   }
 }
 
@@ -197,8 +197,8 @@ extension OperatorTable {
         }
         if let pastKey = x.optional(4), let pastValue = x.optional(5), pastKey.rank == 4 {
           context.offset = pastKey.shape[2]
-          k = try Tensor.concatenated([pastKey, k], axis: 2)
-          v = try Tensor.concatenated([pastValue, v], axis: 2)
+          k = try Tensor.concatenate([pastKey, k], axis: 2)
+          v = try Tensor.concatenate([pastValue, v], axis: 2)
         }
         context.lengths = x.optional(6)
         let result = try rule(q, k, v, context)
@@ -237,7 +237,7 @@ extension OperatorTable {
         if mode == "circular", size > 0 { places = try places.remainder(Tensor(scalar: Int64(size))) }
         var shape = Array(repeating: 1, count: cache.rank)
         (shape[0], shape[at]) = (batch, update.shape[at])
-        let whole = try places.reshaped(Shape(shape)).expanded(to: update.shape)
+        let whole = try places.reshaped(TensorShape(shape)).expanded(to: update.shape)
         return [try cache.scatteringElements(update, at: whole, axis: at)]
       }
     },
@@ -259,7 +259,7 @@ extension OperatorTable {
         guard before.rank == 3, before.shape[2] == reach else {
           throw x.refuse(.shape, "a state of \(reach) positions", got: "\(before.shape)")
         }
-        let whole = try reach == 0 ? input : Tensor.concatenated([before, input], axis: 2)
+        let whole = try reach == 0 ? input : Tensor.concatenate([before, input], axis: 2)
         var convolution = ConvolutionAttributes(name: x.name)
         convolution.groups = input.shape[1]
         let y = try convolution(whole, weight, x.optional(2))

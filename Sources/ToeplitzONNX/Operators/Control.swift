@@ -63,14 +63,14 @@ extension OperatorTable {
     }
     return values
       + (try collected.enumerated().map { index, slices in
-        .tensor(try slices.isEmpty ? nothing(body.source.outputs[carried + 1 + index]) : Tensor.stacked(slices))
+        .tensor(try slices.isEmpty ? nothing(body.source.outputs[carried + 1 + index]) : Tensor.stack(slices))
       })
   }
 
   /// No slices of what a port describes.
   private static func nothing(_ port: PortDescription) throws -> Tensor {
     let sizes = (port.dimensions ?? []).map { if case .fixed(let size) = $0 { size } else { 0 } }
-    return try Tensor.zeros(Shape([0] + sizes), dtype: port.dtype ?? .float32)
+    return try Tensor.zeros(TensorShape([0] + sizes), dtype: port.dtype ?? .float32)
   }
 }
 
@@ -111,7 +111,7 @@ private struct ScanRule: Sendable {
     return values
       + (try collected.enumerated().map { index, slices in
         let ordered = index < resultReversed.count && resultReversed[index] ? slices.reversed() : slices
-        return try Tensor.stacked(ordered, axis: index < resultAxes.count ? resultAxes[index] : 0)
+        return try Tensor.stack(ordered, axis: index < resultAxes.count ? resultAxes[index] : 0)
       })
   }
 }
@@ -147,7 +147,7 @@ extension ScanRule {
         index < carried || rest == 0 ? result : try result?.padded([(0, 0, rest)])
       }
     }
-    return try (samples.first ?? []).indices.map { index in try Tensor.stacked(samples.map { $0[index] }) }
+    return try (samples.first ?? []).indices.map { index in try Tensor.stack(samples.map { $0[index] }) }
   }
 }
 

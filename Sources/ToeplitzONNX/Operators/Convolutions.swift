@@ -41,14 +41,14 @@ struct ConvolutionAttributes: Sendable {
   /// Where a transposed convolution is asked for more positions than it reaches, they hold the bias alone.
   private func extended(_ y: Tensor, _ extra: [(axis: Int, low: Int, high: Int)], _ bias: Tensor?) throws -> Tensor {
     guard let bias else { return try y.padded(extra) }
-    let shape = Shape([1, bias.count] + Array(repeating: 1, count: y.rank - 2))
+    let shape = TensorShape([1, bias.count] + Array(repeating: 1, count: y.rank - 2))
     let shift = try bias.reshaped(shape)
     return try (y - shift).padded(extra) + shift
   }
 
   /// The geometry for an input and a weight, and how much the output is extended after all.
   private func geometry(
-    _ x: Shape, _ weight: Shape
+    _ x: TensorShape, _ weight: TensorShape
   ) throws -> (ConvolutionGeometry, [(axis: Int, low: Int, high: Int)]) {
     func refuse(_ expected: String, _ got: String) -> ToeplitzError {
       ToeplitzError(.shape, name, expected: expected, got: got)
@@ -190,7 +190,7 @@ extension OperatorTable {
         let axes = Array(repeating: 1, count: sums.rank - 2)
         let scale =
           try weightScale.count == 1
-          ? weightScale.reshaped([]) : weightScale.reshaped(Shape([1, weightScale.count] + axes))
+          ? weightScale.reshaped([]) : weightScale.reshaped(TensorShape([1, weightScale.count] + axes))
         let factor = try x(1).reshaped([]) * scale / x(6).reshaped([])
         return [try sums.requantized(factor: factor, zeroPoint: x(7))]
       }
@@ -207,7 +207,7 @@ extension Tensor {
     guard zero.count > 1, let axis, axis < rank else { return try wide - zero.reshaped([]) }
     var shape = [Int](repeating: 1, count: rank)
     shape[axis] = zero.count
-    return try wide - zero.reshaped(Shape(shape))
+    return try wide - zero.reshaped(TensorShape(shape))
   }
 
   /// `round(float(x) · factor) + zeroPoint`, kept within the zero point's type, as ONNX Runtime computes it.
@@ -215,7 +215,7 @@ extension Tensor {
     let scaled = try cast(to: .float32) * factor.cast(to: .float32)
     let zero = try zeroPoint.count == 1 ? zeroPoint.reshaped([]) : zeroPoint
     guard zero.dtype == .uint8 || zero.dtype == .int8 else {
-      return try (scaled.rounded() + zero.cast(to: .float32)).cast(to: zero.dtype)
+      return try (scaled.round() + zero.cast(to: .float32)).cast(to: zero.dtype)
     }
     return try scaled.quantized(scale: Tensor(scalar: Float(1)), zeroPoint: zero)
   }
@@ -239,7 +239,7 @@ extension ConvolutionOperation: ExportableOperation {
     let isBatched = inputs[0].shape.rank == rank + 2
     if !isBatched { chain.add("Unsqueeze", [try numbers([0])]) }
     if layout == .channelsLast { chain.add("Transpose", [], ["perm": .ints([0, rank + 1] + Array(1...rank))]) }
-    func spatial(_ shape: Shape) -> [Int] {
+    func spatial(_ shape: TensorShape) -> [Int] {
       layout == .channelsLast ? Array(shape.dropLast().suffix(rank)) : Array(shape.suffix(rank))
     }
     var (low, high) = (g.paddingLow, g.paddingHigh)

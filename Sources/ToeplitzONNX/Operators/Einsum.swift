@@ -100,7 +100,7 @@ struct Einsum: Sendable {
       // Both axes at the end as one, of which every size + 1 st element lies on the diagonal.
       let rest = letters.indices.filter { $0 != first && $0 != second }
       let flat = try tensor.permuted(rest + [first, second]).reshaped(
-        Shape(rest.map { tensor.shape[$0] } + [size * size]))
+        TensorShape(rest.map { tensor.shape[$0] } + [size * size]))
       tensor = try flat.slice(axis: rest.count, 0..<(size * size), step: size + 1)
       letters = rest.map { letters[$0] } + [letters[first]]
     }
@@ -131,7 +131,7 @@ struct Einsum: Sendable {
       let order = groups.flatMap { $0 }
       let permuted = try term.tensor.permuted(order.map { letter in term.axes.firstIndex(of: letter) ?? 0 })
       let full = try permuted.expanded(
-        to: Shape(
+        to: TensorShape(
           order.map { both.contains($0) ? sizes[$0] ?? 1 : term.tensor.shape[term.axes.firstIndex(of: $0) ?? 0] }))
       var shape: [Int] = []
       var at = 0
@@ -139,15 +139,15 @@ struct Einsum: Sendable {
         shape.append(full.shape[at..<(at + group.count)].reduce(1, *))
         at += group.count
       }
-      return try full.reshaped(Shape(shape))
+      return try full.reshaped(TensorShape(shape))
     }
-    let product = try arrange(a, [batch, left, summed]).matrixMultiplied(by: arrange(b, [batch, summed, right]))
+    let product = try arrange(a, [batch, left, summed]).matmul(arrange(b, [batch, summed, right]))
     let axes = batch + left + right
     func size(_ letter: Character) -> Int {
       if both.contains(letter) { return sizes[letter] ?? 1 }
       if let at = a.axes.firstIndex(of: letter) { return a.tensor.shape[at] }
       return b.axes.firstIndex(of: letter).map { b.tensor.shape[$0] } ?? 1
     }
-    return (try product.reshaped(Shape(axes.map(size))), axes)
+    return (try product.reshaped(TensorShape(axes.map(size))), axes)
   }
 }

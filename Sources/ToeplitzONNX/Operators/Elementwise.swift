@@ -16,7 +16,7 @@ func binary(_ body: @escaping @Sendable (Tensor, Tensor) throws -> Tensor) -> Op
       let (a, b) = (try x(0), try x(1))
       guard x.count == 2 else { throw x.refuse("2 operands", got: "\(x.count)") }
       guard let axis = legacyAxis, (0...a.rank).contains(axis), axis + b.rank <= a.rank else { return [try body(a, b)] }
-      return [try body(a, b.reshaped(Shape(b.shape + Array(repeating: 1, count: a.rank - axis - b.rank))))]
+      return [try body(a, b.reshaped(TensorShape(b.shape + Array(repeating: 1, count: a.rank - axis - b.rank))))]
     }
   }
 }
@@ -38,10 +38,10 @@ extension OperatorTable {
     "Mul": binary { try $0 * $1 },
     "Div": binary { try $0 / $1 },
     "Pow": binary { a, b in
-      if a.dtype == b.dtype, a.dtype.isFloatingPoint || a.dtype.isInteger { return try a.power(b) }
-      if a.dtype.isFloatingPoint { return try a.power(b.cast(to: a.dtype)) }
-      if a.dtype.isInteger, b.dtype.isInteger { return try a.power(b.cast(to: a.dtype)) }
-      return try a.cast(to: .float64).power(b.cast(to: .float64)).cast(to: a.dtype)
+      if a.dtype == b.dtype, a.dtype.isFloatingPoint || a.dtype.isInteger { return try a.pow(b) }
+      if a.dtype.isFloatingPoint { return try a.pow(b.cast(to: a.dtype)) }
+      if a.dtype.isInteger, b.dtype.isInteger { return try a.pow(b.cast(to: a.dtype)) }
+      return try a.cast(to: .float64).pow(b.cast(to: .float64)).cast(to: a.dtype)
     },
     "Mod": { node in
       let truncates = try node.flag("fmod")
@@ -57,28 +57,28 @@ extension OperatorTable {
       }
     },
     "Neg": unary { try $0.negated() },
-    "Abs": unary { $0.dtype.isUnsigned ? $0 : try $0.absoluteValue() },
+    "Abs": unary { $0.dtype.isUnsigned ? $0 : try $0.abs() },
     "Sign": unary { try $0.sign() },
     "Reciprocal": unary { try $0.reciprocal() },
-    "Sqrt": unary { try $0.squareRoot() },
-    "Exp": unary { try $0.exponential() },
-    "Log": unary { try $0.logarithm() },
-    "Floor": unary { try $0.roundedDown() },
-    "Ceil": unary { try $0.roundedUp() },
-    "Round": unary { try $0.rounded() },
-    "Sin": unary { try $0.sine() },
-    "Cos": unary { try $0.cosine() },
-    "Tan": unary { try $0.tangent() },
-    "Asin": unary { try $0.arcSine() },
-    "Acos": unary { try $0.arcCosine() },
-    "Atan": unary { try $0.arcTangent() },
-    "Sinh": unary { try $0.hyperbolicSine() },
-    "Cosh": unary { try $0.hyperbolicCosine() },
+    "Sqrt": unary { try $0.sqrt() },
+    "Exp": unary { try $0.exp() },
+    "Log": unary { try $0.log() },
+    "Floor": unary { try $0.floor() },
+    "Ceil": unary { try $0.ceil() },
+    "Round": unary { try $0.round() },
+    "Sin": unary { try $0.sin() },
+    "Cos": unary { try $0.cos() },
+    "Tan": unary { try $0.tan() },
+    "Asin": unary { try $0.asin() },
+    "Acos": unary { try $0.acos() },
+    "Atan": unary { try $0.atan() },
+    "Sinh": unary { try $0.sinh() },
+    "Cosh": unary { try $0.cosh() },
     "Tanh": { _ in applied(HyperbolicTangent()) },
-    "Asinh": unary { try $0.inverseHyperbolicSine() },
-    "Acosh": unary { try $0.inverseHyperbolicCosine() },
-    "Atanh": unary { try $0.inverseHyperbolicTangent() },
-    "Erf": unary { try $0.errorFunction() },
+    "Asinh": unary { try $0.asinh() },
+    "Acosh": unary { try $0.acosh() },
+    "Atanh": unary { try $0.atanh() },
+    "Erf": unary { try $0.erf() },
     "Identity": unary { $0 },
   ]
 
@@ -108,7 +108,7 @@ extension OperatorTable {
       let (positive, negative) = (try node.flag("detect_positive", true), try node.flag("detect_negative", true))
       return { [try $0(0).isInfinite(positive: positive, negative: negative)] }
     },
-    "Where": { node in { [try $0(0).choosing($0(1), $0(2))] } },
+    "Where": { node in { [try Tensor.where($0(0), $0(1), $0(2))] } },
   ]
 }
 

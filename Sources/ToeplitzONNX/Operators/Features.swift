@@ -25,12 +25,12 @@ extension OperatorTable {
         let input = try x(0).cast(to: .float32)
         let divisor: Tensor
         switch norm {
-        case "MAX": divisor = try input.maximum([-1], keepsAxes: true)
-        case "L1": divisor = try input.absoluteValue().sum([-1], keepsAxes: true)
-        default: divisor = try (input * input).sum([-1], keepsAxes: true).squareRoot()
+        case "MAX": divisor = try input.max([-1], keepsAxes: true)
+        case "L1": divisor = try input.abs().sum([-1], keepsAxes: true)
+        default: divisor = try (input * input).sum([-1], keepsAxes: true).sqrt()
         }
         // Where it is zero elements stay.
-        return [try divisor.equal(divisor.scalar(0)).choosing(input, input / divisor)]
+        return [try Tensor.where(divisor.equal(divisor.scalar(0)), input, input / divisor)]
       }
     },
     "Binarizer": { node in
@@ -138,11 +138,11 @@ private struct LabelRule: Sendable {
     if case .tensor(let given) = try node.value("default_tensor") {
       last = try given.reshaped([1]).cast(to: list.dtype)
     }
-    self.values = .numbers(try Tensor.concatenated([list, last]))
+    self.values = .numbers(try Tensor.concatenate([list, last]))
   }
 
   func callAsFunction(_ x: Operands) throws -> ModelValue {
-    let (places, shape): ([Int?], Shape)
+    let (places, shape): ([Int?], TensorShape)
     switch (keys, try x.value(0)) {
     case (.strings, .strings(let given)): (places, shape) = (given.elements.map { strings[$0] }, given.shape)
     case (.numbers(let list), .tensor(let given)) where list.dtype.isFloatingPoint == given.dtype.isFloatingPoint:

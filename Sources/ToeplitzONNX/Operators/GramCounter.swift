@@ -44,10 +44,10 @@ struct GramCounter: Sendable {
   }
 
   /// Counts for words `[C]` or `[N, C]`.
-  func callAsFunction(_ words: [String], _ shape: Shape, _ x: Operands) throws -> Tensor {
+  func callAsFunction(_ words: [String], _ shape: TensorShape, _ x: Operands) throws -> Tensor {
     guard shape.rank == 1 || shape.rank == 2 else { throw x.refuse(.shape, "words [C] or [N, C]", got: "\(shape)") }
     let (rows, width) = shape.rank == 1 ? (1, shape[0]) : (shape[0], shape[1])
-    let size = try Shape([rows, columnCount]).elementCount(x.name)
+    let size = try TensorShape([rows, columnCount]).elementCount(x.name)
     guard size <= 1 << 25 else { throw x.refuse(.shape, "at most 2²⁵ counts", got: "\(size)") }
     var counts = [Double](repeating: 0, count: size)
     for row in 0..<rows {

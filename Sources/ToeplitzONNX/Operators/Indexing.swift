@@ -72,7 +72,7 @@ extension OperatorTable {
       let largest = try node.flag("largest", true)
       return { x in
         guard let count = try fixed ?? x.optionalInts(1)?.first else { throw x.refuse("a k", got: "none") }
-        let top = try x(0).topElements(count, axis: axis, largest: largest)
+        let top = try x(0).topK(count, axis: axis, largest: largest)
         return [top.values, top.indices]
       }
     },
@@ -119,9 +119,9 @@ extension OperatorTable {
             throw x.refuse("lengths in 0...\(input.shape[time])", got: "\(length)")
           }
           let head = try row.slice(axis: time, 0..<length).flipped([time])
-          return try Tensor.concatenated([head, row.slice(axis: time, length..<input.shape[time])], axis: time)
+          return try Tensor.concatenate([head, row.slice(axis: time, length..<input.shape[time])], axis: time)
         }
-        return [rows.isEmpty ? input : try Tensor.concatenated(rows, axis: batch)]
+        return [rows.isEmpty ? input : try Tensor.concatenate(rows, axis: batch)]
       }
     },
   ]
@@ -143,11 +143,11 @@ extension Tensor {
     }
     func place(_ position: Int, _ low: Int, _ high: Int) -> Int {
       let (moved, overflow) = position.addingReportingOverflow(size)
-      return min(max(position < 0 ? (overflow ? low : moved) : position, low), high)
+      return Swift.min(Swift.max(position < 0 ? (overflow ? low : moved) : position, low), high)
     }
     if step > 0 {
       let first = place(start, 0, size)
-      return try slice(axis: at, first..<max(first, place(end, 0, size)), step: step)
+      return try slice(axis: at, first..<Swift.max(first, place(end, 0, size)), step: step)
     }
     let (first, last) = (place(start, -1, size - 1), place(end, -1, size - 1))
     guard first > last else { return try slice(axis: at, 0..<0) }

@@ -51,17 +51,17 @@ struct LinearAttention: Sendable {
     for step in 0..<length {
       try Trace.running?.countRepeated(steps: 8, x.name)
       func at(_ tensor: Tensor) throws -> Tensor { try tensor.slice(axis: 2, step..<step + 1) }
-      if let decay { state = try state * at(decay).exponential().transposed(2, 3) }
+      if let decay { state = try state * at(decay).exp().transposed(2, 3) }
       let key = try at(k).transposed(2, 3)
       var value = try at(v)
-      if let rate { value = try at(rate) * (value - key.transposed(2, 3).matrixMultiplied(by: state)) }
+      if let rate { value = try at(rate) * (value - key.transposed(2, 3).matmul(state)) }
       state = try state + key * value
       // Queries of one group stand below each other.
       let query = try at(q).reshaped([batch, heads, queryHeads / heads, size])
-      outputs.append(try query.matrixMultiplied(by: state) * factor)
+      outputs.append(try query.matmul(state) * factor)
     }
     guard !outputs.isEmpty else { throw x.refuse(.shape, "at least one position", got: "\(q.shape)") }
-    let y = try Tensor.stacked(outputs, axis: 1).reshaped([batch, length, queryHeads * width])
+    let y = try Tensor.stack(outputs, axis: 1).reshaped([batch, length, queryHeads * width])
     return [try y.cast(to: dtype), try state.cast(to: given?.dtype ?? dtype)]
   }
 }

@@ -43,11 +43,11 @@ private struct LossRule: Sendable {
     let index = try classes.cast(to: .int64)
     let isIgnored = try ignored.map { try index.equal(Tensor(scalar: Int64($0))) }
     // What is ignored may be no class; it reads the first.
-    let place = try isIgnored?.choosing(Tensor(scalar: Int64(0)), index) ?? index
+    let place = try isIgnored.map { try Tensor.where($0, Tensor(scalar: Int64(0)), index) } ?? index
     var losses = try logarithms.gatheredElements(place.unsqueezed(1), axis: 1).squeezed(1).negated()
     let one = try losses.scalar(1)
     var weights = try weight?.cast(to: losses.dtype).gathered(place, axis: 0)
-    if let isIgnored { weights = try isIgnored.choosing(losses.scalar(0), weights ?? one) }
+    if let isIgnored { weights = try Tensor.where(isIgnored, losses.scalar(0), weights ?? one) }
     if let weights { losses = try losses * weights }
     switch reduction {
     case "none": return losses

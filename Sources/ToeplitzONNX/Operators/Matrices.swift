@@ -3,7 +3,7 @@ import ToeplitzTensor
 
 extension OperatorTable {
   static let matrices: [String: OperatorMaker] = [
-    "MatMul": { _ in { [try $0(0).matrixMultiplied(by: $0(1))] } },
+    "MatMul": { _ in { [try $0(0).matmul($0(1))] } },
     "Gemm": { node in
       let (alpha, beta) = (try node.float("alpha", 1), try node.float("beta", 1))
       let (turnsA, turnsB) = (try node.flag("transA"), try node.flag("transB"))
@@ -15,7 +15,7 @@ extension OperatorTable {
         let a = try turnsA ? left.transposed(0, 1) : left
         let b = try turnsB ? right.transposed(0, 1) : right
         let c = x.optional(2)
-        var product = try a.matrixMultiplied(by: b)
+        var product = try a.matmul(b)
         if alpha != 1 { product = try product * alpha }
         guard let c, beta != 0 else { return [product] }
         let sum = try product + (beta == 1 ? c : c * beta)
@@ -48,7 +48,7 @@ extension OperatorTable {
         let results = (0..<count).map {
           determinant(Array(numbers[($0 * side * side)..<(($0 + 1) * side * side)]), side)
         }
-        return [try Tensor(results, shape: Shape(input.shape.dropLast(2)), device: .cpu).cast(to: input.dtype)]
+        return [try Tensor(results, shape: TensorShape(input.shape.dropLast(2)), device: .cpu).cast(to: input.dtype)]
       }
     },
   ]
@@ -78,12 +78,12 @@ extension Tensor {
   /// The product of whole numbers, each less its zero point, as int32.
   func integerProduct(_ zeroPoint: Tensor?, _ other: Tensor, _ otherZeroPoint: Tensor?) throws -> Tensor {
     try centeredRows(zeroPoint, axis: rank - 2)
-      .matrixMultiplied(by: other.centeredRows(otherZeroPoint, axis: other.rank - 1))
+      .matmul(other.centeredRows(otherZeroPoint, axis: other.rank - 1))
   }
 
   /// Whole numbers less their zero point as int32; a vector of zero points stands along `axis`.
   fileprivate func centeredRows(_ zeroPoint: Tensor?, axis: Int) throws -> Tensor {
-    guard let zeroPoint, zeroPoint.rank > 1 else { return try centered(zeroPoint, axis: max(0, axis)) }
+    guard let zeroPoint, zeroPoint.rank > 1 else { return try centered(zeroPoint, axis: Swift.max(0, axis)) }
     return try cast(to: .int32) - zeroPoint.cast(to: .int32)
   }
 }

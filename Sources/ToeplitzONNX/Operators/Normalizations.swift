@@ -70,13 +70,13 @@ extension OperatorTable {
       return { x in
         let input = try x(0)
         let at = try input.shape.normalizedAxis(axis, operation: "LayerNormalization")
-        let shape = Shape(Array(input.shape[at...]))
+        let shape = TensorShape(Array(input.shape[at...]))
         func whole(_ tensor: Tensor?) throws -> Tensor? { try tensor?.expanded(to: shape).contiguous() }
         let y = try input.layerNormalized(shape, weight: whole(x(1)), bias: whole(x.optional(2)), eps: eps)
         guard results > 1 else { return [y] }
         let axes = Array(at..<input.rank)
         let exact = try input.cast(to: .float64)
-        let deviation = try (exact.variance(axes, correction: 0, keepsAxes: true) + eps).squareRoot().reciprocal()
+        let deviation = try (exact.variance(axes, correction: 0, keepsAxes: true) + eps).sqrt().reciprocal()
         return [
           y, try exact.mean(axes, keepsAxes: true).cast(to: wide(input.dtype)),
           try deviation.cast(to: wide(input.dtype)),
@@ -91,11 +91,11 @@ extension OperatorTable {
         let input = try x(0)
         let norm =
           try p == 1
-          ? input.absoluteValue().sum([axis], keepsAxes: true)
-          : (input * input).sum([axis], keepsAxes: true).squareRoot()
+          ? input.abs().sum([axis], keepsAxes: true)
+          : (input * input).sum([axis], keepsAxes: true).sqrt()
         // A vector of zeros stays one.
         let zero = try Tensor.full([], 0, dtype: input.dtype)
-        return [try norm.equal(zero).choosing(zero, input / norm)]
+        return [try Tensor.where(norm.equal(zero), zero, input / norm)]
       }
     },
     "MeanVarianceNormalization": { node in
@@ -104,7 +104,7 @@ extension OperatorTable {
         let input = try x(0)
         let exact = try input.cast(to: .float64)
         let mean = try exact.mean(axes, keepsAxes: true)
-        let deviation = try exact.variance(axes, correction: 0, keepsAxes: true).squareRoot()
+        let deviation = try exact.variance(axes, correction: 0, keepsAxes: true).sqrt()
         return [try ((exact - mean) / (deviation + 1e-9)).cast(to: input.dtype)]
       }
     },
@@ -152,7 +152,7 @@ extension Tensor {
   func rootMeanNormalized(axis: Int, weight: Tensor, eps: Double) throws -> (Tensor, deviation: Tensor) {
     let at = try shape.normalizedAxis(axis, operation: "RMSNormalization")
     let exact = try cast(to: wide(dtype))
-    let root = try ((exact * exact).mean(Array(at..<rank), keepsAxes: true) + eps).squareRoot()
+    let root = try ((exact * exact).mean(Array(at..<rank), keepsAxes: true) + eps).sqrt()
     return (try (exact / root).cast(to: dtype) * weight.cast(to: dtype), try root.reciprocal())
   }
 }
@@ -214,7 +214,7 @@ extension LayerNormalize: ExportableOperation {
 extension WeightNormalization: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
     let axes = normAxes(inputs[1].shape)
-    let norms = Shape(inputs[1].shape.indices.map { axes.contains($0) ? 1 : inputs[1].shape[$0] })
+    let norms = TensorShape(inputs[1].shape.indices.map { axes.contains($0) ? 1 : inputs[1].shape[$0] })
     // Computed in float64, as here.
     return try [
       ExportNode("Cast", [.input(1)], ["to": .string("float64")]), ExportNode("Mul", [.node(0), .node(0)]),

@@ -3,7 +3,7 @@ import ToeplitzTensor
 
 extension OperatorNode {
   /// The windows of a pooling, which may depend on the input's sizes.
-  fileprivate func windows() throws -> @Sendable (Shape) throws -> PoolGeometry {
+  fileprivate func windows() throws -> @Sendable (TensorShape) throws -> PoolGeometry {
     guard let kernel = try ints("kernel_shape") else { throw refuse("a kernel_shape", got: "none") }
     let stride = try ints("strides") ?? Array(repeating: 1, count: kernel.count)
     let dilation = try ints("dilations") ?? Array(repeating: 1, count: kernel.count)
@@ -82,11 +82,11 @@ extension OperatorTable {
       }
     },
     "GlobalAveragePool": global { try $1.isEmpty ? $0 : $0.mean($1, keepsAxes: true) },
-    "GlobalMaxPool": global { try $1.isEmpty ? $0 : $0.maximum($1, keepsAxes: true) },
+    "GlobalMaxPool": global { try $1.isEmpty ? $0 : $0.max($1, keepsAxes: true) },
     "GlobalLpPool": { node in
       let p = Double(try node.int("p", 2))
       return try global { x, axes in
-        try x.absoluteValue().power(p).sum(axes, keepsAxes: true).power(1 / p)
+        try x.abs().pow(p).sum(axes, keepsAxes: true).pow(1 / p)
       }(node)
     },
     "MaxUnpool": { node in
@@ -108,7 +108,7 @@ extension OperatorTable {
           (values.shape[axis + 2] - 1) * strides[axis] + kernel[axis] - pads[axis] - pads[axis + kernel.count]
         }
         // The indices count in the natural output, which a given shape extends.
-        let shape = Shape(values.shape[..<2] + natural)
+        let shape = TensorShape(values.shape[..<2] + natural)
         let count = try shape.elementCount("MaxUnpool")
         let flat = try Tensor.zeros([count], dtype: values.dtype)
         let spread = try flat.scatteringElements(values.reshaped([-1]), at: indices.reshaped([-1])).reshaped(shape)

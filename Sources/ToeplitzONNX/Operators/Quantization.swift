@@ -23,11 +23,11 @@ extension OperatorTable {
         guard dtype.isInteger || [.int4, .uint4, .int2, .uint2].contains(dtype) else {
           return [try scaled.cast(to: dtype, saturates: saturates)]
         }
-        var codes = try scaled.cast(to: .float64).rounded()
+        var codes = try scaled.cast(to: .float64).round()
         if let zero { codes = try codes + spread(zero.cast(to: .float64), input, axis, block) }
         // Conversion to the narrow types takes the lowest bits, so codes are kept within range first.
         let ranges: [DType: (Double, Double)] = [.int4: (-8, 7), .uint4: (0, 15), .int2: (-2, 1), .uint2: (0, 3)]
-        if let (low, high) = ranges[dtype] { codes = try codes.clamped(from: low, to: high) }
+        if let (low, high) = ranges[dtype] { codes = try codes.clip(from: low, to: high) }
         return [try codes.cast(to: dtype)]
       }
     },
@@ -57,15 +57,15 @@ extension OperatorTable {
         let input = try x(0)
         let zero = try Tensor.full([], 0, dtype: input.dtype)
         guard input.count > 0 else { throw x.refuse(.shape, "at least one element", got: "none") }
-        let (low, high) = (try input.minimum().minimum(zero), try input.maximum().maximum(zero))
+        let (low, high) = (try input.min().minimum(zero), try input.max().maximum(zero))
         let span = try high - low
         let one = try Tensor.full([], 1, dtype: input.dtype)
-        let scale = try span.equal(zero).choosing(one, span / 255)
-        let shift = try (zero - low / scale).clamped(from: 0, to: 255).rounded()
+        let scale = try Tensor.where(span.equal(zero), one, span / 255)
+        let shift = try (zero - low / scale).clip(from: 0, to: 255).round()
         let zeroPoint = try shift.cast(to: .uint8)
         let codes =
           try input.dtype == .float32
-          ? input.quantized(scale: scale, zeroPoint: zeroPoint) : ((input / scale).rounded() + shift).cast(to: .uint8)
+          ? input.quantized(scale: scale, zeroPoint: zeroPoint) : ((input / scale).round() + shift).cast(to: .uint8)
         return [codes, scale, zeroPoint]
       }
     },
@@ -83,7 +83,7 @@ extension OperatorTable {
       }
       var shape = [Int](repeating: 1, count: input.rank)
       shape[at] = numbers.count
-      return try numbers.reshaped(Shape(shape))
+      return try numbers.reshaped(TensorShape(shape))
     }
     guard block > 0, block <= Int(Int32.max), numbers.rank == input.rank, numbers.shape[at] > 0,
       (input.shape[at] + block - 1) / block == numbers.shape[at]

@@ -78,11 +78,11 @@ extension OperatorTable {
         guard x.count > 2, (x.count - 2) % 3 == 0 else {
           throw x.refuse("a scale, a zero point and three inputs for each part", got: "\(x.count) inputs")
         }
-        return [try x.codes(Tensor.concatenated(stride(from: 2, to: x.count, by: 3).map(x.real), axis: axis), 0)]
+        return [try x.codes(Tensor.concatenate(stride(from: 2, to: x.count, by: 3).map(x.real), axis: axis), 0)]
       }
     },
     "QLinearWhere": { _ in
-      { x in [try x.codes(x(0).choosing(x.real(1), x.real(4)), 7)] }
+      { x in [try x.codes(Tensor.where(x(0), x.real(1), x.real(4)), 7)] }
     },
     "QGemm": { node in
       let alpha = try node.float("alpha", 1)
@@ -94,7 +94,7 @@ extension OperatorTable {
         let left = try x(0).centered(x.optional(2), axis: nil)
         let right = try x(3).centered(x.optional(5), axis: turnsB ? 0 : 1)
         var sums = try (turnsA ? left.transposed(0, 1) : left)
-          .matrixMultiplied(by: turnsB ? right.transposed(0, 1) : right)
+          .matmul(turnsB ? right.transposed(0, 1) : right)
         if let bias = x.optional(6) { sums = try sums + bias }
         let factor = try x(1).reshaped([]) * x(4) * alpha
         guard let scale = x.optional(7) else { return [try sums.cast(to: .float32) * factor] }
@@ -176,7 +176,7 @@ extension OperatorTable {
         }
         let weight = try (numbers * scales.reshaped([outputs, blocks, 1])).reshaped([outputs, blocks * block])
           .slice(axis: 1, 0..<inputs)
-        let result = try x(0).matrixMultiplied(by: weight.transposed(0, 1))
+        let result = try x(0).matmul(weight.transposed(0, 1))
         return [try x.optional(5).map { try result + $0 } ?? result]
       }
     },
@@ -200,7 +200,7 @@ extension Tensor {
     let parts = try (0..<(8 / bits)).map { part in
       try wide.shiftedRight(Tensor(scalar: UInt32(part * bits))).bitwiseAnd(mask)
     }
-    return try Tensor.stacked(parts, axis: rank).reshaped(Shape(shape.dropLast() + [(shape.last ?? 1) * 8 / bits]))
+    return try Tensor.stack(parts, axis: rank).reshaped(TensorShape(shape.dropLast() + [(shape.last ?? 1) * 8 / bits]))
   }
 
   /// `[N, …, C]` as `[N, C, …]`.

@@ -49,7 +49,7 @@ extension OperatorTable {
           throw x.refuse(.shape, "logarithms [N, classes]", got: "\(input.shape)")
         }
         let (rows, classes) = (input.shape[0], input.shape[1])
-        guard try Shape([rows, count]).elementCount(x.name) <= 1 << 24 else {
+        guard try TensorShape([rows, count]).elementCount(x.name) <= 1 << 24 else {
           throw x.refuse(.shape, "at most 2²⁴ draws", got: "\(rows) times \(count)")
         }
         var source = random.source()
@@ -87,7 +87,7 @@ extension OperatorTable {
   }
 
   private static func numbers(
-    _ shape: Shape, _ dtype: DType, _ random: NodeRandom, _ draw: (inout Philox) -> Double
+    _ shape: TensorShape, _ dtype: DType, _ random: NodeRandom, _ draw: (inout Philox) -> Double
   ) throws -> Tensor {
     guard dtype.isFloatingPoint else {
       throw ToeplitzError(.dtype, "random numbers", expected: "a floating-point type", got: "\(dtype)")
@@ -102,7 +102,7 @@ extension OperatorTable {
   private static func shaped(_ distribution: @escaping Distribution) -> OperatorMaker {
     { node in
       let (random, draw) = (try NodeRandom(node), try distribution(node))
-      let (shape, dtype) = (Shape(try node.ints("shape") ?? []), try node.dtype("dtype") ?? .float32)
+      let (shape, dtype) = (TensorShape(try node.ints("shape") ?? []), try node.dtype("dtype") ?? .float32)
       _ = try shape.elementCount(node.operation)
       return node.drawn { _ in [try numbers(shape, dtype, random, draw)] }
     }

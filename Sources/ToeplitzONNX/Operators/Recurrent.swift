@@ -105,10 +105,10 @@ private struct RecurrentAttributes: Sendable {
       }
       return try applyAll(recurrence, operands)
     }
-    let all = try Tensor.stacked(results.map { $0[0] }, axis: 1)
+    let all = try Tensor.stack(results.map { $0[0] }, axis: 1)
     return [try batchFirst ? all.permuted([2, 0, 1, 3]) : all]
       + (try results[0].indices.dropFirst().map { state in
-        try Tensor.stacked(results.map { $0[state] }, axis: batchFirst ? 1 : 0)
+        try Tensor.stack(results.map { $0[state] }, axis: batchFirst ? 1 : 0)
       })
   }
 }

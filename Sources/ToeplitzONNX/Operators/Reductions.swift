@@ -26,7 +26,7 @@ private func position(_ largest: Bool) -> OperatorMaker {
       let input = try x(0)
       let at = try input.shape.normalizedAxis(axis, operation: "ArgMax")
       let source = last ? try input.flipped([at]) : input
-      let found = try largest ? source.argMaximum(at, keepsAxes: keeps) : source.argMinimum(at, keepsAxes: keeps)
+      let found = try largest ? source.argmax(axis: at, keepsAxis: keeps) : source.argmin(axis: at, keepsAxis: keeps)
       guard last else { return [found] }
       return [try Tensor.full([], Double(input.shape[at] - 1), dtype: .int64) - found]
     }
@@ -43,9 +43,9 @@ private func extreme(_ largest: Bool) -> @Sendable (Tensor, [Int]?, Bool) throws
     guard !gone.contains(where: { x.shape[$0] == 0 }) else {
       let sizes = (0..<x.rank).compactMap { gone.contains($0) ? (keeps ? 1 : nil) : x.shape[$0] }
       let value = largest ? -Double.infinity : .infinity
-      return try Tensor.full(Shape(sizes), value, dtype: x.dtype)
+      return try Tensor.full(TensorShape(sizes), value, dtype: x.dtype)
     }
-    return try largest ? x.maximum(gone, keepsAxes: keeps) : x.minimum(gone, keepsAxes: keeps)
+    return try largest ? x.max(gone, keepsAxes: keeps) : x.min(gone, keepsAxes: keeps)
   }
 }
 
@@ -59,20 +59,20 @@ extension OperatorTable {
     "ReduceProd": reduction { try $0.product($1, keepsAxes: $2) },
     "ReduceMax": reduction(extreme(true)),
     "ReduceMin": reduction(extreme(false)),
-    "ReduceL1": reduction { try ($0.dtype.isUnsigned ? $0 : $0.absoluteValue()).sum($1, keepsAxes: $2) },
+    "ReduceL1": reduction { try ($0.dtype.isUnsigned ? $0 : $0.abs()).sum($1, keepsAxes: $2) },
     "ReduceL2": reduction { x, axes, keeps in
       let exact = try x.cast(to: .float64)
-      return try (exact * exact).sum(axes, keepsAxes: keeps).squareRoot()
+      return try (exact * exact).sum(axes, keepsAxes: keeps).sqrt()
     },
     "ReduceSumSquare": reduction { try ($0 * $0).sum($1, keepsAxes: $2) },
-    "ReduceLogSum": reduction { try $0.cast(to: .float64).sum($1, keepsAxes: $2).logarithm() },
+    "ReduceLogSum": reduction { try $0.cast(to: .float64).sum($1, keepsAxes: $2).log() },
     "ReduceLogSumExp": reduction { x, axes, keeps in
       let exact = try x.cast(to: .float64)
-      guard exact.count > 0 else { return try exact.exponential().sum(axes, keepsAxes: keeps).logarithm() }
+      guard exact.count > 0 else { return try exact.exp().sum(axes, keepsAxes: keeps).log() }
       // The largest exponent becomes 0, so nothing overflows; an infinite one stays out of it.
-      let most = try exact.maximum(axes, keepsAxes: true)
-      let shift = try most.isInfinite().choosing(Tensor.full([], 0, dtype: .float64), most)
-      let sums = try (exact - shift).exponential().sum(axes, keepsAxes: true).logarithm() + shift
+      let most = try exact.max(axes, keepsAxes: true)
+      let shift = try Tensor.where(most.isInfinite(), Tensor.full([], 0, dtype: .float64), most)
+      let sums = try (exact - shift).exp().sum(axes, keepsAxes: true).log() + shift
       return try keeps ? sums : sums.reshaped(exact.sum(axes).shape)
     },
     "ArgMax": position(true),

@@ -42,7 +42,7 @@ extension OperatorTable {
     let (numbers, places) = (
       try input.cast(to: .float64).scalars(Double.self), try regions.cast(to: .float64).scalars(Double.self)
     )
-    let shape = Shape([regions.shape[0], channels] + size)
+    let shape = TensorShape([regions.shape[0], channels] + size)
     let result = try Tensor.zeros(shape, dtype: .float64)
     let y = result.pointer(Double.self)
     var at = 0
@@ -197,11 +197,11 @@ private struct Fold {
       return (padded - dilations[axis] * (block[axis] - 1) - 1) / strides[axis] + 1
     }
     guard counts.allSatisfy({ $0 > 0 }) else { throw x.refuse(.shape, "at least one block", got: "\(counts)") }
-    let elements = try Shape(block + counts).elementCount(x.name)
-    let whole = try Shape(sizes).elementCount(x.name)
+    let elements = try TensorShape(block + counts).elementCount(x.name)
+    let whole = try TensorShape(sizes).elementCount(x.name)
     guard elements <= 1 << 24 else { throw x.refuse(.shape, "at most 2²⁴ elements of blocks", got: "\(elements)") }
     (self.sizes, self.block) = (sizes, block.reduce(1, *))
-    let all = Shape(block + counts)
+    let all = TensorShape(block + counts)
     let steps = all.contiguousStrides
     places = (0..<elements).map { index in
       var place = 0
@@ -225,7 +225,7 @@ private struct Fold {
     let sums = try Tensor.zeros([batch, channels, count + 1], dtype: input.dtype).scatteringElements(
       input.reshaped([batch, channels, places.count]), at: index.expanded(to: [batch, channels, places.count]), axis: 2,
       reduction: .add)
-    return try sums.slice(axis: 2, 0..<count).reshaped(Shape([batch, channels] + sizes))
+    return try sums.slice(axis: 2, 0..<count).reshaped(TensorShape([batch, channels] + sizes))
   }
 }
 
@@ -253,7 +253,7 @@ extension ConvolutionAttributes {
       start.count == 2, taps > 0, h > 0, w > 0, (strides + dilations + start).allSatisfy({ abs($0) < 1 << 24 })
     else { throw refuse() }
     let positions = rows * columns
-    guard try Shape([taps, rows, columns]).elementCount(x.name) <= 1 << 24 else { throw refuse() }
+    guard try TensorShape([taps, rows, columns]).elementCount(x.name) <= 1 << 24 else { throw refuse() }
     // Where the taps would lie, [1, taps, positions, 2].
     var base: [Double] = []
     for tap in 0..<taps {
@@ -276,7 +276,7 @@ extension ConvolutionAttributes {
     }
     let matrix = try samples.reshaped([n, groups, c / groups * taps, positions])
     let factors = try weight.reshaped([1, groups, weight.shape[0] / groups, c / groups * taps])
-    let y = try factors.matrixMultiplied(by: matrix).reshaped([n, weight.shape[0], rows, columns])
+    let y = try factors.matmul(matrix).reshaped([n, weight.shape[0], rows, columns])
     guard let bias = x.optional(3) else { return y }
     return try y + bias.reshaped([1, bias.count, 1, 1])
   }

@@ -260,7 +260,9 @@ extension Resample: ExportableOperation {
     }
   }
 
-  private func exported(_ samples: EvenSamples, _ axis: Int, _ shape: Shape, _ output: Shape) throws -> [ExportNode] {
+  private func exported(_ samples: EvenSamples, _ axis: Int, _ shape: TensorShape, _ output: TensorShape) throws
+    -> [ExportNode]
+  {
     let (size, factor) = (samples.size, samples.factor)
     var scales = [Float](repeating: 1, count: shape.rank)
     scales[axis] = Float(factor ?? Double(size) / Double(shape[axis]))
@@ -297,7 +299,7 @@ extension Resample: ExportableOperation {
     }
     var order = Array(0..<rank)
     order.swapAt(axis, rank - 1)
-    func constant(_ values: [Double], _ shape: Shape) throws -> ExportNode.Operand {
+    func constant(_ values: [Double], _ shape: TensorShape) throws -> ExportNode.Operand {
       .constant(try Tensor(values, shape: shape, device: .cpu).cast(to: input.dtype))
     }
     return try [

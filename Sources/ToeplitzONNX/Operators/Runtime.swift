@@ -45,8 +45,8 @@ extension OperatorTable {
         }
         // Sums of squares less twice the products; rounding may leave less than nothing.
         let squares = try (a * a).sum([1], keepsAxes: true) + (b * b).sum([1]).reshaped([1, b.shape[0]])
-        let distance = try (squares - a.matrixMultiplied(by: b.transposed(0, 1)) * 2).relu()
-        return [try metric == "euclidean" ? distance.squareRoot() : distance]
+        let distance = try (squares - a.matmul(b.transposed(0, 1)) * 2).relu()
+        return [try metric == "euclidean" ? distance.sqrt() : distance]
       }
     },
   ]
@@ -116,7 +116,7 @@ extension OperatorTable {
       return try turns && result.rank > 1 ? result.transposed(-1, -2) : result
     }
     return { x in
-      let product = try turned(x(0), turnsA, batchA).matrixMultiplied(by: turned(x(1), turnsB, batchB))
+      let product = try turned(x(0), turnsA, batchA).matmul(turned(x(1), turnsB, batchB))
       return [try alpha == 1 ? product : product * alpha]
     }
   }
@@ -143,7 +143,7 @@ extension OperatorTable {
       return { x in
         let sum = try x.optional(4).map { try x(0) + x(1) + $0 } ?? x(0) + x(1)
         let normal = try sum.layerNormalized(
-          Shape(Array(sum.shape.suffix(1))), weight: x(2), bias: x.optional(3), eps: eps)
+          TensorShape(Array(sum.shape.suffix(1))), weight: x(2), bias: x.optional(3), eps: eps)
         return [normal] + (try sum.lastAxisMoments(eps)) + [sum]
       }
     },
@@ -164,7 +164,8 @@ extension OperatorTable {
         let places = try x.optional(8) ?? Tensor.range(to: Double(length), dtype: .int64).reshaped([1, length])
         var sum = try x(2).gathered(words, axis: 0) + x(3).gathered(places, axis: 0)
         if let segments = x.optional(1), let table = x.optional(4) { sum = try sum + table.gathered(segments, axis: 0) }
-        let normal = try sum.layerNormalized(Shape(Array(sum.shape.suffix(1))), weight: x(5), bias: x(6), eps: eps)
+        let normal = try sum.layerNormalized(
+          TensorShape(Array(sum.shape.suffix(1))), weight: x(5), bias: x(6), eps: eps)
         let counts = try x.optional(7)?.cast(to: .int32).sum([1]) ?? Tensor.zeros([words.shape[0]], dtype: .int32)
         return [normal, try counts.cast(to: .int32), sum]
       }
@@ -186,7 +187,7 @@ private struct FusedFunction: Sendable {
     switch name {
     case "": body = { $0 }
     case "Relu": body = { try $0.relu() }
-    case "Tanh": body = { try $0.hyperbolicTangent() }
+    case "Tanh": body = { try $0.tanh() }
     case "Sigmoid": body = { try $0.sigmoid() }
     case "HardSwish": body = { try $0.hardswish() }
     case "Softplus": body = { try $0.softplus(threshold: 1e30) }
@@ -206,7 +207,7 @@ private struct FusedFunction: Sendable {
       body = { try $0.hardsigmoid(alpha: alpha, beta: beta) }
     case "Clip":
       let (low, high) = (try number(0, "activation_alpha", -.infinity), try number(1, "activation_beta", .infinity))
-      body = { try $0.clamped(from: Swift.min(low, high), to: high) }
+      body = { try $0.clip(from: Swift.min(low, high), to: high) }
     default: throw ToeplitzError(.unsupported, node.operation, expected: "a known activation", got: name.oneLine)
     }
   }
@@ -218,7 +219,7 @@ extension Tensor {
   /// Mean and one over the deviation along the last axis, as float32.
   fileprivate func lastAxisMoments(_ eps: Double) throws -> [Tensor?] {
     let exact = try cast(to: .float64)
-    let deviation = try (exact.variance([-1], correction: 0, keepsAxes: true) + eps).squareRoot().reciprocal()
+    let deviation = try (exact.variance([-1], correction: 0, keepsAxes: true) + eps).sqrt().reciprocal()
     return [try exact.mean([-1], keepsAxes: true).cast(to: .float32), try deviation.cast(to: .float32)]
   }
 }

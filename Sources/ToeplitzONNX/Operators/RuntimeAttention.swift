@@ -44,7 +44,7 @@ private struct RuntimeAttentionRule: Sendable {
       isSeen = try whole.greater(Tensor(scalar: Int64(0)))
     default: throw x.refuse(.shape, "a mask of lengths or of ones and zeros", got: "\(mask.shape)")
     }
-    return try isSeen.choosing(Tensor.full([], 0, dtype: dtype), Tensor.full([], filter, dtype: dtype))
+    return try Tensor.where(isSeen, Tensor.full([], 0, dtype: dtype), Tensor.full([], filter, dtype: dtype))
   }
 }
 
@@ -66,7 +66,7 @@ extension OperatorTable {
         guard widths.count == 3, widths.allSatisfy({ $0 > 0 && $0 <= weight.shape[1] }),
           widths.reduce(0, +) == weight.shape[1]
         else { throw x.refuse("three sizes that together are \(weight.shape[1])", got: "\(widths)") }
-        var all = try input.matrixMultiplied(by: weight)
+        var all = try input.matmul(weight)
         if let bias = x.optional(2) { all = try all + bias }
         func part(_ start: Int, _ size: Int) throws -> Tensor {
           try all.slice(axis: 2, start..<start + size).heads(shared.heads, x.name)
@@ -79,8 +79,8 @@ extension OperatorTable {
             throw x.refuse(.shape, "a past [2, B, H, P, D]", got: "\(past.shape)")
           }
           context.offset = past.shape[3]
-          k = try Tensor.concatenated([past.select(axis: 0, 0), k], axis: 2)
-          v = try Tensor.concatenated([past.select(axis: 0, 1), v], axis: 2)
+          k = try Tensor.concatenate([past.select(axis: 0, 0), k], axis: 2)
+          v = try Tensor.concatenate([past.select(axis: 0, 1), v], axis: 2)
         }
         if let mask = x.optional(3) {
           context.masks.append(
@@ -89,7 +89,7 @@ extension OperatorTable {
         }
         if let bias = x.optional(5) { context.masks.append(bias) }
         let y = try shared.rule(q, k, v, context).output.joinedHeads()
-        return [y, k.shape == v.shape ? try Tensor.stacked([k, v]) : nil]
+        return [y, k.shape == v.shape ? try Tensor.stack([k, v]) : nil]
       }
     },
     "MultiHeadAttention": { node in
@@ -104,8 +104,8 @@ extension OperatorTable {
               .unsupported, x.name, expected: "past keys in a tensor of their own", got: "a shared buffer")
           }
           context.offset = pastKey.shape[2]
-          keys = try Tensor.concatenated([pastKey, keys], axis: 2)
-          values = try Tensor.concatenated([pastValue, values], axis: 2)
+          keys = try Tensor.concatenate([pastKey, keys], axis: 2)
+          values = try Tensor.concatenate([pastValue, values], axis: 2)
         }
         if let mask = x.optional(4) {
           context.masks.append(

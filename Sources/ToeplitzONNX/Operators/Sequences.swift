@@ -48,7 +48,7 @@ extension OperatorTable {
       return { x in
         let list = try x.sequence(0)
         guard !list.isEmpty else { throw x.refuse("at least one tensor", got: "none") }
-        return [.tensor(try isNew ? Tensor.stacked(list, axis: axis) : Tensor.concatenated(list, axis: axis))]
+        return [.tensor(try isNew ? Tensor.stack(list, axis: axis) : Tensor.concatenate(list, axis: axis))]
       }
     },
     "SequenceMap": { node in

@@ -40,7 +40,7 @@ extension OperatorTable {
       let value = try node.tensor("value") ?? Tensor(scalar: Float(0))
       guard value.count == 1 else { throw node.refuse("a value of one element", got: "shape \(value.shape)") }
       return { x in
-        let shape = Shape(try x.ints(0))
+        let shape = TensorShape(try x.ints(0))
         _ = try shape.elementCount("ConstantOfShape")
         // No memory for what is all the same.
         return [try value.reshaped([]).expanded(to: shape)]
@@ -107,7 +107,7 @@ extension OperatorTable {
         let shift = try Tensor(scalar: Int64(min(max(k, -height - 1), width + 1)))
         let (rows, columns) = (try positions(height, column: true), try positions(width, column: false) - shift)
         let keeps = try isUpper ? columns.greaterOrEqual(rows) : columns.lessOrEqual(rows)
-        return [try keeps.choosing(input, Tensor.full([], 0, dtype: input.dtype))]
+        return [try Tensor.where(keeps, input, Tensor.full([], 0, dtype: input.dtype))]
       }
     },
     "OneHot": { node in
@@ -123,14 +123,14 @@ extension OperatorTable {
         guard (0...indices.rank).contains(at) else { throw x.refuse("an axis in 0...\(indices.rank)", got: "\(axis)") }
         let whole = try indices.cast(to: .int64)
         let negative = try whole.less(Tensor(scalar: Int64(0)))
-        let wrapped = try negative.choosing(whole + Tensor(scalar: Int64(depth)), whole).unsqueezed(at)
+        let wrapped = try Tensor.where(negative, whole + Tensor(scalar: Int64(depth)), whole).unsqueezed(at)
         let row = try positions(depth, column: false)
-          .reshaped(Shape([depth] + Array(repeating: 1, count: indices.rank - at)))
+          .reshaped(TensorShape([depth] + Array(repeating: 1, count: indices.rank - at)))
         let flat = try values.reshaped([2])
-        return [try wrapped.equal(row).choosing(flat.select(axis: 0, 1), flat.select(axis: 0, 0))]
+        return [try Tensor.where(wrapped.equal(row), flat.select(axis: 0, 1), flat.select(axis: 0, 0))]
       }
     },
-    "NonZero": { node in { [try $0(0).nonZeroPositions()] } },
+    "NonZero": { node in { [try $0(0).nonzero()] } },
   ]
 
   /// The numbers 0 to `count` − 1 as int64, across or down.

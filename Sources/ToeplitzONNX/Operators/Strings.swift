@@ -8,7 +8,7 @@ extension OperatorTable {
     "StringConcat": { _ in
       { x in
         let (a, b) = (try x.strings(0), try x.strings(1))
-        let shape = try Shape.broadcast(a.shape, b.shape, operation: x.name)
+        let shape = try TensorShape.broadcast(a.shape, b.shape, operation: x.name)
         try requireFew(shape, x)
         let (left, right) = (try a.expanded(to: shape), try b.expanded(to: shape))
         return [.strings(try StringTensor(zip(left.elements, right.elements).map { $0 + $1 }, shape: shape))]
@@ -24,7 +24,7 @@ extension OperatorTable {
         let all = lists.flatMap { $0 + Array(repeating: "", count: width - $0.count) }
         let counts = lists.map { Int64($0.count) }
         return [
-          .strings(try StringTensor(all, shape: Shape(input.shape.dimensions + [width]))),
+          .strings(try StringTensor(all, shape: TensorShape(input.shape.dimensions + [width]))),
           .tensor(try Tensor(counts, shape: input.shape, device: .cpu)),
         ]
       }
@@ -126,7 +126,7 @@ extension OperatorTable {
   }
 
   /// Refuses more strings than a model can have use for; a few bytes can ask for any number.
-  private static func requireFew(_ shape: Shape, _ x: Operands) throws {
+  private static func requireFew(_ shape: TensorShape, _ x: Operands) throws {
     guard try shape.elementCount(x.name) <= 1 << 22 else {
       throw x.refuse(.shape, "at most \(1 << 22) strings", got: "shape \(shape)")
     }
@@ -188,7 +188,7 @@ extension OperatorTable {
 
 extension StringTensor {
   /// Axes of size 1 repeated.
-  fileprivate func expanded(to shape: Shape) throws -> StringTensor {
+  fileprivate func expanded(to shape: TensorShape) throws -> StringTensor {
     guard shape != self.shape else { return self }
     let numbers = try Tensor(elements.indices.map { Int64($0) }, shape: self.shape, device: .cpu).expanded(to: shape)
     return try StringTensor(numbers.scalars(Int64.self).map { elements[Int($0)] }, shape: shape)

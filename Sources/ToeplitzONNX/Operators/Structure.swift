@@ -13,7 +13,7 @@ extension OperatorTable {
   static let structure: [String: OperatorMaker] = [
     "Concat": { node in
       let axis = try node.int("axis", 1)
-      return { [try Tensor.concatenated($0.all(), axis: axis)] }
+      return { [try Tensor.concatenate($0.all(), axis: axis)] }
     },
     "Split": { node in
       let axis = try node.int("axis", 0)
@@ -52,7 +52,7 @@ extension OperatorTable {
         if !keepsZero {
           for axis in shape.indices where shape[axis] == 0 && axis < input.rank { shape[axis] = input.shape[axis] }
         }
-        return [try input.reshaped(Shape(shape))]
+        return [try input.reshaped(TensorShape(shape))]
       }
     },
     "Flatten": { node in
@@ -81,7 +81,9 @@ extension OperatorTable {
         if let wrong = gone.first(where: { input.shape[$0] != 1 }) {
           throw x.refuse(.shape, "size 1 on axis \(wrong)", got: "shape \(input.shape)")
         }
-        return [try input.reshaped(Shape(input.shape.indices.filter { !gone.contains($0) }.map { input.shape[$0] }))]
+        return [
+          try input.reshaped(TensorShape(input.shape.indices.filter { !gone.contains($0) }.map { input.shape[$0] }))
+        ]
       }
     },
     "Unsqueeze": { node in
@@ -95,13 +97,13 @@ extension OperatorTable {
           throw x.refuse("different axes in \(-rank)..<\(rank)", got: "\(given)")
         }
         var rest = input.shape.makeIterator()
-        return [try input.reshaped(Shape((0..<rank).map { added.contains($0) ? 1 : rest.next() ?? 1 }))]
+        return [try input.reshaped(TensorShape((0..<rank).map { added.contains($0) ? 1 : rest.next() ?? 1 }))]
       }
     },
     "Expand": { node in
       { x in
         let input = try x(0)
-        let shape = try Shape.broadcast(input.shape, Shape(x.ints(1)), operation: "Expand")
+        let shape = try TensorShape.broadcast(input.shape, TensorShape(x.ints(1)), operation: "Expand")
         return [try input.expanded(to: shape)]
       }
     },
@@ -222,14 +224,15 @@ extension Tensor {
     // The value as it is, in any element type.
     return try pads.reduce(self) { whole, pad in
       let x =
-        pad.low < 0 || pad.high < 0 ? try whole.padded([(pad.axis, min(pad.low, 0), min(pad.high, 0))]) : whole
+        pad.low < 0 || pad.high < 0
+        ? try whole.padded([(pad.axis, Swift.min(pad.low, 0), Swift.min(pad.high, 0))]) : whole
       func block(_ size: Int) throws -> Tensor {
         var shape = x.shape
         shape[pad.axis] = size
         return try fill.reshaped([]).expanded(to: shape)
       }
       let parts = (pad.low > 0 ? [try block(pad.low)] : []) + [x] + (pad.high > 0 ? [try block(pad.high)] : [])
-      return parts.count > 1 ? try Tensor.concatenated(parts, axis: pad.axis) : x
+      return parts.count > 1 ? try Tensor.concatenate(parts, axis: pad.axis) : x
     }
   }
 
@@ -243,9 +246,9 @@ extension Tensor {
     // A mirror goes there and back; its ends stand once.
     let period = mode == .reflect ? 2 * (size - 1) : size
     var result = shape
-    result[pad.axis] = max(0, size + pad.low + pad.high)
+    result[pad.axis] = Swift.max(0, size + pad.low + pad.high)
     let count = try result.elementCount("Pad")
-    guard max(count, 2 * result[pad.axis]) <= Platform.memoryLimit / 8 else {
+    guard Swift.max(count, 2 * result[pad.axis]) <= Platform.memoryLimit / 8 else {
       throw ToeplitzError(.memory, "Pad", expected: Platform.memoryBound, got: "shape \(result)")
     }
     let places = (0..<result[pad.axis]).map { index -> Int64 in
@@ -260,14 +263,14 @@ extension Tensor {
     guard repeats.count == rank, repeats.allSatisfy({ $0 >= 0 }) else {
       throw ToeplitzError(.argument, "Tile", expected: "\(rank) repeats of at least 0", got: "\(repeats)")
     }
-    let between = try reshaped(Shape(shape.flatMap { [1, $0] }))
-    let wide = try between.expanded(to: Shape(zip(repeats, shape).flatMap { [$0, $1] }))
+    let between = try reshaped(TensorShape(shape.flatMap { [1, $0] }))
+    let wide = try between.expanded(to: TensorShape(zip(repeats, shape).flatMap { [$0, $1] }))
     let sizes = try zip(repeats, shape).map { count, size -> Int in
       let (product, overflow) = count.multipliedReportingOverflow(by: size)
       guard !overflow else { throw ToeplitzError(.shape, "Tile", expected: "fewer elements", got: "\(repeats)") }
       return product
     }
-    return try wide.reshaped(Shape(sizes))
+    return try wide.reshaped(TensorShape(sizes))
   }
 }
 

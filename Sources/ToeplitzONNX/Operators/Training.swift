@@ -13,7 +13,7 @@ extension OperatorTable {
         return try optimized(x, states: 1) { weight, gradient, states in
           let whole = try gradient + weight * norm
           let sum = try states[0] + whole * whole
-          return [try weight - rate * whole / (sum.squareRoot() + eps), sum]
+          return [try weight - rate * whole / (sum.sqrt() + eps), sum]
         }
       }
     },
@@ -23,15 +23,15 @@ extension OperatorTable {
       let (norm, last) = (try node.float("norm_coefficient", 0), try node.float("norm_coefficient_post", 0))
       return { x in
         let count = try x(1).cast(to: .float64)
-        func power(_ base: Double) throws -> Tensor { try Tensor(scalar: base).power(count) }
+        func power(_ base: Double) throws -> Tensor { try Tensor(scalar: base).pow(count) }
         let exact = try x(0).cast(to: .float64)
-        let corrected = try exact * (power(beta).negated() + 1).squareRoot() / (power(alpha).negated() + 1)
-        let rate = try count.greater(Tensor(scalar: 0.0)).choosing(corrected, exact).cast(to: x(0).dtype)
+        let corrected = try exact * (power(beta).negated() + 1).sqrt() / (power(alpha).negated() + 1)
+        let rate = try Tensor.where(count.greater(Tensor(scalar: 0.0)), corrected, exact).cast(to: x(0).dtype)
         return try optimized(x, states: 2) { weight, gradient, states in
           let whole = try gradient + weight * norm
           let mean = try states[0] * alpha + whole * (1 - alpha)
           let square = try states[1] * beta + whole * whole * (1 - beta)
-          let next = try weight - rate * mean / (square.squareRoot() + eps)
+          let next = try weight - rate * mean / (square.sqrt() + eps)
           return [try last == 0 ? next : next * (1 - last), mean, square]
         }
       }
@@ -44,7 +44,7 @@ extension OperatorTable {
         let rate = try x(0)
         // The first step takes the whole gradient.
         let isLater = try x(1).greater(Tensor.full([], 0, dtype: x(1).dtype))
-        let share = try isLater.choosing(rate.scalar(beta), rate.scalar(1))
+        let share = try Tensor.where(isLater, rate.scalar(beta), rate.scalar(1))
         return try optimized(x, states: 1) { weight, gradient, states in
           let whole = try gradient + weight * norm
           let speed = try states[0] * alpha + whole * share

@@ -34,9 +34,9 @@ extension EditedModel {
         try (hasBias ? initializers[conv.inputs[2]] : nil)?.cast(to: .float64)
         ?? Tensor.zeros([channels], dtype: .float64)
       let wide = try statistics.map { try $0.cast(to: .float64) }
-      let factor = try wide[0] / (wide[3] + epsilon).squareRoot()
+      let factor = try wide[0] / (wide[3] + epsilon).sqrt()
       let axes = Array(repeating: 1, count: weight.rank - 1)
-      let folded = try (weight.cast(to: .float64) * factor.reshaped(Shape([channels] + axes))).cast(to: .float32)
+      let folded = try (weight.cast(to: .float64) * factor.reshaped(TensorShape([channels] + axes))).cast(to: .float32)
       let shift = try ((bias - wide[2]) * factor + wide[1]).cast(to: .float32)
       model.nodes[at].inputs = [
         conv.inputs[0], model.constant(folded, conv.inputs[1] + "/folded"),

@@ -157,8 +157,8 @@ public enum ONNXQuantizer {
     var (lows, highs) = ([String: Double](), [String: Double]())
     try observe(model, names, samples) { name, numbers in
       guard numbers.dtype == .float32, numbers.count > 0 else { return }
-      let low = Double(try numbers.minimum().item(Float.self))
-      let high = Double(try numbers.maximum().item(Float.self))
+      let low = Double(try numbers.min().item(Float.self))
+      let high = Double(try numbers.max().item(Float.self))
       guard low.isFinite, high.isFinite else {
         throw ToeplitzError(.argument, "quantize", expected: "finite numbers in '\(name)'", got: "others")
       }
@@ -229,7 +229,7 @@ public enum ONNXQuantizer {
       }
       for (index, name) in outputs.enumerated() { try outputErrors[index].add(a[name], b[name]) }
       if let name = outputs.first, let x = a[name], let y = b[name], x.rank == 2, x.shape[1] > 1, x.dtype == .float32 {
-        let places = [try x.argMaximum(1), try y.argMaximum(1)].map { try? $0.scalars(Int64.self) }
+        let places = [try x.argmax(axis: 1), try y.argmax(axis: 1)].map { try? $0.scalars(Int64.self) }
         for (one, other) in zip(places[0] ?? [], places[1] ?? []) {
           rows += 1
           same += one == other ? 1 : 0

@@ -16,58 +16,58 @@ public func silu(_ x: Tensor) throws -> Tensor { try x.silu() }
 public func mish(_ x: Tensor) throws -> Tensor { try x.mish() }
 
 /// The hyperbolic tangent of each element.
-public func tanh(_ x: Tensor) throws -> Tensor { try x.hyperbolicTangent() }
+public func tanh(_ x: Tensor) throws -> Tensor { try x.tanh() }
 
 /// eˣ.
-public func exp(_ x: Tensor) throws -> Tensor { try x.exponential() }
+public func exp(_ x: Tensor) throws -> Tensor { try x.exp() }
 
 /// The natural logarithm of each element.
-public func log(_ x: Tensor) throws -> Tensor { try x.logarithm() }
+public func log(_ x: Tensor) throws -> Tensor { try x.log() }
 
 /// The square root of each element.
-public func sqrt(_ x: Tensor) throws -> Tensor { try x.squareRoot() }
+public func sqrt(_ x: Tensor) throws -> Tensor { try x.sqrt() }
 
 /// 1 / √x.
-public func rsqrt(_ x: Tensor) throws -> Tensor { try x.squareRoot().reciprocal() }
+public func rsqrt(_ x: Tensor) throws -> Tensor { try x.sqrt().reciprocal() }
 
 /// The magnitude of each element.
-public func abs(_ x: Tensor) throws -> Tensor { try x.absoluteValue() }
+public func abs(_ x: Tensor) throws -> Tensor { try x.abs() }
 
 /// The sine of each element.
-public func sin(_ x: Tensor) throws -> Tensor { try x.sine() }
+public func sin(_ x: Tensor) throws -> Tensor { try x.sin() }
 
 /// The cosine of each element.
-public func cos(_ x: Tensor) throws -> Tensor { try x.cosine() }
+public func cos(_ x: Tensor) throws -> Tensor { try x.cos() }
 
 /// The tangent of each element.
-public func tan(_ x: Tensor) throws -> Tensor { try x.tangent() }
+public func tan(_ x: Tensor) throws -> Tensor { try x.tan() }
 
 /// The inverse sine of each element.
-public func asin(_ x: Tensor) throws -> Tensor { try x.arcSine() }
+public func asin(_ x: Tensor) throws -> Tensor { try x.asin() }
 
 /// The inverse cosine of each element.
-public func acos(_ x: Tensor) throws -> Tensor { try x.arcCosine() }
+public func acos(_ x: Tensor) throws -> Tensor { try x.acos() }
 
 /// The inverse tangent of each element.
-public func atan(_ x: Tensor) throws -> Tensor { try x.arcTangent() }
+public func atan(_ x: Tensor) throws -> Tensor { try x.atan() }
 
 /// The hyperbolic sine of each element.
-public func sinh(_ x: Tensor) throws -> Tensor { try x.hyperbolicSine() }
+public func sinh(_ x: Tensor) throws -> Tensor { try x.sinh() }
 
 /// The hyperbolic cosine of each element.
-public func cosh(_ x: Tensor) throws -> Tensor { try x.hyperbolicCosine() }
+public func cosh(_ x: Tensor) throws -> Tensor { try x.cosh() }
 
 /// The error function of each element.
-public func erf(_ x: Tensor) throws -> Tensor { try x.errorFunction() }
+public func erf(_ x: Tensor) throws -> Tensor { try x.erf() }
 
 /// The largest whole number that is not above each element.
-public func floor(_ x: Tensor) throws -> Tensor { try x.roundedDown() }
+public func floor(_ x: Tensor) throws -> Tensor { try x.floor() }
 
 /// The smallest whole number that is not below each element.
-public func ceil(_ x: Tensor) throws -> Tensor { try x.roundedUp() }
+public func ceil(_ x: Tensor) throws -> Tensor { try x.ceil() }
 
 /// The nearest whole number; halves go to the even one.
-public func round(_ x: Tensor) throws -> Tensor { try x.rounded() }
+public func round(_ x: Tensor) throws -> Tensor { try x.round() }
 
 /// −1, 0 or 1.
 public func sign(_ x: Tensor) throws -> Tensor { try x.sign() }
@@ -116,17 +116,17 @@ public func logSoftmax(_ x: Tensor, axis: Int) throws -> Tensor { try x.logSoftm
 
 /// Each element cut to `low...high`.
 public func clip(_ x: Tensor, _ low: Double = -.infinity, _ high: Double = .infinity) throws -> Tensor {
-  try x.clamped(from: low, to: high)
+  try x.clip(from: low, to: high)
 }
 
 /// Each element raised to the power of its partner.
-public func pow(_ x: Tensor, _ exponent: Tensor) throws -> Tensor { try x.power(exponent) }
+public func pow(_ x: Tensor, _ exponent: Tensor) throws -> Tensor { try x.pow(exponent) }
 
 /// Each element raised to a power.
-public func pow<Scalar: TensorScalar>(_ x: Tensor, _ exponent: Scalar) throws -> Tensor { try x.power(exponent) }
+public func pow<Scalar: TensorScalar>(_ x: Tensor, _ exponent: Scalar) throws -> Tensor { try x.pow(exponent) }
 
 /// The matrix product, with NumPy's rules for vectors and batches.
-public func matmul(_ a: Tensor, _ b: Tensor) throws -> Tensor { try a.matrixMultiplied(by: b) }
+public func matmul(_ a: Tensor, _ b: Tensor) throws -> Tensor { try a.matmul(b) }
 
 /// The larger of each pair of elements; NaN wins.
 public func maximum(_ a: Tensor, _ b: Tensor) throws -> Tensor { try a.maximum(b) }
@@ -142,26 +142,19 @@ public func minimum<Scalar: TensorScalar>(_ a: Tensor, _ b: Scalar) throws -> Te
 
 /// The tensors one after another along an axis (`torch.cat`).
 public func concatenate(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
-  try Tensor.concatenated(tensors, axis: axis)
+  try Tensor.concatenate(tensors, axis: axis)
 }
 
 /// The tensors along a new axis (`torch.stack`).
-public func stack(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor { try Tensor.stacked(tensors, axis: axis) }
+public func stack(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor { try Tensor.stack(tensors, axis: axis) }
 
 extension Tensor {
-  /// The product of matrices with `other` (see ``matmul(_:_:)``).
-  public func matmul(_ other: Tensor) throws -> Tensor { try matrixMultiplied(by: other) }
-
-  /// For each element that of `a` where `condition` is true, that of `b` elsewhere; shapes broadcast.
-  public static func `where`(_ condition: Tensor, _ a: Tensor, _ b: Tensor) throws -> Tensor {
-    try condition.choosing(a, b)
-  }
   /// For each element that of `a` where `condition` is true, a number elsewhere.
   public static func `where`<Scalar: TensorScalar>(_ condition: Tensor, _ a: Tensor, _ b: Scalar) throws -> Tensor {
-    try condition.choosing(a, a.scalar(like: b, "where"))
+    try Tensor.where(condition, a, a.scalar(like: b, "where"))
   }
   /// A number for each element where `condition` is true, that of `b` elsewhere.
   public static func `where`<Scalar: TensorScalar>(_ condition: Tensor, _ a: Scalar, _ b: Tensor) throws -> Tensor {
-    try condition.choosing(b.scalar(like: a, "where"), b)
+    try Tensor.where(condition, b.scalar(like: a, "where"), b)
   }
 }

@@ -218,7 +218,7 @@ extension Tensor {
   }
 
   private func masked(_ mask: Tensor, _ axis: Int) throws -> Tensor {
-    let wanted = Shape(Array(shape[axis..<(axis + mask.rank)]))
+    let wanted = TensorShape(Array(shape[axis..<(axis + mask.rank)]))
     guard mask.shape == wanted else {
       throw ToeplitzError(.shape, "index", expected: "a mask of shape \(wanted)", got: "\(mask.shape)")
     }
@@ -230,7 +230,7 @@ extension Tensor {
       error.expected += "; multiply by the mask or use Tensor.where"
       throw error
     }
-    let flat = try reshaped(Shape(shape[..<axis] + [mask.count] + shape[(axis + mask.rank)...]))
+    let flat = try reshaped(TensorShape(shape[..<axis] + [mask.count] + shape[(axis + mask.rank)...]))
     return try flat.gathered(Tensor(places), axis: axis)
   }
 }

@@ -34,7 +34,7 @@ extension Tensor {
   public func allClose(
     _ other: Tensor, rtol: Double = 1e-5, atol: Double = 1e-8, equalNaN: Bool = false
   ) throws -> Bool {
-    let shape = try Shape.broadcast(shape, other.shape, operation: "allClose")
+    let shape = try TensorShape.broadcast(shape, other.shape, operation: "allClose")
     let mine = try expanded(to: shape).cast(to: .float64).scalars(Double.self)
     let theirs = try other.expanded(to: shape).cast(to: .float64).scalars(Double.self)
     return zip(mine, theirs).allSatisfy { a, b in
@@ -61,38 +61,26 @@ extension Tensor {
     try product([axis], keepsAxes: keepsAxis)
   }
   /// The largest element along `axis`; NaN wins.
-  public func maximum(axis: Int, keepsAxis: Bool = false) throws -> Tensor { try maximum([axis], keepsAxes: keepsAxis) }
+  public func max(axis: Int, keepsAxis: Bool = false) throws -> Tensor { try max([axis], keepsAxes: keepsAxis) }
   /// The smallest element along `axis`; NaN wins.
-  public func minimum(axis: Int, keepsAxis: Bool = false) throws -> Tensor { try minimum([axis], keepsAxes: keepsAxis) }
+  public func min(axis: Int, keepsAxis: Bool = false) throws -> Tensor { try min([axis], keepsAxes: keepsAxis) }
   /// The variance along `axis`, divided by the count less `correction` (1: unbiased, 0: population, as NumPy's).
   public func variance(axis: Int, correction: Double = 1, keepsAxis: Bool = false) throws -> Tensor {
     try variance([axis], correction: correction, keepsAxes: keepsAxis)
   }
-  /// The index of the first largest element along `axis`, as int64.
-  public func argmax(axis: Int, keepsAxis: Bool = false) throws -> Tensor {
-    try argMaximum(axis, keepsAxes: keepsAxis)
-  }
-  /// The index of the first largest of all elements in row-major order, as int64.
-  public func argmax() throws -> Tensor { try argMaximum() }
-  /// The index of the first smallest element along `axis`, as int64.
-  public func argmin(axis: Int, keepsAxis: Bool = false) throws -> Tensor {
-    try argMinimum(axis, keepsAxes: keepsAxis)
-  }
-  /// The index of the first smallest of all elements in row-major order, as int64.
-  public func argmin() throws -> Tensor { try argMinimum() }
 }
 
 // MARK: - Sizes as an array or as arguments
 
 extension Tensor {
   /// The same elements in row-major order under another shape; one size may be −1 and is worked out.
-  public func reshaped(_ sizes: Int...) throws -> Tensor { try reshaped(Shape(sizes)) }
+  public func reshaped(_ sizes: Int...) throws -> Tensor { try reshaped(TensorShape(sizes)) }
   /// The same elements in row-major order under another shape; one size may be −1 and is worked out.
   @_disfavoredOverload
-  public func reshaped(_ sizes: [Int]) throws -> Tensor { try reshaped(Shape(sizes)) }
+  public func reshaped(_ sizes: [Int]) throws -> Tensor { try reshaped(TensorShape(sizes)) }
   /// Axes of size 1 repeated to give these sizes, as a view; −1 keeps a size.
   @_disfavoredOverload
-  public func expanded(to sizes: [Int]) throws -> Tensor { try expanded(to: Shape(sizes)) }
+  public func expanded(to sizes: [Int]) throws -> Tensor { try expanded(to: TensorShape(sizes)) }
   /// The axes in the given order.
   public func permuted(_ order: Int...) throws -> Tensor { try permuted(order) }
 }

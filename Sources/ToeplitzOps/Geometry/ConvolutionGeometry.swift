@@ -39,7 +39,7 @@ public final class ConvolutionGeometry: Sendable, Hashable {
   /// The number of spatial axes.
   public let rank: Int
   /// The shape of the weight in PyTorch's order: `[out, in / groups, k…]`, transposed `[in, out / groups, k…]`.
-  public let weightShape: Shape
+  public let weightShape: TensorShape
 
   /// Checks all options and creates a geometry.
   ///
@@ -84,7 +84,7 @@ public final class ConvolutionGeometry: Sendable, Hashable {
     let pads = try rules.resolve(padding, extents: extents, stride: self.stride)
     paddingLow = pads.map(\.low)
     paddingHigh = pads.map(\.high)
-    weightShape = Shape(
+    weightShape = TensorShape(
       (isTransposed ? [inChannels, outChannels / groups] : [outChannels, inChannels / groups]) + self.kernelSize)
   }
 

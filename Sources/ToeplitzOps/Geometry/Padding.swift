@@ -153,7 +153,7 @@ extension PaddingConvertible where Self == Padding {
 }
 
 /// Where the channels of a tensor stand.
-public enum Layout: String, Sendable, Hashable {
+public enum TensorLayout: String, Sendable, Hashable {
   /// `[N, C, L]`, `[N, C, H, W]`, `[N, C, D, H, W]`, as in PyTorch.
   case channelsFirst
   /// `[N, L, C]`, `[N, H, W, C]`, `[N, D, H, W, C]`.

@@ -148,7 +148,7 @@ extension TensorOperation {
   /// The leading axes and spatial sizes of the input of a pooling, whose batch axis may be missing.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` for another number of axes.
-  func spatialParts(_ shape: Shape, rank: Int) throws -> (leading: [Int], spatial: [Int]) {
+  func spatialParts(_ shape: TensorShape, rank: Int) throws -> (leading: [Int], spatial: [Int]) {
     let axes = ["L", "H, W", "D, H, W"][max(0, min(rank - 1, 2))]
     try require(
       shape.rank == rank + 1 || shape.rank == rank + 2,
@@ -179,7 +179,7 @@ extension PoolGeometry {
 
 extension PoolGeometry {
   /// The adjoint of sums over windows: each window's number added to all of its positions.
-  func spread(_ dy: Tensor, over shape: Shape) throws -> Tensor {
+  func spread(_ dy: Tensor, over shape: TensorShape) throws -> Tensor {
     let first = shape.rank - rank
     var dx = dy
     // One axis after the other, each a map of that axis alone.
@@ -199,11 +199,11 @@ extension PoolGeometry {
 
 extension Tensor {
   /// These numbers added up at `positions`, of this shape, in the planes (the last `rank` axes) of a tensor of zeros.
-  func scatteredToPlanes(_ positions: Tensor, of shape: Shape, rank: Int) throws -> Tensor {
+  func scatteredToPlanes(_ positions: Tensor, of shape: TensorShape, rank: Int) throws -> Tensor {
     let plane = shape.suffix(rank).reduce(1, *)
     let planes = shape.dropLast(rank).reduce(1, *)
     let rows = try Tensor.zeros([planes, plane], dtype: dtype)
-    let own: Shape = [planes, count / max(planes, 1)]
+    let own: TensorShape = [planes, count / Swift.max(planes, 1)]
     return try rows.scatteringElements(reshaped(own), at: positions.reshaped(own), axis: 1, reduction: .add)
       .reshaped(shape)
   }
@@ -214,8 +214,8 @@ extension Tensor {
     let coordinates = try (0..<batch).map { axis in
       var line = [Int](repeating: 1, count: rank)
       line[axis] = shape[axis]
-      return try Tensor.range(to: Double(shape[axis]), dtype: dtype).reshaped(Shape(line)).expanded(to: target)
+      return try Tensor.range(to: Double(shape[axis]), dtype: dtype).reshaped(TensorShape(line)).expanded(to: target)
     }
-    return try Tensor.concatenated(coordinates + [self], axis: rank - 1)
+    return try Tensor.concatenate(coordinates + [self], axis: rank - 1)
   }
 }

@@ -17,7 +17,7 @@ package struct LeakyReLUOperation: UnaryOperation {
   package var gradient: GradientRule {
     .vjp { call in
       let told = slope >= 0 ? call.y : call.x
-      return [try told.greater(told.number(0)).choosing(call.dy, call.dy * slope)]
+      return [try Tensor.where(told.greater(told.number(0)), call.dy, call.dy * slope)]
     }
   }
 }
@@ -33,8 +33,8 @@ package struct ELUOperation: UnaryOperation {
   package var gradient: GradientRule {
     .vjp {
       // The exponential only where it counts, so that it cannot be infinite.
-      let below = try $0.x.clamped(to: 0).exponential() * (alpha * scale)
-      return [try $0.x.greater($0.x.number(0)).choosing($0.dy * scale, $0.dy * below)]
+      let below = try $0.x.clip(to: 0).exp() * (alpha * scale)
+      return [try Tensor.where($0.x.greater($0.x.number(0)), $0.dy * scale, $0.dy * below)]
     }
   }
 }
@@ -46,8 +46,8 @@ package struct CELUOperation: UnaryOperation {
   package init(alpha: Double) { self.alpha = alpha }
   package var gradient: GradientRule {
     .vjp {
-      let below = try ($0.x.clamped(to: 0) / alpha).exponential()
-      return [try $0.x.greater($0.x.number(0)).choosing($0.dy, $0.dy * below)]
+      let below = try ($0.x.clip(to: 0) / alpha).exp()
+      return [try Tensor.where($0.x.greater($0.x.number(0)), $0.dy, $0.dy * below)]
     }
   }
 }
@@ -61,13 +61,13 @@ package struct GELUOperation: UnaryOperation {
     .vjp { call in
       let x = call.x
       guard approximateTanh else {
-        let density = try (x * x * -0.5).exponential() * (1 / (2 * Double.pi).squareRoot())
-        let probability = try (x * 0.5.squareRoot()).errorFunction() * 0.5 + 0.5
+        let density = try (x * x * -0.5).exp() * (1 / (2 * Double.pi).squareRoot())
+        let probability = try (x * 0.5.squareRoot()).erf() * 0.5 + 0.5
         return [try call.dy * (probability + x * density)]
       }
       let scale = (2 / Double.pi).squareRoot()
       let square = try x * x
-      let tanh = try (x * (square * 0.044715 + 1) * scale).hyperbolicTangent()
+      let tanh = try (x * (square * 0.044715 + 1) * scale).tanh()
       let slope = try (square * (3 * 0.044715) + 1) * scale
       return [try call.dy * ((tanh + 1) * 0.5 + x * ((tanh * tanh).negated() + 1) * slope * 0.5)]
     }
@@ -106,7 +106,7 @@ package struct MishOperation: UnaryOperation {
   package init() {}
   package var gradient: GradientRule {
     .vjp {
-      let t = try $0.x.softplus().hyperbolicTangent()
+      let t = try $0.x.softplus().tanh()
       return [try $0.dy * (t + $0.x * ((t * t).negated() + 1) * $0.x.sigmoid())]
     }
   }
@@ -130,7 +130,7 @@ package struct SoftplusOperation: UnaryOperation {
   package var gradient: GradientRule {
     .vjp {
       let scaled = try $0.x * beta
-      return [try scaled.greater(scaled.number(threshold)).choosing($0.dy, $0.dy * scaled.sigmoid())]
+      return [try Tensor.where(scaled.greater(scaled.number(threshold)), $0.dy, $0.dy * scaled.sigmoid())]
     }
   }
 }
@@ -143,7 +143,7 @@ package struct SnakeOperation: UnaryOperation {
   package init(alpha: Double, beta: Double) {
     (self.alpha, self.beta) = (alpha, beta)
   }
-  package var gradient: GradientRule { .vjp { [try $0.dy * (($0.x * (2 * alpha)).sine() * (alpha / beta) + 1)] } }
+  package var gradient: GradientRule { .vjp { [try $0.dy * (($0.x * (2 * alpha)).sin() * (alpha / beta) + 1)] } }
 }
 
 /// x where it is above `alpha`, 0 elsewhere.
@@ -164,7 +164,7 @@ package struct Shrink: UnaryOperation {
     (self.lambda, self.bias) = (lambda, bias)
   }
   package var gradient: GradientRule {
-    .vjp { [try $0.dy.masked(by: $0.x.absoluteValue().greater($0.x.number(lambda)))] }
+    .vjp { [try $0.dy.masked(by: $0.x.abs().greater($0.x.number(lambda)))] }
   }
 }
 
@@ -206,7 +206,7 @@ package struct SoftsignOperation: UnaryOperation {
   package init() {}
   package var gradient: GradientRule {
     .vjp {
-      let size = try $0.x.absoluteValue() + 1
+      let size = try $0.x.abs() + 1
       return [try $0.dy / (size * size)]
     }
   }
@@ -219,7 +219,7 @@ package struct HardSwish: UnaryOperation {
   package var gradient: GradientRule {
     .vjp {
       let inside = try ($0.dy * ($0.x * 2 + 3) / 6).masked(by: $0.x.greater($0.x.number(-3)))
-      return [try $0.x.less($0.x.number(3)).choosing(inside, $0.dy)]
+      return [try Tensor.where($0.x.less($0.x.number(3)), inside, $0.dy)]
     }
   }
 }
@@ -263,7 +263,7 @@ extension Tensor {
   /// x tanh(softplus(x)) (Misra, 2019).
   public func mish() throws -> Tensor { try apply(MishOperation(), self) }
   /// The hyperbolic tangent.
-  public func hyperbolicTangent() throws -> Tensor { try apply(HyperbolicTangent(), self) }
+  public func tanh() throws -> Tensor { try apply(HyperbolicTangent(), self) }
   /// log(1 + e^(beta x)) / beta, or x where beta x exceeds `threshold`.
   public func softplus(beta: Double = 1, threshold: Double = 20) throws -> Tensor {
     try apply(SoftplusOperation(beta: beta, threshold: threshold), self)
@@ -275,7 +275,7 @@ extension Tensor {
   /// x where it is above `alpha`, 0 elsewhere.
   public func thresholdedReLU(alpha: Double = 1) throws -> Tensor { try apply(ThresholdedReLU(alpha: alpha), self) }
   /// x + `bias` below −`lambda`, x − `bias` above `lambda`, 0 between.
-  public func shrunk(lambda: Double = 0.5, bias: Double = 0) throws -> Tensor {
+  public func shrink(lambda: Double = 0.5, bias: Double = 0) throws -> Tensor {
     try apply(Shrink(lambda: lambda, bias: bias), self)
   }
   /// min(max(`alpha` x + `beta`, 0), 1).
@@ -283,7 +283,7 @@ extension Tensor {
     try apply(ScaledHardSigmoid(alpha: alpha, beta: beta), self)
   }
   /// Each element kept within `low...high`; NaN stays.
-  public func clamped(from low: Double = -.infinity, to high: Double = .infinity) throws -> Tensor {
+  public func clip(from low: Double = -.infinity, to high: Double = .infinity) throws -> Tensor {
     try apply(Clamp(low: low, high: high), self)
   }
   /// x / (1 + |x|).

@@ -25,7 +25,7 @@ package struct AdaptivePooling: TensorOperation {
     let sizes = zip(outputSize, parts.spatial).map { $0 ?? $1 }
     try require(
       sizes.allSatisfy { $0 > 0 }, .argument, expected: "output sizes of at least 1", got: "\(sizes)")
-    let shape = Shape(parts.leading + sizes)
+    let shape = TensorShape(parts.leading + sizes)
     return [TensorSpec(shape, dtype)] + (function == .maximumWithIndices ? [TensorSpec(shape, .int64)] : [])
   }
 

@@ -25,7 +25,7 @@ package struct Binary: TensorOperation {
       got: "\(inputs[0].dtype) and \(inputs[1].dtype)")
     let isCompared = inputs[0].dtype == .bool && (function == .equal || function == .notEqual)
     try require(inputs[0].dtype.isNumber || isCompared, .dtype, expected: "numbers", got: "\(inputs[0].dtype)")
-    let shape = try Shape.broadcast(inputs[0].shape, inputs[1].shape, operation: name)
+    let shape = try TensorShape.broadcast(inputs[0].shape, inputs[1].shape, operation: name)
     return [TensorSpec(shape, function.isComparison ? .bool : inputs[0].dtype)]
   }
 
@@ -48,8 +48,8 @@ package struct Binary: TensorOperation {
     case .divide: return (try dy / b, try (dy * y / b).negated())
     case .power:
       // x⁰ is 1 everywhere, and 0ᵇ is 0 for b near what it is: both have no slope, where the formulas would say NaN.
-      let base = try (dy * b * a.power(b - 1)).masked(by: b.notEqual(b.number(0)))
-      let exponent = try (dy * y * a.logarithm()).masked(by: a.notEqual(a.number(0)))
+      let base = try (dy * b * a.pow(b - 1)).masked(by: b.notEqual(b.number(0)))
+      let exponent = try (dy * y * a.log()).masked(by: a.notEqual(a.number(0)))
       return (base, exponent)
     case .minimum, .maximum:
       // Equal elements share the cotangent, as in PyTorch.
@@ -71,12 +71,12 @@ extension Tensor {
   }
 
   /// Each element raised to the power of its partner.
-  public func power(_ exponent: Tensor) throws -> Tensor { try apply(Binary(function: .power), self, exponent) }
+  public func pow(_ exponent: Tensor) throws -> Tensor { try apply(Binary(function: .power), self, exponent) }
   /// Each element raised to a power.
-  public func power<Scalar: TensorScalar>(_ exponent: Scalar) throws -> Tensor {
-    try power(scalar(like: exponent, "power"))
+  public func pow<Scalar: TensorScalar>(_ exponent: Scalar) throws -> Tensor {
+    try pow(scalar(like: exponent, "power"))
   }
-  // Disfavoured below, or `x.minimum([1])` would compare with a tensor `[1]` and not reduce axis 1.
+  // Disfavoured below, or `x.min([1])` would compare with a tensor `[1]` and not reduce axis 1.
   /// The smaller of each element and a number; NaN wins.
   public func minimum<Scalar: TensorScalar>(_ other: Scalar) throws -> Tensor {
     try minimum(scalar(like: other, "minimum"))

@@ -12,7 +12,7 @@ package struct ChannelActivation: TensorOperation {
   package var function: Function
   package var name: String { if case .leaky = function { "PReLU" } else { "Snake" } }
 
-  package func isShared(_ x: Shape, _ numbers: Shape) -> Bool {
+  package func isShared(_ x: TensorShape, _ numbers: TensorShape) -> Bool {
     if case .leaky = function { numbers.reduce(1, *) == 1 } else { false }
   }
 
@@ -37,17 +37,17 @@ package struct ChannelActivation: TensorOperation {
       let (x, numbers, dy) = (call.x, call.inputs[1], try call.dy)
       // The numbers along the channels.
       let spread =
-        isShared(x.shape, numbers.shape) ? [] : Shape([numbers.count] + [Int](repeating: 1, count: x.rank - 2))
+        isShared(x.shape, numbers.shape) ? [] : TensorShape([numbers.count] + [Int](repeating: 1, count: x.rank - 2))
       let number = try numbers.reshaped(spread)
       func collected(_ cotangent: Tensor) throws -> Tensor { try cotangent.summed(to: spread).reshaped(numbers.shape) }
       switch function {
       case .leaky:
         let above = try x.greater(x.number(0))
-        return [try above.choosing(dy, dy * number), try collected(above.choosing(dy * 0, dy * x))]
+        return [try Tensor.where(above, dy, dy * number), try collected(Tensor.where(above, dy * 0, dy * x))]
       case .snake(let isLogarithm):
-        let alpha = try isLogarithm ? number.exponential() : number
-        let (double, divisor) = (try (alpha * x * 2).sine(), try alpha + 1e-9)
-        let sine = try (alpha * x).sine()
+        let alpha = try isLogarithm ? number.exp() : number
+        let (double, divisor) = (try (alpha * x * 2).sin(), try alpha + 1e-9)
+        let sine = try (alpha * x).sin()
         let slope = try (x * double - sine * sine / divisor) / divisor
         let dAlpha = try dy * slope
         return [try dy * (alpha * double / divisor + 1), try collected(isLogarithm ? dAlpha * alpha : dAlpha)]

@@ -24,7 +24,7 @@ package struct ChannelProducts: TensorOperation {
       let (y, x, center) = (call.x, call.inputs[1], call.inputs[2])
       let ones = [Int](repeating: 1, count: x.rank - 2)
       func spread(_ tensor: Tensor) throws -> Tensor {
-        try tensor.cast(to: x.dtype).reshaped(Shape([1, x.shape[1]] + ones))
+        try tensor.cast(to: x.dtype).reshaped(TensorShape([1, x.shape[1]] + ones))
       }
       let (sums, products) = (try call.cotangent(0), try call.cotangent(1))
       return [

@@ -20,7 +20,9 @@ private func geometry(
     paddingMode: mode)
 }
 
-private func run(_ geometry: ConvolutionGeometry, _ layout: Layout, _ x: Tensor, _ weight: Tensor, _ bias: Tensor?)
+private func run(
+  _ geometry: ConvolutionGeometry, _ layout: TensorLayout, _ x: Tensor, _ weight: Tensor, _ bias: Tensor?
+)
   throws
   -> Tensor
 {
@@ -35,7 +37,7 @@ private func run(_ geometry: ConvolutionGeometry, _ layout: Layout, _ x: Tensor,
 public func conv1d(
   _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
   padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1,
-  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
+  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: TensorLayout = .channelsFirst
 ) throws -> Tensor {
   try run(
     geometry(rank: 1, transposed: false, weight, stride, padding, 0, dilation, groups, paddingMode), layout, x, weight,
@@ -50,7 +52,7 @@ public func conv1d(
 public func conv2d(
   _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
   padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1,
-  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
+  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: TensorLayout = .channelsFirst
 ) throws -> Tensor {
   try run(
     geometry(rank: 2, transposed: false, weight, stride, padding, 0, dilation, groups, paddingMode), layout, x, weight,
@@ -65,7 +67,7 @@ public func conv2d(
 public func conv3d(
   _ x: Tensor, _ weight: Tensor, bias: Tensor? = nil, stride: any PerAxisConvertible = 1,
   padding: any PaddingConvertible = 0, dilation: any PerAxisConvertible = 1,
-  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: Layout = .channelsFirst
+  groups: Int = 1, paddingMode: PaddingMode = .zeros, layout: TensorLayout = .channelsFirst
 ) throws -> Tensor {
   try run(
     geometry(rank: 3, transposed: false, weight, stride, padding, 0, dilation, groups, paddingMode), layout, x, weight,
@@ -83,7 +85,7 @@ public func convTranspose1d(
   padding: any PaddingConvertible = 0,
   outputPadding: any PerAxisConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1,
   paddingMode: PaddingMode = .zeros,
-  layout: Layout = .channelsFirst
+  layout: TensorLayout = .channelsFirst
 ) throws -> Tensor {
   try run(
     geometry(rank: 1, transposed: true, weight, stride, padding, outputPadding, dilation, groups, paddingMode), layout,
@@ -101,7 +103,7 @@ public func convTranspose2d(
   padding: any PaddingConvertible = 0,
   outputPadding: any PerAxisConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1,
   paddingMode: PaddingMode = .zeros,
-  layout: Layout = .channelsFirst
+  layout: TensorLayout = .channelsFirst
 ) throws -> Tensor {
   try run(
     geometry(rank: 2, transposed: true, weight, stride, padding, outputPadding, dilation, groups, paddingMode), layout,
@@ -119,7 +121,7 @@ public func convTranspose3d(
   padding: any PaddingConvertible = 0,
   outputPadding: any PerAxisConvertible = 0, dilation: any PerAxisConvertible = 1, groups: Int = 1,
   paddingMode: PaddingMode = .zeros,
-  layout: Layout = .channelsFirst
+  layout: TensorLayout = .channelsFirst
 ) throws -> Tensor {
   try run(
     geometry(rank: 3, transposed: true, weight, stride, padding, outputPadding, dilation, groups, paddingMode), layout,
@@ -139,7 +141,7 @@ extension Tensor {
   ///
   /// - Throws: ``ToeplitzError`` if shapes or types do not fit.
   package func convolved(
-    _ geometry: ConvolutionGeometry, layout: Layout = .channelsFirst, weight: Tensor, bias: Tensor?,
+    _ geometry: ConvolutionGeometry, layout: TensorLayout = .channelsFirst, weight: Tensor, bias: Tensor?,
     storage: WeightStorage = .full
   ) throws -> Tensor {
     var operation = ConvolutionOperation(geometry, layout: layout)

@@ -7,12 +7,12 @@ public struct ConvolutionOperation: TensorOperation {
   /// Options and sizes.
   public var geometry: ConvolutionGeometry
   /// Where the channels of input and output stand.
-  public var layout: Layout
+  public var layout: TensorLayout
   /// How prepared weights are stored.
   package var weightStorage = WeightStorage.full
 
   /// A convolution of the given geometry.
-  public init(_ geometry: ConvolutionGeometry, layout: Layout = .channelsFirst) {
+  public init(_ geometry: ConvolutionGeometry, layout: TensorLayout = .channelsFirst) {
     self.geometry = geometry
     self.layout = layout
   }
@@ -32,7 +32,7 @@ public struct ConvolutionOperation: TensorOperation {
       x.shape.rank == rank + 1 || x.shape.rank == rank + 2 || isLinear && x.shape.rank > 0,
       expected: "an input of \(rank + 2) dimensions \(axes), or \(rank + 1) without batch", got: "shape \(x.shape)")
     try require(
-      weight.shape == geometry.weightShape || isLinear && weight.shape == Shape(geometry.weightShape.dropLast()),
+      weight.shape == geometry.weightShape || isLinear && weight.shape == TensorShape(geometry.weightShape.dropLast()),
       expected: "a weight of shape \(geometry.weightShape)",
       got: "\(weight.shape)")
     let inner = x.shape.rank - rank - 1
@@ -116,9 +116,9 @@ public struct ConvolutionOperation: TensorOperation {
   }
 }
 
-extension Shape {
+extension TensorShape {
   /// The same shape with another size on one axis.
-  package func replacing(_ axis: Int, by size: Int) -> Shape {
+  package func replacing(_ axis: Int, by size: Int) -> TensorShape {
     var copy = self
     copy[axis] = size
     return copy
@@ -148,9 +148,9 @@ package struct ConvolutionWeightGradient: TensorOperation {
   /// The convolution.
   package var geometry: ConvolutionGeometry
   /// Where the channels of x and dy stand.
-  package var layout: Layout
+  package var layout: TensorLayout
 
-  package init(_ geometry: ConvolutionGeometry, layout: Layout = .channelsFirst) {
+  package init(_ geometry: ConvolutionGeometry, layout: TensorLayout = .channelsFirst) {
     self.geometry = geometry
     self.layout = layout
   }
@@ -184,7 +184,7 @@ package struct ConvolutionWeightGradient: TensorOperation {
 
 extension ConvolutionOperation {
   /// The cotangent of an input of the given shape from that of the output: the adjoint map.
-  func inputGradient(_ dy: Tensor, weight: Tensor, inputShape: Shape) throws -> Tensor {
+  func inputGradient(_ dy: Tensor, weight: Tensor, inputShape: TensorShape) throws -> Tensor {
     if isLinear { return try apply(ConvolutionOperation(geometry.adjoint(inputSize: [1]), layout: layout), dy, weight) }
     let first =
       layout == .channelsFirst ? channelAxis(inputShape.rank) + 1 : channelAxis(inputShape.rank) - geometry.rank

@@ -6,11 +6,11 @@ import ToeplitzTensor
 /// draws the same (Salmon et al., *Parallel Random Numbers: As Easy as 1, 2, 3*, 2011). Each number is SplitMix64's mixing of
 /// the counter, applied twice.
 package struct CounterUniform: TensorOperation {
-  package var shape: Shape
+  package var shape: TensorShape
   /// Which draw with the key it is.
   package var draw: Int
 
-  package init(shape: Shape, draw: Int) { (self.shape, self.draw) = (shape, draw) }
+  package init(shape: TensorShape, draw: Int) { (self.shape, self.draw) = (shape, draw) }
 
   package var name: String { "counterUniform" }
 
@@ -50,7 +50,7 @@ public final class StepRandom: @unchecked Sendable {
   package init(key: Tensor) { self.key = key }
 
   /// The next draw: float64 numbers in 0..<1.
-  package func uniform(_ shape: Shape) throws -> Tensor {
+  package func uniform(_ shape: TensorShape) throws -> Tensor {
     defer { draws += 1 }
     return try apply(CounterUniform(shape: shape, draw: draws), key)
   }

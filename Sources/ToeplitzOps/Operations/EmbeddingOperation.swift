@@ -10,7 +10,7 @@ package struct EmbeddingLookup: TensorOperation {
       inputs[0].dtype.isInteger, .dtype, expected: "whole-number indices", got: "\(inputs[0].dtype)")
     try require(
       inputs[1].shape.rank == 2, expected: "a table [count, width]", got: "shape \(inputs[1].shape)")
-    return [TensorSpec(Shape(inputs[0].shape.dimensions + [inputs[1].shape[1]]), inputs[1].dtype)]
+    return [TensorSpec(TensorShape(inputs[0].shape.dimensions + [inputs[1].shape[1]]), inputs[1].dtype)]
   }
 
   package var gradient: GradientRule {

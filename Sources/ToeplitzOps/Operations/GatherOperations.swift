@@ -21,7 +21,7 @@ package struct Gather: TensorOperation {
     switch kind {
     case .slices(let axis):
       let axis = try x.normalizedAxis(axis, operation: name)
-      return [TensorSpec(Shape(x[..<axis] + indices.dimensions + x[(axis + 1)...]), inputs[0].dtype)]
+      return [TensorSpec(TensorShape(x[..<axis] + indices.dimensions + x[(axis + 1)...]), inputs[0].dtype)]
     case .elements(let axis):
       let axis = try x.normalizedAxis(axis, operation: name)
       try require(x.rank == indices.rank, expected: "indices of rank \(x.rank)", got: "shape \(indices)")
@@ -36,7 +36,7 @@ package struct Gather: TensorOperation {
         batch >= 0 && batch < indices.rank && batch + depth <= x.rank && depth >= 0
           && indices[..<batch].elementsEqual(x[..<batch]),
         expected: "rows of indices into \(x) after \(batch) shared axes", got: "shape \(indices)")
-      return [TensorSpec(Shape(indices.dropLast() + x[(batch + depth)...]), inputs[0].dtype)]
+      return [TensorSpec(TensorShape(indices.dropLast() + x[(batch + depth)...]), inputs[0].dtype)]
     }
   }
 

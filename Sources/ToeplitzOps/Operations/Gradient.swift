@@ -39,7 +39,7 @@ public struct GradientCall {
 
 extension Tensor {
   /// The sum over the axes that broadcasting has repeated: the adjoint of ``expanded(to:)``.
-  package func summed(to target: Shape) throws -> Tensor {
+  package func summed(to target: TensorShape) throws -> Tensor {
     guard shape != target else { return self }
     let missing = rank - target.rank
     let axes = shape.indices.filter { $0 < missing || (target[$0 - missing] == 1 && shape[$0] != 1) }
@@ -48,7 +48,7 @@ extension Tensor {
 
   /// This tensor where `condition` is true, 0 elsewhere.
   package func masked(by condition: Tensor) throws -> Tensor {
-    try condition.choosing(self, Tensor.zeros([], dtype: dtype))
+    try Tensor.where(condition, self, Tensor.zeros([], dtype: dtype))
   }
 
   /// A number of this tensor's element type, for comparisons.

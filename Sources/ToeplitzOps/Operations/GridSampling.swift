@@ -23,19 +23,19 @@ private struct GridSampler {
     let position = try alignCorners ? (grid + 1) * ((length - 1) / 2) : (grid + 1) * (length / 2) - 0.5
     switch interpolation {
     case .nearest, .nearestExact:
-      let nearest = try moved(position, size).rounded()
+      let nearest = try moved(position, size).round()
       return [try term(nearest, nil, size)]
     case .linear:
       let position = try moved(position, size)
-      let low = try position.roundedDown()
+      let low = try position.floor()
       let rest = try position - low
       return [try term(low, rest.negated() + 1, size), try term(low + 1, rest, size)]
     case .cubic:
       // Elements are moved, not the position.
-      let low = try position.roundedDown()
+      let low = try position.floor()
       let rest = try position - low
       return try (-1...2).map { offset in
-        try term(moved(low + Double(offset), size), cubicWeight((rest - Double(offset)).absoluteValue()), size)
+        try term(moved(low + Double(offset), size), cubicWeight((rest - Double(offset)).abs()), size)
       }
     }
   }
@@ -44,15 +44,15 @@ private struct GridSampler {
   private func moved(_ position: Tensor, _ size: Int) throws -> Tensor {
     switch padding {
     case .zeros: return position
-    case .border: return try position.clamped(from: 0, to: Double(size - 1))
+    case .border: return try position.clip(from: 0, to: Double(size - 1))
     case .reflection:
       let (low, span) = alignCorners ? (0.0, Double(size - 1)) : (-0.5, Double(size))
       guard span > 0 else { return try position * 0 }
-      let distance = try (position - low).absoluteValue()
-      let turns = try (distance / span).roundedDown()
+      let distance = try (position - low).abs()
+      let turns = try (distance / span).floor()
       let rest = try distance - turns * span
-      let isOdd = try (turns - (turns / 2).roundedDown() * 2).greater(Tensor.full([], 0.5, dtype: position.dtype))
-      return try (isOdd.choosing(rest.negated() + span, rest) + low).clamped(from: 0, to: Double(size - 1))
+      let isOdd = try (turns - (turns / 2).floor() * 2).greater(Tensor.full([], 0.5, dtype: position.dtype))
+      return try (Tensor.where(isOdd, rest.negated() + span, rest) + low).clip(from: 0, to: Double(size - 1))
     }
   }
 
@@ -63,8 +63,9 @@ private struct GridSampler {
     let isInside = try place.greaterOrEqual(number(0)).logicalAnd(place.lessOrEqual(number(last)))
     let inside = try isInside.cast(to: place.dtype)
     // NaN is nowhere, and its index must be somewhere.
-    let known = try isInside.choosing(place, place.equal(place).choosing(place.clamped(from: 0, to: last), number(0)))
-    return (try known.cast(to: .int64), try weight.map { try isInside.choosing($0, number(0)) } ?? inside)
+    let known = try Tensor.where(
+      isInside, place, Tensor.where(place.equal(place), place.clip(from: 0, to: last), number(0)))
+    return (try known.cast(to: .int64), try weight.map { try Tensor.where(isInside, $0, number(0)) } ?? inside)
   }
 
   /// The weight of an element at a distance, with a = −0.75 (Keys, 1981).
@@ -75,7 +76,7 @@ private struct GridSampler {
     let limit = try Tensor.full([], 1, dtype: distance.dtype)
     let end = try Tensor.full([], 2, dtype: distance.dtype)
     let none = try Tensor.full([], 0, dtype: distance.dtype)
-    return try distance.lessOrEqual(limit).choosing(near, distance.less(end).choosing(far, none))
+    return try Tensor.where(distance.lessOrEqual(limit), near, Tensor.where(distance.less(end), far, none))
   }
 }
 
@@ -130,7 +131,7 @@ extension Tensor {
       sum = try sum.map { try $0 + part } ?? part
     }
     guard let sum else { return self }
-    return try sum.transposed(1, 2).reshaped(Shape([batch, shape[1]] + output))
+    return try sum.transposed(1, 2).reshaped(TensorShape([batch, shape[1]] + output))
   }
 
   /// The grid of affine maps `[N, r, r + 1]` for an output of some spatial size, as ``gridSampled(_:_:padding:alignCorners:)`` takes
@@ -143,7 +144,7 @@ extension Tensor {
     guard rank == 3, shape[1] == axes, shape[2] == axes + 1, dtype.isFloatingPoint else {
       throw ToeplitzError(.shape, "affineGrid", expected: "maps [N, \(axes), \(axes + 1)]", got: "\(spec)")
     }
-    let count = try Shape(size).elementCount("affineGrid")
+    let count = try TensorShape(size).elementCount("affineGrid")
     func place(_ index: Int, _ length: Int) -> Double {
       if alignCorners { return length > 1 ? Double(2 * index) / Double(length - 1) - 1 : 0 }
       return Double(2 * index + 1) / Double(length) - 1
@@ -160,6 +161,6 @@ extension Tensor {
       points.append(1)
     }
     let base = try Tensor(points, shape: [count, axes + 1], device: .cpu).cast(to: dtype)
-    return try base.matrixMultiplied(by: transposed(1, 2)).reshaped(Shape([shape[0]] + size + [axes]))
+    return try base.matmul(transposed(1, 2)).reshaped(TensorShape([shape[0]] + size + [axes]))
   }
 }

@@ -15,10 +15,10 @@ extension Tensor {
     // Sums of a window are differences of running sums, in double precision so that nothing is lost.
     let low = (size - 1) / 2
     let squares = try (self * self).cast(to: .float64).padded([(axis: 1, low: low + 1, high: size - 1 - low)])
-    let running = try squares.cumulativeSum(axis: 1)
+    let running = try squares.cumsum(axis: 1)
     let channels = shape[1]
     let sums = try running.slice(axis: 1, size..<(size + channels)) - running.slice(axis: 1, 0..<channels)
-    let divisor = try (sums * (alpha / Double(size)) + bias).power(beta).cast(to: dtype)
+    let divisor = try (sums * (alpha / Double(size)) + bias).pow(beta).cast(to: dtype)
     return try self / divisor
   }
 }

@@ -10,7 +10,7 @@ package struct Logical: TensorOperation {
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 2)
     for input in inputs { try require(input.dtype == .bool, .dtype, expected: "bool elements", got: "\(input.dtype)") }
-    return [TensorSpec(try Shape.broadcast(inputs[0].shape, inputs[1].shape, operation: name), .bool)]
+    return [TensorSpec(try TensorShape.broadcast(inputs[0].shape, inputs[1].shape, operation: name), .bool)]
   }
 
   package var gradient: GradientRule { .zero }
@@ -30,7 +30,7 @@ package struct Bitwise: TensorOperation {
       inputs[0].dtype.isInteger && inputs[0].dtype == inputs[1].dtype, .dtype, expected: "whole numbers of one type",
       got: "\(inputs[0].dtype) and \(inputs[1].dtype)")
     return [
-      TensorSpec(try Shape.broadcast(inputs[0].shape, inputs[1].shape, operation: name), inputs[0].dtype)
+      TensorSpec(try TensorShape.broadcast(inputs[0].shape, inputs[1].shape, operation: name), inputs[0].dtype)
     ]
   }
 
@@ -50,7 +50,7 @@ package struct Remainder: TensorOperation {
       inputs[0].dtype.isNumber && inputs[0].dtype == inputs[1].dtype, .dtype, expected: "numbers of one type",
       got: "\(inputs[0].dtype) and \(inputs[1].dtype)")
     return [
-      TensorSpec(try Shape.broadcast(inputs[0].shape, inputs[1].shape, operation: name), inputs[0].dtype)
+      TensorSpec(try TensorShape.broadcast(inputs[0].shape, inputs[1].shape, operation: name), inputs[0].dtype)
     ]
   }
 
@@ -59,7 +59,7 @@ package struct Remainder: TensorOperation {
       let (a, b, dy) = (call.x, call.inputs[1], try call.dy)
       guard a.dtype.isFloatingPoint else { return [nil, nil] }
       let quotient = try a / b
-      let whole = try truncates ? quotient.roundedTowardZero() : quotient.roundedDown()
+      let whole = try truncates ? quotient.trunc() : quotient.floor()
       return [try dy.summed(to: a.shape), try (dy * whole).negated().summed(to: b.shape)]
     }
   }

@@ -9,7 +9,7 @@ package struct MatrixMultiply: TensorOperation {
 
   package var name: String { "matmul" }
 
-  package func matrices(_ a: Shape, _ b: Shape) throws -> (Shape, Shape) {
+  package func matrices(_ a: TensorShape, _ b: TensorShape) throws -> (TensorShape, TensorShape) {
     try require(a.rank > 0 && b.rank > 0, expected: "at least one dimension", got: "\(a) and \(b)")
     return (a.rank == 1 ? [1, a[0]] : a, b.rank == 1 ? [b[0], 1] : b)
   }
@@ -23,10 +23,10 @@ package struct MatrixMultiply: TensorOperation {
     try require(
       a[a.rank - 1] == b[b.rank - 2], expected: "as many columns left as rows right",
       got: "shapes \(inputs[0].shape) and \(inputs[1].shape)")
-    let batch = try Shape.broadcast(Shape(a.dropLast(2)), Shape(b.dropLast(2)), operation: name)
+    let batch = try TensorShape.broadcast(TensorShape(a.dropLast(2)), TensorShape(b.dropLast(2)), operation: name)
     let rows = inputs[0].shape.rank == 1 ? [] : [a[a.rank - 2]]
     let columns = inputs[1].shape.rank == 1 ? [] : [b[b.rank - 1]]
-    return [TensorSpec(Shape(batch.dimensions + rows + columns), inputs[0].dtype)]
+    return [TensorSpec(TensorShape(batch.dimensions + rows + columns), inputs[0].dtype)]
   }
 
   package var gradient: GradientRule {
@@ -34,11 +34,12 @@ package struct MatrixMultiply: TensorOperation {
       let (a, b) = (call.x, call.inputs[1])
       guard a.dtype.isFloatingPoint else { return [nil, nil] }
       let (left, right) = try matrices(a.shape, b.shape)
-      let batch = try Shape.broadcast(Shape(left.dropLast(2)), Shape(right.dropLast(2)), operation: name)
-      let dy = try call.dy.reshaped(Shape(batch.dimensions + [left[left.rank - 2], right[right.rank - 1]]))
+      let batch = try TensorShape.broadcast(
+        TensorShape(left.dropLast(2)), TensorShape(right.dropLast(2)), operation: name)
+      let dy = try call.dy.reshaped(TensorShape(batch.dimensions + [left[left.rank - 2], right[right.rank - 1]]))
       let (wideA, wideB) = (try a.reshaped(left), try b.reshaped(right))
-      let da = try dy.matrixMultiplied(by: wideB.transposed(-1, -2)).summed(to: left)
-      let db = try wideA.transposed(-1, -2).matrixMultiplied(by: dy).summed(to: right)
+      let da = try dy.matmul(wideB.transposed(-1, -2)).summed(to: left)
+      let db = try wideA.transposed(-1, -2).matmul(dy).summed(to: right)
       return [try da.reshaped(a.shape), try db.reshaped(b.shape)]
     }
   }
@@ -66,7 +67,7 @@ package struct MatrixMultiply: TensorOperation {
 extension Tensor {
   /// The matrix product with `other`: vectors count as a row on the left and a column on the right, leading axes are
   /// a batch and broadcast.
-  public func matrixMultiplied(by other: Tensor) throws -> Tensor { try apply(MatrixMultiply(), self, other) }
+  public func matmul(_ other: Tensor) throws -> Tensor { try apply(MatrixMultiply(), self, other) }
 }
 
 extension MatrixMultiply: CountedOperation {

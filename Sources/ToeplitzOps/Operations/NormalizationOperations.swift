@@ -32,7 +32,7 @@ package struct GroupMoments: TensorOperation {
       let ones = isApart ? [Int](repeating: 1, count: x.rank - 2) : [1]
       let rows = try x.cast(to: type).reshaped(isApart ? x.shape : [x.shape[0], count, width])
       func column(_ tensor: Tensor) throws -> Tensor {
-        try tensor.cast(to: type).reshaped(Shape([x.shape[0], count] + ones))
+        try tensor.cast(to: type).reshaped(TensorShape([x.shape[0], count] + ones))
       }
       let centred = try rows - column(call.outputs[0])
       let (mean, variance) = (try call.cotangent(0) / Double(width), try call.cotangent(1) * (2 / Double(width)))
@@ -95,18 +95,18 @@ package struct NormalizeChannels: TensorOperation {
     // Statistics of a group, or of a channel for all samples, along the channels of each sample.
     func spread(_ tensor: Tensor) throws -> Tensor {
       let values = try tensor.cast(to: x.dtype)
-      guard statistics.rank == 2 else { return try values.reshaped(Shape([1, channels] + ones)) }
+      guard statistics.rank == 2 else { return try values.reshaped(TensorShape([1, channels] + ones)) }
       return try values.unsqueezed(2).expanded(to: [samples, statistics[1], channels / statistics[1]])
-        .reshaped(Shape([samples, channels] + ones))
+        .reshaped(TensorShape([samples, channels] + ones))
     }
     func collected(_ tensor: Tensor, _ like: Tensor) throws -> Tensor {
-      let perChannel = try tensor.summed(to: Shape([statistics.rank == 2 ? samples : 1, channels] + ones))
+      let perChannel = try tensor.summed(to: TensorShape([statistics.rank == 2 ? samples : 1, channels] + ones))
       guard statistics.rank == 2 else { return try perChannel.reshaped(statistics).cast(to: like.dtype) }
       return try perChannel.reshaped([samples, statistics[1], channels / statistics[1]]).sum([2]).cast(to: like.dtype)
     }
-    func parameter(_ tensor: Tensor) throws -> Tensor { try tensor.reshaped(Shape([1, channels] + ones)) }
+    func parameter(_ tensor: Tensor) throws -> Tensor { try tensor.reshaped(TensorShape([1, channels] + ones)) }
     if statistics.rank == 1, call.inputs[1].dtype == .float64 { return try channelCotangents(call) }
-    let inverse = try (spread(call.inputs[2]) + eps).squareRoot().reciprocal()
+    let inverse = try (spread(call.inputs[2]) + eps).sqrt().reciprocal()
     let centred = try x - spread(call.inputs[1])
     let weighted = hasWeight ? try dy * parameter(call.inputs[3]) : dy
     let dx = try weighted * inverse
@@ -115,7 +115,7 @@ package struct NormalizeChannels: TensorOperation {
       try collected(weighted * centred * inverse * inverse * inverse, call.inputs[2]) * -0.5,
     ]
     func sum(_ tensor: Tensor) throws -> Tensor {
-      try tensor.summed(to: Shape([1, channels] + ones)).reshaped([channels])
+      try tensor.summed(to: TensorShape([1, channels] + ones)).reshaped([channels])
     }
     if hasWeight { result.append(try sum(dy * centred * inverse)) }
     if hasBias { result.append(try sum(dy)) }
@@ -127,10 +127,10 @@ package struct NormalizeChannels: TensorOperation {
     let (x, dy, mean) = (call.x, try call.dy, call.inputs[1])
     let ones = [Int](repeating: 1, count: x.rank - 2)
     let sums = try applyAll(ChannelProducts(), [dy, x, mean])
-    let inverse = try (call.inputs[2] + eps).squareRoot().reciprocal()
+    let inverse = try (call.inputs[2] + eps).sqrt().reciprocal()
     let scale = hasWeight ? try inverse * call.inputs[3].cast(to: .float64) : inverse
     var result: [Tensor?] = [
-      try dy * scale.cast(to: x.dtype).reshaped(Shape([1, x.shape[1]] + ones)), try (scale * sums[0]).negated(),
+      try dy * scale.cast(to: x.dtype).reshaped(TensorShape([1, x.shape[1]] + ones)), try (scale * sums[0]).negated(),
       try scale * inverse * inverse * sums[1] * -0.5,
     ]
     if hasWeight { result.append(try (inverse * sums[1]).cast(to: call.inputs[3].dtype)) }
@@ -148,7 +148,7 @@ package struct NormalizeChannels: TensorOperation {
 ///
 /// Inputs are x, then weight and bias of the normalised shape as far as they exist.
 package struct LayerNormalize: TensorOperation {
-  package var shape: Shape
+  package var shape: TensorShape
   package var eps: Double
   package var hasWeight: Bool
   package var hasBias: Bool
@@ -159,7 +159,7 @@ package struct LayerNormalize: TensorOperation {
     let x = inputs[0]
     try require(x.dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(x.dtype)")
     try require(
-      x.shape.rank >= shape.rank && Shape(Array(x.shape.suffix(shape.rank))) == shape,
+      x.shape.rank >= shape.rank && TensorShape(Array(x.shape.suffix(shape.rank))) == shape,
       expected: "an input whose last axes are \(shape)", got: "shape \(x.shape)")
     for spec in inputs.dropFirst() {
       try require(spec.shape == shape, expected: "weight and bias of shape \(shape)", got: "\(spec.shape)")
@@ -175,7 +175,7 @@ package struct LayerNormalize: TensorOperation {
       let (x, dy) = (call.x, try call.dy)
       let axes = Array((x.rank - shape.rank)..<x.rank)
       let centred = try x - x.mean(axes, keepsAxes: true)
-      let inverse = try ((centred * centred).mean(axes, keepsAxes: true) + eps).squareRoot().reciprocal()
+      let inverse = try ((centred * centred).mean(axes, keepsAxes: true) + eps).sqrt().reciprocal()
       let normalized = try centred * inverse
       let weighted = hasWeight ? try dy * call.inputs[1] : dy
       let middle = try weighted - weighted.mean(axes, keepsAxes: true)
@@ -226,7 +226,7 @@ extension Tensor {
   ///
   /// - Throws: ``ToeplitzError`` if shapes or element types do not fit.
   public func layerNormalized(
-    _ shape: Shape, weight: Tensor? = nil, bias: Tensor? = nil, eps: Double = 1e-5
+    _ shape: TensorShape, weight: Tensor? = nil, bias: Tensor? = nil, eps: Double = 1e-5
   ) throws -> Tensor {
     try applyAll(
       LayerNormalize(shape: shape, eps: eps, hasWeight: weight != nil, hasBias: bias != nil),

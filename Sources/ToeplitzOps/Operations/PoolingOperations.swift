@@ -19,7 +19,7 @@ package struct MaxPooling: TensorOperation {
     try require(inputs, count: 1)
     try require(inputs[0].dtype.isNumber, .dtype, expected: "numbers", got: "\(inputs[0].dtype)")
     let parts = try spatialParts(inputs[0].shape, rank: geometry.rank)
-    let shape = Shape(parts.leading + (try geometry.outputSize(parts.spatial)))
+    let shape = TensorShape(parts.leading + (try geometry.outputSize(parts.spatial)))
     return [TensorSpec(shape, inputs[0].dtype)] + (positions == nil ? [] : [TensorSpec(shape, .int64)])
   }
 
@@ -55,7 +55,7 @@ package struct AveragePooling: TensorOperation {
       inputs[0].dtype.isFloatingPoint, .dtype, expected: "floating-point elements", got: "\(inputs[0].dtype)")
     try require(divisor != 0, .argument, expected: "a divisorOverride other than 0", got: "0")
     let parts = try spatialParts(inputs[0].shape, rank: geometry.rank)
-    return [TensorSpec(Shape(parts.leading + (try geometry.outputSize(parts.spatial))), inputs[0].dtype)]
+    return [TensorSpec(TensorShape(parts.leading + (try geometry.outputSize(parts.spatial))), inputs[0].dtype)]
   }
 
   package var gradient: GradientRule {
@@ -66,7 +66,7 @@ package struct AveragePooling: TensorOperation {
   }
 
   /// What the sum of each window is divided by.
-  private func divisors(_ input: Shape, _ output: Shape) throws -> Tensor {
+  private func divisors(_ input: TensorShape, _ output: TensorShape) throws -> Tensor {
     if let divisor { return try Tensor.full([], Double(divisor), dtype: .float64) }
     let counts = (0..<3).map { axis -> [Double] in
       // Missing axes come first and have one window of one position.
@@ -83,7 +83,7 @@ package struct AveragePooling: TensorOperation {
       }
     }
     let values = counts[0].flatMap { d in counts[1].flatMap { h in counts[2].map { max(1, d * h * $0) } } }
-    return try Tensor(values, shape: Shape(Array(output.suffix(geometry.rank))), device: .cpu)
+    return try Tensor(values, shape: TensorShape(Array(output.suffix(geometry.rank))), device: .cpu)
   }
 
   package func time(_ call: TimeCall) -> TimeRule {
@@ -140,9 +140,9 @@ extension Tensor {
       try x.averagePooled(geometry, countIncludePad: false, divisorOverride: 1)
     }
     switch p {
-    case 1: return try sums(absoluteValue())
-    case 2: return try sums(self * self).squareRoot()
-    default: return try sums(absoluteValue().power(p)).power(1 / p)
+    case 1: return try sums(abs())
+    case 2: return try sums(self * self).sqrt()
+    default: return try sums(abs().pow(p)).pow(1 / p)
     }
   }
 }

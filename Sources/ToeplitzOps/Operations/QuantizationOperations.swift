@@ -63,7 +63,7 @@ extension TensorOperation {
   fileprivate func requireBroadcast(_ inputs: [TensorSpec]) throws {
     for other in inputs[1...] {
       try require(
-        (try? Shape.broadcast(inputs[0].shape, other.shape, operation: name)) == inputs[0].shape,
+        (try? TensorShape.broadcast(inputs[0].shape, other.shape, operation: name)) == inputs[0].shape,
         expected: "a scale and zero point that broadcast to \(inputs[0].shape)", got: "shape \(other.shape)")
     }
   }

@@ -16,14 +16,14 @@ package enum RecurrentActivation: Sendable, Hashable {
   func callAsFunction(_ x: Tensor) throws -> Tensor {
     switch self {
     case .sigmoid: try x.sigmoid()
-    case .tanh: try x.hyperbolicTangent()
+    case .tanh: try x.tanh()
     case .relu: try x.relu()
     case .softsign: try x.softsign()
     case .softplus: try x.softplus(threshold: 1e30)
     case .affine(let a, let b): try x * a + b
     case .leakyReLU(let slope): try x.leakyReLU(negativeSlope: slope)
     case .thresholdedReLU(let alpha): try x.thresholdedReLU(alpha: alpha)
-    case .scaledTanh(let a, let b): try (x * b).hyperbolicTangent() * a
+    case .scaledTanh(let a, let b): try (x * b).tanh() * a
     case .hardSigmoid(let alpha, let beta): try x.hardsigmoid(alpha: alpha, beta: beta)
     case .elu(let alpha): try x.elu(alpha: alpha)
     }
@@ -127,7 +127,7 @@ package struct Recurrence: TensorOperation {
       got: "shape \(shape)")
     let (batch, size) = (shape[1], shape[2] / gateCount)
     let width = x.projection?.shape.first ?? size
-    func check(_ spec: TensorSpec?, _ wanted: Shape, _ label: String) throws {
+    func check(_ spec: TensorSpec?, _ wanted: TensorShape, _ label: String) throws {
       guard let spec else { return }
       try require(spec.shape == wanted, expected: "\(label) of shape \(wanted)", got: "\(spec.shape)")
       try require(spec.dtype == dtype, .dtype, expected: "\(label) of the type \(dtype)", got: "\(spec.dtype)")
@@ -169,19 +169,19 @@ package struct Recurrence: TensorOperation {
         // Sequences that are over keep their state and give zeros.
         let runs = try lengths.greater(Tensor(scalar: Int64(t)))
         outputs.append(try next.hidden.masked(by: runs))
-        next.hidden = try runs.choosing(next.hidden, hidden)
-        next.cell = try next.cell.flatMap { new in try cell.map { try runs.choosing(new, $0) } }
+        next.hidden = try Tensor.where(runs, next.hidden, hidden)
+        next.cell = try next.cell.flatMap { new in try cell.map { try Tensor.where(runs, new, $0) } }
       } else {
         outputs.append(next.hidden)
       }
       (hidden, cell) = next
     }
     if isReversed { outputs.reverse() }
-    let all = outputs.isEmpty ? try Tensor.zeros([0, batch, width], dtype: dtype) : try Tensor.stacked(outputs)
+    let all = outputs.isEmpty ? try Tensor.zeros([0, batch, width], dtype: dtype) : try Tensor.stack(outputs)
     return [all, hidden] + [cell].compactMap { $0 }
   }
 
-  private func clipped(_ x: Tensor) throws -> Tensor { try clip.map { try x.clamped(from: -$0, to: $0) } ?? x }
+  private func clipped(_ x: Tensor) throws -> Tensor { try clip.map { try x.clip(from: -$0, to: $0) } ?? x }
 
   /// The linear maps of a step, which are the same for all.
   private struct Products {

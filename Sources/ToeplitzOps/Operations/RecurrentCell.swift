@@ -32,8 +32,8 @@ package struct LSTMCell: TensorOperation {
       func gate(_ index: Int) throws -> Tensor { try sums.slice(axis: 1, (index * size)..<((index + 1) * size)) }
       let (input, output) = (try gate(places.input).sigmoid(), try gate(places.output).sigmoid())
       let forget = try gate(places.forget).sigmoid()
-      let candidate = try gate(places.candidate).hyperbolicTangent()
-      let bounded = try (forget * cell + input * candidate).hyperbolicTangent()
+      let candidate = try gate(places.candidate).tanh()
+      let bounded = try (forget * cell + input * candidate).tanh()
       let dHidden = try call.cotangent(0)
       let dNext = try call.cotangent(1) + dHidden * output * ((bounded * bounded).negated() + 1)
       func slope(_ gate: Tensor) throws -> Tensor { try gate * (gate.negated() + 1) }
@@ -43,7 +43,7 @@ package struct LSTMCell: TensorOperation {
         (places.candidate, try dNext * input * ((candidate * candidate).negated() + 1)),
       ]
       let ordered = parts.sorted { $0.0 < $1.0 }.map(\.1)
-      return [try Tensor.concatenated(ordered, axis: 1), try dNext * forget]
+      return [try Tensor.concatenate(ordered, axis: 1), try dNext * forget]
     }
   }
 

@@ -14,7 +14,7 @@ package struct Reduction: TensorOperation {
   package var correction: Double = 1
   package var name: String { function.rawValue }
 
-  package func reduced(_ shape: Shape) throws -> [Int] {
+  package func reduced(_ shape: TensorShape) throws -> [Int] {
     guard let axes else { return Array(shape.indices) }
     let normal = try axes.map { try shape.normalizedAxis($0, operation: name) }
     try require(Set(normal).count == normal.count, .argument, expected: "each axis once", got: "\(axes)")
@@ -38,7 +38,7 @@ package struct Reduction: TensorOperation {
       try require(count > 0, expected: "at least one element to choose from", got: "shape \(shape)")
     }
     let sizes = shape.indices.compactMap { gone.contains($0) ? (keepsAxes ? 1 : nil) : shape[$0] }
-    return [TensorSpec(Shape(sizes), result)]
+    return [TensorSpec(TensorShape(sizes), result)]
   }
 
   package var gradient: GradientRule {
@@ -52,7 +52,7 @@ package struct Reduction: TensorOperation {
     let x = call.x
     guard x.dtype.isFloatingPoint else { return nil }
     let gone = try reduced(x.shape)
-    let spread = Shape(x.shape.indices.map { gone.contains($0) ? 1 : x.shape[$0] })
+    let spread = TensorShape(x.shape.indices.map { gone.contains($0) ? 1 : x.shape[$0] })
     let dy = try call.dy.reshaped(spread)
     let count = Double(gone.reduce(1) { $0 * x.shape[$1] })
     switch function {
@@ -107,11 +107,11 @@ extension Tensor {
     try reduce(.product, axes, keepsAxes)
   }
   /// The largest element over the given axes; NaN wins.
-  public func maximum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+  public func max(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
     try reduce(.maximum, axes, keepsAxes)
   }
   /// The smallest element over the given axes; NaN wins.
-  public func minimum(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
+  public func min(_ axes: [Int]? = nil, keepsAxes: Bool = false) throws -> Tensor {
     try reduce(.minimum, axes, keepsAxes)
   }
   /// The variance over the given axes, divided by the count less `correction` (1: unbiased, 0: population).
@@ -119,11 +119,11 @@ extension Tensor {
     try reduce(.variance, axes, keepsAxes, correction: correction)
   }
   /// The index of the first largest element along `axis` (of all elements if nil), as int64.
-  public func argMaximum(_ axis: Int? = nil, keepsAxes: Bool = false) throws -> Tensor {
-    try reduce(.argMaximum, axis.map { [$0] }, keepsAxes)
+  public func argmax(axis: Int? = nil, keepsAxis: Bool = false) throws -> Tensor {
+    try reduce(.argMaximum, axis.map { [$0] }, keepsAxis)
   }
   /// The index of the first smallest element along `axis` (of all elements if nil), as int64.
-  public func argMinimum(_ axis: Int? = nil, keepsAxes: Bool = false) throws -> Tensor {
-    try reduce(.argMinimum, axis.map { [$0] }, keepsAxes)
+  public func argmin(axis: Int? = nil, keepsAxis: Bool = false) throws -> Tensor {
+    try reduce(.argMinimum, axis.map { [$0] }, keepsAxis)
   }
 }

@@ -15,7 +15,7 @@ extension Tensor {
     if exclusive, shape[at] > 0 {
       let first = try x.slice(axis: at, 0..<1)
       let start = try Tensor.full(first.shape, product ? 1 : 0, dtype: dtype)
-      x = try Tensor.concatenated([start, x.slice(axis: at, 0..<(shape[at] - 1))], axis: at)
+      x = try Tensor.concatenate([start, x.slice(axis: at, 0..<(shape[at] - 1))], axis: at)
     }
     if product {
       var rows: [Tensor] = []
@@ -23,9 +23,9 @@ extension Tensor {
         let row = try x.slice(axis: at, index..<(index + 1))
         rows.append(try rows.last.map { try $0 * row } ?? row)
       }
-      x = rows.isEmpty ? x : try Tensor.concatenated(rows, axis: at)
+      x = rows.isEmpty ? x : try Tensor.concatenate(rows, axis: at)
     } else {
-      x = try x.cumulativeSum(axis: at).cast(to: dtype)
+      x = try x.cumsum(axis: at).cast(to: dtype)
     }
     return reverse ? try x.flipped([at]) : x
   }

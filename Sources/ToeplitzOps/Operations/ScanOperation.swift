@@ -25,7 +25,7 @@ package struct CumulativeSum: TensorOperation {
       guard call.x.dtype.isFloatingPoint else { return [nil] + (carries ? [nil] : []) }
       // A term is in all sums from its own position on; what is carried in is in all of them, and all are carried out.
       let last = try carries ? call.cotangents[1]?.cast(to: call.x.dtype) : nil
-      var dx = try call.dy.flipped([axis]).cumulativeSum(axis: axis).flipped([axis])
+      var dx = try call.dy.flipped([axis]).cumsum(axis: axis).flipped([axis])
       if let last { dx = try dx + last }
       guard carries else { return [dx] }
       let sum = try call.dy.cast(to: .float64).sum([axis], keepsAxes: true)
@@ -48,5 +48,5 @@ extension Tensor {
   /// Sums of all elements up to each one along `axis`, accumulated in double precision; integers give int64.
   ///
   /// - Throws: ``ToeplitzError`` if there is no such axis.
-  public func cumulativeSum(axis: Int) throws -> Tensor { try apply(CumulativeSum(axis: axis), self) }
+  public func cumsum(axis: Int) throws -> Tensor { try apply(CumulativeSum(axis: axis), self) }
 }

@@ -49,7 +49,7 @@ package struct Scatter: TensorOperation {
       try require(indices.rank > 0, expected: "indices of rank 1 or more", got: "shape \(indices)")
       let depth = indices[indices.rank - 1]
       try require(depth <= x.rank, expected: "rows of at most \(x.rank) indices", got: "shape \(indices)")
-      let expected = Shape(indices.dropLast() + x[depth...])
+      let expected = TensorShape(indices.dropLast() + x[depth...])
       try require(updates == expected, expected: "updates of shape \(expected)", got: "\(updates)")
     }
     return [inputs[0]]
@@ -75,9 +75,9 @@ package struct Scatter: TensorOperation {
         // The product of all others: by division where there is no zero, else by leaving a single zero out.
         let isZero = try updates.equal(updates.number(0))
         let zeros = try scattered(x.equal(x.number(0)).cast(to: x.dtype), indices, isZero.cast(to: x.dtype), .add)
-        let rest = try scattered(x, indices, isZero.choosing(updates * 0 + 1, updates), .mul)
+        let rest = try scattered(x, indices, Tensor.where(isZero, updates * 0 + 1, updates), .mul)
         let alone = try gathered(zeros, indices).equal(updates.number(1)).logicalAnd(isZero)
-        let others = try isZero.choosing(gathered(rest, indices).masked(by: alone), gathered(y, indices) / updates)
+        let others = try Tensor.where(isZero, gathered(rest, indices).masked(by: alone), gathered(y, indices) / updates)
         return [dx, nil, try others * gathered(dy, indices)]
       }
     }

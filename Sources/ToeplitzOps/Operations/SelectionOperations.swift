@@ -35,7 +35,7 @@ extension Tensor {
   /// The `count` largest (or smallest) elements along `axis`, best first, and their positions as int64.
   ///
   /// - Throws: ``ToeplitzError`` if there are not as many.
-  public func topElements(
+  public func topK(
     _ count: Int, axis: Int = -1, largest: Bool = true
   ) throws -> (values: Tensor, indices: Tensor) {
     let results = try applyAll(TopElements(count: count, axis: axis, largest: largest), [self])
@@ -43,7 +43,7 @@ extension Tensor {
   }
 
   /// Where the elements that are not zero are: `[rank, count]`, int64.
-  public func nonZeroPositions() throws -> Tensor {
+  public func nonzero() throws -> Tensor {
     let flags = try equal(Tensor.full([], 0, dtype: dtype).cast(to: dtype)).logicalNot().scalars(Bool.self)
     var columns = [[Int64]](repeating: [], count: rank)
     let strides = shape.contiguousStrides

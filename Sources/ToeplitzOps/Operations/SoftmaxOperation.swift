@@ -22,7 +22,7 @@ package struct AxisSoftmax: TensorOperation {
     .vjp { call in
       let (y, dy) = (call.y, try call.dy)
       guard y.rank > 0 else { return [try dy * 0] }
-      if isLogarithmic { return [try dy - y.exponential() * dy.sum([axis], keepsAxes: true)] }
+      if isLogarithmic { return [try dy - y.exp() * dy.sum([axis], keepsAxes: true)] }
       return [try y * (dy - (dy * y).sum([axis], keepsAxes: true))]
     }
   }

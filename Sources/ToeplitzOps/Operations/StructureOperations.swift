@@ -80,7 +80,7 @@ package struct PadAxis: TensorOperation {
     .vjp { [$0.x.dtype.isFloatingPoint ? try adjoint($0.dy, size: $0.x.shape[self.axis($0.x.shape)]) : nil] }
   }
 
-  private func axis(_ shape: Shape) -> Int { axis < 0 ? axis + shape.rank : axis }
+  private func axis(_ shape: TensorShape) -> Int { axis < 0 ? axis + shape.rank : axis }
 
   /// What came from each position of an axis of `size` positions, added up there.
   func adjoint(_ dy: Tensor, size: Int) throws -> Tensor {
@@ -128,8 +128,8 @@ package struct Where: TensorOperation {
     try require(
       inputs[1].dtype == inputs[2].dtype, .dtype, expected: "two choices of one type",
       got: "\(inputs[1].dtype) and \(inputs[2].dtype)")
-    let choices = try Shape.broadcast(inputs[1].shape, inputs[2].shape, operation: name)
-    return [TensorSpec(try Shape.broadcast(inputs[0].shape, choices, operation: name), inputs[1].dtype)]
+    let choices = try TensorShape.broadcast(inputs[1].shape, inputs[2].shape, operation: name)
+    return [TensorSpec(try TensorShape.broadcast(inputs[0].shape, choices, operation: name), inputs[1].dtype)]
   }
 
   package var gradient: GradientRule {
@@ -138,8 +138,8 @@ package struct Where: TensorOperation {
       guard dy.dtype.isFloatingPoint else { return [nil, nil, nil] }
       let zero = try dy.number(0)
       return [
-        nil, try condition.choosing(dy, zero).summed(to: call.inputs[1].shape),
-        try condition.choosing(zero, dy).summed(to: call.inputs[2].shape),
+        nil, try Tensor.where(condition, dy, zero).summed(to: call.inputs[1].shape),
+        try Tensor.where(condition, zero, dy).summed(to: call.inputs[2].shape),
       ]
     }
   }
@@ -149,14 +149,14 @@ package struct Where: TensorOperation {
 
 extension Tensor {
   /// The given tensors joined along `axis`.
-  public static func concatenated(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
+  public static func concatenate(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
     try applyAll(Concatenate(axis: axis), tensors)[0]
   }
 
   /// The given tensors, all of one shape, along a new axis before `axis`.
   ///
   /// - Throws: ``ToeplitzError`` if there are none or their shapes or element types differ.
-  public static func stacked(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
+  public static func stack(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
     guard let first = tensors.first else {
       throw ToeplitzError(.argument, "stack", expected: "at least one tensor", got: "none")
     }
@@ -164,7 +164,7 @@ extension Tensor {
       throw ToeplitzError(.shape, "stack", expected: "tensors of one shape", got: "\(first.shape) and \(tensor.shape)")
     }
     let at = axis < 0 ? axis + first.rank + 1 : axis
-    return try concatenated(tensors.map { try $0.unsqueezed(at) }, axis: at)
+    return try concatenate(tensors.map { try $0.unsqueezed(at) }, axis: at)
   }
 
   /// The tensor extended (or, by negative numbers, cropped) at both ends of the given axes.
@@ -180,6 +180,8 @@ extension Tensor {
     }
   }
 
-  /// For each element of this bool tensor, `a`'s where it is true and `b`'s elsewhere, with broadcasting.
-  public func choosing(_ a: Tensor, _ b: Tensor) throws -> Tensor { try apply(Where(), self, a, b) }
+  /// For each element that of `a` where `condition` is true, that of `b` elsewhere; shapes broadcast.
+  public static func `where`(_ condition: Tensor, _ a: Tensor, _ b: Tensor) throws -> Tensor {
+    try apply(Where(), condition, a, b)
+  }
 }

@@ -88,13 +88,13 @@ package struct Logarithm: UnaryOperation {
 /// The sine of each element, in radians.
 package struct Sine: UnaryOperation {
   package var name: String { "sin" }
-  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.cosine()] } }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.cos()] } }
 }
 
 /// The cosine of each element, in radians.
 package struct Cosine: UnaryOperation {
   package var name: String { "cos" }
-  package var gradient: GradientRule { .vjp { [try ($0.dy * $0.x.sine()).negated()] } }
+  package var gradient: GradientRule { .vjp { [try ($0.dy * $0.x.sin()).negated()] } }
 }
 
 /// The tangent of each element, in radians.
@@ -106,13 +106,13 @@ package struct Tangent: UnaryOperation {
 /// The angle in radians whose sine each element is.
 package struct ArcSine: UnaryOperation {
   package var name: String { "asin" }
-  package var gradient: GradientRule { .vjp { [try $0.dy / (($0.x * $0.x).negated() + 1).squareRoot()] } }
+  package var gradient: GradientRule { .vjp { [try $0.dy / (($0.x * $0.x).negated() + 1).sqrt()] } }
 }
 
 /// The angle in radians whose cosine each element is.
 package struct ArcCosine: UnaryOperation {
   package var name: String { "acos" }
-  package var gradient: GradientRule { .vjp { [try ($0.dy / (($0.x * $0.x).negated() + 1).squareRoot()).negated()] } }
+  package var gradient: GradientRule { .vjp { [try ($0.dy / (($0.x * $0.x).negated() + 1).sqrt()).negated()] } }
 }
 
 /// The angle in radians whose tangent each element is.
@@ -124,25 +124,25 @@ package struct ArcTangent: UnaryOperation {
 /// The hyperbolic sine of each element.
 package struct HyperbolicSine: UnaryOperation {
   package var name: String { "sinh" }
-  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.hyperbolicCosine()] } }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.cosh()] } }
 }
 
 /// The hyperbolic cosine of each element.
 package struct HyperbolicCosine: UnaryOperation {
   package var name: String { "cosh" }
-  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.hyperbolicSine()] } }
+  package var gradient: GradientRule { .vjp { [try $0.dy * $0.x.sinh()] } }
 }
 
 /// The number whose hyperbolic sine each element is.
 package struct InverseHyperbolicSine: UnaryOperation {
   package var name: String { "asinh" }
-  package var gradient: GradientRule { .vjp { [try $0.dy / ($0.x * $0.x + 1).squareRoot()] } }
+  package var gradient: GradientRule { .vjp { [try $0.dy / ($0.x * $0.x + 1).sqrt()] } }
 }
 
 /// The number whose hyperbolic cosine each element is.
 package struct InverseHyperbolicCosine: UnaryOperation {
   package var name: String { "acosh" }
-  package var gradient: GradientRule { .vjp { [try $0.dy / ($0.x * $0.x - 1).squareRoot()] } }
+  package var gradient: GradientRule { .vjp { [try $0.dy / ($0.x * $0.x - 1).sqrt()] } }
 }
 
 /// The number whose hyperbolic tangent each element is.
@@ -155,7 +155,7 @@ package struct InverseHyperbolicTangent: UnaryOperation {
 package struct ErrorFunction: UnaryOperation {
   package var name: String { "erf" }
   package var gradient: GradientRule {
-    .vjp { [try $0.dy * ($0.x * $0.x).negated().exponential() * (2 / Double.pi.squareRoot())] }
+    .vjp { [try $0.dy * ($0.x * $0.x).negated().exp() * (2 / Double.pi.squareRoot())] }
   }
 }
 
@@ -165,50 +165,50 @@ extension Tensor {
   /// Each element with the other sign.
   public func negated() throws -> Tensor { try apply(Negate(), self) }
   /// Each element without its sign.
-  public func absoluteValue() throws -> Tensor { try apply(Magnitude(), self) }
+  public func abs() throws -> Tensor { try apply(Magnitude(), self) }
   /// −1, 0 or 1 for each element.
   public func sign() throws -> Tensor { try apply(Sign(), self) }
   /// 1 divided by each element.
   public func reciprocal() throws -> Tensor { try apply(Reciprocal(), self) }
   /// The square root of each element.
-  public func squareRoot() throws -> Tensor { try apply(SquareRoot(), self) }
+  public func sqrt() throws -> Tensor { try apply(SquareRoot(), self) }
   /// Each element rounded towards −∞.
-  public func roundedDown() throws -> Tensor { try apply(Round(rule: .down), self) }
+  public func floor() throws -> Tensor { try apply(Round(rule: .down), self) }
   /// Each element rounded towards +∞.
-  public func roundedUp() throws -> Tensor { try apply(Round(rule: .up), self) }
+  public func ceil() throws -> Tensor { try apply(Round(rule: .up), self) }
   /// Each element rounded towards zero.
-  public func roundedTowardZero() throws -> Tensor { try apply(Round(rule: .towardZero), self) }
+  public func trunc() throws -> Tensor { try apply(Round(rule: .towardZero), self) }
   /// Each element rounded to the nearest whole number, halves to even.
-  public func rounded() throws -> Tensor { try apply(Round(rule: .toNearestOrEven), self) }
+  public func round() throws -> Tensor { try apply(Round(rule: .toNearestOrEven), self) }
 
   // MARK: Transcendental functions
 
   /// e to the power of each element.
-  public func exponential() throws -> Tensor { try apply(Exponential(), self) }
+  public func exp() throws -> Tensor { try apply(Exponential(), self) }
   /// The natural logarithm of each element.
-  public func logarithm() throws -> Tensor { try apply(Logarithm(), self) }
+  public func log() throws -> Tensor { try apply(Logarithm(), self) }
   /// The sine of each element, in radians.
-  public func sine() throws -> Tensor { try apply(Sine(), self) }
+  public func sin() throws -> Tensor { try apply(Sine(), self) }
   /// The cosine of each element, in radians.
-  public func cosine() throws -> Tensor { try apply(Cosine(), self) }
+  public func cos() throws -> Tensor { try apply(Cosine(), self) }
   /// The tangent of each element, in radians.
-  public func tangent() throws -> Tensor { try apply(Tangent(), self) }
+  public func tan() throws -> Tensor { try apply(Tangent(), self) }
   /// The angle in radians whose sine each element is.
-  public func arcSine() throws -> Tensor { try apply(ArcSine(), self) }
+  public func asin() throws -> Tensor { try apply(ArcSine(), self) }
   /// The angle in radians whose cosine each element is.
-  public func arcCosine() throws -> Tensor { try apply(ArcCosine(), self) }
+  public func acos() throws -> Tensor { try apply(ArcCosine(), self) }
   /// The angle in radians whose tangent each element is.
-  public func arcTangent() throws -> Tensor { try apply(ArcTangent(), self) }
+  public func atan() throws -> Tensor { try apply(ArcTangent(), self) }
   /// The hyperbolic sine of each element.
-  public func hyperbolicSine() throws -> Tensor { try apply(HyperbolicSine(), self) }
+  public func sinh() throws -> Tensor { try apply(HyperbolicSine(), self) }
   /// The hyperbolic cosine of each element.
-  public func hyperbolicCosine() throws -> Tensor { try apply(HyperbolicCosine(), self) }
+  public func cosh() throws -> Tensor { try apply(HyperbolicCosine(), self) }
   /// The number whose hyperbolic sine each element is.
-  public func inverseHyperbolicSine() throws -> Tensor { try apply(InverseHyperbolicSine(), self) }
+  public func asinh() throws -> Tensor { try apply(InverseHyperbolicSine(), self) }
   /// The number whose hyperbolic cosine each element is.
-  public func inverseHyperbolicCosine() throws -> Tensor { try apply(InverseHyperbolicCosine(), self) }
+  public func acosh() throws -> Tensor { try apply(InverseHyperbolicCosine(), self) }
   /// The number whose hyperbolic tangent each element is.
-  public func inverseHyperbolicTangent() throws -> Tensor { try apply(InverseHyperbolicTangent(), self) }
+  public func atanh() throws -> Tensor { try apply(InverseHyperbolicTangent(), self) }
   /// The error function of each element.
-  public func errorFunction() throws -> Tensor { try apply(ErrorFunction(), self) }
+  public func erf() throws -> Tensor { try apply(ErrorFunction(), self) }
 }

@@ -2,9 +2,9 @@ import ToeplitzTensor
 
 /// The same elements in row-major order under another shape.
 package struct Reshape: TensorOperation {
-  package var shape: Shape
+  package var shape: TensorShape
 
-  package init(shape: Shape) { self.shape = shape }
+  package init(shape: TensorShape) { self.shape = shape }
 
   package var name: String { "reshape" }
 
@@ -63,7 +63,7 @@ package struct Permute: TensorOperation {
 
   package var name: String { "permute" }
 
-  package func axes(_ shape: Shape) throws -> [Int] {
+  package func axes(_ shape: TensorShape) throws -> [Int] {
     let axes = try order.map { try shape.normalizedAxis($0, operation: name) }
     try require(
       axes.count == shape.rank && Set(axes).count == axes.count, .argument,
@@ -73,7 +73,7 @@ package struct Permute: TensorOperation {
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
-    return [TensorSpec(Shape(try axes(inputs[0].shape).map { inputs[0].shape[$0] }), inputs[0].dtype)]
+    return [TensorSpec(TensorShape(try axes(inputs[0].shape).map { inputs[0].shape[$0] }), inputs[0].dtype)]
   }
 
   package var gradient: GradientRule {
@@ -165,7 +165,7 @@ package struct Unfold: TensorOperation {
     var shape = inputs[0].shape.dimensions
     shape[axis] = (length - size) / step + 1
     shape.insert(size, at: axis + 1)
-    return [TensorSpec(Shape(shape), inputs[0].dtype)]
+    return [TensorSpec(TensorShape(shape), inputs[0].dtype)]
   }
 
   package var gradient: GradientRule {
@@ -219,7 +219,7 @@ package struct Flip: TensorOperation {
 
 /// Axes of size 1 repeated without copying, by NumPy's broadcasting rule.
 package struct Expand: TensorOperation {
-  package var shape: Shape
+  package var shape: TensorShape
   package var name: String { "expand" }
 
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
@@ -227,14 +227,14 @@ package struct Expand: TensorOperation {
     let source = inputs[0].shape
     // −1 keeps a size.
     let missing = shape.rank - source.rank
-    let target = Shape(shape.indices.map { $0 >= missing && shape[$0] == -1 ? source[$0 - missing] : shape[$0] })
+    let target = TensorShape(shape.indices.map { $0 >= missing && shape[$0] == -1 ? source[$0 - missing] : shape[$0] })
     let count = try target.elementCount(name)
     // It takes no memory, but whatever reads it does.
     try require(
       count <= Platform.memoryLimit / inputs[0].dtype.byteSize, .memory,
       expected: Platform.memoryBound, got: "shape \(target)")
     try require(
-      try Shape.broadcast(source, target, operation: name) == target,
+      try TensorShape.broadcast(source, target, operation: name) == target,
       expected: "a shape that \(source) broadcasts to", got: "\(shape)")
     return [TensorSpec(target, inputs[0].dtype)]
   }
@@ -252,7 +252,7 @@ package struct Expand: TensorOperation {
 
 extension Tensor {
   /// Strides that walk this tensor as if it had `shape`; repeated axes get stride 0.
-  package func broadcastStrides(to shape: Shape) -> [Int] {
+  package func broadcastStrides(to shape: TensorShape) -> [Int] {
     let missing = shape.rank - rank
     return shape.indices.map { axis in
       axis < missing || self.shape[axis - missing] == 1 ? 0 : strides[axis - missing]
@@ -262,7 +262,7 @@ extension Tensor {
   /// The same elements in row-major order under another shape; one size may be −1 and is worked out.
   ///
   /// A view where the memory allows it.
-  public func reshaped(_ shape: Shape) throws -> Tensor { try apply(Reshape(shape: shape), self) }
+  public func reshaped(_ shape: TensorShape) throws -> Tensor { try apply(Reshape(shape: shape), self) }
 
   /// The axes in the given order.
   public func permuted(_ order: [Int]) throws -> Tensor { try apply(Permute(order: order), self) }
@@ -295,7 +295,7 @@ extension Tensor {
   public func flipped(_ axes: [Int]) throws -> Tensor { try apply(Flip(axes: axes), self) }
 
   /// Axes of size 1 repeated to give `shape`, as a view; −1 keeps a size.
-  public func expanded(to shape: Shape) throws -> Tensor { try apply(Expand(shape: shape), self) }
+  public func expanded(to shape: TensorShape) throws -> Tensor { try apply(Expand(shape: shape), self) }
 
   /// The same elements with a new axis of size 1 before `axis`.
   public func unsqueezed(_ axis: Int) throws -> Tensor {
@@ -305,7 +305,7 @@ extension Tensor {
       throw ToeplitzError(.argument, "unsqueeze", expected: "an axis in \(-rank - 1)...\(rank)", got: "\(axis)")
     }
     dimensions.insert(1, at: at)
-    return try reshaped(Shape(dimensions))
+    return try reshaped(TensorShape(dimensions))
   }
 
   /// The same elements without `axis`, whose size must be 1.
@@ -316,7 +316,7 @@ extension Tensor {
     }
     var dimensions = shape.dimensions
     dimensions.remove(at: axis)
-    return try reshaped(Shape(dimensions))
+    return try reshaped(TensorShape(dimensions))
   }
 
   /// The axes `from` to `to` (both included) joined into one.
@@ -328,6 +328,6 @@ extension Tensor {
       throw ToeplitzError(.argument, "flatten", expected: "a first axis not after the last", got: "\(from) and \(to)")
     }
     let joined = shape[first...last].reduce(1, *)
-    return try reshaped(Shape(shape[..<first] + [joined] + shape[(last + 1)...]))
+    return try reshaped(TensorShape(shape[..<first] + [joined] + shape[(last + 1)...]))
   }
 }

@@ -26,12 +26,12 @@ package struct WeightNormalization: TensorOperation {
   }
 
   /// The axes that a norm is over.
-  package func normAxes(_ shape: Shape) -> [Int] { shape.indices.filter { $0 != axis } }
+  package func normAxes(_ shape: TensorShape) -> [Int] { shape.indices.filter { $0 != axis } }
 
   /// The norms of v in float64, with axes of size 1 for those that they are over.
   package func norms(_ v: Tensor) throws -> Tensor {
     let wide = try v.cast(to: .float64)
-    return try (wide * wide).sum(normAxes(v.shape), keepsAxes: true).squareRoot()
+    return try (wide * wide).sum(normAxes(v.shape), keepsAxes: true).sqrt()
   }
 
   /// The weight, as operations.

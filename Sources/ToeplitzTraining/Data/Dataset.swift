@@ -67,7 +67,7 @@ public enum ImageAugmentation {
       return try padded.slice(axis: 0, index..<(index + 1)).slice(axis: 2, y..<(y + height))
         .slice(axis: 3, x..<(x + width))
     }
-    return try Tensor.concatenated(moved)
+    return try Tensor.concatenate(moved)
   }
 
   /// Each image mirrored or not.
@@ -75,7 +75,7 @@ public enum ImageAugmentation {
     guard images.rank == 4 else {
       throw ToeplitzError(.shape, "flipped", expected: "images [N, C, H, W]", got: "\(images.spec)")
     }
-    return try Tensor.concatenated(
+    return try Tensor.concatenate(
       (0..<images.shape[0]).map { index in
         let image = try images.slice(axis: 0, index..<(index + 1))
         return random.nextUnit() < 0.5 ? try image.flipped([3]) : image

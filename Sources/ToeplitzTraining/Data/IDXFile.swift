@@ -24,7 +24,7 @@ public enum IDXFile {
     guard bytes.count >= header else {
       throw place.malformed("\(rank) sizes", got: "a file of \(bytes.count) bytes")
     }
-    let shape = Shape(
+    let shape = TensorShape(
       (0..<rank).map { Int(UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: 4 + 4 * $0, as: UInt32.self))) })
     let data = UnsafeRawBufferPointer(rebasing: bytes[header...])
     func integers<T: TensorScalar & FixedWidthInteger & BitwiseCopyable>(_ type: T.Type) throws -> Tensor {

@@ -94,7 +94,7 @@ public struct Gradients: Sendable {
       }
     }
     let zero = try Tensor.zeros([], dtype: .float64)
-    return try squares.reduce(zero) { try $0 + $1 }.squareRoot()
+    return try squares.reduce(zero) { try $0 + $1 }.sqrt()
   }
 
   /// The gradients, made shorter if their norm is above `maxNorm` (`torch.nn.utils.clip_grad_norm_`).
@@ -107,7 +107,7 @@ public struct Gradients: Sendable {
     }
     let norm = try norm()
     // PyTorch's constant, which keeps the divisor from zero.
-    let factor = try ((norm + 1e-6).reciprocal() * maxNorm).clamped(to: 1)
+    let factor = try ((norm + 1e-6).reciprocal() * maxNorm).clip(to: 1)
     return (try mapped { try $0 * factor.cast(to: $0.dtype) }, norm)
   }
 
@@ -118,7 +118,7 @@ public struct Gradients: Sendable {
     guard bound >= 0 else {
       throw ToeplitzError(.argument, "Gradients.clipped", expected: "a bound of at least 0", got: "\(bound)")
     }
-    return try mapped { try $0.clamped(from: -bound, to: bound) }
+    return try mapped { try $0.clip(from: -bound, to: bound) }
   }
 
   /// Whether no element is NaN or infinite.

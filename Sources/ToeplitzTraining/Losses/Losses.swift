@@ -32,7 +32,7 @@ private func requireAlike(_ input: Tensor, _ target: Tensor, _ loss: String) thr
 /// - Throws: ``ToeplitzError`` of kind `shape` unless input and target are alike.
 public func l1(_ input: Tensor, _ target: Tensor, reduction: LossReduction = .mean) throws -> Tensor {
   try requireAlike(input, target, "l1")
-  return try reduction((input - target).absoluteValue())
+  return try reduction((input - target).abs())
 }
 
 /// The mean squared difference (`MSELoss`).
@@ -53,9 +53,9 @@ public func huber(
   try requireAlike(input, target, "huber")
   guard delta > 0 else { throw ToeplitzError(.argument, "huber", expected: "a positive delta", got: "\(delta)") }
   let difference = try input - target
-  let distance = try difference.absoluteValue()
+  let distance = try difference.abs()
   let isNear = try distance.less(distance.number(delta))
-  return try reduction(isNear.choosing(difference * difference * 0.5, (distance + -delta / 2) * delta))
+  return try reduction(Tensor.where(isNear, difference * difference * 0.5, (distance + -delta / 2) * delta))
 }
 
 /// Half the squared difference divided by `beta` up to `beta`, from there on the difference less `beta / 2` (`SmoothL1Loss`);
@@ -69,9 +69,9 @@ public func smoothL1(
   guard beta > 0 else { return try l1(input, target, reduction: reduction) }
   try requireAlike(input, target, "smoothL1")
   let difference = try input - target
-  let distance = try difference.absoluteValue()
+  let distance = try difference.abs()
   let isNear = try distance.less(distance.number(beta))
-  return try reduction(isNear.choosing(difference * difference * (0.5 / beta), distance + -beta / 2))
+  return try reduction(Tensor.where(isNear, difference * difference * (0.5 / beta), distance + -beta / 2))
 }
 
 /// How badly logits say the right class (`CrossEntropyLoss`).
@@ -102,7 +102,7 @@ public func crossEntropy(
     throw refuse("weights \(TensorSpec([classes], input.dtype))", "\(weight.spec)")
   }
   let ones = [Int](repeating: 1, count: input.rank - 2)
-  let spread = try weight?.reshaped(Shape([1, classes] + ones))
+  let spread = try weight?.reshaped(TensorShape([1, classes] + ones))
   let logs = try input.logSoftmax(axis: 1)
   if target.spec == input.spec {
     let smooth =
@@ -111,7 +111,7 @@ public func crossEntropy(
     let losses = try (weighted * smooth).sum([1]).negated()
     return reduction == .mean ? try losses.mean() : try reduction(losses)
   }
-  let positions = Shape([input.shape[0]] + input.shape.dropFirst(2))
+  let positions = TensorShape([input.shape[0]] + input.shape.dropFirst(2))
   guard target.spec == TensorSpec(positions, .int64) else {
     throw refuse("classes int64\(positions), or probabilities \(input.spec)", "\(target.spec)")
   }
@@ -120,7 +120,7 @@ public func crossEntropy(
     if let wrong { throw refuse("classes in 0..<\(classes) (or ignoreIndex)", "\(wrong)", .argument) }
   }
   let counts = try target.notEqual(target.number(Double(ignoreIndex)))
-  let index = try counts.choosing(target, target.number(0)).unsqueezed(1)
+  let index = try Tensor.where(counts, target, target.number(0)).unsqueezed(1)
   let share = try counts.cast(to: input.dtype)
   // How much each position counts.
   let amount =
@@ -160,10 +160,10 @@ public func klDivergence(
   _ input: Tensor, _ target: Tensor, logTarget: Bool = false, reduction: LossReduction = .mean
 ) throws -> Tensor {
   try requireAlike(input, target, "klDivergence")
-  if logTarget { return try reduction(target.exponential() * (target - input)) }
+  if logTarget { return try reduction(target.exp() * (target - input)) }
   // 0 log 0 is 0.
   let isPositive = try target.greater(target.number(0))
-  let logs = try isPositive.choosing(target, target.number(1)).logarithm()
+  let logs = try Tensor.where(isPositive, target, target.number(1)).log()
   return try reduction(target * logs - target * input)
 }
 
@@ -187,9 +187,9 @@ public func cosineEmbedding(
   // PyTorch's constant.
   let eps = 1e-12
   let squares = try ((first * first).sum([1]) + eps) * ((second * second).sum([1]) + eps)
-  let cosine = try (first * second).sum([1]) / squares.squareRoot()
+  let cosine = try (first * second).sum([1]) / squares.sqrt()
   let zero = try target.number(0)
-  let same = try target.equal(target.number(1)).choosing(cosine.negated() + 1, zero)
-  let other = try target.equal(target.number(-1)).choosing((cosine + -margin).clamped(from: 0), zero)
+  let same = try Tensor.where(target.equal(target.number(1)), cosine.negated() + 1, zero)
+  let other = try Tensor.where(target.equal(target.number(-1)), (cosine + -margin).clip(from: 0), zero)
   return try reduction(same + other)
 }

@@ -38,9 +38,9 @@ public struct STFTResolution: Sendable, Hashable {
     }
     let window = try Tensor(hann, shape: [fftSize], device: .cpu).cast(to: x.dtype)
     let padded = try x.padded([(axis: 1, low: fftSize / 2, high: fftSize / 2)], mode: .reflect)
-    let spectra = try padded.unsqueezed(2).shortTimeFourierTransform(step: hopSize, window: window, length: nil)
+    let spectra = try padded.unsqueezed(2).stft(step: hopSize, window: window, length: nil)
     // Below this a root has no useful slope.
-    return try (spectra * spectra).sum([3]).clamped(from: 1e-7).squareRoot()
+    return try (spectra * spectra).sum([3]).clip(from: 1e-7).sqrt()
   }
 }
 
@@ -62,8 +62,8 @@ public func multiResolutionSTFT(
   let parts = try resolutions.map { resolution -> Tensor in
     let (x, y) = (try resolution.magnitudes(input), try resolution.magnitudes(target))
     let difference = try y - x
-    let convergence = try (difference * difference).sum().squareRoot() / (y * y).sum().squareRoot()
-    return try convergence + l1(x.logarithm(), y.logarithm())
+    let convergence = try (difference * difference).sum().sqrt() / (y * y).sum().sqrt()
+    return try convergence + l1(x.log(), y.log())
   }
   return try parts.dropFirst().reduce(parts[0]) { try $0 + $1 } / Double(parts.count)
 }

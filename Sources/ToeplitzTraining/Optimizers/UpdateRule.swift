@@ -155,7 +155,7 @@ public struct Adam: UpdateRule {
     let mean = try state[0].interpolated(to: gradient, 1 - betas.0)
     let square = try state[1] * betas.1 + gradient * gradient * (1 - betas.1)
     let largest = amsgrad ? try state[2].maximum(square) : square
-    let divisor = try largest.squareRoot() / factors[1] + eps
+    let divisor = try largest.sqrt() / factors[1] + eps
     return (try parameter - mean / divisor * factors[0], [mean, square] + (amsgrad ? [largest] : []))
   }
 
@@ -266,7 +266,7 @@ public struct RMSprop: UpdateRule {
       variance = try square - moved * moved
       mean = moved
     }
-    var direction = try gradient / (variance.squareRoot() + eps)
+    var direction = try gradient / (variance.sqrt() + eps)
     if momentum > 0 {
       direction = try state[1] * momentum + direction
       next.append(direction)

@@ -1,5 +1,5 @@
 /// The sizes of a tensor, outermost first, such as `[N, C, L]`.
-public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, RandomAccessCollection,
+public struct TensorShape: Sendable, Hashable, ExpressibleByArrayLiteral, RandomAccessCollection,
   CustomStringConvertible
 {
   /// The sizes.
@@ -60,7 +60,7 @@ public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, RandomAccess
   /// The shape two tensors take when NumPy's broadcasting rule joins them.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if a pair of sizes differs and neither is 1.
-  public static func broadcast(_ a: Shape, _ b: Shape, operation: String) throws -> Shape {
+  public static func broadcast(_ a: TensorShape, _ b: TensorShape, operation: String) throws -> TensorShape {
     let rank = Swift.max(a.rank, b.rank)
     var result = [Int](repeating: 1, count: rank)
     for axis in 0..<rank {
@@ -73,7 +73,7 @@ public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, RandomAccess
       }
       result[axis] = left == 1 ? right : left
     }
-    return Shape(result)
+    return TensorShape(result)
   }
 
   /// `axis` counted from the front: −1 is the last dimension.
@@ -92,12 +92,12 @@ public struct Shape: Sendable, Hashable, ExpressibleByArrayLiteral, RandomAccess
 /// The shape and element type of a tensor, without its values.
 public struct TensorSpec: Sendable, Hashable, CustomStringConvertible {
   /// The sizes.
-  public var shape: Shape
+  public var shape: TensorShape
   /// The element type.
   public var dtype: DType
 
   /// A specification of the given shape and element type.
-  public init(_ shape: Shape, _ dtype: DType) {
+  public init(_ shape: TensorShape, _ dtype: DType) {
     self.shape = shape
     self.dtype = dtype
   }

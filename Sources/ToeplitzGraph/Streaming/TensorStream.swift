@@ -4,7 +4,7 @@ import ToeplitzTensor
 /// A stream through a network: pieces of any length go in, what is final comes out.
 ///
 /// A stream is a value: a copy goes on by itself from where the original was. It may be used on any thread, by one at a time.
-public struct Stream: Sendable {
+public struct TensorStream: Sendable {
   /// The plan it follows.
   public let plan: StreamPlan
   private var counters: StreamCounters
@@ -39,7 +39,8 @@ public struct Stream: Sendable {
       chunk.shape.replacing(axis, by: 0) == wanted.shape
     else {
       throw ToeplitzError(
-        .shape, "Stream.push", expected: "a chunk of \(wanted) with any length on axis \(axis)", got: "\(chunk.spec)")
+        .shape, "TensorStream.push", expected: "a chunk of \(wanted) with any length on axis \(axis)",
+        got: "\(chunk.spec)")
     }
     return try advance(chunk, by: chunk.shape[axis], ends: false)
   }
@@ -53,11 +54,11 @@ public struct Stream: Sendable {
   public mutating func finishAll() throws -> [Tensor] { try advance(nil, by: 0, ends: true) }
 
   /// Goes back to the beginning.
-  public mutating func reset() throws { self = try Stream(plan) }
+  public mutating func reset() throws { self = try TensorStream(plan) }
 
   private mutating func advance(_ chunk: Tensor?, by count: Int, ends: Bool) throws -> [Tensor] {
     guard !counters.isEnded else {
-      throw ToeplitzError(.argument, "Stream", expected: "a stream that goes on", got: "one that was finished")
+      throw ToeplitzError(.argument, "TensorStream", expected: "a stream that goes on", got: "one that was finished")
     }
     let engine = plan.engine
     var next = counters
@@ -130,7 +131,7 @@ extension StreamPlan {
     for length in Self.lengths where networks.count < 3 {
       do {
         networks.append(
-          try StreamNetwork(graph(TensorSpec(Shape(shape.map { $0 ?? length }), dtype)), timeAxis: axis))
+          try StreamNetwork(graph(TensorSpec(TensorShape(shape.map { $0 ?? length }), dtype)), timeAxis: axis))
       } catch let error as ToeplitzError where error.kind == .unsupported && error.operation == "streamPlan" {
         throw error
       } catch { failure = error }
