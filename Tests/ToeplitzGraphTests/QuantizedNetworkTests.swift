@@ -44,28 +44,34 @@ import ToeplitzTestSupport
     func executable() -> Executable {
       let layer = self
       let source = FunctionSource(inputs: [PortDescription(name: "x")], outputs: ["y"]) { operands, trace in
-        func constant(_ tensor: Tensor) -> Tensor { trace.weight(tensor, name: "constant") }
-        func number(_ value: Float) throws -> Tensor { try constant(Tensor(scalar: value)) }
-        let x = try operands[0].dequantized(scale: number(layer.inputScale), zeroPoint: constant(layer.inputZero))
-        let axes = Array(repeating: 1, count: layer.weight.rank - 1)
-        let scales = try Tensor(layer.scales, shape: TensorShape([layer.scales.count] + axes), device: .cpu)
-        let weight = try constant(layer.weight).dequantized(
-          scale: constant(scales), zeroPoint: constant(try Tensor(scalar: Int8(0))))
-        let bias = try layer.bias.map {
-          try constant($0).dequantized(
-            scale: constant(Tensor(layer.scales.map { $0 * layer.inputScale }, shape: nil, device: .cpu)),
-            zeroPoint: constant(Tensor(scalar: Int32(0))))
-        }
-        var y =
-          try layer.isLinear
-          ? x.matmul(weight.transposed(0, 1)) : x.convolved(layer.geometry, weight: weight, bias: bias)
-        if layer.isLinear, let bias { y = try y + bias }
-        if layer.rectifies { y = try y.relu() }
-        return [try y.quantized(scale: number(layer.outputScale), zeroPoint: constant(layer.outputZero))]
+        [try layer.traced(operands[0], trace)]
       }
       // Every test uses its executable alone.
       nonisolated(unsafe) let sent = source
       return Executable(sent)
+    }
+
+    /// The layer as a network that is quantised operator by operator spells it.
+    func traced(_ input: Tensor, _ trace: Trace) throws -> Tensor {
+      let layer = self
+      func constant(_ tensor: Tensor) -> Tensor { trace.weight(tensor, name: "constant") }
+      func number(_ value: Float) throws -> Tensor { try constant(Tensor(scalar: value)) }
+      let x = try input.dequantized(scale: number(layer.inputScale), zeroPoint: constant(layer.inputZero))
+      let axes = Array(repeating: 1, count: layer.weight.rank - 1)
+      let scales = try Tensor(layer.scales, shape: TensorShape([layer.scales.count] + axes), device: .cpu)
+      let weight = try constant(layer.weight).dequantized(
+        scale: constant(scales), zeroPoint: constant(try Tensor(scalar: Int8(0))))
+      let bias = try layer.bias.map {
+        try constant($0).dequantized(
+          scale: constant(Tensor(layer.scales.map { $0 * layer.inputScale }, shape: nil, device: .cpu)),
+          zeroPoint: constant(Tensor(scalar: Int32(0))))
+      }
+      var y =
+        try layer.isLinear
+        ? x.matmul(weight.transposed(0, 1)) : x.convolved(layer.geometry, weight: weight, bias: bias)
+      if layer.isLinear, let bias { y = try y + bias }
+      if layer.rectifies { y = try y.relu() }
+      return try y.quantized(scale: number(layer.outputScale), zeroPoint: constant(layer.outputZero))
     }
   }
 
@@ -174,6 +180,47 @@ import ToeplitzTestSupport
   }
 
   /// What moves or compares codes leaves them codes.
+  /// Functions of the codes that a convolution gives are tables, which it applies itself.
+  @Test(arguments: InstructionSet.available)
+  func activationsBetweenCodesAreTablesOfTheConvolution(isa: InstructionSet) throws {
+    var random = RandomSource(seed: 8)
+    for (groups, inputs, outputs, kernel) in [(1, 3, 70, 3), (130, 130, 130, 5), (2, 6, 10, 1), (1, 20, 33, 1)] {
+      let geometry = try ConvolutionGeometry(
+        rank: 2, inChannels: inputs, outChannels: outputs, kernelSize: kernel,
+        padding: kernel / 2, groups: groups)
+      for type in [DType.uint8, .int8] {
+        let layer = Layer(
+          geometry: geometry, x: try codes([2, inputs, 9, 17], .uint8, &random),
+          weight: try codes(geometry.weightShape, .int8, &random), bias: nil,
+          scales: (0..<outputs).map { _ in Float.random(in: 0.001...0.01, using: &random) },
+          inputZero: try Tensor(scalar: UInt8(120)), outputZero: try Tensor(scalar: Int32(7)).cast(to: type))
+        func activated(_ codes: Tensor, _ constant: (Tensor) -> Tensor) throws -> Tensor {
+          let numbers = try codes.dequantized(
+            scale: constant(Tensor(scalar: layer.outputScale)), zeroPoint: constant(layer.outputZero))
+          return try numbers.hardswish().quantized(
+            scale: constant(Tensor(scalar: Float(0.21))), zeroPoint: constant(Tensor(scalar: UInt8(9))))
+        }
+        try InstructionSet.$override.withValue(isa) {
+          let alone = layer.executable()
+          let source = FunctionSource(inputs: [PortDescription(name: "x")], outputs: ["y"]) { operands, trace in
+            let codes = try layer.traced(operands[0], trace)
+            return [try activated(codes) { trace.weight($0, name: "constant") }]
+          }
+          // This test uses its executable alone.
+          nonisolated(unsafe) let sent = source
+          let executable = Executable(sent)
+          let expected = try activated(alone.run([layer.x])[0]) { $0 }
+          for _ in 0..<2 {
+            let y = try executable.run([layer.x])[0]
+            #expect(try y.scalars(UInt8.self) == expected.scalars(UInt8.self), "\(isa) \(geometry) \(type)")
+          }
+          let nodes = try executable.loweredGraph(for: [layer.x.spec]).nodes
+          #expect(nodes.count == 1, "\(nodes.map(\.operation.name))")
+        }
+      }
+    }
+  }
+
   @Test func codesStayCodesBetweenLayers() throws {
     let source = FunctionSource(inputs: [PortDescription(name: "x")], outputs: ["y"]) { operands, trace in
       let (scale, zero) = (

@@ -306,6 +306,8 @@ TZ_INLINE void NAME(turn_quads_)(VEC *a) {
 // line[i * count + r] = rows[r * pitch + i] for a vector of columns and at least 3 rows. Four elements may be written past the
 // end.
 #define TZ_MOST_TOGETHER 64
+// The most rows of a block.
+#define TZ_MOST_ROWS 32
 TZ_INLINE void NAME(weave_rows_)(const T *rows, ptrdiff_t pitch, T *line, int count) {
 #if TZ_LANES >= 4
   const int last = count > 4 ? count - 4 : 0;

@@ -427,6 +427,14 @@ static void END(store_)(const tz_conv_output *out, const tz_conv_area *area, con
     if (n > end - at) n = end - at;
     if (n > 0 && simple) {
       const ptrdiff_t line = origin + h * out->stride[1] + w * out->stride[2];
+      if (n == 1 && out->channel == 1 && rows <= TZ_MOST_ROWS) {
+        // Channels of one position each are neighbours.
+        T together[TZ_MOST_ROWS + LANES];
+        for (int r = 0; r < rows; r++) together[r] = ((const T *)acc)[r * acc_pitch + (at - column)];
+        END(store_line_)(out, together, rows, line);
+        at = (h + 1) * area->pitch;
+        continue;
+      }
       for (int r = 0; r < rows; r++)
         END(store_row_)(out, (const T *)acc + r * acc_pitch + (at - column), n, line + r * out->channel, out->stride[2]);
     } else if (n > 0)

@@ -48,7 +48,14 @@ TZ_INLINE void END(image_columns_)(const tz_conv_tile *t, const tz_conv_output *
   const ptrdiff_t first = w * step + in->lowest[1];
   S *y = (S *)out->y;
   for (ptrdiff_t j = 0; j < rows; j++) {
-    const S *row = (size_t)(top + j) < height ? (const S *)t->x + (top + j) * stride + first : END(zero_row_);
+    const bool is_inside = (size_t)(top + j) < height;
+    // With step 2 each row belongs to the taps of even or of odd number. acc[i] is i outputs after acc[0].
+    const bool is_odd = step == 2 && (j - (K - 1)) % 2 != 0;
+    if (!is_inside && in->is_finite) {
+      if (is_odd) continue;
+      goto complete;
+    }
+    const S *row = is_inside ? (const S *)t->x + (top + j) * stride + first : END(zero_row_);
     VEC x[8][2];
     TZ_UNROLL for (int v = 0; v < nv; v++) {
       if (step == 1) {
@@ -63,8 +70,6 @@ TZ_INLINE void END(image_columns_)(const tz_conv_tile *t, const tz_conv_output *
         }
       }
     }
-    // With step 2 each row belongs to the taps of even or of odd number. acc[i] is i outputs after acc[0].
-    const bool is_odd = step == 2 && (j - (K - 1)) % 2 != 0;
 #define TZ_TAPS(KH, I)                                    \
   TZ_UNROLL for (int k = 0; k < K; k++)                   \
     TZ_UNROLL for (int v = 0; v < nv; v++) acc[I][v] += weight[KH][k] * x[k][v];
@@ -77,6 +82,7 @@ TZ_INLINE void END(image_columns_)(const tz_conv_tile *t, const tz_conv_output *
       TZ_UNROLL for (int i = 0; i < (K + 1) / 2; i++) { TZ_TAPS(K - 1 - 2 * i, i) }
     }
 #undef TZ_TAPS
+  complete:
     if (j >= K - 1) {
       TZ_UNROLL for (int v = 0; v < nv; v++) {
         const bool is_whole = v + 1 < nv || !is_part;

@@ -486,9 +486,25 @@ static void NAME(select_)(const float *c, ptrdiff_t dc, const float *x, ptrdiff_
   for (; i < n; i++) z[i] = c[i * dc] != 0.0f ? x[i * dx] : y[i * dy];
 }
 
+#if defined(TZ_FUSES)
+// x / scale, correctly rounded as the division is, where that is below 2^22 (beyond, all that is certain is that it is not).
+// `inverse` is 1 / scale rounded. The first quotient is within two units of the last place, the second within one, and the
+// remainder of that is exact, so that the third is the nearest (Markstein, "Computation of elementary functions on the IBM
+// RISC System/6000 processor", 1990). Five multiplications take a third of the time of a division.
+TZ_INLINE VEC NAME(quotient_)(VEC x, VEC scale, VEC inverse) {
+  const VEC first = x * inverse;
+  const VEC second = __builtin_elementwise_fma(__builtin_elementwise_fma(-first, scale, x), inverse, first);
+  const VEC third = __builtin_elementwise_fma(__builtin_elementwise_fma(-second, scale, x), inverse, second);
+  return __builtin_elementwise_abs(first) < 4194304.0f ? third : first;
+}
+#endif
+
 // z = clamp(round(x / scale) + zero), and z = (x - zero) scale.
 static void NAME(quantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdiff_t ds, const float *o, ptrdiff_t d_o,
                             float low, float high, float *z, ptrdiff_t n) {
+  const float inverse = 1 / *s;
+  // Neither is subnormal or infinite.
+  const bool multiplies = !ds && fabsf(*s) > 0x1p-100f && fabsf(*s) < 0x1p100f;
   for (ptrdiff_t i = 0; i < n; i += LANES) {
     const bool whole = i + LANES <= n;
     VEC v = (VEC)(0.0f), scale = (VEC)(*s), zero = (VEC)(*o);
@@ -496,7 +512,12 @@ static void NAME(quantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdif
     if (!dx) v = (VEC)(*x); else if (whole) v = *(const VECU *)(x + i); else __builtin_memcpy(&v, x + i, size);
     if (ds) { if (whole) scale = *(const VECU *)(s + i); else __builtin_memcpy(&scale, s + i, size); }
     if (d_o) { if (whole) zero = *(const VECU *)(o + i); else __builtin_memcpy(&zero, o + i, size); }
+#if defined(TZ_FUSES)
+    v = multiplies ? NAME(quotient_)(v, scale, (VEC)(inverse)) : v / scale;
+#else
     v = v / scale;
+    (void)inverse, (void)multiplies;
+#endif
     // Beyond what can be a result; NaN becomes the lowest.
     v = v > -4194304.0f ? v : (VEC)(-4194304.0f);
     v = v < 4194304.0f ? v : (VEC)(4194304.0f);

@@ -11,6 +11,7 @@
 // Rounds n down, so its sixteenths may stay.
 #define TZ_SCALED(v, n) ((VEC)_mm512_scalef_ps((__m512)(v), (__m512)(n)))
 #define TZ_F16C
+#define TZ_FUSES
 #define SUFFIX avx512
 #define TZ_BYTES 64
 #pragma clang attribute push(__attribute__((target("avx512f,avx512vl,avx512bw,avx512dq,fma,f16c"))), apply_to = function)

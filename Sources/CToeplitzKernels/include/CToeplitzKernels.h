@@ -263,6 +263,7 @@ typedef struct {
   ptrdiff_t size[2];    ///< h, w
   ptrdiff_t stride;     ///< elements between rows
   ptrdiff_t lowest[2];  ///< the offset of the first tap on h and w
+  bool is_finite;       ///< whether all weights are finite numbers, so that rows of padding need not be multiplied
 } tz_conv_image;
 
 /// The same area of `count` single rows one after another, and how far apart they lie, in elements.
@@ -728,7 +729,8 @@ typedef struct {
   const int32_t *offsets;    ///< bytes to each step
   int32_t steps, quads;
   /// [panels of 32 channels][step][quad][32][4] int8; or, where the table wants words, [..][quad][2][32][2] int16. Of depthwise
-  /// convolutions [pairs of taps][channels][2] int16.
+  /// convolutions [blocks of 64 channels][four taps][4][4][4][4] int8, where index m, l, p, tap stands for channel
+  /// 16 l + 4 m + p; or, where the table wants words, [pairs of taps][channels][2] int16.
   const void *w;
   ptrdiff_t panel;  ///< bytes of a panel; elements of a pair of taps
   const int32_t *bias;
@@ -759,8 +761,8 @@ void tz_words_transpose(const uint32_t *x, ptrdiff_t x_row, uint32_t *y, ptrdiff
                         ptrdiff_t columns);
 /// y[i] = table[x[i]], of 256 bytes.
 void tz_bytes_mapped(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, const uint8_t *table);
-/// y[i] becomes the larger of x[i] and itself, where both are changed by `flip` first.
-void tz_bytes_larger(const uint8_t *x, uint8_t *y, ptrdiff_t n, uint8_t flip);
+/// y[i] becomes the larger of x[i] and itself: of unsigned bytes, or, where `flip` is 0x80, of signed ones.
+void tz_bytes_larger(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, uint8_t flip);
 
 // ---- What the machine can do -----------------------------------------------------------------------------
 

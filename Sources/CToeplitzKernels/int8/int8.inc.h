@@ -155,6 +155,66 @@ static void NAME(rows_)(const tz_int8_convolution *t, ptrdiff_t first, ptrdiff_t
     }
 }
 
+#ifdef TZ_DOT
+// Blocks of 64 channels, four taps of each in a lane. Interleaving bytes works within 128 bits, so that element 4 l + p of
+// vector m is channel 16 l + 4 m + p; narrowing results to bytes brings them back into order.
+TZ_INLINE void NAME(quarters_)(const void *from, __m512i *to) {
+  __m512i a[4];
+  TZ_UNROLL for (int m = 0; m < 4; m++) a[m] = _mm512_loadu_si512((const char *)from + 64 * m);
+  const __m512i ab = _mm512_shuffle_i32x4(a[0], a[1], 0x44), cd = _mm512_shuffle_i32x4(a[2], a[3], 0x44);
+  const __m512i ef = _mm512_shuffle_i32x4(a[0], a[1], 0xEE), gh = _mm512_shuffle_i32x4(a[2], a[3], 0xEE);
+  to[0] = _mm512_shuffle_i32x4(ab, cd, 0x88), to[1] = _mm512_shuffle_i32x4(ab, cd, 0xDD);
+  to[2] = _mm512_shuffle_i32x4(ef, gh, 0x88), to[3] = _mm512_shuffle_i32x4(ef, gh, 0xDD);
+}
+
+static void NAME(depthwise_)(const tz_int8_convolution *t, ptrdiff_t first, ptrdiff_t rows) {
+  const VEC zero = (VEC)((float)t->zero), low = (VEC)((float)t->low), high = (VEC)((float)t->high);
+  const int quads = (t->steps + 3) / 4;
+  const __m512i flip = _mm512_set1_epi8((char)t->flip);
+  for (ptrdiff_t i = first; i < first + rows; i++)
+    for (ptrdiff_t c = 0; c < t->channels; c += 64) {
+      const ptrdiff_t left = t->channels - c;
+      const __mmask64 mask = left >= 64 ? ~0ull : (1ull << left) - 1;
+      __m512i bias[4], scale[4];
+      NAME(quarters_)(t->bias + c, bias);
+      NAME(quarters_)(t->scale + c, scale);
+      const __m512i *const weights = (const __m512i *)t->w + c / 64 * quads * 4;
+      for (ptrdiff_t j = 0; j < t->width; j++) {
+        const uint8_t *x = t->x + i * t->x_row + j * t->x_pixel + c;
+        const ptrdiff_t at = i * t->y_row + j * t->y_pixel + c;
+        __m512i acc[4] = {bias[0], bias[1], bias[2], bias[3]};
+        const __m512i *w = weights;
+        for (int s = 0; s < t->steps; s += 4, w += 4) {
+          // Taps that are missing have no weight.
+          const int last = t->steps - 1;
+          const __m512i p = _mm512_maskz_loadu_epi8(mask, x + t->offsets[s]);
+          const __m512i q = _mm512_maskz_loadu_epi8(mask, x + t->offsets[s + 1 < last ? s + 1 : last]);
+          const __m512i r = _mm512_maskz_loadu_epi8(mask, x + t->offsets[s + 2 < last ? s + 2 : last]);
+          const __m512i o = _mm512_maskz_loadu_epi8(mask, x + t->offsets[s + 3 < last ? s + 3 : last]);
+          const __m512i pq = _mm512_unpacklo_epi8(p, q), ro = _mm512_unpacklo_epi8(r, o);
+          const __m512i pq2 = _mm512_unpackhi_epi8(p, q), ro2 = _mm512_unpackhi_epi8(r, o);
+          acc[0] = _mm512_dpbusd_epi32(acc[0], _mm512_unpacklo_epi16(pq, ro), w[0]);
+          acc[1] = _mm512_dpbusd_epi32(acc[1], _mm512_unpackhi_epi16(pq, ro), w[1]);
+          acc[2] = _mm512_dpbusd_epi32(acc[2], _mm512_unpacklo_epi16(pq2, ro2), w[2]);
+          acc[3] = _mm512_dpbusd_epi32(acc[3], _mm512_unpackhi_epi16(pq2, ro2), w[3]);
+        }
+        if (t->sums) {
+          __m512i ordered[4];
+          NAME(quarters_)(acc, ordered);
+          TZ_UNROLL for (int m = 0; m < 4; m++)
+            _mm512_mask_storeu_epi32(t->sums + at + 16 * m, (__mmask16)(mask >> 16 * m), ordered[m]);
+          continue;
+        }
+        __m512i codes[4];
+        TZ_UNROLL for (int m = 0; m < 4; m++)
+          codes[m] = (__m512i)NAME(requantized_)((IVEC)acc[m], (VEC)scale[m], zero, low, high);
+        const __m512i bytes =
+          _mm512_packus_epi16(_mm512_packus_epi32(codes[0], codes[1]), _mm512_packus_epi32(codes[2], codes[3]));
+        _mm512_mask_storeu_epi8(t->y + at, mask, _mm512_xor_si512(bytes, flip));
+      }
+    }
+}
+#else
 // One row of pixels of a depthwise convolution: for each channel taps in pairs, bytes times int16 weights.
 static void NAME(depthwise_)(const tz_int8_convolution *t, ptrdiff_t first, ptrdiff_t rows) {
   typedef uint8_t bytes __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(1)));
@@ -189,6 +249,7 @@ static void NAME(depthwise_)(const tz_int8_convolution *t, ptrdiff_t first, ptrd
       }
     }
 }
+#endif
 
 const tz_int8_table NAME(tz_int8_) = {
 #ifdef TZ_DOT

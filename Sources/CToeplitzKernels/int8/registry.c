@@ -48,8 +48,31 @@ void tz_bytes_interleave(const uint8_t *x, ptrdiff_t channel, ptrdiff_t step, pt
     }
 }
 
-void tz_bytes_larger(const uint8_t *x, uint8_t *y, ptrdiff_t n, uint8_t flip) {
-  for (ptrdiff_t i = 0; i < n; i++) y[i] = (x[i] ^ flip) > (y[i] ^ flip) ? x[i] : y[i];
+// Unsigned bytes are larger by their bits; signed ones too, once their highest bit is flipped.
+static inline __attribute__((always_inline)) void bytes_larger(const uint8_t *x, uint8_t *y, ptrdiff_t n, const uint8_t flip) {
+  for (ptrdiff_t i = 0; i < n; i++) {
+    const uint8_t a = x[i] ^ flip, b = y[i] ^ flip;
+    y[i] = (a > b ? a : b) ^ flip;
+  }
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static void tz_bytes_larger_avx2(const uint8_t *x, uint8_t *y, ptrdiff_t n, uint8_t flip) {
+  if (flip) bytes_larger(x, y, n, 0x80);
+  else bytes_larger(x, y, n, 0);
+}
+#endif
+
+void tz_bytes_larger(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, uint8_t flip) {
+#if defined(__x86_64__)
+  if (isa != TZ_ISA_BASELINE) {
+    tz_bytes_larger_avx2(x, y, n, flip);
+    return;
+  }
+#endif
+  (void)isa;
+  if (flip) bytes_larger(x, y, n, 0x80);
+  else bytes_larger(x, y, n, 0);
 }
 
 #if defined(__x86_64__)
@@ -65,7 +88,13 @@ __attribute__((target("avx512f,avx512bw,avx512vbmi"))) static ptrdiff_t tz_bytes
     _mm512_storeu_si512(y + i, _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), _mm512_permutex2var_epi8(a, v, b),
                                                       _mm512_permutex2var_epi8(c, v, d)));
   }
-  return i;
+  if (i < n) {
+    const __mmask64 mask = (1ull << (n - i)) - 1;
+    const __m512i v = _mm512_maskz_loadu_epi8(mask, x + i);
+    _mm512_mask_storeu_epi8(y + i, mask, _mm512_mask_blend_epi8(_mm512_movepi8_mask(v), _mm512_permutex2var_epi8(a, v, b),
+                                                                _mm512_permutex2var_epi8(c, v, d)));
+  }
+  return n;
 }
 #endif
 

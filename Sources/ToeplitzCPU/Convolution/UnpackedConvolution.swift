@@ -43,7 +43,9 @@ struct UnpackedConvolution {
     }
     taps = (w.count, spacing)
     channels = (stencil.channels, view.channel)
-    image = tz_conv_image(size: (view.size[1], view.size[2]), stride: view.spatial[1], lowest: (top, left))
+    image = tz_conv_image(
+      size: (view.size[1], view.size[2]), stride: view.spatial[1], lowest: (top, left),
+      is_finite: layout.isFinite(engine.packed.type))
     // Sections of the convolution groups are alike.
     let first = layout.sections[0][groupIndex]
     let next = layout.sections[min(1, stencil.groups - 1)][groupIndex]

@@ -20,6 +20,7 @@ struct ElementwiseProgram: Sendable {
   /// The register of the result.
   private(set) var result: Int
   private let inputTypes: [DType]
+  private let table = KeptValue<Tensor>()
   private var type: DType
 
   /// Elements of a block: what lies between steps stays in the first-level cache.
@@ -189,14 +190,7 @@ struct ElementwiseProgram: Sendable {
     }
     let x = inputs[bytes[0]]
     guard x.dtype == .uint8 || x.dtype == .int8, x.shape == output.shape, x.isContiguous else { return nil }
-    let codes = (0...255).map { UInt8($0) }
-    var operands = inputs
-    operands[bytes[0]] =
-      try x.dtype == .uint8
-      ? Tensor(codes, shape: [256], device: .cpu)
-      : Tensor(codes.map { Int8(bitPattern: $0) }, shape: [256], device: .cpu)
-    for index in operands.indices where index != bytes[0] { operands[index] = try operands[index].reshaped([]) }
-    let values = try run(operands, shape: [256], name: name)
+    let values = try byteTable(inputs, of: bytes[0], name: name)
     let (table, from, to) = (
       values.elements.assumingMemoryBound(to: UInt8.self), x.elements.assumingMemoryBound(to: UInt8.self),
       output.elements.assumingMemoryBound(to: UInt8.self)
@@ -207,6 +201,23 @@ struct ElementwiseProgram: Sendable {
     }
     withExtendedLifetime((x, values, output)) {}
     return output
+  }
+
+  /// The result for each of the 256 values of a byte operand, where the others are single numbers; the operand itself is not
+  /// looked at.
+  func byteTable(_ inputs: [Tensor], of operand: Int, name: String) throws -> Tensor {
+    var operands = inputs
+    let dtype = inputTypes[operand]
+    operands.remove(at: operand)
+    return try table.value(of: operands[...]) {
+      let codes = (0...255).map { UInt8($0) }
+      operands = try operands.map { try $0.reshaped([]) }
+      operands.insert(
+        try dtype == .uint8
+          ? Tensor(codes, shape: [256], device: .cpu)
+          : Tensor(codes.map { Int8(bitPattern: $0) }, shape: [256], device: .cpu), at: operand)
+      return try run(operands, shape: [256], name: name)
+    }
   }
 
   /// The axes from the one of the largest stride on, if the operands of the result's shape lie without gaps in one order that is
@@ -239,7 +250,7 @@ struct ElementwiseProgram: Sendable {
   }
 
   /// Rows shorter than this are computed several at a time.
-  private static let shortRow = 128
+  private static let shortRow = 512
 
   /// Calls `body` with the registers' addresses, whether each is one number, and memory for the inputs' blocks.
   private func withBlocks(

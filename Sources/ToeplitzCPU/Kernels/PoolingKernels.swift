@@ -70,19 +70,38 @@ extension MaxPooling: CPUKernel {
     let (from, to) = (x.elements.assumingMemoryBound(to: UInt8.self), y.elements.assumingMemoryBound(to: UInt8.self))
     let strides = x.strides
     let flip: UInt8 = x.dtype == .int8 ? 0x80 : 0
+    let isa = InstructionSet.current.code
+    let line = width.input * channels
+    let windows = (0..<width.kernel).map { width.windows($0) }
     ThreadPool.shared.runRows(shape[0] * height.output, width: width.output * channels) { range in
-      for row in range {
-        let (sample, h) = (row / height.output, row % height.output)
-        for w in 0..<width.output {
-          let target = to + (row * width.output + w) * channels
-          // The least there is where a window lies in the padding.
-          target.update(repeating: flip, count: channels)
+      withUnsafeTemporaryAllocation(of: UInt8.self, capacity: max(1, line)) { memory in
+        guard let best = memory.baseAddress else { return }
+        for row in range {
+          let (sample, h) = (row / height.output, row % height.output)
+          // The largest of each column of the window's rows; the least there is where they lie in the padding.
+          best.update(repeating: flip, count: line)
           for kh in height.taps(h) {
-            for kw in width.taps(w) {
-              let at =
-                (height.start(h) + kh * height.dilation) * strides[2] + (width.start(w) + kw * width.dilation)
-                * strides[3]
-              tz_bytes_larger(from + sample * strides[0] + at, target, channels, flip)
+            let from = from + sample * strides[0] + (height.start(h) + kh * height.dilation) * strides[2]
+            if strides[3] == channels {
+              tz_bytes_larger(isa, from, best, line, flip)
+            } else {
+              for w in 0..<width.input {
+                tz_bytes_larger(isa, from + w * strides[3], best + w * channels, channels, flip)
+              }
+            }
+          }
+          let target = to + row * width.output * channels
+          target.update(repeating: flip, count: width.output * channels)
+          for (kw, windows) in windows.enumerated() {
+            let first = width.start(windows.lowerBound) + kw * width.dilation
+            if width.stride == 1 {
+              tz_bytes_larger(
+                isa, best + first * channels, target + windows.lowerBound * channels, windows.count * channels, flip)
+            } else {
+              for (at, w) in windows.enumerated() {
+                tz_bytes_larger(
+                  isa, best + (first + at * width.stride) * channels, target + w * channels, channels, flip)
+              }
             }
           }
         }

@@ -14,6 +14,7 @@ extension CPUDevice: LoweringBackend {
       ConvolutionFusions.applied,
       ResidualUnits.applied,
       SeparableConvolutions.applied, RecurrentDirections.applied, NearestPlanes.applied, ElementwiseChains.applied,
+      QuantizedMaps.applied,
     ]
     var lowered = passes.reduce(graph) { $1($0, folded) }
     lowered.removeDeadNodes()

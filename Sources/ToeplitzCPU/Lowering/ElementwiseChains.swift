@@ -61,6 +61,11 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
     [try program.run(inputs, shape: outputs[0].shape, name: "chain")]
   }
 
+  /// The result for each value of the one operand that is not a single number, if those and the results are bytes.
+  func byteTable(_ inputs: [Tensor], of operand: Int) throws -> Tensor {
+    try program.byteTable(inputs, of: operand, name: "chain")
+  }
+
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
   func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
 }

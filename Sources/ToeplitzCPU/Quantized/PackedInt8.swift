@@ -50,6 +50,20 @@ final class PackedInt8: PreparedValue {
       form = .depthwise
       (steps, quads, panels) = (taps, 0, 1)
       padded = (g.outChannels + 63) / 64 * 64
+      guard hasWords else {
+        // See tz_int8_convolution for the order.
+        let quads = (taps + 3) / 4
+        panel = quads * 256
+        storage = try Storage(byteCount: padded / 64 * panel, operation: "pack")
+        let to = storage.base.assumingMemoryBound(to: Int8.self)
+        to.update(repeating: 0, count: padded / 64 * panel)
+        for channel in 0..<g.outChannels {
+          let (lane, vector, place) = (channel % 64 / 16, channel % 16 / 4, channel % 4)
+          let first = channel / 64 * panel + vector * 64 + lane * 16 + place * 4
+          for tap in 0..<taps { to[first + tap / 4 * 256 + tap % 4] = from[channel * taps + tap] }
+        }
+        return
+      }
       panel = padded * 2
       storage = try Storage(byteCount: (taps + 1) / 2 * panel * 2, operation: "pack")
       let to = storage.base.assumingMemoryBound(to: Int16.self)

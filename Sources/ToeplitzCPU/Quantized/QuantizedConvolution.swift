@@ -6,12 +6,24 @@ import ToeplitzTensor
 ///
 /// The sums are exact in int32: `y = clamp(round(float(sum) · (sx · sw / sy)) + zy)`, the same bits on every instruction set.
 /// Operands are x, its scale and zero point, the int8 weight, its scales (one, or one for each output channel) and zero points
-/// (all zero), scale and zero point of the result, and maybe a bias: int32 in units of `sx · sw`, or float32.
+/// (all zero), scale and zero point of the result, and maybe a bias: int32 in units of `sx · sw`, or float32. The other operands
+/// of a function of the results follow.
 struct QuantizedConvolution: TensorOperation {
   /// The convolution; its epilogue may bound results before they are quantised.
   var convolution: FusedConvolution
   /// Whether results are the int32 sums themselves, as ONNX's ConvInteger and MatMulInteger give them.
   var givesSums = false
+
+  /// A function of each result that gives bytes again, and which of its operands the result is.
+  var map: ByteMap?
+
+  /// A function of bytes.
+  struct ByteMap: Hashable {
+    var chain: ElementwiseChain
+    var operand: Int
+  }
+  /// What the last call scaled its sums by.
+  private let numbers = KeptValue<QuantizedNumbers>()
 
   /// A convolution with its bounds, whose results are codes.
   init(convolution: FusedConvolution) { self.convolution = convolution }
@@ -46,12 +58,19 @@ struct QuantizedConvolution: TensorOperation {
   }
 
   func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
-    try require(
-      inputs.count == 8 || inputs.count == 9, .argument, expected: "8 or 9 tensors", got: "\(inputs.count)")
+    let count = inputs.count - mapOperands
+    try require(count == 8 || count == 9, .argument, expected: "8 or 9 tensors", got: "\(count)")
     func real(_ index: Int) -> TensorSpec { TensorSpec(inputs[index].shape, .float32) }
     let shape = try convolution.infer([real(0), real(3)])[0].shape
-    return [TensorSpec(shape, givesSums ? .int32 : inputs[7].dtype)]
+    let result = TensorSpec(shape, givesSums ? .int32 : inputs[7].dtype)
+    guard let map else { return [result] }
+    var operands = Array(inputs[count...])
+    operands.insert(result, at: map.operand)
+    return try map.chain.infer(operands)
   }
+
+  /// How many operands the function of the results has besides them.
+  private var mapOperands: Int { map.map { $0.chain.types.count - 1 } ?? 0 }
 
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
   func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
@@ -68,21 +87,23 @@ extension QuantizedConvolution: CPUKernel {
 
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let g = convolution.geometry
-    let table = tz_int8_kernels(InstructionSet.current.code).pointee
+    let kernels = tz_int8_kernels(InstructionSet.current.code).pointee
     let weight =
       convolution.isLinear || inputs[3].rank == g.rank + 2
       ? inputs[3] : try inputs[3].reshaped(g.weightShape)
-    let packed = try PackedInt8.packed(g, weight, hasWords: table.has_words)
+    let packed = try PackedInt8.packed(g, weight, hasWords: kernels.has_words)
     guard outputs[0].shape.reduce(1, *) > 0 else {
       return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)]
     }
     let image = try QuantizedImage(self, inputs[0], outputs[0])
-    let numbers = try Numbers(self, packed, inputs)
+    let operands = Array(inputs.dropLast(mapOperands))
+    let numbers = try numbers.value(of: operands[1...]) { try QuantizedNumbers(self, packed, operands) }
+    let table = try byteTable(inputs)
     let source = try image.bordered(inputs[0], zero: numbers.inputZero)
     let y = try Tensor(
       uninitialized: [image.batch, image.outputHeight, image.outputWidth, g.outChannels], dtype: outputs[0].dtype,
       operation: name)
-    run(image, packed, numbers, source, y, table)
+    run(image, packed, numbers, source, y, kernels, table)
     withExtendedLifetime((inputs, source, y)) {}
     if convolution.isLinear { return [try y.reshaped(outputs[0].shape)] }
     let moved = try y.permuted([0, 3, 1, 2])
@@ -92,9 +113,19 @@ extension QuantizedConvolution: CPUKernel {
     return [outputs[0].shape.rank == 3 ? line : try line.select(axis: 0, 0)]
   }
 
+  /// What each byte becomes by the function of the results.
+  private func byteTable(_ inputs: [Tensor]) throws -> Tensor? {
+    guard let map else { return nil }
+    var operands = Array(inputs.suffix(mapOperands))
+    // A placeholder: the table is of all values that there are.
+    operands.insert(inputs[7], at: map.operand)
+    return try map.chain.byteTable(operands, of: map.operand)
+  }
+
   private func run(
-    _ image: QuantizedImage, _ packed: PackedInt8, _ numbers: Numbers, _ source: QuantizedImage.Source, _ y: Tensor,
-    _ table: tz_int8_table
+    _ image: QuantizedImage, _ packed: PackedInt8, _ numbers: QuantizedNumbers, _ source: QuantizedImage.Source,
+    _ y: Tensor,
+    _ kernels: tz_int8_table, _ values: Tensor?
   ) {
     let g = convolution.geometry
     let (inputs, channels) = (g.inChannels / g.groups, g.outChannels / g.groups)
@@ -158,13 +189,31 @@ extension QuantizedConvolution: CPUKernel {
             let from = rows * row / rowItems
             let count = rows * (row + 1) / rowItems - from
             if packed.form == .depthwise {
-              table.depthwise(&t, from, count)
+              kernels.depthwise(&t, from, count)
+              replaceByTable(t, rows: from..<(from + count), channels: 0..<t.channels, values)
             } else {
               let (start, end) = (packed.panels * panel / panelItems, packed.panels * (panel + 1) / panelItems)
-              table.rows(&t, from, count, start, end - start)
+              kernels.rows(&t, from, count, start, end - start)
+              replaceByTable(t, rows: from..<(from + count), channels: (start * 32)..<min(end * 32, t.channels), values)
             }
           }
         }
+      }
+    }
+  }
+}
+
+/// Replaces results that have just been written by what a table says, if there is one.
+private func replaceByTable(_ t: tz_int8_convolution, rows: Range<Int>, channels: Range<Int>, _ values: Tensor?) {
+  guard let table = values?.elements.assumingMemoryBound(to: UInt8.self), !channels.isEmpty else { return }
+  let code = InstructionSet.current.code
+  for row in rows {
+    guard let line = t.y.map({ $0 + row * t.y_row + channels.lowerBound }) else { return }
+    if channels.count == t.y_pixel {
+      tz_bytes_mapped(code, line, line, t.width * t.y_pixel, table)
+    } else {
+      for pixel in 0..<t.width {
+        tz_bytes_mapped(code, line + pixel * t.y_pixel, line + pixel * t.y_pixel, channels.count, table)
       }
     }
   }
@@ -173,67 +222,4 @@ extension QuantizedConvolution: CPUKernel {
 extension ConvolutionGeometry {
   /// Groups that are computed one by one.
   fileprivate func groupItems(_ packed: PackedInt8) -> Int { packed.form == .depthwise ? 1 : groups }
-}
-
-/// What turns sums into results, for each channel as far as whole panels go.
-private struct Numbers {
-  var bias: [Int32]
-  var scale: [Float]
-  /// Of the input as unsigned bytes.
-  var inputZero: UInt8
-  var zero: Int32
-  var low: Int32
-  var high: Int32
-  var flip: UInt8
-
-  init(_ operation: QuantizedConvolution, _ packed: PackedInt8, _ inputs: [Tensor]) throws {
-    func number(_ tensor: Tensor) throws -> Float { try tensor.reshaped([]).item(Float.self) }
-    func code(_ tensor: Tensor) throws -> Int32 { try tensor.reshaped([]).cast(to: .int32).item(Int32.self) }
-    let g = operation.convolution.geometry
-    let (inputScale, outputScale) = (try number(inputs[1]), try number(inputs[6]))
-    let weightScales = try inputs[4].dense()
-    let isSigned = inputs[0].dtype == .int8
-    let shifted = try code(inputs[2]) + (isSigned ? 128 : 0)
-    inputZero = UInt8(clamping: shifted)
-    // Sums are of unsigned bytes, results unsigned until the end.
-    let outputSigned = inputs[7].dtype == .int8
-    zero = try code(inputs[7]) + (outputSigned ? 128 : 0)
-    flip = outputSigned ? 0x80 : 0
-    func bound(_ number: Double, _ zero: Int32) -> Int32 {
-      let quantized = (Float(number) / outputScale).rounded(.toNearestOrEven) + Float(zero)
-      return Int32(min(255, max(0, quantized)))
-    }
-    let bounds = QuantizedConvolution.bounds(operation.convolution.epilogue) ?? (-.infinity, .infinity)
-    low = bound(bounds.low, zero)
-    high = max(low, bound(bounds.high, zero))
-    let outputs = g.outChannels / g.groups
-    let groups = packed.form == .depthwise ? 1 : g.groups
-    let perGroup = packed.form == .depthwise ? g.outChannels : outputs
-    bias = Array(repeating: 0, count: groups * packed.padded)
-    scale = Array(repeating: 0, count: groups * packed.padded)
-    let given = try inputs.count > 8 ? inputs[8].dense() : nil
-    let codes = given?.dtype == .int32 ? given?.pointer(Int32.self) : nil
-    let reals = given?.dtype == .float32 ? given?.pointer(Float.self) : nil
-    let (factors, step) = (weightScales.pointer(Float.self), weightScales.count == 1 ? 0 : 1)
-    bias.withUnsafeMutableBufferPointer { bias in
-      scale.withUnsafeMutableBufferPointer { scale in
-        packed.sums.withUnsafeBufferPointer { sums in
-          for group in 0..<(g.outChannels / max(1, perGroup)) {
-            for inner in 0..<perGroup {
-              let (at, channel) = (group * packed.padded + inner, group * perGroup + inner)
-              let product = inputScale * factors[channel * step]
-              scale[at] = product / outputScale
-              var sum = codes?[channel] ?? 0
-              if let reals {
-                sum = Int32(
-                  clamping: Int64(converting: (Double(reals[channel]) / Double(product)).rounded(.toNearestOrEven)))
-              }
-              bias[at] = sum &- shifted &* sums[channel]
-            }
-          }
-        }
-      }
-    }
-    withExtendedLifetime((weightScales, given)) {}
-  }
 }
