@@ -247,6 +247,9 @@ private final class Heard: @unchecked Sendable {
     #expect(try net.outputLength(for: 20) == net(x).shape[2])
     #expect(try net.traced(TensorSpec([5, 3, 20], .float32)).shape == net(Tensor.ones([5, 3, 20])).shape)
     #expect(message { try net.outputLength(for: 1) }.contains("Conv1d"))
+    let body = try Sequential(Conv1d(1, 4, kernelSize: 3), Lambda { try $0[.ellipsis, 1...] }, MaxPool1d(2))
+    #expect(try body.outputLength(for: 20) == body(Tensor.ones([1, 1, 20])).shape[2])
+    #expect(message { try body.outputLength(for: 2) }.contains("Conv1d"))
     #expect(message { try Hidden(1).outputLength(for: 3) }.contains("override of outputSize"))
   }
 
