@@ -56,7 +56,8 @@ let layers: [Layer] = [
   Layer(
     kind: .library, name: "ToeplitzModels",
     uses: [
-      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage", "ToeplitzNN", "Toeplitz",
+      "CToeplitzKernels", "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage",
+      "ToeplitzNN", "Toeplitz",
     ]),
   Layer(
     kind: .library, name: "ToeplitzTraining",

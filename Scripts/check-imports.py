@@ -11,7 +11,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MOST_LINES = 400
-SYSTEM = {"Foundation", "FoundationEssentials", "Synchronization", "Glibc", "Musl", "Darwin", "Testing", "ArgumentParser"}
+SYSTEM = {"Foundation", "FoundationEssentials", "Synchronization", "Glibc", "Musl", "Darwin", "Testing", "ArgumentParser", "AVFAudio", "CoreGraphics"}
 
 
 def layers():

@@ -84,8 +84,10 @@ def main():
         sys.exit(f"only {len(found)} blocks were found")
 
     lines = [f"import {name}" for name in IMPORTS] + [CONTEXT]
-    for index, (path, start, block) in enumerate(found):
-        lines.append(f"func snippet{index}({PARAMETERS}) async throws {{")
+    # In a function of any task, and in one of the main actor, as that of a program is.
+    places = [(actor, *entry) for actor in ["", "@MainActor "] for entry in found]
+    for index, (actor, path, start, block) in enumerate(places):
+        lines.append(f"{actor}func snippet{index}({PARAMETERS}) async throws {{")
         lines.append(f'#sourceLocation(file: "{path.relative_to(ROOT)}", line: {start})')
         lines += [line for line in block if not line.startswith("import ")] or ["_ = x"]
         lines += ["#sourceLocation()", "}"]

@@ -12,7 +12,7 @@ extension ToeplitzError: LocalizedError {
 }
 
 extension Module {
-  /// Sets all parameters and buffers from a checkpoint file, in any format that ``Checkpoint/init(contentsOf:)`` reads.
+  /// Sets all parameters and buffers from a checkpoint file, in any format that ``Checkpoint/init(contentsOf:)-(String)`` reads.
   ///
   /// - Throws: ``ToeplitzError`` if the file cannot be read or does not fit.
   @discardableResult

@@ -3,7 +3,7 @@ import ToeplitzTensor
 /// Named tensors, seen from one place of a dotted hierarchy such as that of a PyTorch state dictionary.
 ///
 /// A checkpoint knows which file it comes from and where in the hierarchy it stands. A model hands
-/// ``inside(_:)`` to each of its parts, and a part asks for its tensors by their short names:
+/// ``inside(_:)-(String)`` to each of its parts, and a part asks for its tensors by their short names:
 ///
 /// ```swift
 /// let checkpoint = try Checkpoint(contentsOf: "generator.safetensors").inside("conv_pre")
@@ -49,6 +49,26 @@ public struct Checkpoint: Sendable {
     self = try withExtendedLifetime(file) {
       try CheckpointFormat(file.bytes).checkpoint(file.bytes, owner: file, source: path)
     }
+  }
+
+  /// Reads the bytes of a file, such as `[UInt8]` or `Data`, of any of the formats that ``init(contentsOf:)-(String)`` reads, but
+  /// for an index, whose parts are other files.
+  ///
+  /// - Parameters:
+  ///   - bytes: the whole file; it is copied.
+  ///   - source: what errors call it.
+  /// - Throws: ``ToeplitzError`` of kind `format` if it has another format or breaks the rules of its own, `unsupported` for
+  ///   an index.
+  public init<Bytes: Collection>(bytes: Bytes, source: String = "checkpoint") throws where Bytes.Element == UInt8 {
+    let stored = bytes.withContiguousStorageIfAvailable { MappedFile(copying: UnsafeRawBufferPointer($0)) }
+    let file = stored ?? Array(bytes).withUnsafeBytes { MappedFile(copying: $0) }
+    let format = CheckpointFormat(file.bytes)
+    // Bytes from elsewhere must not name files of this machine.
+    guard format != .index else {
+      throw ToeplitzError(
+        .unsupported, source, expected: "a file that holds its tensors itself", got: "an index of other files")
+    }
+    self = try withExtendedLifetime(file) { try format.checkpoint(file.bytes, owner: file, source: source) }
   }
 
   /// The same tensors seen from `component`, a name or several joined by dots, below this place.

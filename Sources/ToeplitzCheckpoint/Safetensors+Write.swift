@@ -15,16 +15,31 @@ extension Safetensors {
   public static func write(
     _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
   ) throws {
-    let place = FilePlace(file: path)
+    try AtomicFile.write(to: path) { try write(tensors, metadata, to: $0, FilePlace(file: path)) }
+  }
+
+  /// The bytes that ``write(_:metadata:to:)`` would write.
+  ///
+  /// ```swift
+  /// let bytes = try Safetensors.bytes(model.stateDictionary())
+  /// try model.load(Checkpoint(bytes: bytes))
+  /// ```
+  ///
+  /// - Throws: As ``write(_:metadata:to:)``.
+  public static func bytes(_ tensors: [String: Tensor], metadata: [String: String] = [:]) throws -> [UInt8] {
+    try AtomicFile.bytes("safetensors") { try write(tensors, metadata, to: $0, FilePlace(file: "safetensors")) }
+  }
+
+  private static func write(
+    _ tensors: [String: Tensor], _ metadata: [String: String], to file: AtomicFile, _ place: FilePlace
+  ) throws {
     guard tensors[metadataKey] == nil else {
       throw place.refused("tensor names other than \(metadataKey)", got: "a tensor of this name")
     }
     let sorted = tensors.sorted { ($1.value.dtype.byteSize, $0.key) < ($0.value.dtype.byteSize, $1.key) }
     let header = try header(sorted.map { ($0.key, $0.value) }, metadata, place)
-    try AtomicFile.write(to: path) { file in
-      try file.write(header)
-      for (_, tensor) in sorted { try tensor.withBytes { try file.write($0) } }
-    }
+    try file.write(header)
+    for (_, tensor) in sorted { try tensor.withBytes { try file.write($0) } }
   }
 
   /// The length and the JSON text, padded so that the data starts on a multiple of eight bytes.

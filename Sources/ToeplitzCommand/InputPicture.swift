@@ -105,7 +105,7 @@ extension ImageOptions {
     case .stretch: return try picture.resized(width: width, height: height)
     case .letterbox: return try picture.letterboxed(width: width, height: height, level: imageFill)
     case .crop:
-      guard imageResize != nil else { return try picture.filling(width: width, height: height) }
+      guard imageResize != nil else { return try picture.resizedToFill(width: width, height: height) }
       guard picture.width >= width, picture.height >= height else {
         throw ToeplitzError(
           .argument, path, expected: "--image-resize of at least the size that is cropped, \(height)x\(width)",

@@ -89,7 +89,7 @@ public struct Picture: Sendable {
         name == nil ? .format : .unsupported, place.file, expected: "a PNG, JPEG, BMP or PNM file",
         got: name ?? (bytes.isEmpty ? "an empty file" : "other bytes"))
     }
-    self = if appliesOrientation, let orientation { picture.turned(orientation) } else { picture }
+    self = if appliesOrientation, let orientation { picture.oriented(orientation) } else { picture }
   }
 
   /// Throws unless a picture of that size may be read.

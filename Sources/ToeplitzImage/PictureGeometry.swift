@@ -62,7 +62,7 @@ extension Picture {
   /// The middle of the picture, resized so that it just covers the given size: nothing is distorted, edges are lost.
   ///
   /// - Throws: ``ToeplitzError`` as ``resized(width:height:)`` does.
-  public func filling(width: Int, height: Int) throws -> Picture {
+  public func resizedToFill(width: Int, height: Int) throws -> Picture {
     guard width > 0, height > 0 else { throw Self.refusedSize(width, height) }
     let ratio = max(Double(width) / Double(self.width), Double(height) / Double(self.height))
     return try scaled(ratio) { (max(width, $0), max(height, $1)) }.centerCropped(width: width, height: height)

@@ -21,7 +21,7 @@ extension Picture {
   }
 
   /// The picture upright, if it was stored in the given orientation.
-  public func turned(_ orientation: Orientation) -> Picture {
+  public func oriented(_ orientation: Orientation) -> Picture {
     guard orientation != .up else { return self }
     let (w, h) = (width, height)
     let isTransposed = orientation.rawValue >= 5

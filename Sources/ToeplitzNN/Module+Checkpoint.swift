@@ -56,10 +56,10 @@ extension Module {
   }
 
   /// Sets all parameters and buffers from the checkpoint at `path`, in any format that
-  /// ``Checkpoint/init(contentsOf:)`` reads.
+  /// ``Checkpoint/init(contentsOf:)-(String)`` reads.
   ///
   /// - Returns: What was found, also where it was no error.
-  /// - Throws: As ``Checkpoint/init(contentsOf:)`` and ``load(_:strict:)-(Checkpoint,_)``.
+  /// - Throws: As ``Checkpoint/init(contentsOf:)-(String)`` and ``load(_:strict:)-(Checkpoint,_)``.
   @discardableResult
   public func load(contentsOf path: String, strict: Bool = true) throws -> LoadReport {
     try load(Checkpoint(contentsOf: path), strict: strict)

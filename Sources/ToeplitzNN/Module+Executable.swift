@@ -81,7 +81,7 @@ package struct ModuleValues {
   ///
   /// - Throws: ``ToeplitzError`` that names a buffer which `body` assigns, besides what `body` throws.
   package func traced<Result>(in trace: Trace, _ body: () throws -> Result) throws -> Result {
-    let folded = try weights.map { try $0.weight.value() }
+    let folded = try weights.map { try $0.weight.value }
     let before = parameters.map(\.parameter.value)
     let during = zip(parameters, before).map { trace.weight($1, name: $0.name) }
     defer {

@@ -48,7 +48,12 @@ open class Module: CustomStringConvertible {
   open func key(forProperty name: String) -> String { snakeCase(name) }
 
   /// The type's name in listings, such as `Conv1d`.
-  open var displayName: String { "\(type(of: self))" }
+  open var displayName: String {
+    let name = "\(type(of: self))"
+    // `Conv<Rank1>` is `Conv1d`.
+    for rank in 1...3 where name.hasSuffix("<Rank\(rank)>") { return name.dropLast("<Rank1>".count) + "\(rank)d" }
+    return name
+  }
 
   /// What stands in the parentheses of ``description``.
   open var extraRepr: String { "" }
@@ -77,9 +82,9 @@ open class Module: CustomStringConvertible {
   }
 
   /// Channels, layout and element type of the input of the first layer inside that has such.
-  private var firstChannels: (count: Int, layout: TensorLayout, dtype: DType)? {
+  var firstChannels: (count: Int, rank: Int, layout: TensorLayout, dtype: DType)? {
     namedModules().lazy.compactMap { _, module in
-      (module as? ConvolutionLayer).map { ($0.inChannels, $0.layout, $0.dtype) }
+      (module as? ConvolutionLayer).map { ($0.inChannels, $0.geometry.rank, $0.layout, $0.dtype) }
     }.first
   }
 
@@ -128,7 +133,7 @@ extension UnaryLayer {
   ///
   /// - Throws: ``ToeplitzError`` that carries the layer's path.
   public func callAsFunction(_ x: Tensor) throws -> Tensor {
-    try observed(x) { try forward(x) }
+    try recordCall(x) { try forward(x) }
   }
 }
 
@@ -142,10 +147,10 @@ extension Module {
   /// final class Modulated: Module {
   ///   let conv: Conv1d
   ///   init() throws { conv = try Conv1d(8, 8, kernelSize: 3, padding: 1) }
-  ///   func callAsFunction(_ x: Tensor, scale: Tensor) throws -> Tensor { try observed(x) { try conv(x) * scale } }
+  ///   func callAsFunction(_ x: Tensor, scale: Tensor) throws -> Tensor { try recordCall(x) { try conv(x) * scale } }
   /// }
   /// ```
-  public func observed(_ x: Tensor, _ body: () throws -> Tensor) throws -> Tensor {
+  public func recordCall(_ x: Tensor, _ body: () throws -> Tensor) throws -> Tensor {
     if let trace = Trace.running {
       trace.enter(path)
       defer { trace.leave() }

@@ -120,14 +120,16 @@ public final class LayerWeight {
   /// The weight.
   ///
   /// - Throws: ``ToeplitzError`` if the norm cannot be computed.
-  public func value() throws -> Tensor {
-    switch form {
-    case .plain(let parameter): return parameter.value
-    case .normalized(let g, let v, let axis):
-      if let folded, folded.g.isSameView(as: g.value), folded.v.isSameView(as: v.value) { return folded.weight }
-      let weight = try v.value.weightNormalized(length: g.value, axis: axis)
-      folded = (g.value, v.value, weight)
-      return weight
+  public var value: Tensor {
+    get throws {
+      switch form {
+      case .plain(let parameter): return parameter.value
+      case .normalized(let g, let v, let axis):
+        if let folded, folded.g.isSameView(as: g.value), folded.v.isSameView(as: v.value) { return folded.weight }
+        let weight = try v.value.weightNormalized(length: g.value, axis: axis)
+        folded = (g.value, v.value, weight)
+        return weight
+      }
     }
   }
 
@@ -158,7 +160,7 @@ public final class LayerWeight {
   }
 
   /// Replaces the weight; with weight norm, length and direction follow from it.
-  public func set(_ weight: Tensor) throws {
+  package func set(_ weight: Tensor) throws {
     switch form {
     case .plain(let parameter): parameter.value = weight
     case .normalized(let g, let v, let axis):
@@ -173,7 +175,7 @@ public final class LayerWeight {
   /// - Parameter axis: the axis that keeps its own norms, or nil for one norm of all elements (PyTorch's `dim`; −1
   ///   is nil there too).
   public func normalize(axis: Int?) throws {
-    let weight = try value()
+    let weight = try value
     let axis = try axis.flatMap { $0 == -1 ? nil : try weight.shape.normalizedAxis($0, operation: "weightNorm") }
     let (g, v) = try Self.parts(of: weight, axis: axis)
     form = .normalized(g: Parameter(g), v: Parameter(v), axis: axis)
@@ -182,7 +184,7 @@ public final class LayerWeight {
 
   /// Holds the weight as it is from now on.
   public func removeNormalization() throws {
-    form = .plain(Parameter(try value()))
+    form = .plain(Parameter(try value))
     folded = nil
   }
 
@@ -233,7 +235,7 @@ public final class LayerWeight {
 extension LayerWeight: CustomStringConvertible {
   /// How it is held, element type and shape, and below them the weight's elements.
   public var description: String {
-    let elements = (try? value()).map { "\n\($0)" } ?? ""
+    let elements = (try? value).map { "\n\($0)" } ?? ""
     return "LayerWeight(\(spec)\(isNormalized ? ", as g v / ‖v‖" : ""))" + elements
   }
 }

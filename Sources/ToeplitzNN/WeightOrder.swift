@@ -143,3 +143,28 @@ extension Module {
     return self
   }
 }
+
+// MARK: - One weight
+
+extension ConvolutionLayer {
+  /// The axes of PyTorch's weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
+  var maxOrder: [Int] { Array(2..<(geometry.rank + 2)) + [1, 0] }
+
+  /// The weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
+  public func weightInMAXOrder() throws -> Tensor { try weight.value.permuted(maxOrder).contiguous() }
+
+  /// Sets the weight from MAX's order.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` if the shape is not that of ``weightInMAXOrder()``.
+  public func setWeight(inMAXOrder tensor: Tensor) throws {
+    let expected = TensorShape(maxOrder.map { geometry.weightShape[$0] })
+    guard tensor.shape == expected else {
+      throw ToeplitzError(
+        .shape, geometry.name, expected: "a weight in MAX order of shape \(expected)", got: "\(tensor.shape)",
+        path: path)
+    }
+    var back = [Int](repeating: 0, count: tensor.rank)
+    for (index, axis) in maxOrder.enumerated() { back[axis] = index }
+    try weight.assign(tensor.permuted(back).contiguous())
+  }
+}

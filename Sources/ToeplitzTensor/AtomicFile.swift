@@ -25,6 +25,8 @@ package final class AtomicFile {
   private let mode: mode_t?
   /// Whether the bytes go into a pipe or device, where nothing can be changed any more.
   package let isStream: Bool
+  /// Whether the bytes stay in memory and there is no file.
+  private let isInMemory: Bool
   private var descriptor: Int32
   private var buffer: [UInt8] = []
   private var flushed = 0
@@ -43,6 +45,7 @@ package final class AtomicFile {
   ///   a terminal.
   package init(path: String) throws {
     self.path = path
+    isInMemory = false
     if let stream = try Self.stream(path) {
       (target, aside, mode, descriptor, isStream) = (path, "", nil, stream, true)
       return
@@ -58,7 +61,23 @@ package final class AtomicFile {
     guard descriptor >= 0 else { throw Self.failure(path) }
   }
 
+  /// Bytes that are kept, see ``contents``, under a name for errors.
+  package init(inMemory name: String) {
+    (path, target, aside, mode, descriptor) = (name, "", "", nil, 0)
+    (isStream, isInMemory) = (false, true)
+  }
+
   deinit { cancel() }
+
+  /// The bytes that `body` writes.
+  package static func bytes(_ name: String, _ body: (AtomicFile) throws -> Void) throws -> [UInt8] {
+    let file = AtomicFile(inMemory: name)
+    try body(file)
+    return file.contents
+  }
+
+  /// What was written in memory.
+  package var contents: [UInt8] { buffer }
 
   /// Creates or replaces the file at `path` with what `body` writes.
   ///
@@ -76,7 +95,7 @@ package final class AtomicFile {
 
   /// Appends `bytes`.
   package func write(_ bytes: UnsafeRawBufferPointer) throws {
-    if buffer.count + bytes.count < Self.bufferSize {
+    if isInMemory || buffer.count + bytes.count < Self.bufferSize {
       buffer.append(contentsOf: bytes)
     } else {
       try flush()
@@ -96,6 +115,7 @@ package final class AtomicFile {
     guard !isStream else {
       throw ToeplitzError(.file, path, expected: "a file in which bytes can be replaced", got: "a stream")
     }
+    if isInMemory { return buffer.replaceSubrange(offset..<(offset + bytes.count), with: bytes) }
     try flush()
     try bytes.withUnsafeBytes { try put($0, at: offset) }
   }
@@ -104,6 +124,10 @@ package final class AtomicFile {
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` with the system's reason; the file aside is removed then.
   package func commit() throws {
+    if isInMemory {
+      descriptor = -1
+      return
+    }
     try flush()
     if isStream {
       close(descriptor)
@@ -124,6 +148,10 @@ package final class AtomicFile {
   /// Removes the file aside; harmless after ``commit()``.
   package func cancel() {
     guard isOpen else { return }
+    if isInMemory {
+      descriptor = -1
+      return
+    }
     close(descriptor)
     descriptor = -1
     if !isStream { unlink(aside) }
@@ -131,6 +159,7 @@ package final class AtomicFile {
 
   /// Hands on what was written so far; readers of a stream get it then.
   package func flush() throws {
+    if isInMemory { return }
     try buffer.withUnsafeBytes { try put($0, at: flushed) }
     flushed += buffer.count
     buffer.removeAll(keepingCapacity: true)

@@ -79,7 +79,7 @@ public enum DType: String, Sendable, Hashable, CaseIterable, CustomStringConvert
   public var isNumber: Bool { isFloatingPoint || isInteger }
 
   /// Whether elements are numbers of eight or fewer bits that are only stored, moved and converted.
-  public var isNarrow: Bool { !isNumber && self != .bool }
+  package var isNarrow: Bool { !isNumber && self != .bool }
 
   /// The case's name.
   public var description: String { rawValue }

@@ -19,7 +19,7 @@ public enum Device: Sendable, Hashable, CustomStringConvertible {
   /// Does nothing for a device that is present.
   ///
   /// - Throws: ``ToeplitzError`` of kind `device` for one that is not.
-  public func requirePresent(_ operation: String) throws {
+  package func requirePresent(_ operation: String) throws {
     guard case .cpu = self else {
       throw ToeplitzError(
         .device, operation, expected: "a device of this machine (cpu)", got: "\(self), and no such device is present")

@@ -188,6 +188,13 @@ package final class MappedFile: Sendable {
     if isCounted { Platform.noteFile(size) }
   }
 
+  /// Bytes in memory in the place of a file; they are copied.
+  package init(copying bytes: UnsafeRawBufferPointer) {
+    let copy = UnsafeMutableRawPointer.allocate(byteCount: Swift.max(bytes.count, 1), alignment: 1)
+    if let source = bytes.baseAddress { copy.copyMemory(from: source, byteCount: bytes.count) }
+    (base, count, mapped, content) = (UnsafeRawPointer(copy), bytes.count, false, nil)
+  }
+
   /// What the stream at `path` gives; nil if there is a file or a folder, or nothing.
   private static func content(at path: String) throws -> Streams.Content? {
     var status = stat()

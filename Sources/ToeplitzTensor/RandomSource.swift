@@ -77,7 +77,8 @@ public final class Generator: Sendable {
   public static let zeros = Generator(zeros: ())
 
   /// Numbers drawn evenly from `low..<high`.
-  public func uniform(_ shape: TensorShape, from low: Double, to high: Double, dtype: DType = .float32) throws -> Tensor
+  public func uniform(_ shape: TensorShape, from low: Double = 0, to high: Double = 1, dtype: DType = .float32) throws
+    -> Tensor
   {
     if drawsZeros { return try Tensor.zeros(shape, dtype: dtype) }
     return try source.withLock { try Tensor.randomUniform(shape, from: low, to: high, dtype: dtype, using: &$0) }

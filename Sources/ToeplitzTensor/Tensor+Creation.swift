@@ -50,6 +50,12 @@ extension Tensor {
     try full(shape, 1, dtype: dtype, device: device)
   }
 
+  /// A tensor of zeros with the shape and element type of another.
+  public static func zeros(like other: Tensor) throws -> Tensor { try zeros(other.shape, dtype: other.dtype) }
+
+  /// A tensor of ones with the shape and element type of another.
+  public static func ones(like other: Tensor) throws -> Tensor { try ones(other.shape, dtype: other.dtype) }
+
   /// The numbers `start`, `start + step`, … below `end` (above it for a negative step), as `torch.arange`.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` if `step` is zero or points away from `end`.
@@ -70,12 +76,63 @@ extension Tensor {
     return result
   }
 
+  /// `count` numbers from `start` to `end`, which belongs to them, evenly spaced, as `numpy.linspace`.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if `count` is below 0.
+  public static func linspace(
+    _ start: Double, _ end: Double, _ count: Int, dtype: DType = .float32
+  ) throws -> Tensor {
+    guard count >= 0 else {
+      throw ToeplitzError(.argument, "linspace", expected: "a count of at least 0", got: "\(count)")
+    }
+    let result = try Tensor(uninitialized: [count], dtype: dtype, operation: "linspace")
+    let step = (end - start) / Double(Swift.max(count - 1, 1))
+    func fill<T: TensorScalar>(_ type: T.Type) {
+      let elements = result.pointer(T.self)
+      for index in 0..<count {
+        // The last number is the end, not a sum that was rounded.
+        elements[index] = T(converting: index > 0 && index == count - 1 ? end : start + Double(index) * step)
+      }
+    }
+    fill(dtype.scalarType)
+    return result
+  }
+
+  /// The identity matrix `[size, size]`, as `numpy.eye`.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` if the size is below 0.
+  public static func eye(_ size: Int, dtype: DType = .float32) throws -> Tensor {
+    let result = try zeros([size, size], dtype: dtype)
+    func fill<T: TensorScalar>(_ type: T.Type) {
+      let elements = result.pointer(T.self)
+      for index in 0..<size { elements[index * (size + 1)] = T(converting: 1) }
+    }
+    fill(dtype.scalarType)
+    return result
+  }
+
   /// Numbers drawn from the normal distribution, the same for the same state of `random`.
   public static func randomNormal(
     _ shape: TensorShape, mean: Double = 0, standardDeviation: Double = 1, dtype: DType = .float32,
     using random: inout RandomSource
   ) throws -> Tensor {
     try generate(shape, dtype, "randomNormal") { random.nextNormal() * standardDeviation + mean }
+  }
+
+  /// Numbers drawn from the normal distribution, others in each call (`torch.randn`).
+  public static func randomNormal(
+    _ shape: TensorShape, mean: Double = 0, standardDeviation: Double = 1, dtype: DType = .float32
+  ) throws -> Tensor {
+    var random = RandomSource()
+    return try randomNormal(shape, mean: mean, standardDeviation: standardDeviation, dtype: dtype, using: &random)
+  }
+
+  /// Numbers drawn evenly from `low..<high`, others in each call (`torch.rand`).
+  public static func randomUniform(
+    _ shape: TensorShape, from low: Double = 0, to high: Double = 1, dtype: DType = .float32
+  ) throws -> Tensor {
+    var random = RandomSource()
+    return try randomUniform(shape, from: low, to: high, dtype: dtype, using: &random)
   }
 
   /// Numbers drawn evenly from `low..<high`, the same for the same state of `random`.

@@ -8,7 +8,7 @@
 /// ```swift
 /// let x = try Tensor([1, 2, 3, 4, 5, 6], shape: [2, 3])
 /// let y = try x.transposed(0, 1) * 2
-/// print(try y.scalars(Float.self))  // [2, 8, 4, 10, 6, 12]
+/// print(try y.scalars(of: Float.self))  // [2, 8, 4, 10, 6, 12]
 /// ```
 ///
 /// Computation throws ``ToeplitzError`` instead of stopping the process.
@@ -208,10 +208,17 @@ extension Tensor {
 
   /// All elements in row-major order.
   ///
-  /// - Throws: ``ToeplitzError`` of kind `dtype` if the elements are not of type `T`.
-  public func scalars<T: TensorScalar>(_ type: T.Type = T.self) throws -> [T] {
+  /// ```swift
+  /// let numbers = try x.scalars(of: Float.self)
+  /// let same: [Float] = try x.scalars()
+  /// ```
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `dtype` if the elements are not of type `T`, and in code that is traced.
+  public func scalars<T: TensorScalar>(of type: T.Type = T.self) throws -> [T] {
     try withElements(type) { Array($0) }
   }
+
+  package func scalars<T: TensorScalar>(_ type: T.Type) throws -> [T] { try scalars(of: type) }
 
   /// The one element of a tensor that has just one.
   public func item<T: TensorScalar>(_ type: T.Type = T.self) throws -> T {

@@ -28,7 +28,7 @@ public struct TensorShape: Sendable, Hashable, ExpressibleByArrayLiteral, Random
   /// The number of elements of a tensor of this shape.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if a size is negative or the product exceeds `Int.max`.
-  public func elementCount(_ operation: String) throws -> Int {
+  package func elementCount(_ operation: String) throws -> Int {
     var count = 1
     var overflow = false
     var empty = false
@@ -60,7 +60,7 @@ public struct TensorShape: Sendable, Hashable, ExpressibleByArrayLiteral, Random
   /// The shape two tensors take when NumPy's broadcasting rule joins them.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` if a pair of sizes differs and neither is 1.
-  public static func broadcast(_ a: TensorShape, _ b: TensorShape, operation: String) throws -> TensorShape {
+  package static func broadcast(_ a: TensorShape, _ b: TensorShape, operation: String) throws -> TensorShape {
     let rank = Swift.max(a.rank, b.rank)
     var result = [Int](repeating: 1, count: rank)
     for axis in 0..<rank {
@@ -79,7 +79,7 @@ public struct TensorShape: Sendable, Hashable, ExpressibleByArrayLiteral, Random
   /// `axis` counted from the front: −1 is the last dimension.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` if there is no such dimension.
-  public func normalizedAxis(_ axis: Int, operation: String) throws -> Int {
+  package func normalizedAxis(_ axis: Int, operation: String) throws -> Int {
     let index = axis < 0 ? axis + rank : axis
     guard index >= 0, index < rank else {
       throw ToeplitzError(

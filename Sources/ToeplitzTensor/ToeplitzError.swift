@@ -53,7 +53,7 @@ public struct ToeplitzError: Error, Sendable, Hashable, CustomStringConvertible 
   }
 
   /// The same error with `component` put in front of its path.
-  public func inside(_ component: String) -> ToeplitzError {
+  package func inside(_ component: String) -> ToeplitzError {
     var error = self
     error.path = path.isEmpty ? component : "\(component).\(path)"
     return error

@@ -51,7 +51,7 @@ import ToeplitzTestSupport
     let stored = try Picture(contentsOf: Fixtures.path("images/portrait.jpg"), appliesOrientation: false)
     let upright = try Picture(contentsOf: Fixtures.path("images/portrait.jpg"))
     #expect((stored.width, stored.height) == (32, 16) && (upright.width, upright.height) == (16, 32))
-    #expect(stored.turned(.right).samples == upright.samples)
+    #expect(stored.oriented(.right).samples == upright.samples)
     for orientation in 1...8 {
       let turned = try Self.picture(Self.bytes("exif-\(orientation).jpg"), upright: false)
       #expect((turned.width, turned.height) == (16, 8))
@@ -62,9 +62,9 @@ import ToeplitzTestSupport
     let picture = Picture(width: 3, height: 2, samples: .bytes((0..<18).map { UInt8($0) }))
     for orientation in Picture.Orientation.allCases {
       let inverse: Picture.Orientation = orientation == .left ? .right : orientation == .right ? .left : orientation
-      #expect(picture.turned(orientation).turned(inverse).samples == picture.samples)
+      #expect(picture.oriented(orientation).oriented(inverse).samples == picture.samples)
     }
-    #expect(Set(Picture.Orientation.allCases.map { "\(picture.turned($0))" }).count == 8)
+    #expect(Set(Picture.Orientation.allCases.map { "\(picture.oriented($0))" }).count == 8)
   }
 
   @Test func damagedOrientationsAreNone() {
@@ -167,7 +167,7 @@ import ToeplitzTestSupport
       case "resized": result = try picture.resized(width: numbers[0], height: numbers[1])
       case "shorter": result = try picture.resized(shorterSide: numbers[0])
       case "cropped": result = try picture.centerCropped(width: numbers[0], height: numbers[1])
-      case "filling": result = try picture.filling(width: numbers[0], height: numbers[1])
+      case "filling": result = try picture.resizedToFill(width: numbers[0], height: numbers[1])
       default: result = try picture.letterboxed(width: numbers[0], height: numbers[1])
       }
       #expect(try distance(result, name, in: "resized.npz") == 0, "\(name)")
@@ -202,7 +202,7 @@ import ToeplitzTestSupport
     let picture = Picture(width: 1, height: 3000, samples: .bytes([UInt8](repeating: 7, count: 9000)))
     for make in [
       { try picture.resized(width: 0, height: 5) }, { try picture.resized(width: 1 << 20, height: 1 << 20) },
-      { try picture.resized(width: -1, height: Int.max) }, { try picture.filling(width: 60000, height: 1) },
+      { try picture.resized(width: -1, height: Int.max) }, { try picture.resizedToFill(width: 60000, height: 1) },
       { try picture.letterboxed(width: 5, height: 0) }, { try picture.resized(shorterSide: Int.max) },
       { try picture.centerCropped(width: 2, height: 2) }, { try picture.cropped(x: 1, y: 0, width: 1, height: 1) },
       { try picture.cropped(x: Int.max, y: 0, width: 1, height: 1) },

@@ -20,7 +20,7 @@ import ToeplitzTestSupport
     return [
       ["weight_g": g, "weight_v": v],
       ["parametrizations.weight.original0": g, "parametrizations.weight.original1": v],
-      ["weight": try normed.weight.value()],
+      ["weight": try normed.weight.value],
     ]
   }
 
@@ -37,7 +37,7 @@ import ToeplitzTestSupport
           let layer = try make()
           if isNormed { try layer.weightNorm(dim: axis) }
           #expect(try layer.load(state).isClean)
-          return (weight: try layer.weight.value(), output: try layer(x))
+          return (weight: try layer.weight.value, output: try layer(x))
         }
         for other in results.dropFirst() {
           #expect(try other.weight.sameBits(as: results[0].weight), "axis \(String(describing: axis))")
@@ -51,7 +51,7 @@ import ToeplitzTestSupport
     let layer = try WeightNormConv1d(inChannels: 2, outChannels: 2, kernelSize: 3, bias: false)
     let weight = try counting([2, 2, 3]) / Tensor(scalar: Float(7))
     try layer.load(["weight": weight])
-    #expect(try layer.weight.value().sameBits(as: weight))
+    #expect(try layer.weight.value.sameBits(as: weight))
     let state = layer.stateDictionary()
     #expect(try state["weight_v"]?.sameBits(as: weight) == true)
     #expect(state["weight_g"]?.shape == [2, 1, 1])
@@ -106,7 +106,7 @@ import ToeplitzTestSupport
       let layers = try (0..<2).map { _ in
         try Conv1d(inChannels: 3, outChannels: 5, kernelSize: 7, generator: generator)
       }
-      return try layers.flatMap { try $0.weight.value().floats + ($0.bias?.value.floats ?? []) }
+      return try layers.flatMap { try $0.weight.value.floats + ($0.bias?.value.floats ?? []) }
     }
     let first = try make(4)
     #expect(try make(4) == first)
@@ -114,8 +114,8 @@ import ToeplitzTestSupport
     #expect(Array(first.prefix(110)) != Array(first.suffix(110)))
     let bound = 1 / Float(21).squareRoot()
     #expect(first.allSatisfy { abs($0) <= bound } && Set(first).count > 200)
-    let random = try Conv1d(inChannels: 3, outChannels: 5, kernelSize: 7).weight.value().floats
-    #expect(try random != Conv1d(inChannels: 3, outChannels: 5, kernelSize: 7).weight.value().floats)
+    let random = try Conv1d(inChannels: 3, outChannels: 5, kernelSize: 7).weight.value.floats
+    #expect(try random != Conv1d(inChannels: 3, outChannels: 5, kernelSize: 7).weight.value.floats)
   }
 
   @Test func aNormedLayerStartsWithTheWeightOfThePlainOne() throws {
@@ -124,7 +124,7 @@ import ToeplitzTestSupport
     let normed = try WeightNormConvTranspose1d(
       inChannels: 3, outChannels: 2, kernelSize: 4, generator: Generator(seed: 8))
     #expect(normed.weight.isNormalized && normed.stateDictionary()["weight_g"]?.shape == [3, 1, 1])
-    let distance = try normed.weight.value().distance(to: plain.weight.value())
+    let distance = try normed.weight.value.distance(to: plain.weight.value)
     #expect(distance.absolute <= 1e-7)
   }
 
@@ -143,7 +143,7 @@ import ToeplitzTestSupport
       ),
     ]
     for (layer, shape) in layers {
-      let before = try layer.weight.value()
+      let before = try layer.weight.value
       let turned = try layer.weightInMAXOrder()
       #expect(turned.shape == shape)
       let rank = layer.geometry.rank
@@ -158,7 +158,7 @@ import ToeplitzTestSupport
         #expect(try pick(turned, kernel + [b, a]) == pick(before, [a, b] + kernel))
       }
       try layer.setWeight(inMAXOrder: turned)
-      #expect(try layer.weight.value().sameBits(as: before))
+      #expect(try layer.weight.value.sameBits(as: before))
       #expect(throws: ToeplitzError.self) { try layer.setWeight(inMAXOrder: before) }
     }
   }

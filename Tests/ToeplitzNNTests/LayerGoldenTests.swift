@@ -92,7 +92,7 @@ import ToeplitzTestSupport
     if item["weightNorm"].isNull {
       #expect(Set(layer.stateDictionary().keys) == Set(state.keys), "\(id)")
     } else {
-      let weight = try #require(layer as? any WeightedLayer).weight.value()
+      let weight = try #require(layer as? any WeightedLayer).weight.value
       let difference = try GoldenFile.difference(weight, golden.tensor("\(id).weight"), tolerance: tolerance)
       #expect(difference == nil, "\(id) \(dtype) weight: \(difference ?? "")")
     }

@@ -7,12 +7,12 @@ import Toeplitz
 @Suite struct LoadTests {
   @Test func aZeroFilterStoredAsDirectionIsRefused() throws {
     let layer = try WeightNormConv1d(inChannels: 1, outChannels: 3, kernelSize: 2, bias: false)
-    let before = try layer.weight.value().floats
+    let before = try layer.weight.value.floats
     let text = refusal {
       try layer.load(["weight_g": tensor([1, 1, 1], [3, 1, 1]), "weight_v": tensor([1, 2, 3, 4, 0, 0], [3, 1, 2])])
     }
     #expect(text.contains("filters of weight_v that") && text.contains("filter 2"), "\(text)")
-    #expect(try layer.weight.value().floats == before)
+    #expect(try layer.weight.value.floats == before)
   }
 
   /// Pruned filters, and those that half precision made zero: PyTorch, which has them behind `remove_weight_norm`, computes
@@ -32,7 +32,7 @@ import Toeplitz
       let normed = try Conv1d(inChannels: 2, outChannels: 3, kernelSize: 2, bias: false, dtype: dtype)
       try normed.weightNorm(dim: axis)
       try normed.load(["weight": weight])
-      #expect(try normed.weight.value().sameBits(as: weight))
+      #expect(try normed.weight.value.sameBits(as: weight))
       #expect(try normed(x).sameBits(as: plain(x)))
       #expect(try normed.eval().compiled()(x).sameBits(as: plain.eval().compiled()(x)))
       // Length and direction give the zeros again, in another layer too.
@@ -43,7 +43,7 @@ import Toeplitz
       #expect(zip(got, expected).allSatisfy { abs($0 - $1) <= 2e-3 * max(1, abs($1)) }, "\(got) \(expected)")
       // And a layer that had such a filter before it was normed.
       try plain.weightNorm(dim: axis)
-      #expect(try plain.weight.value().cast(to: .float32).floats.allSatisfy(\.isFinite))
+      #expect(try plain.weight.value.cast(to: .float32).floats.allSatisfy(\.isFinite))
     }
   }
 

@@ -58,11 +58,11 @@ private final class Heard: @unchecked Sendable {
     let conv = try WeightNormConv1d(2, 3, kernelSize: 2)
     let weight = try Generator(seed: 1).normal([3, 2, 2])
     try conv.weight.assign(weight)
-    #expect(try conv.weight.value().allClose(weight))
+    #expect(try conv.weight.value.allClose(weight))
     #expect(conv.weightG?.value.shape == [3, 1, 1] && conv.weightV?.value.shape == [3, 2, 2])
     try conv.bias?.assign([1, 2, 3])
     try conv.weightG?.assign(Tensor.ones([3, 1, 1]))
-    #expect(try conv.weight.value()[0].pow(2).sum().allClose(Tensor(scalar: 1 as Float)))
+    #expect(try conv.weight.value[0].pow(2).sum().allClose(Tensor(scalar: 1 as Float)))
     #expect(message { try conv.weight.assign(Tensor.ones([3, 2])) }.contains("a value of shape [3, 2, 2], got [3, 2]"))
     let bias = try #require(conv.bias)
     #expect(message { try bias.assign(Tensor.ones([4])) }.contains("got [4]"))
@@ -132,6 +132,23 @@ private final class Heard: @unchecked Sendable {
       #expect(
         message { try model.load(contentsOf: URL(string: "https://example.org/a.pt")!) }.contains("on this machine"))
     }
+  }
+
+  @Test func weightsComeFromMemoryAndGoThere() throws {
+    let (model, other) = (try Linear(3, 2), try Linear(3, 2))
+    let bytes = try Safetensors.bytes(model.stateDictionary(), metadata: ["epoch": "3"])
+    try inFolder { folder in
+      try Safetensors.write(model.stateDictionary(), metadata: ["epoch": "3"], to: "\(folder)/a.safetensors")
+      #expect(try Data(contentsOf: URL(fileURLWithPath: "\(folder)/a.safetensors")) == Data(bytes))
+    }
+    for checkpoint in [try Checkpoint(bytes: bytes), try Checkpoint(bytes: ([7] + Data(bytes))[1...])] {
+      #expect(checkpoint.metadata == ["epoch": "3"])
+      #expect(try other.load(checkpoint).isClean && (other.weight.value == model.weight.value).all())
+    }
+    #expect(message { try Checkpoint(bytes: [1, 2, 3], source: "upload") }.hasPrefix("upload"))
+    #expect(message { try Checkpoint(bytes: Data()) }.contains("checkpoint"))
+    let index = #"{"weight_map": {"weight": "/etc/passwd"}}"#
+    #expect(message { try Checkpoint(bytes: Data(index.utf8)) }.contains("an index of other files"))
   }
 
   @Test func errorsHaveTheirTextAsLocalizedDescription() {
@@ -230,6 +247,41 @@ private final class Heard: @unchecked Sendable {
     #expect(try net.outputLength(for: 20) == net(x).shape[2])
     #expect(try net.traced(TensorSpec([5, 3, 20], .float32)).shape == net(Tensor.ones([5, 3, 20])).shape)
     #expect(message { try net.outputLength(for: 1) }.contains("Conv1d"))
+    let body = try Sequential(Conv1d(1, 4, kernelSize: 3), Lambda { try $0[.ellipsis, 1...] }, MaxPool1d(2))
+    #expect(try body.outputLength(for: 20) == body(Tensor.ones([1, 1, 20])).shape[2])
+    #expect(message { try body.outputLength(for: 2) }.contains("Conv1d"))
     #expect(message { try Hidden(1).outputLength(for: 3) }.contains("override of outputSize"))
+  }
+
+  @Test func receptiveFieldsAreFoundByTracing() throws {
+    final class Residual: Module, UnaryLayer {
+      let near, far: Conv1d
+      init() throws {
+        near = try Conv1d(4, 4, kernelSize: 3, padding: 1)
+        far = try Conv1d(4, 4, kernelSize: 3, padding: 8, dilation: 8)
+      }
+      func forward(_ x: Tensor) throws -> Tensor { try near(x) + far(relu(near(x))) }
+    }
+    let residual = try Residual()
+    #expect(try residual.receptiveField() == 19)
+    #expect(try Sequential(Conv1d(4, 4, kernelSize: 4, stride: 2), residual).receptiveField() == 2 * 18 + 4)
+    #expect(try ConvTranspose1d(2, 2, kernelSize: 9, stride: 4).receptiveField() == 3)
+    #expect(try Conv1d(2, 2, kernelSize: 5, layout: .channelsLast).receptiveField() == 5)
+    let plane = try Sequential(Conv2d(3, 8, kernelSize: [3, 5], padding: [1, 2]), MaxPool2d(2))
+    #expect(try plane.receptiveField() == 4 && plane.receptiveField(axis: 1, inputSize: [8, 8]) == 6)
+    #expect(try MaxPool1d(3).receptiveField(shape: [1, 2, nil]) == 3)
+    // Only what is read counts: changing an input that far away changes the output, one further away does not.
+    let x = try Tensor.randomNormal([1, 4, 60])
+    let y = try residual(x)[0, 0..., 30]
+    for (distance, isRead) in [(9, true), (10, false)] {
+      var other = x
+      try other.assign(100, at: .ellipsis, 30 + distance)
+      #expect(try residual(other)[0, 0..., 30].allClose(y) != isRead)
+    }
+
+    #expect(message { try MaxPool1d(3).receptiveField() }.contains("receptiveField(shape:"))
+    #expect(message { try plane.receptiveField(axis: 2) }.contains("axis in 0..<2"))
+    let whole = try Sequential(Conv1d(1, 1, kernelSize: 3), AdaptiveAvgPool1d(outputSize: 1))
+    #expect(message { try whole.receptiveField() }.contains("AdaptiveAvgPool1d"))
   }
 }

@@ -81,9 +81,9 @@ private final class Vocoder: Module, UnaryLayer {
       "conv.parametrizations.weight.original0": tensor([3], [1, 1, 1]),
       "conv.parametrizations.weight.original1": tensor([-2], [1, 1, 1]),
     ])
-    #expect(try layer.weight.value().floats == [-3])
+    #expect(try layer.weight.value.floats == [-3])
     try layer.load(["conv.weight": tensor([7], [1, 1, 1])])
-    #expect(try layer.weight.value().floats == [7])
+    #expect(try layer.weight.value.floats == [7])
   }
 
   @Test func aStateDictionaryOfOneModelMakesAnotherEqual() throws {
@@ -140,7 +140,7 @@ private final class Vocoder: Module, UnaryLayer {
   @Test func valuesAreConvertedToTheLayersType() throws {
     let layer = try Conv1d(inChannels: 1, outChannels: 1, kernelSize: 2, bias: false)
     try layer.load(["weight": Tensor([0.1, 0.2] as [Double], shape: [1, 1, 2])])
-    #expect(try layer.weight.value().floats == [0.1, 0.2])
+    #expect(try layer.weight.value.floats == [0.1, 0.2])
     // One element fits one element whatever the rank.
     let scale = try Vocoder(generator: Generator(seed: 1))
     try scale.load(["scale": Tensor(scalar: Float(3))], strict: false)

@@ -91,8 +91,8 @@ extension Tensor {
     let other = Nest()
     try other.load(model.stateDictionary().mapValues { try $0 * 2 })
     #expect(try other.scales[1].value.item(Float.self) == 4)
-    #expect(try other.weights[0].value().item(Float.self) == 6)
-    #expect(try other.blocks[1][1].weight.value().floats == model.blocks[1][1].weight.value().floats.map { $0 * 2 })
+    #expect(try other.weights[0].value.item(Float.self) == 6)
+    #expect(try other.blocks[1][1].weight.value.floats == model.blocks[1][1].weight.value.floats.map { $0 * 2 })
   }
 
   @Test func aSummaryLeavesTheModeOfEveryModuleAsItWas() throws {

@@ -44,7 +44,7 @@ import ToeplitzTestSupport
     layer.weightStorage = .int8
     let x = try Tensor.ones([1, 8, 5])
     let before = try layer(x)
-    try layer.weight.set(layer.weight.value() * 2)
+    try layer.weight.set(layer.weight.value * 2)
     let bias = try #require(layer.bias).value.reshaped([40, 1])
     // Scales double with the weights, which are then rounded as before.
     #expect(try (layer(x) - bias).distance(to: (before - bias) * 2).absolute < 1e-5)

@@ -56,6 +56,9 @@ private final class Downsample: Conv1d {
   }
 
   @Test func modulesDescribeThemselves() throws {
+    #expect(
+      try Downsample(4).displayName == "Downsample" && ReflectionPad1d(padding: 1).displayName == "ReflectionPad1d")
+    #expect(try WeightNormConv2d(1, 1, kernelSize: 1).displayName == "WeightNormConv2d")
     let model = try Block(64, kernel: 7, dilation: 2)
     #expect(
       model.description.contains(
@@ -67,7 +70,7 @@ private final class Downsample: Conv1d {
     final class Modulated: Module {
       let conv: Conv1d
       init() throws { conv = try Conv1d(2, 2, kernelSize: 3, padding: 1) }
-      func callAsFunction(_ x: Tensor, scale: Tensor) throws -> Tensor { try observed(x) { try conv(x) * scale } }
+      func callAsFunction(_ x: Tensor, scale: Tensor) throws -> Tensor { try recordCall(x) { try conv(x) * scale } }
     }
     final class Net: Module, UnaryLayer {
       let inner: Modulated

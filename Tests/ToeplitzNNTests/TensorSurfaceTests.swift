@@ -104,7 +104,7 @@ import Toeplitz
     let conv = try Conv1d(1, 1, kernelSize: 1, bias: false)
     let ones = try Tensor.ones([1, 1, 2])
     _ = try conv(ones)
-    var weight = try conv.weight.value()
+    var weight = try conv.weight.value
     try weight.assign(3, at: 0)
     try conv.weight.assign(weight)
     #expect(try conv(ones).scalars(of: Float.self) == [3, 3])

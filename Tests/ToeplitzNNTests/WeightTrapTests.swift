@@ -43,13 +43,13 @@ import ToeplitzTestSupport
     for (isTransposed, cases) in [(false, plain), (true, transposed)] {
       for item in cases {
         let layer = try layer(transposed: isTransposed)
-        let before = try layer.weight.value()
+        let before = try layer.weight.value
         try layer.weightNorm(dim: item.dim)
         let g = try #require(layer.stateDictionary()["weight_g"])
         #expect(g.shape == item.shape)
         #expect(try isClose(g.scalars(Double.self), item.values), "dim \(String(describing: item.dim)): \(g)")
         // Writing the weight as a product does not change it.
-        #expect(try isClose(layer.weight.value().scalars(Double.self), before.scalars(Double.self)))
+        #expect(try isClose(layer.weight.value.scalars(Double.self), before.scalars(Double.self)))
       }
     }
     #expect(throws: ToeplitzError.self) { try layer(transposed: false).weightNorm(dim: 3) }
@@ -63,7 +63,7 @@ import ToeplitzTestSupport
     ])
     #expect(
       try isClose(
-        conv.weight.value().scalars(Double.self),
+        conv.weight.value.scalars(Double.self),
         [
           -0.8017837257, -0.5345224838, -0.2672612419, 0, 0.3651483717, 0.7302967433, 1.095445115,
           1.4605934867,
@@ -73,7 +73,7 @@ import ToeplitzTestSupport
     try up.load(["weight_g": Tensor([1.0, 2] as [Double], shape: [2, 1, 1]), "weight_v": ramp([2, 3, 2])])
     #expect(
       try isClose(
-        up.weight.value().scalars(Double.self),
+        up.weight.value.scalars(Double.self),
         [
           -0.6882472016, -0.4588314677, -0.2294157339, 0, 0.2294157339, 0.4588314677, 0.425328723,
           0.567104964,
@@ -112,7 +112,7 @@ import ToeplitzTestSupport
     for (name, parameter) in layer.namedParameters() where name == "weight_v" {
       try parameter.value.withMutableElements(Float.self) { $0[0] = 0 }
     }
-    let weight = try layer.weight.value().floats
+    let weight = try layer.weight.value.floats
     #expect(weight[0].isNaN && !weight[1].isNaN)
   }
 
@@ -133,7 +133,7 @@ import ToeplitzTestSupport
       #expect(top.weight <= bound && top.weight > 0.995 * bound, "\(layer)")
       #expect(top.bias <= bound && top.bias > 0.3 * bound, "\(layer)")
     }
-    let weights = try conv.weight.value().floats.map(Double.init)
+    let weights = try conv.weight.value.floats.map(Double.init)
     let mean = weights.reduce(0, +) / Double(weights.count)
     let variance = weights.reduce(0) { $0 + $1 * $1 } / Double(weights.count)
     #expect(abs(mean) < 0.002)

@@ -61,7 +61,7 @@ import ToeplitzTestSupport
     }
     for step in 0..<6 {
       let batch = try inputs(step, length: [8, 8, 11, 8, 20, 11][step])
-      for optimizer in optimizers { optimizer.follow(.exponential(gamma: 0.9), step: step) }
+      for optimizer in optimizers { optimizer.setLearningRate(.exponential(gamma: 0.9), step: step) }
       var losses: [Tensor] = []
       for kind in 0..<2 {
         let (model, optimizer) = (models[2 * kind], optimizers[2 * kind])

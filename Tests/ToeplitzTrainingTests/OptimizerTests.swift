@@ -120,7 +120,7 @@ private final class TwoParameters: Module {
     try optimizer.update(model, with: model.gradients(ones, Array(ones.prefix(4))))
     #expect(try model.matrix.value.scalars(Double.self) == [0.5, 1.5, 2.5, 3.5, 4.5, 5.5])
     #expect(try model.vector.value.scalars(Double.self) == [1, 2, 3, 4])
-    optimizer.follow(.exponential(gamma: 0.5), step: 1)
+    optimizer.setLearningRate(.exponential(gamma: 0.5), step: 1)
     #expect(optimizer.learningRate == 0.25 && optimizer.groups[0].rule.lr == 0)
   }
 

@@ -718,6 +718,48 @@ static inline void tz_product_finish(const tz_products_table *table, const tz_pr
 /// Writes `rows` rows of `count` floats, `row` elements apart, as columns: element i of row r goes to `to[i * to_row + r]`.
 void tz_transpose(const float *from, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t count, float *to, ptrdiff_t to_row);
 
+// ---- Sound and spectra -----------------------------------------------------------------------------------
+
+/// A conversion between sample rates whose ratio is up / down in lowest terms.
+typedef struct {
+  const float *table;  ///< the filter for `phases` + 1 places between two inputs, `taps` numbers each
+  ptrdiff_t taps;      ///< a multiple of 8
+  ptrdiff_t phases;    ///< `up`, unless rows are interpolated
+  int64_t up, down;
+  bool interpolates;
+} tz_resampling;
+
+/// Outputs `first` and so on; `window` holds the inputs that they read, from input `start`.
+void tz_resample(const tz_resampling *t, const float *window, ptrdiff_t start, ptrdiff_t first, ptrdiff_t count, float *y);
+/// A sinc of the cutoff (1 is the Nyquist frequency) under a Kaiser window of `width` inputs to each side, for a place
+/// `fraction` behind the input in the middle.
+void tz_windowed_sinc(double fraction, double width, double cutoff, double beta, ptrdiff_t taps, double *y);
+
+/// exp(-2 pi i k / n) for k from 0, real and imaginary parts in turn; of k squared instead of k where `squares`.
+void tz_unit_roots(ptrdiff_t count, ptrdiff_t n, bool squares, double *y);
+/// Transforms a power of two of complex numbers in place; `scratch` has room for 2 `count` numbers (Stockham, radix 4).
+void tz_fft(double *real, double *imaginary, ptrdiff_t count, const double *roots, double *scratch);
+/// Numbers at even and at odd places.
+void tz_pairs_apart(const double *x, ptrdiff_t count, double *even, double *odd);
+/// The spectrum, m + 1 bins, of 2 m real numbers, from the transform of m complex ones that tz_pairs_apart made of them.
+void tz_real_spectrum(const double *zr, const double *zi, ptrdiff_t m, const double *w, double *re, double *im);
+/// y[k] = x[k] w[k] of complex numbers, those of w with both parts in turn; y may be x.
+void tz_complex_multiply(const double *xr, const double *xi, const double *w, ptrdiff_t count, double *yr, double *yi);
+
+/// y[i] = a[i] b[i].
+void tz_multiply_doubles(const double *a, const double *b, ptrdiff_t count, double *y);
+/// y[i] = sqrt(re[i]^2 + im[i]^2 + least); y may be an operand.
+void tz_magnitudes(const double *re, const double *im, ptrdiff_t count, double least, double *y);
+/// For each filter the sum of its weights, from `starts`, times the bins from `firsts` on.
+void tz_filter_sums(const double *x, const ptrdiff_t *firsts, const ptrdiff_t *starts, const double *weights, ptrdiff_t count,
+                    double *y);
+/// y[i step] = log(x[i]), of `least` where that is larger.
+void tz_logarithms(const double *x, ptrdiff_t count, double least, float *y, ptrdiff_t step);
+/// y[i] = x[i].
+void tz_widen(const float *x, ptrdiff_t count, double *y);
+/// How many numbers stand before the first that is infinite or NaN.
+ptrdiff_t tz_finite_prefix(const float *x, ptrdiff_t count);
+
 // ---- int8 ------------------------------------------------------------------------------------------------
 
 /// A convolution of bytes, channels last, with int32 sums: y = clamp(round(float(sums) scale) + zero).

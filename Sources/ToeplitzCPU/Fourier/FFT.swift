@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -37,7 +38,7 @@ public struct FFT: Sendable {
     let doubles = half & (half - 1) == 0 ? 6 * half : 8 * BluesteinFFT.convolutionCount(half) + 4 * half
     memory = try MemoryReservation(byteCount: (doubles + 4 * count) * 8, operation: "FFT")
     complex = half & (half - 1) == 0 ? .powerOfTwo(PowerOfTwoFFT(half)) : .bluestein(BluesteinFFT(half))
-    twiddles = unitRoots(0...count / 2, of: count)
+    twiddles = unitRoots(count / 2 + 1, of: count)
   }
 
   /// The number of bins of the spectrum: `count / 2 + 1`.
@@ -97,39 +98,17 @@ public struct FFT: Sendable {
       return
     }
     // Even samples as real and odd ones as imaginary parts share one transform of half the length.
-    for k in 0..<m {
-      zr[k] = x[2 * k]
-      zi[k] = x[2 * k + 1]
-    }
+    tz_pairs_apart(x, m, zr, zi)
     complex.transform(zr, zi, scratch: zi + m)
-    twiddles.withUnsafeBufferPointer { w in
-      re[0] = zr[0] + zi[0]
-      im[0] = 0
-      re[m] = zr[0] - zi[0]
-      im[m] = 0
-      for k in 1..<max(m, 1) {
-        let evenReal = (zr[k] + zr[m - k]) / 2
-        let evenImaginary = (zi[k] - zi[m - k]) / 2
-        let oddReal = (zi[k] + zi[m - k]) / 2
-        let oddImaginary = (zr[m - k] - zr[k]) / 2
-        let c = w[2 * k]
-        let s = w[2 * k + 1]
-        re[k] = evenReal + c * oddReal - s * oddImaginary
-        im[k] = evenImaginary + c * oddImaginary + s * oddReal
-      }
-    }
+    tz_real_spectrum(zr, zi, m, twiddles, re, im)
   }
 }
 
-/// `exp(−2πi·f(k)/n)` for each k, real and imaginary parts in turn.
-private func unitRoots(_ range: ClosedRange<Int>, of n: Int, _ f: (Int) -> Int = { $0 }) -> [Double] {
-  [Double](unsafeUninitializedCapacity: 2 * range.count) { roots, count in
-    for k in range {
-      let angle = -2 * Double.pi * Double(f(k)) / Double(n)
-      roots[count] = angle.cosine()
-      roots[count + 1] = angle.sine()
-      count += 2
-    }
+/// `exp(−2πi·k/n)` for `count` k from 0 (of k² where `squares`), real and imaginary parts in turn.
+private func unitRoots(_ count: Int, of n: Int, squares: Bool = false) -> [Double] {
+  [Double](unsafeUninitializedCapacity: 2 * count) { roots, initialized in
+    if let base = roots.baseAddress { tz_unit_roots(count, n, squares, base) }
+    initialized = 2 * count
   }
 }
 
@@ -170,7 +149,7 @@ private struct PowerOfTwoFFT: Sendable {
 
   init(_ count: Int) {
     self.count = count
-    twiddles = unitRoots(0...(count - 1), of: count)
+    twiddles = unitRoots(count, of: count)
   }
 
   /// Transforms in place; `scratch` has room for `2 * count` numbers.
@@ -178,71 +157,7 @@ private struct PowerOfTwoFFT: Sendable {
     _ real: UnsafeMutablePointer<Double>, _ imaginary: UnsafeMutablePointer<Double>,
     scratch: UnsafeMutablePointer<Double>
   ) {
-    var (xr, xi) = (real, imaginary)
-    var (yr, yi) = (scratch, scratch + count)
-    twiddles.withUnsafeBufferPointer { w in
-      var length = count
-      var step = 1
-      while length >= 4 {
-        Self.radix4(xr, xi, yr, yi, length: length, step: step, twiddles: w)
-        swap(&xr, &yr)
-        swap(&xi, &yi)
-        length /= 4
-        step *= 4
-      }
-      if length == 2 {
-        for q in 0..<step {
-          (yr[q], yr[q + step]) = (xr[q] + xr[q + step], xr[q] - xr[q + step])
-          (yi[q], yi[q + step]) = (xi[q] + xi[q + step], xi[q] - xi[q + step])
-        }
-        swap(&xr, &yr)
-        swap(&xi, &yi)
-      }
-    }
-    if xr != real {
-      real.update(from: xr, count: count)
-      imaginary.update(from: xi, count: count)
-    }
-  }
-
-  /// Splits `step` interleaved transforms of `length` into `4 * step` of a quarter of the length.
-  @inline(__always)
-  private static func radix4(
-    _ xr: UnsafeMutablePointer<Double>, _ xi: UnsafeMutablePointer<Double>,
-    _ yr: UnsafeMutablePointer<Double>, _ yi: UnsafeMutablePointer<Double>,
-    length: Int, step: Int, twiddles w: UnsafeBufferPointer<Double>
-  ) {
-    let quarter = length / 4
-    let part = quarter * step
-    for p in 0..<quarter {
-      let (c1, s1) = (w[2 * p * step], w[2 * p * step + 1])
-      let (c2, s2) = (w[4 * p * step], w[4 * p * step + 1])
-      let (c3, s3) = (w[6 * p * step], w[6 * p * step + 1])
-      for q in 0..<step {
-        let from = p * step + q
-        let to = 4 * p * step + q
-        let (ar, ai) = (xr[from], xi[from])
-        let (br, bi) = (xr[from + part], xi[from + part])
-        let (cr, ci) = (xr[from + 2 * part], xi[from + 2 * part])
-        let (dr, di) = (xr[from + 3 * part], xi[from + 3 * part])
-        let (sumR, sumI) = (ar + cr, ai + ci)
-        let (oddR, oddI) = (br + dr, bi + di)
-        let (differenceR, differenceI) = (ar - cr, ai - ci)
-        // i·(b − d)
-        let (turnedR, turnedI) = (di - bi, br - dr)
-        yr[to] = sumR + oddR
-        yi[to] = sumI + oddI
-        let (firstR, firstI) = (differenceR - turnedR, differenceI - turnedI)
-        yr[to + step] = firstR * c1 - firstI * s1
-        yi[to + step] = firstR * s1 + firstI * c1
-        let (secondR, secondI) = (sumR - oddR, sumI - oddI)
-        yr[to + 2 * step] = secondR * c2 - secondI * s2
-        yi[to + 2 * step] = secondR * s2 + secondI * c2
-        let (thirdR, thirdI) = (differenceR + turnedR, differenceI + turnedI)
-        yr[to + 3 * step] = thirdR * c3 - thirdI * s3
-        yi[to + 3 * step] = thirdR * s3 + thirdI * c3
-      }
-    }
+    tz_fft(real, imaginary, count, twiddles, scratch)
   }
 }
 
@@ -252,9 +167,8 @@ private struct BluesteinFFT: Sendable {
   let convolution: PowerOfTwoFFT
   /// `exp(−πi·k²/count)`, real and imaginary parts in turn.
   private let chirp: [Double]
-  /// The transform of the conjugate chirp, scaled by the length of the convolution.
-  private let kernelReal: [Double]
-  private let kernelImaginary: [Double]
+  /// The transform of the conjugate chirp, scaled by the length of the convolution, real and imaginary parts in turn.
+  private let kernel: [Double]
 
   /// The length of the convolution for a transform of this length.
   static func convolutionCount(_ count: Int) -> Int {
@@ -268,7 +182,7 @@ private struct BluesteinFFT: Sendable {
     let size = Self.convolutionCount(count)
     convolution = PowerOfTwoFFT(size)
     // k² reduced first: the angle of a large number would lose its low digits.
-    let chirp = unitRoots(0...(count - 1), of: 2 * count) { $0 * $0 % (2 * count) }
+    let chirp = unitRoots(count, of: 2 * count, squares: true)
     var real = [Double](repeating: 0, count: size)
     var imaginary = real
     for k in 0..<count {
@@ -280,8 +194,9 @@ private struct BluesteinFFT: Sendable {
     var scratch = [Double](repeating: 0, count: 2 * size)
     convolution.transform(&real, &imaginary, scratch: &scratch)
     self.chirp = chirp
-    kernelReal = real
-    kernelImaginary = imaginary
+    var pairs = [Double](repeating: 0, count: 2 * size)
+    for k in 0..<size { (pairs[2 * k], pairs[2 * k + 1]) = (real[k], imaginary[k]) }
+    kernel = pairs
   }
 
   /// Transforms in place; `scratch` has room for `4 * convolution.count` numbers.
@@ -292,22 +207,11 @@ private struct BluesteinFFT: Sendable {
     let size = convolution.count
     let (ar, ai, rest) = (scratch, scratch + size, scratch + 2 * size)
     ar.update(repeating: 0, count: 2 * size)
-    for k in 0..<count {
-      let (c, s) = (chirp[2 * k], chirp[2 * k + 1])
-      ar[k] = real[k] * c - imaginary[k] * s
-      ai[k] = real[k] * s + imaginary[k] * c
-    }
+    tz_complex_multiply(real, imaginary, chirp, count, ar, ai)
     convolution.transform(ar, ai, scratch: rest)
-    for k in 0..<size {
-      let (c, s) = (kernelReal[k], kernelImaginary[k])
-      (ar[k], ai[k]) = (ar[k] * c - ai[k] * s, ar[k] * s + ai[k] * c)
-    }
+    tz_complex_multiply(ar, ai, kernel, size, ar, ai)
     // With real and imaginary parts exchanged, the forward transform is the inverse one.
     convolution.transform(ai, ar, scratch: rest)
-    for k in 0..<count {
-      let (c, s) = (chirp[2 * k], chirp[2 * k + 1])
-      real[k] = ar[k] * c - ai[k] * s
-      imaginary[k] = ar[k] * s + ai[k] * c
-    }
+    tz_complex_multiply(ar, ai, chirp, count, real, imaginary)
   }
 }

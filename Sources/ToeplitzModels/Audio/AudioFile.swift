@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzTensor
 
 /// A sound file, opened for reading: WAV, Wave64 or FLAC.
@@ -36,7 +37,7 @@ public struct AudioFile: Sendable {
   /// The sample rates that are accepted, in hertz; others are taken for damage.
   public static let sampleRates = 100...1_536_000
 
-  /// Where the file is.
+  /// Where the file is, or what it was called if it came from memory.
   public let path: String
   private let decoder: any AudioDecoder
 
@@ -44,9 +45,21 @@ public struct AudioFile: Sendable {
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the file cannot be read, of kind `format` if it is damaged or of another
   ///   format; the operation of the error is `path`.
-  public init(path: String) throws {
+  public init(path: String) throws { try self.init(MappedFile(path: path), path: path) }
+
+  /// Opens a file whose bytes are in memory, such as `[UInt8]` or `Data` that came over a network.
+  ///
+  /// - Parameters:
+  ///   - bytes: the whole file.
+  ///   - name: what ``path`` and errors call it.
+  /// - Throws: As ``init(path:)``.
+  public init<Bytes: Collection>(bytes: Bytes, name: String = "sound") throws where Bytes.Element == UInt8 {
+    let file = bytes.withContiguousStorageIfAvailable { MappedFile(copying: UnsafeRawBufferPointer($0)) }
+    try self.init(file ?? Array(bytes).withUnsafeBytes { MappedFile(copying: $0) }, path: name)
+  }
+
+  private init(_ file: MappedFile, path: String) throws {
     self.path = path
-    let file = try MappedFile(path: path)
     switch AudioSignature(file.bytes) {
     case .flac(let offset): decoder = try FLACDecoder(file, from: offset, path: path)
     case .wav: decoder = try WAVDecoder(file, path: path)
@@ -105,7 +118,8 @@ public struct AudioFile: Sendable {
     try decoder.decode(groups, frames, into: &samples)
     if encoding == .floatingPoint {
       for channel in samples {
-        guard let bad = channel.firstIndex(where: { !$0.isFinite }) else { continue }
+        let bad = tz_finite_prefix(channel, channel.count)
+        guard bad < channel.count else { continue }
         throw ToeplitzError(
           .format, path, expected: "finite samples", got: "\(channel[bad]) in frame \(frames.lowerBound + bad)")
       }

@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzTensor
 
 /// Triangular filters, evenly spaced on the mel scale, that sum up the bins of a spectrum.
@@ -51,18 +52,9 @@ struct MelFilterBank: Sendable {
     usedBinCount = used
   }
 
-  /// The weighted sum of each filter over `spectrum`, of which ``usedBinCount`` bins are read.
-  @inline(__always)
-  func forEachSum(over spectrum: UnsafePointer<Double>, _ body: (Int, Double) -> Void) {
-    weights.withUnsafeBufferPointer { weights in
-      for filter in 0..<firstBins.count {
-        let bins = spectrum + firstBins[filter]
-        let start = starts[filter]
-        var sum = 0.0
-        for index in 0..<starts[filter + 1] - start { sum += weights[start + index] * bins[index] }
-        body(filter, sum)
-      }
-    }
+  /// Puts the weighted sum of each filter over `spectrum`, of which ``usedBinCount`` bins are read, into `sums`.
+  func sum(over spectrum: UnsafePointer<Double>, into sums: UnsafeMutablePointer<Double>) {
+    tz_filter_sums(spectrum, firstBins, starts, weights, filterCount, sums)
   }
 
   private static let hertzPerMel = 200.0 / 3

@@ -19,7 +19,7 @@ extension MelSpectrogram {
     let taps = try Tensor(window, shape: [configuration.fftSize], device: .cpu).cast(to: signals.dtype)
     let ends = (configuration.fftSize - configuration.hopSize) / 2
     let spectra = try signals.padded([(axis: 1, low: ends, high: ends)], mode: .reflect).unsqueezed(2)
-      .stft(step: configuration.hopSize, window: taps, length: nil)
+      .pieceSpectra(step: configuration.hopSize, window: taps, length: nil)
     let magnitudes = try ((spectra * spectra).sum([3]) + 1e-9).sqrt()
     return try magnitudes.matmul(matrix).clip(from: 1e-5).log().transposed(1, 2)
   }
@@ -30,9 +30,9 @@ extension MelSpectrogram {
     var unit = [Double](repeating: 0, count: bins)
     for bin in 0..<filters.usedBinCount {
       unit[bin] = 1
-      unit.withUnsafeBufferPointer { spectrum in
-        guard let base = spectrum.baseAddress else { return }
-        filters.forEachSum(over: base) { matrix[bin * configuration.melCount + $0] = $1 }
+      matrix.withUnsafeMutableBufferPointer { matrix in
+        guard let base = matrix.baseAddress else { return }
+        filters.sum(over: unit, into: base + bin * configuration.melCount)
       }
       unit[bin] = 0
     }

@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzCPU
 import ToeplitzOps
 import ToeplitzTensor
@@ -158,11 +159,24 @@ public struct MelSpectrogram: Sendable {
       throw ToeplitzError(
         .argument, Self.operation, expected: "\(high - low) samples for \(low..<high)", got: "\(part.count)")
     }
-    if let bad = part.firstIndex(where: { !$0.isFinite }) {
+    let finite = tz_finite_prefix(part, part.count)
+    guard finite == part.count else {
       throw ToeplitzError(
-        .argument, Self.operation, expected: "finite samples", got: "\(part[bad]) at sample \(low + bad)")
+        .argument, Self.operation, expected: "finite samples", got: "\(part[finite]) at sample \(low + finite)")
     }
-    return (start..<end).map { Double(part[reflected($0) - low]) }
+    return [Double](unsafeUninitializedCapacity: end - start) { signal, count in
+      let inside = max(start, 0)..<min(end, sampleCount)
+      if let target = signal.baseAddress {
+        part.withUnsafeBufferPointer { part in
+          if let source = part.baseAddress {
+            tz_widen(source + (inside.lowerBound - low), inside.count, target + (inside.lowerBound - start))
+          }
+        }
+        for place in start..<inside.lowerBound { target[place - start] = Double(part[reflected(place) - low]) }
+        for place in inside.upperBound..<end { target[place - start] = Double(part[reflected(place) - low]) }
+      }
+      count = end - start
+    }
   }
 
   /// Writes `count` frames as columns of a matrix whose rows are `rowStride` apart.
@@ -172,23 +186,23 @@ public struct MelSpectrogram: Sendable {
     let size = configuration.fftSize
     let bins = fft.binCount
     let used = filters.usedBinCount
-    let capacity = size + 2 * bins + fft.scratchCount
+    let sumsEnd = size + 2 * bins + filters.filterCount
+    let capacity = sumsEnd + fft.scratchCount
     withUnsafeTemporaryAllocation(of: Double.self, capacity: capacity) { memory in
       let frame = UnsafeMutableBufferPointer(rebasing: memory[..<size])
       let real = UnsafeMutableBufferPointer(rebasing: memory[size..<size + bins])
       let imaginary = UnsafeMutableBufferPointer(rebasing: memory[(size + bins)..<(size + 2 * bins)])
-      let scratch = UnsafeMutableBufferPointer(rebasing: memory[(size + 2 * bins)...])
-      guard let magnitudes = real.baseAddress, let lower = imaginary.baseAddress else { return }
-      for column in 0..<count {
-        let offset = column * configuration.hopSize
-        for index in 0..<size { frame[index] = window[index] * signal[offset + index] }
-        fft.transform(UnsafeBufferPointer(frame), real: real, imaginary: imaginary, scratch: scratch)
-        for bin in 0..<used {
-          let power = magnitudes[bin] * magnitudes[bin] + lower[bin] * lower[bin]
-          magnitudes[bin] = (power + 1e-9).squareRoot()
-        }
-        filters.forEachSum(over: magnitudes) { filter, sum in
-          target[filter * rowStride + column] = Float(max(sum, 1e-5).logarithm())
+      let scratch = UnsafeMutableBufferPointer(rebasing: memory[sumsEnd...])
+      guard let samples = memory.baseAddress else { return }
+      let (magnitudes, lower, sums) = (samples + size, samples + size + bins, samples + size + 2 * bins)
+      signal.withUnsafeBufferPointer { signal in
+        guard let signal = signal.baseAddress else { return }
+        for column in 0..<count {
+          tz_multiply_doubles(window, signal + column * configuration.hopSize, size, samples)
+          fft.transform(UnsafeBufferPointer(frame), real: real, imaginary: imaginary, scratch: scratch)
+          tz_magnitudes(magnitudes, lower, used, 1e-9, magnitudes)
+          filters.sum(over: magnitudes, into: sums)
+          tz_logarithms(sums, filters.filterCount, 1e-5, target + column, rowStride)
         }
       }
     }

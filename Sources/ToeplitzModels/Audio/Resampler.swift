@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzTensor
 
 /// Converts sound from one sample rate to another.
@@ -158,40 +159,15 @@ public struct Resampler: Sendable {
 
   /// Appends the outputs of a range; `window` holds the inputs they depend on, from place `start`.
   func compute(_ range: Range<Int>, from window: [Float], startingAt start: Int, into result: inout [Float]) {
-    window.withUnsafeBytes { window in
-      table.withUnsafeBytes { table in
-        guard let window = window.baseAddress, let table = table.baseAddress else { return }
-        let size = MemoryLayout<Float>.size
-        for output in range {
-          let (place, phase) = (output * down).quotientAndRemainder(dividingBy: up)
-          let signal = window + (place - tapCount / 2 + 1 - start) * size
-          guard interpolates else {
-            result.append(dot(signal, table + phase * tapCount * size))
-            continue
-          }
-          let (row, rest) = (phase * phaseCount).quotientAndRemainder(dividingBy: up)
-          let coefficients = table + row * tapCount * size
-          let between = Float(Double(rest) / Double(up))
-          let before = dot(signal, coefficients)
-          let after = dot(signal, coefficients + tapCount * size)
-          result.append(before + (after - before) * between)
-        }
+    result += [Float](unsafeUninitializedCapacity: range.count) { outputs, count in
+      table.withUnsafeBufferPointer { table in
+        var conversion = tz_resampling(
+          table: table.baseAddress, taps: tapCount, phases: phaseCount, up: Int64(up), down: Int64(down),
+          interpolates: interpolates)
+        tz_resample(&conversion, window, start, range.lowerBound, range.count, outputs.baseAddress)
       }
+      count = range.count
     }
-  }
-
-  /// The sum of products of `tapCount` numbers.
-  @inline(__always)
-  private func dot(_ a: UnsafeRawPointer, _ b: UnsafeRawPointer) -> Float {
-    var sum = SIMD8<Float>()
-    for offset in stride(
-      from: 0, to: tapCount * MemoryLayout<Float>.size, by: MemoryLayout<SIMD8<Float>>.size)
-    {
-      sum +=
-        a.loadUnaligned(fromByteOffset: offset, as: SIMD8<Float>.self)
-        * b.loadUnaligned(fromByteOffset: offset, as: SIMD8<Float>.self)
-    }
-    return sum.sum()
   }
 
   // MARK: Design
@@ -205,35 +181,14 @@ public struct Resampler: Sendable {
   private static func makeTable(phaseCount: Int, tapCount: Int, scale: Double, width: Double) -> [Float] {
     var table: [Float] = []
     table.reserveCapacity((phaseCount + 1) * tapCount)
-    let window = (scale: 1 / besselI0(beta), cutoff: cutoff * scale)
+    var row = [Double](repeating: 0, count: tapCount)
     for phase in 0...phaseCount {
-      let fraction = Double(phase) / Double(phaseCount)
-      let row = (0..<tapCount).map { tap -> Double in
-        let distance = Double(tap - tapCount / 2 + 1) - fraction
-        let relative = distance / width
-        guard abs(relative) < 1 else { return 0 }
-        let angle = Double.pi * window.cutoff * distance
-        let sinc = angle == 0 ? 1 : angle.sine() / angle
-        return sinc * besselI0(beta * (1 - relative * relative).squareRoot()) * window.scale
-      }
+      tz_windowed_sinc(Double(phase) / Double(phaseCount), width, cutoff * scale, beta, tapCount, &row)
       // Every row passes a constant unchanged, so that none is heard as a tone at the rate of the rows.
       let sum = row.reduce(0, +)
-      for value in row { table.append(Float(value / sum)) }
+      table += row.map { Float($0 / sum) }
     }
     return table
-  }
-
-  /// The modified Bessel function of the first kind and order zero, by its power series.
-  private static func besselI0(_ x: Double) -> Double {
-    var sum = 1.0
-    var term = 1.0
-    var k = 1.0
-    while term > sum * 1e-17 {
-      term *= (x / (2 * k)) * (x / (2 * k))
-      sum += term
-      k += 1
-    }
-    return sum
   }
 }
 

@@ -1,3 +1,4 @@
+import CToeplitzKernels
 import ToeplitzTensor
 
 /// Writes a RIFF/WAVE sound file block by block.
@@ -55,7 +56,7 @@ public final class WAVWriter {
 
   /// A writer that refuses to exceed `maximumFileSize` bytes.
   package init(
-    path: String, sampleRate: Int, channelCount: Int, encoding: Encoding, maximumFileSize: Int
+    path: String, sampleRate: Int, channelCount: Int, encoding: Encoding, maximumFileSize: Int, file: AtomicFile? = nil
   ) throws {
     let rates = AudioFile.sampleRates
     guard rates.contains(sampleRate) else {
@@ -73,7 +74,7 @@ public final class WAVWriter {
     self.channelCount = channelCount
     self.encoding = encoding
     self.maximumFileSize = maximumFileSize
-    file = try AtomicFile(path: path)
+    self.file = try file ?? AtomicFile(path: path)
   }
 
   /// Appends frames; the samples of one frame follow one another, channel by channel.
@@ -89,7 +90,8 @@ public final class WAVWriter {
         .argument, path, expected: "a multiple of \(channelCount) samples, one per channel",
         got: "\(interleaved.count)")
     }
-    if let bad = interleaved.firstIndex(where: { !$0.isFinite }) {
+    let bad = tz_finite_prefix(interleaved, interleaved.count)
+    guard bad == interleaved.count else {
       throw ToeplitzError(
         .argument, path, expected: "finite samples",
         got: "\(interleaved[bad]) in frame \(frameCount + bad / channelCount)")
@@ -167,6 +169,28 @@ public final class WAVWriter {
     writer.expectedFrameCount = samples.count
     try writer.append(samples)
     try writer.finish()
+  }
+
+  /// The bytes of a whole file of one channel, for those who keep it in memory.
+  ///
+  /// - Throws: As ``write(_:to:sampleRate:encoding:)``.
+  public static func bytes(_ samples: [Float], sampleRate: Int, encoding: Encoding = .int16) throws -> [UInt8] {
+    try bytes(planar: [samples], sampleRate: sampleRate, encoding: encoding)
+  }
+
+  /// The bytes of a whole file of the given channels, all of one length.
+  ///
+  /// - Throws: As ``write(_:to:sampleRate:encoding:)``, and if the lengths differ.
+  public static func bytes(
+    planar channels: [[Float]], sampleRate: Int, encoding: Encoding = .int16
+  ) throws -> [UInt8] {
+    try AtomicFile.bytes("WAVWriter") { file in
+      let writer = try WAVWriter(
+        path: "WAVWriter", sampleRate: sampleRate, channelCount: channels.count, encoding: encoding,
+        maximumFileSize: 0xFFFF_FFFE + 8, file: file)
+      try writer.append(planar: channels)
+      try writer.finish()
+    }
   }
 
   private func requireOpen() throws {

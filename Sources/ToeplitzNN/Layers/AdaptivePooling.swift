@@ -85,8 +85,6 @@ open class AdaptiveAvgPool<Rank: SpatialRank>: AdaptivePool<Rank>, UnaryLayer {
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
   public convenience init(outputSize: [Int]) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
 
-  /// `AdaptiveAvgPool1d` to `AdaptiveAvgPool3d`.
-  open override var displayName: String { "AdaptiveAvgPool\(Rank.count)d" }
   /// The means.
   open func forward(_ x: Tensor) throws -> Tensor { try x.adaptiveAveragePooled(outputSize) }
 }
@@ -110,8 +108,6 @@ open class AdaptiveMaxPool<Rank: SpatialRank>: AdaptivePool<Rank>, UnaryLayer {
   /// - Throws: ``ToeplitzError`` of kind `argument` if the number of sizes is wrong or one is below 1.
   public convenience init(outputSize: [Int]) throws { try self.init(outputSize: AdaptiveSize(outputSize)) }
 
-  /// `AdaptiveMaxPool1d` to `AdaptiveMaxPool3d`.
-  open override var displayName: String { "AdaptiveMaxPool\(Rank.count)d" }
   /// The largest elements.
   open func forward(_ x: Tensor) throws -> Tensor { try x.adaptiveMaxPooled(outputSize) }
 

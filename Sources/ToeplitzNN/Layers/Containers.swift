@@ -35,9 +35,14 @@ open class Sequential: Module, UnaryLayer {
   /// Each layer's output is the next one's input.
   open func forward(_ x: Tensor) throws -> Tensor { try layers.reduce(x) { try $1($0) } }
 
-  /// The layers' sizes one after another.
+  /// The layers' sizes one after another; where one does not say its own, all are traced together.
   open override func outputSize(for inputSize: [Int]) throws -> [Int] {
-    try layers.reduce(inputSize) { try $1.outputSize(for: $0) }
+    do {
+      return try layers.reduce(inputSize) { try $1.outputSize(for: $0) }
+    } catch {
+      guard firstChannels != nil else { throw error }
+      return try super.outputSize(for: inputSize)
+    }
   }
 
   /// The layers' inverses, last first.

@@ -20,7 +20,7 @@ open class ConvolutionLayer: Module, UnaryLayer {
   public var weightStorage = WeightStorage.full {
     didSet {
       guard weightStorage != oldValue else { return }
-      try? weight.value().storage.dropPrepared()
+      try? weight.value.storage.dropPrepared()
     }
   }
   /// Whether weights are held as direction and length from the start.
@@ -50,11 +50,11 @@ open class ConvolutionLayer: Module, UnaryLayer {
   open func forward(_ x: Tensor) throws -> Tensor { try compute(geometry, x) }
 
   func compute(_ geometry: ConvolutionGeometry, _ x: Tensor) throws -> Tensor {
-    try x.convolved(geometry, layout: layout, weight: weight.value(), bias: bias?.value, storage: weightStorage)
+    try x.convolved(geometry, layout: layout, weight: weight.value, bias: bias?.value, storage: weightStorage)
   }
 
   /// Bytes held beside the parameters, for the packed weight; 0 before the first call.
-  public var packedByteCount: Int { (try? weight.value().storage.preparedByteCount) ?? 0 }
+  public var packedByteCount: Int { (try? weight.value.storage.preparedByteCount) ?? 0 }
 
   /// The multiply-adds of all samples.
   open override func multiplyAdds(input: TensorShape, output: TensorShape) throws -> Int {
@@ -134,34 +134,9 @@ extension ConvolutionLayer {
   /// Element type of the parameters.
   public var dtype: DType { weight.dtype }
   /// Where the parameters live.
-  public var device: Device { bias?.value.device ?? (try? weight.value().device) ?? .cpu }
+  public var device: Device { bias?.value.device ?? (try? weight.value.device) ?? .cpu }
   /// The weight under its name in Modular MAX.
   public var filter: LayerWeight { weight }
-}
-
-// MARK: - The weight order of Modular MAX
-
-extension ConvolutionLayer {
-  /// The axes of PyTorch's weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
-  var maxOrder: [Int] { Array(2..<(geometry.rank + 2)) + [1, 0] }
-
-  /// The weight in MAX's order: `[k…, in / groups, out]`, transposed `[k…, out / groups, in]`.
-  public func weightInMAXOrder() throws -> Tensor { try weight.value().permuted(maxOrder).contiguous() }
-
-  /// Sets the weight from MAX's order.
-  ///
-  /// - Throws: ``ToeplitzError`` of kind `shape` if the shape is not that of ``weightInMAXOrder()``.
-  public func setWeight(inMAXOrder tensor: Tensor) throws {
-    let expected = TensorShape(maxOrder.map { geometry.weightShape[$0] })
-    guard tensor.shape == expected else {
-      throw ToeplitzError(
-        .shape, geometry.name, expected: "a weight in MAX order of shape \(expected)", got: "\(tensor.shape)",
-        path: path)
-    }
-    var back = [Int](repeating: 0, count: tensor.rank)
-    for (index, axis) in maxOrder.enumerated() { back[axis] = index }
-    try weight.assign(tensor.permuted(back).contiguous())
-  }
 }
 
 // MARK: - The layers
@@ -250,8 +225,6 @@ open class Conv<Rank: SpatialRank>: ConvolutionLayer {
       device: device, name: name, generator: generator)
   }
 
-  /// `Conv1d` to `Conv3d`.
-  open override var displayName: String { "Conv\(Rank.count)d" }
 }
 
 /// A transposed convolution: the adjoint of a convolution with the same weight, options and lengths exchanged.
@@ -317,16 +290,13 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
       layout: layout, dtype: dtype, device: device, name: name, generator: generator)
   }
 
-  /// `ConvTranspose1d` to `ConvTranspose3d`.
-  open override var displayName: String { "ConvTranspose\(Rank.count)d" }
-
   /// The output of a wanted size.
   ///
   /// - Parameter outputSize: spatial sizes, or a whole shape `[N, C, spatial…]` or `[C, spatial…]`. On each axis the
   ///   stride's number of sizes from the smallest on is legal.
   /// - Throws: ``ToeplitzError`` that gives the legal range.
   public func callAsFunction(_ x: Tensor, outputSize: [Int]) throws -> Tensor {
-    try observed(x) {
+    try recordCall(x) {
       let rank = geometry.rank
       guard x.rank == rank + 1 || x.rank == rank + 2 else { return try forward(x) }
       let spatial = { (shape: [Int]) in
@@ -349,22 +319,30 @@ open class ConvTranspose<Rank: SpatialRank>: ConvolutionLayer {
 }
 
 /// A convolution whose weight is held as direction `weight_v` and length `weight_g` (one for each output channel).
+///
+/// It is made like the plain one (see ``Conv/init(inChannels:outChannels:kernelSize:stride:padding:dilation:groups:bias:paddingMode:layout:dtype:device:name:generator:)``):
+///
+/// ```swift
+/// let conv = try WeightNormConv1d(80, 512, kernelSize: 7, padding: 3)
+/// ```
 open class WeightNormConv<Rank: SpatialRank>: Conv<Rank> {
   override class var normalizesWeight: Bool { true }
   /// The convolution itself, as Modular MAX's layer has it inside.
   public var conv: Conv<Rank> { self }
-  /// `WeightNormConv1d` to `WeightNormConv3d`.
-  open override var displayName: String { "WeightNormConv\(Rank.count)d" }
 }
 
 /// A transposed convolution whose weight is held as direction `weight_v` and length `weight_g` (one for each *input*
 /// channel: axis 0 of the weight, PyTorch's default here too).
+///
+/// It is made like the plain one (see ``ConvTranspose/init(inChannels:outChannels:kernelSize:stride:padding:outputPadding:dilation:groups:bias:paddingMode:layout:dtype:device:name:generator:)``):
+///
+/// ```swift
+/// let up = try WeightNormConvTranspose1d(512, 256, kernelSize: 16, stride: 8, padding: 4)
+/// ```
 open class WeightNormConvTranspose<Rank: SpatialRank>: ConvTranspose<Rank> {
   override class var normalizesWeight: Bool { true }
   /// The transposed convolution itself, as Modular MAX's layer has it inside.
   public var conv: ConvTranspose<Rank> { self }
-  /// `WeightNormConvTranspose1d` to `WeightNormConvTranspose3d`.
-  open override var displayName: String { "WeightNormConvTranspose\(Rank.count)d" }
 }
 
 /// A convolution over `[N, C, L]`.

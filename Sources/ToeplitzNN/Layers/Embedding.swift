@@ -52,7 +52,7 @@ open class Embedding: Module, UnaryLayer {
   /// The vectors that `x` names.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` for an index that is not in the table.
-  open func forward(_ x: Tensor) throws -> Tensor { try weight.value.rows(at: x) }
+  open func forward(_ x: Tensor) throws -> Tensor { try embedding(x, weight.value) }
 
   /// PyTorch's options.
   open override var extraRepr: String {

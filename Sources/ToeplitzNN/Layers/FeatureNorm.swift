@@ -111,9 +111,6 @@ open class BatchNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
 
   override var dependsOnMode: Bool { true }
 
-  /// `BatchNorm1d` to `BatchNorm3d`.
-  open override var displayName: String { "BatchNorm\(Rank.count)d" }
-
   /// The normalised input; in training the running statistics change.
   ///
   /// - Throws: ``ToeplitzError`` of kind `shape` also if batch statistics are to be taken of one value a channel.
@@ -181,9 +178,6 @@ open class InstanceNorm<Rank: SpatialRank>: FeatureNorm<Rank>, UnaryLayer {
       bias: bias,
       trackRunningStats: trackRunningStats, dtype: dtype, device: device)
   }
-
-  /// `InstanceNorm1d` to `InstanceNorm3d`.
-  open override var displayName: String { "InstanceNorm\(Rank.count)d" }
 
   /// The normalised input; in training the running statistics change.
   ///

@@ -127,7 +127,7 @@ open class LayerNorm: ElementwiseLayer, UnaryLayer {
 
   /// The normalised input.
   open func forward(_ x: Tensor) throws -> Tensor {
-    try x.layerNormalized(normalizedShape, weight: weight?.value, bias: bias?.value, eps: eps)
+    try x.layerNorm(normalizedShape, weight: weight?.value, bias: bias?.value, eps: eps)
   }
 
   /// PyTorch's options.

@@ -55,7 +55,7 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
       throw ToeplitzError(
         .shape, "Linear", expected: "a last axis of size \(inFeatures)", got: "shape \(x.shape)")
     }
-    let weight = try weight.value()
+    let weight = try weight.value
     guard x.dtype == weight.dtype else {
       throw ToeplitzError(
         .dtype, "Linear", expected: "an input of the weight's type \(weight.dtype)", got: "\(x.dtype)")

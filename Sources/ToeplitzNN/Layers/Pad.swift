@@ -31,9 +31,6 @@ open class PadLayer<Rank: SpatialRank>: Module, UnaryLayer {
     self.value = value
   }
 
-  /// The kind with the number of axes, such as `ReflectionPad1d`.
-  open override var displayName: String { "\(Self.kind)Pad\(Rank.count)d" }
-
   /// Positions before and after spatial axis `axis`.
   private func amount(_ axis: Int) -> (low: Int, high: Int) {
     let at = 2 * (Rank.count - 1 - axis)

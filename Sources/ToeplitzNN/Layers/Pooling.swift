@@ -38,9 +38,6 @@ open class MaxPool<Rank: SpatialRank>: Module, UnaryLayer {
       + "ceil_mode=\(PythonText.bool(ceilMode))"
   }
 
-  /// `MaxPool1d` to `MaxPool3d`.
-  open override var displayName: String { "MaxPool\(Rank.count)d" }
-
   /// The largest element of each window.
   open func forward(_ x: Tensor) throws -> Tensor { try x.maxPooled(geometry) }
 
@@ -104,9 +101,6 @@ open class AvgPool<Rank: SpatialRank>: Module, UnaryLayer {
     }
     repr = "kernel_size=\(text(kernelSize)), stride=\(text(stride ?? kernelSize)), padding=\(text(padding))"
   }
-
-  /// `AvgPool1d` to `AvgPool3d`.
-  open override var displayName: String { "AvgPool\(Rank.count)d" }
 
   /// The mean of each window.
   open func forward(_ x: Tensor) throws -> Tensor {

@@ -228,3 +228,13 @@ open class Upsample: Module, UnaryLayer {
     return "\(amount), mode='\(mode.rawValue)'"
   }
 }
+
+/// The spatial axes of `[N, C, spatial…]` sampled at more (or fewer) positions, as ``Upsample`` does.
+///
+/// - Throws: ``ToeplitzError`` if just one of `size` and `scaleFactor` is not given, or options and shape do not fit.
+public func interpolate(
+  _ x: Tensor, size: (any PerAxisConvertible)? = nil, scaleFactor: (any ScaleFactorConvertible)? = nil,
+  mode: Upsample.Mode = .nearest, alignCorners: Bool? = nil
+) throws -> Tensor {
+  try Upsample(size: size, scaleFactor: scaleFactor, mode: mode, alignCorners: alignCorners)(x)
+}

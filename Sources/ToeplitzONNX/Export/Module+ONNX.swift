@@ -29,7 +29,7 @@ extension Module {
     try AtomicFile.write(to: path) { try $0.write(bytes) }
   }
 
-  /// The bytes of the ONNX model that ``exportONNX(to:input:inputName:outputName:forward:)`` writes.
+  /// The bytes of the ONNX model that ``Module/exportONNX(to:input:inputName:outputName:forward:)`` writes.
   public func onnxModel(
     input: Tensor, inputName: String = "x", outputName: String = "y", forward: (Tensor) throws -> Tensor
   ) throws -> [UInt8] {
@@ -74,7 +74,7 @@ extension Module {
 }
 
 extension UnaryLayer {
-  /// Writes the module as an ONNX model; see ``exportONNX(to:input:inputName:outputName:forward:)``.
+  /// Writes the module as an ONNX model; see ``Module/exportONNX(to:input:inputName:outputName:forward:)``.
   ///
   /// - Throws: ``ToeplitzError`` if an operation cannot be written or the file cannot.
   public func exportONNX(to path: String, input: Tensor) throws {

@@ -109,7 +109,7 @@ extension OperatorTable {
     "Hardmax": alongAxis { x, axis in
       let at = try x.argmax(axis: axis, keepsAxis: true)
       let zeros = try Tensor.zeros(x.shape, dtype: x.dtype)
-      return try zeros.scatteringElements(Tensor.full(at.shape, 1, dtype: x.dtype), at: at, axis: axis)
+      return try zeros.scatteredElements(Tensor.full(at.shape, 1, dtype: x.dtype), at: at, axis: axis)
     },
   ]
 }

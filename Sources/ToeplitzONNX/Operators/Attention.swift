@@ -238,7 +238,7 @@ extension OperatorTable {
         var shape = Array(repeating: 1, count: cache.rank)
         (shape[0], shape[at]) = (batch, update.shape[at])
         let whole = try places.reshaped(TensorShape(shape)).expanded(to: update.shape)
-        return [try cache.scatteringElements(update, at: whole, axis: at)]
+        return [try cache.scatteredElements(update, at: whole, axis: at)]
       }
     },
     "CausalConvWithState": { node in

@@ -58,13 +58,13 @@ extension OperatorTable {
     },
     "GatherND": { node in
       let batch = try node.int("batch_dims", 0)
-      return { [try $0(0).gatheredRows($0(1), batch: batch)] }
+      return { [try $0(0).gatheredND($0(1), batch: batch)] }
     },
     "ScatterElements": scatterElements,
     "Scatter": scatterElements,
     "ScatterND": { node in
       let reduction = try node.reduction()
-      return { [try $0(0).scatteringRows($0(2), at: $0(1), reduction: reduction)] }
+      return { [try $0(0).scatteredND($0(2), at: $0(1), reduction: reduction)] }
     },
     "TopK": { node in
       let axis = try node.int("axis", -1)
@@ -129,7 +129,7 @@ extension OperatorTable {
   private static let scatterElements: OperatorMaker = { node in
     let axis = try node.int("axis", 0)
     let reduction = try node.reduction()
-    return { [try $0(0).scatteringElements($0(2), at: $0(1), axis: axis, reduction: reduction)] }
+    return { [try $0(0).scatteredElements($0(2), at: $0(1), axis: axis, reduction: reduction)] }
   }
 }
 

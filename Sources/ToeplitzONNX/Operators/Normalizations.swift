@@ -72,7 +72,7 @@ extension OperatorTable {
         let at = try input.shape.normalizedAxis(axis, operation: "LayerNormalization")
         let shape = TensorShape(Array(input.shape[at...]))
         func whole(_ tensor: Tensor?) throws -> Tensor? { try tensor?.expanded(to: shape).contiguous() }
-        let y = try input.layerNormalized(shape, weight: whole(x(1)), bias: whole(x.optional(2)), eps: eps)
+        let y = try input.layerNorm(shape, weight: whole(x(1)), bias: whole(x.optional(2)), eps: eps)
         guard results > 1 else { return [y] }
         let axes = Array(at..<input.rank)
         let exact = try input.cast(to: .float64)
@@ -112,7 +112,7 @@ extension OperatorTable {
       guard let size = try node.int("size") else { throw node.refuse("a size", got: "none") }
       let (alpha, beta) = (try node.float("alpha", 1e-4), try node.float("beta", 0.75))
       let bias = try node.float("bias", 1)
-      return { [try $0(0).locallyNormalized(size: size, alpha: alpha, beta: beta, bias: bias)] }
+      return { [try $0(0).localResponseNorm(size: size, alpha: alpha, beta: beta, k: bias)] }
     },
     "Dropout": { node in
       let (seed, ratio) = (try node.int("seed", 0), try node.float("ratio", 0.5))

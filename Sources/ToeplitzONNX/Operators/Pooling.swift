@@ -111,7 +111,7 @@ extension OperatorTable {
         let shape = TensorShape(values.shape[..<2] + natural)
         let count = try shape.elementCount("MaxUnpool")
         let flat = try Tensor.zeros([count], dtype: values.dtype)
-        let spread = try flat.scatteringElements(values.reshaped([-1]), at: indices.reshaped([-1])).reshaped(shape)
+        let spread = try flat.scatteredElements(values.reshaped([-1]), at: indices.reshaped([-1])).reshaped(shape)
         guard let wanted = try x.optionalInts(2), wanted.count == shape.rank else { return [spread] }
         return [try spread.padded((2..<shape.rank).map { ($0, 0, wanted[$0] - shape[$0]) })]
       }

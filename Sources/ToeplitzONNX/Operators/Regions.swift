@@ -222,7 +222,7 @@ private struct Fold {
     let (batch, channels) = (input.shape[0], input.shape[1] / block)
     let count = sizes.reduce(1, *)
     let index = try Tensor(places, shape: [1, 1, places.count], device: .cpu)
-    let sums = try Tensor.zeros([batch, channels, count + 1], dtype: input.dtype).scatteringElements(
+    let sums = try Tensor.zeros([batch, channels, count + 1], dtype: input.dtype).scatteredElements(
       input.reshaped([batch, channels, places.count]), at: index.expanded(to: [batch, channels, places.count]), axis: 2,
       reduction: .add)
     return try sums.slice(axis: 2, 0..<count).reshaped(TensorShape([batch, channels] + sizes))
@@ -270,7 +270,7 @@ extension ConvolutionAttributes {
     // Grids count from −1 to 1 over the outer edges, the last axis first.
     let sizes = try Tensor([Double(h), Double(w)] as [Double], shape: nil, device: .cpu).cast(to: input.dtype)
     let grid = try ((places * 2 + 1) / sizes - 1).flipped([3])
-    var samples = try input.reshaped([n * offsetGroups, c / offsetGroups, h, w]).gridSampled(grid)
+    var samples = try input.reshaped([n * offsetGroups, c / offsetGroups, h, w]).gridSample(grid)
     if let mask = x.optional(4) {
       samples = try samples * mask.cast(to: input.dtype).reshaped([n * offsetGroups, 1, taps, positions])
     }

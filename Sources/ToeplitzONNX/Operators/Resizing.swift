@@ -208,7 +208,7 @@ extension OperatorTable {
       return { x in
         let input = try x(0)
         return [
-          try input.gridSampled(
+          try input.gridSample(
             x(1).cast(to: input.dtype), interpolation, padding: known, alignCorners: alignCorners)
         ]
       }

@@ -142,7 +142,7 @@ extension OperatorTable {
       let eps = try node.float("epsilon", 1e-12)
       return { x in
         let sum = try x.optional(4).map { try x(0) + x(1) + $0 } ?? x(0) + x(1)
-        let normal = try sum.layerNormalized(
+        let normal = try sum.layerNorm(
           TensorShape(Array(sum.shape.suffix(1))), weight: x(2), bias: x.optional(3), eps: eps)
         return [normal] + (try sum.lastAxisMoments(eps)) + [sum]
       }
@@ -164,7 +164,7 @@ extension OperatorTable {
         let places = try x.optional(8) ?? Tensor.range(to: Double(length), dtype: .int64).reshaped([1, length])
         var sum = try x(2).gathered(words, axis: 0) + x(3).gathered(places, axis: 0)
         if let segments = x.optional(1), let table = x.optional(4) { sum = try sum + table.gathered(segments, axis: 0) }
-        let normal = try sum.layerNormalized(
+        let normal = try sum.layerNorm(
           TensorShape(Array(sum.shape.suffix(1))), weight: x(5), bias: x(6), eps: eps)
         let counts = try x.optional(7)?.cast(to: .int32).sum([1]) ?? Tensor.zeros([words.shape[0]], dtype: .int32)
         return [normal, try counts.cast(to: .int32), sum]

@@ -30,7 +30,7 @@ extension OperatorTable {
         let input = try x(0)
         let axis = try isOld ? fixed ?? 1 : x.optionalInts(2)?.first ?? -2
         let length = try x.optionalInts(1)?.first
-        return [try input.fft(axis: axis, length: length, isInverse: isInverse, isOneSided: isOneSided)]
+        return [try input.dft(axis: axis, length: length, isInverse: isInverse, isOneSided: isOneSided)]
       }
     },
     "STFT": { node in
@@ -41,7 +41,7 @@ extension OperatorTable {
         guard let step = try x.ints(1).first else { throw x.refuse("a step", got: "none") }
         let length = try x.optionalInts(3)?.first
         return [
-          try signal.stft(
+          try signal.pieceSpectra(
             step: step, window: x.optional(2), length: length, isOneSided: isOneSided)
         ]
       }

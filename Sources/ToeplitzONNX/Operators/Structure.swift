@@ -116,6 +116,7 @@ extension OperatorTable {
           let at = try input.shape.normalizedAxis(axis, operation: "Tile")
           repeats = input.shape.indices.map { $0 == at ? repeats[0] : 1 }
         }
+        guard repeats.count == input.rank else { throw x.refuse("\(input.rank) repeats", got: "\(repeats)") }
         return [try input.tiled(repeats)]
       }
     },
@@ -256,21 +257,6 @@ extension Tensor {
       return Int64(at < size ? at : period - at)
     }
     return try gathered(Tensor(places, shape: nil, device: .cpu), axis: pad.axis)
-  }
-
-  /// The tensor repeated along each axis.
-  fileprivate func tiled(_ repeats: [Int]) throws -> Tensor {
-    guard repeats.count == rank, repeats.allSatisfy({ $0 >= 0 }) else {
-      throw ToeplitzError(.argument, "Tile", expected: "\(rank) repeats of at least 0", got: "\(repeats)")
-    }
-    let between = try reshaped(TensorShape(shape.flatMap { [1, $0] }))
-    let wide = try between.expanded(to: TensorShape(zip(repeats, shape).flatMap { [$0, $1] }))
-    let sizes = try zip(repeats, shape).map { count, size -> Int in
-      let (product, overflow) = count.multipliedReportingOverflow(by: size)
-      guard !overflow else { throw ToeplitzError(.shape, "Tile", expected: "fewer elements", got: "\(repeats)") }
-      return product
-    }
-    return try wide.reshaped(TensorShape(sizes))
   }
 }
 

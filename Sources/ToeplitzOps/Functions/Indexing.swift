@@ -71,7 +71,7 @@ extension Int: TensorIndexing {
 
 /// From `low` to before `high`, where bounds below zero count from the end: `x[1..<(-1)]`.
 ///
-/// For a range in a variable see ``TensorIndex/slice(_:)-(Range<Int>)``.
+/// For a range in a variable see ``TensorIndexing/slice(_:)-(Range<Int>)``.
 @_disfavoredOverload
 public func ..< (low: Int, high: Int) -> TensorIndex { TensorIndex.slice(from: low, to: high) }
 

@@ -204,7 +204,7 @@ extension Tensor {
     let planes = shape.dropLast(rank).reduce(1, *)
     let rows = try Tensor.zeros([planes, plane], dtype: dtype)
     let own: TensorShape = [planes, count / Swift.max(planes, 1)]
-    return try rows.scatteringElements(reshaped(own), at: positions.reshaped(own), axis: 1, reduction: .add)
+    return try rows.scatteredElements(reshaped(own), at: positions.reshaped(own), axis: 1, reduction: .add)
       .reshaped(shape)
   }
 

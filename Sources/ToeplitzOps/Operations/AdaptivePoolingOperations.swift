@@ -78,7 +78,7 @@ extension Tensor {
   /// The means of windows that share each spatial axis evenly; a size of nil keeps the axis as it is.
   ///
   /// - Throws: ``ToeplitzError`` if this is not `[N, C, spatial…]` or `[C, spatial…]` with as many spatial axes.
-  public func adaptiveAveragePooled(_ outputSize: [Int?]) throws -> Tensor {
+  package func adaptiveAveragePooled(_ outputSize: [Int?]) throws -> Tensor {
     try apply(
       AdaptivePooling(
         function: .average, name: "AdaptiveAvgPool\(outputSize.count)d", outputSize: try checked(outputSize)),
@@ -88,7 +88,7 @@ extension Tensor {
   /// The largest elements of windows that share each spatial axis evenly; a size of nil keeps the axis as it is.
   ///
   /// - Throws: ``ToeplitzError`` if this is not `[N, C, spatial…]` or `[C, spatial…]` with as many spatial axes.
-  public func adaptiveMaxPooled(_ outputSize: [Int?]) throws -> Tensor {
+  package func adaptiveMaxPooled(_ outputSize: [Int?]) throws -> Tensor {
     try apply(
       AdaptivePooling(
         function: .maximum, name: "AdaptiveMaxPool\(outputSize.count)d", outputSize: try checked(outputSize)),
@@ -98,7 +98,7 @@ extension Tensor {
   /// ``adaptiveMaxPooled(_:)`` and where the elements stood in their plane `[spatial…]`, row-major, as int64.
   ///
   /// - Throws: ``ToeplitzError`` if this is not `[N, C, spatial…]` or `[C, spatial…]` with as many spatial axes.
-  public func adaptiveMaxPooledWithIndices(_ outputSize: [Int?]) throws -> (values: Tensor, indices: Tensor) {
+  package func adaptiveMaxPooledWithIndices(_ outputSize: [Int?]) throws -> (values: Tensor, indices: Tensor) {
     let name = "AdaptiveMaxPool\(outputSize.count)d"
     let results = try applyAll(
       AdaptivePooling(function: .maximumWithIndices, name: name, outputSize: try checked(outputSize)), [self])

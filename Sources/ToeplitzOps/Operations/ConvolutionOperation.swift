@@ -68,7 +68,7 @@ public struct ConvolutionOperation: TensorOperation {
     return layout == .channelsFirst ? "[N, C, \(spatial)]" : "[N, \(spatial), C]"
   }
 
-  /// It is one of three bilinear maps (see ``ConvolutionWeightGradient``).
+  /// It is one of three bilinear maps (see `ConvolutionWeightGradient`).
   public var gradient: GradientRule {
     .vjp { call in
       let dy = try call.dy

@@ -19,7 +19,7 @@ package struct EmbeddingLookup: TensorOperation {
       guard table.dtype.isFloatingPoint else { return [nil, nil] }
       let zeros = try Tensor.zeros(table.shape, dtype: table.dtype)
       let rows = try call.dy.reshaped([indices.count, table.shape[1]])
-      return [nil, try zeros.scatteringRows(rows, at: indices.reshaped([indices.count, 1]), reduction: .add)]
+      return [nil, try zeros.scatteredND(rows, at: indices.reshaped([indices.count, 1]), reduction: .add)]
     }
   }
 
@@ -32,5 +32,5 @@ extension Tensor {
   /// The rows of this table `[count, width]` that `indices` name: `indices.shape + [width]`.
   ///
   /// - Throws: ``ToeplitzError`` if an index is not in `0..<count` or the indices are not whole numbers.
-  public func rows(at indices: Tensor) throws -> Tensor { try apply(EmbeddingLookup(), indices, self) }
+  package func embedding(_ indices: Tensor) throws -> Tensor { try apply(EmbeddingLookup(), indices, self) }
 }

@@ -35,11 +35,11 @@ package struct FourierTransform: TensorOperation {
       case (false, _):
         // Missing bins have no cotangent. The adjoint is the inverse without its division.
         let all = try dy.padded([(axis: axis, low: 0, high: length - dy.shape[axis])])
-        dx = try all.fft(axis: axis, length: length, isInverse: true) * Double(length)
-      case (true, false): dx = try dy.fft(axis: axis, length: length) / Double(length)
+        dx = try all.dft(axis: axis, length: length, isInverse: true) * Double(length)
+      case (true, false): dx = try dy.dft(axis: axis, length: length) / Double(length)
       case (true, true):
         // Each bin but the first (and the middle one) stands for two.
-        let half = try dy.fft(axis: axis, length: length, isOneSided: true)
+        let half = try dy.dft(axis: axis, length: length, isOneSided: true)
         let weights = (0..<(length / 2 + 1)).map { $0 == 0 || 2 * $0 == length ? 1 : 2.0 }
         var shape = [Int](repeating: 1, count: x.rank)
         shape[axis] = weights.count
@@ -64,7 +64,7 @@ extension Tensor {
   ///   - isInverse: whether it is the inverse transform, divided by the length.
   ///   - isOneSided: whether only the first half of the spectrum is computed (or, of the inverse, given).
   /// - Throws: ``ToeplitzError`` if shapes do not fit.
-  public func fft(
+  package func dft(
     axis: Int, length: Int? = nil, isInverse: Bool = false, isOneSided: Bool = false
   ) throws -> Tensor {
     let at = try shape.normalizedAxis(axis, operation: "dft")
@@ -80,7 +80,7 @@ extension Tensor {
   ///   - window: what pieces are multiplied by; its length is theirs. Ones if nil.
   ///   - length: the length of a piece where there is no window.
   /// - Throws: ``ToeplitzError`` if shapes do not fit.
-  public func stft(
+  package func pieceSpectra(
     step: Int, window: Tensor?, length: Int?, isOneSided: Bool = true
   ) throws -> Tensor {
     let piece = length ?? window?.count ?? 0
@@ -93,6 +93,6 @@ extension Tensor {
     }
     var pieces = try apply(Unfold(axis: 1, size: piece, step: step), self)
     if let window { pieces = try pieces * window.cast(to: dtype).reshaped([piece, 1]) }
-    return try pieces.fft(axis: 2, isOneSided: isOneSided)
+    return try pieces.dft(axis: 2, isOneSided: isOneSided)
   }
 }

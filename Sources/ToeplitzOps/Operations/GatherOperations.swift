@@ -47,7 +47,7 @@ package struct Gather: TensorOperation {
       let (dy, zeros) = (try call.dy, try Tensor.zeros(x.shape, dtype: x.dtype))
       switch kind {
       case .elements(let axis):
-        return [try zeros.scatteringElements(dy, at: indices, axis: axis, reduction: .add), nil]
+        return [try zeros.scatteredElements(dy, at: indices, axis: axis, reduction: .add), nil]
       case .slices(let axis):
         let axis = try x.shape.normalizedAxis(axis, operation: name)
         // Indices and their axis first, so that each names a row.
@@ -56,13 +56,13 @@ package struct Gather: TensorOperation {
         let rest = x.count / max(x.shape[axis], 1)
         let moved = try zeros.permuted([axis] + x.shape.indices.filter { $0 != axis })
         let rows = try moved.reshaped([x.shape[axis], rest])
-          .scatteringRows(
+          .scatteredND(
             dy.permuted(order).reshaped([indices.count, rest]), at: indices.reshaped([indices.count, 1]),
             reduction: .add)
         let back = x.shape.indices.map { $0 < axis ? $0 + 1 : $0 == axis ? 0 : $0 }
         return [try rows.reshaped(moved.shape).permuted(back), nil]
       case .rows(let batch):
-        return [try zeros.scatteringRows(dy, at: indices.withLeadingCoordinates(batch), reduction: .add), nil]
+        return [try zeros.scatteredND(dy, at: indices.withLeadingCoordinates(batch), reduction: .add), nil]
       }
     }
   }
@@ -103,7 +103,7 @@ extension Tensor {
   /// The slices named by the rows (the last axis) of `indices`; the first `batch` axes are shared.
   ///
   /// - Throws: ``ToeplitzError`` if an index is out of range or the shapes do not fit.
-  public func gatheredRows(_ indices: Tensor, batch: Int = 0) throws -> Tensor {
+  public func gatheredND(_ indices: Tensor, batch: Int = 0) throws -> Tensor {
     try apply(Gather(kind: .rows(batch: batch)), self, indices)
   }
 }

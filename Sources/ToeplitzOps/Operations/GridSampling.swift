@@ -90,7 +90,7 @@ extension Tensor {
   ///   - alignCorners: whether −1 and 1 are the middles of the first and last element, or their outer edges.
   /// - Returns: `[N, C, out…]`.
   /// - Throws: ``ToeplitzError`` if the shapes or types do not fit.
-  public func gridSampled(
+  public func gridSample(
     _ grid: Tensor, _ interpolation: Interpolation = .linear, padding: GridPadding = .zeros, alignCorners: Bool = false
   ) throws -> Tensor {
     let axes = rank - 2
@@ -127,14 +127,14 @@ extension Tensor {
         weight = try weight.map { try $0 * term.weight } ?? term.weight
       }
       guard let index, let weight else { continue }
-      let part = try rows.gatheredRows(index.unsqueezed(2), batch: 1) * weight.unsqueezed(2)
+      let part = try rows.gatheredND(index.unsqueezed(2), batch: 1) * weight.unsqueezed(2)
       sum = try sum.map { try $0 + part } ?? part
     }
     guard let sum else { return self }
     return try sum.transposed(1, 2).reshaped(TensorShape([batch, shape[1]] + output))
   }
 
-  /// The grid of affine maps `[N, r, r + 1]` for an output of some spatial size, as ``gridSampled(_:_:padding:alignCorners:)`` takes
+  /// The grid of affine maps `[N, r, r + 1]` for an output of some spatial size, as ``gridSample(_:_:padding:alignCorners:)`` takes
   /// it; as PyTorch's `affine_grid`.
   ///
   /// - Returns: `[N, size…, r]`.

@@ -1,12 +1,11 @@
 import ToeplitzTensor
 
 extension Tensor {
-  /// `x / (bias + alpha / size · Σ x²)^beta`, the sum over `size` neighbouring channels of `[N, C, …]` (Krizhevsky et
+  /// `x / (k + alpha / size · Σ x²)^beta`, the sum over `size` neighbouring channels of `[N, C, …]` (Krizhevsky et
   /// al., 2012).
   ///
   /// - Throws: ``ToeplitzError`` if there is no channel axis or `size` is not at least 1.
-  public func locallyNormalized(size: Int, alpha: Double = 1e-4, beta: Double = 0.75, bias: Double = 1) throws -> Tensor
-  {
+  public func localResponseNorm(size: Int, alpha: Double = 1e-4, beta: Double = 0.75, k: Double = 1) throws -> Tensor {
     guard rank >= 2, size >= 1, size < 1 << 20, dtype.isFloatingPoint else {
       throw ToeplitzError(
         .argument, "localResponseNorm", expected: "floating-point numbers [N, C, …] and a size of at least 1",
@@ -18,7 +17,7 @@ extension Tensor {
     let running = try squares.cumsum(axis: 1)
     let channels = shape[1]
     let sums = try running.slice(axis: 1, size..<(size + channels)) - running.slice(axis: 1, 0..<channels)
-    let divisor = try (sums * (alpha / Double(size)) + bias).pow(beta).cast(to: dtype)
+    let divisor = try (sums * (alpha / Double(size)) + k).pow(beta).cast(to: dtype)
     return try self / divisor
   }
 }

@@ -198,7 +198,7 @@ extension Tensor {
   ///
   /// - Parameter groups: parts of the channel axis to measure together; each channel alone if nil.
   /// - Throws: ``ToeplitzError`` if this is not a floating-point tensor `[N, C, …]`.
-  public func channelMoments(groups: Int? = nil, name: String = "channelMoments") throws -> (
+  package func channelMoments(groups: Int? = nil, name: String = "channelMoments") throws -> (
     mean: Tensor, variance: Tensor
   ) {
     let both = try applyAll(GroupMoments(name: name, groups: groups), [self])
@@ -213,7 +213,7 @@ extension Tensor {
   ///   - weight: `[C]`; ones if nil.
   ///   - bias: `[C]`; zeros if nil.
   /// - Throws: ``ToeplitzError`` if shapes or element types do not fit.
-  public func normalizedChannels(
+  package func normalizedChannels(
     mean: Tensor, variance: Tensor, weight: Tensor? = nil, bias: Tensor? = nil, eps: Double = 1e-5,
     name: String = "normalizedChannels"
   ) throws -> Tensor {
@@ -225,7 +225,7 @@ extension Tensor {
   /// The tensor normalised over its last axes, which have the given shape.
   ///
   /// - Throws: ``ToeplitzError`` if shapes or element types do not fit.
-  public func layerNormalized(
+  public func layerNorm(
     _ shape: TensorShape, weight: Tensor? = nil, bias: Tensor? = nil, eps: Double = 1e-5
   ) throws -> Tensor {
     try applyAll(

@@ -95,14 +95,14 @@ extension Tensor {
   /// The largest element of each window of `[N, C, spatial…]` (the batch axis may be missing); NaN wins.
   ///
   /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
-  public func maxPooled(_ geometry: PoolGeometry) throws -> Tensor {
+  package func maxPooled(_ geometry: PoolGeometry) throws -> Tensor {
     try apply(MaxPooling(geometry: geometry), self)
   }
 
   /// The largest element of each window and where it stood in its plane `[spatial…]`, row-major, as int64.
   ///
   /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
-  public func maxPooledWithIndices(_ geometry: PoolGeometry) throws -> (values: Tensor, indices: Tensor) {
+  package func maxPooledWithIndices(_ geometry: PoolGeometry) throws -> (values: Tensor, indices: Tensor) {
     let results = try applyAll(MaxPooling(geometry: geometry, positions: .plane), [self])
     return (results[0], results[1])
   }
@@ -114,7 +114,7 @@ extension Tensor {
   ///   - countIncludePad: whether padding counts as zeros.
   ///   - divisorOverride: what sums are divided by instead.
   /// - Throws: ``ToeplitzError`` if the input does not fit the geometry.
-  public func averagePooled(
+  package func averagePooled(
     _ geometry: PoolGeometry, countIncludePad: Bool = true, divisorOverride: Int? = nil
   ) throws -> Tensor {
     return try apply(

@@ -73,7 +73,7 @@ extension Tensor {
   /// input, output, forget, candidate.
   ///
   /// - Throws: ``ToeplitzError`` if the shapes do not fit or the elements are not float32.
-  public func lstmStep(cell: Tensor) throws -> (hidden: Tensor, cell: Tensor) {
+  package func lstmStep(cell: Tensor) throws -> (hidden: Tensor, cell: Tensor) {
     let results = try applyAll(LSTMCell(), [self, cell])
     return (results[0], results[1])
   }

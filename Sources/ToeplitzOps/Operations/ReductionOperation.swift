@@ -118,6 +118,10 @@ extension Tensor {
   public func variance(_ axes: [Int]? = nil, correction: Double = 1, keepsAxes: Bool = false) throws -> Tensor {
     try reduce(.variance, axes, keepsAxes, correction: correction)
   }
+  /// The standard deviation over the given axes: the root of the ``variance(_:correction:keepsAxes:)``.
+  public func std(_ axes: [Int]? = nil, correction: Double = 1, keepsAxes: Bool = false) throws -> Tensor {
+    try variance(axes, correction: correction, keepsAxes: keepsAxes).sqrt()
+  }
   /// The index of the first largest element along `axis` (of all elements if nil), as int64.
   public func argmax(axis: Int? = nil, keepsAxis: Bool = false) throws -> Tensor {
     try reduce(.argMaximum, axis.map { [$0] }, keepsAxis)

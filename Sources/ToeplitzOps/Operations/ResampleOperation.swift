@@ -232,7 +232,7 @@ extension Tensor {
   ///   - factor: outputs per input, where it is not exactly the ratio of the sizes.
   ///   - alignCorners: whether first and last positions fall on first and last samples; linear and cubic only.
   /// - Throws: ``ToeplitzError`` if the axis is empty or does not exist, or the factor is not a number above 0.
-  public func resampled(
+  package func resampled(
     axis: Int, size: Int, _ interpolation: Interpolation, factor: Double? = nil, alignCorners: Bool = false
   ) throws -> Tensor {
     let samples = EvenSamples(size: size, interpolation, factor: factor, alignCorners: alignCorners)
@@ -244,7 +244,7 @@ extension Tensor {
   /// - Parameters:
   ///   - terms: for each output position the positions and weights of its terms; nil for one that holds `fill`.
   /// - Throws: ``ToeplitzError`` if a position does not exist.
-  public func resampled(
+  package func resampled(
     axis: Int, terms: [[(position: Int, weight: Double)]?], fill: Double = 0
   ) throws -> Tensor {
     let at = try shape.normalizedAxis(axis, operation: "resize")

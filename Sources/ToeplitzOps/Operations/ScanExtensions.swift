@@ -1,13 +1,18 @@
 import ToeplitzTensor
 
 extension Tensor {
+  /// The products of the elements up to each one along `axis`.
+  ///
+  /// - Throws: ``ToeplitzError`` if there is no such axis.
+  public func cumprod(axis: Int) throws -> Tensor { try accumulated(axis: axis, product: true) }
+
   /// Sums (or products) of the elements up to each one along `axis`.
   ///
   /// - Parameters:
   ///   - exclusive: whether the element itself does not count.
   ///   - reverse: whether it goes from the end.
   /// - Throws: ``ToeplitzError`` if there is no such axis.
-  public func accumulated(
+  package func accumulated(
     axis: Int, product: Bool = false, exclusive: Bool = false, reverse: Bool = false
   ) throws -> Tensor {
     let at = try shape.normalizedAxis(axis, operation: "cumulate")

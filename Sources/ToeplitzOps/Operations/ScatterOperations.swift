@@ -93,7 +93,7 @@ package struct Scatter: TensorOperation {
   private func gathered(_ x: Tensor, _ indices: Tensor) throws -> Tensor {
     switch kind {
     case .elements(let axis): try x.gatheredElements(indices, axis: axis)
-    case .rows: try x.gatheredRows(indices)
+    case .rows: try x.gatheredND(indices)
     }
   }
 
@@ -110,7 +110,7 @@ extension Tensor {
   /// This tensor with the elements of `updates` where `indices`, of the same shape, say along `axis`.
   ///
   /// - Throws: ``ToeplitzError`` if an index is out of range or shapes and types do not fit.
-  public func scatteringElements(
+  public func scatteredElements(
     _ updates: Tensor, at indices: Tensor, axis: Int = 0, reduction: ScatterReduction = .none
   ) throws -> Tensor {
     try apply(Scatter(kind: .elements(axis: axis), reduction: reduction), self, indices, updates)
@@ -119,7 +119,7 @@ extension Tensor {
   /// This tensor with the slices of `updates` where the rows (the last axis) of `indices` say.
   ///
   /// - Throws: ``ToeplitzError`` if an index is out of range or shapes and types do not fit.
-  public func scatteringRows(
+  public func scatteredND(
     _ updates: Tensor, at indices: Tensor, reduction: ScatterReduction = .none
   ) throws -> Tensor {
     try apply(Scatter(kind: .rows, reduction: reduction), self, indices, updates)

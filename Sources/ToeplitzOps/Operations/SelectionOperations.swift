@@ -22,7 +22,7 @@ package struct TopElements: TensorOperation {
       let x = call.x
       guard x.dtype.isFloatingPoint, let dy = call.cotangents[0] else { return [nil] }
       let zeros = try Tensor.zeros(x.shape, dtype: x.dtype)
-      return [try zeros.scatteringElements(dy, at: call.outputs[1], axis: axis, reduction: .add)]
+      return [try zeros.scatteredElements(dy, at: call.outputs[1], axis: axis, reduction: .add)]
     }
   }
 
@@ -40,6 +40,20 @@ extension Tensor {
   ) throws -> (values: Tensor, indices: Tensor) {
     let results = try applyAll(TopElements(count: count, axis: axis, largest: largest), [self])
     return (results[0], results[1])
+  }
+
+  /// The elements along `axis` in order (`torch.sort`, `numpy.sort`).
+  ///
+  /// - Throws: ``ToeplitzError`` if there is no such axis.
+  public func sorted(axis: Int = -1, descending: Bool = false) throws -> Tensor {
+    try topK(shape[shape.normalizedAxis(axis, operation: "sort")], axis: axis, largest: descending).values
+  }
+
+  /// The positions, as int64, of the elements along `axis` in order (`torch.argsort`, `numpy.argsort`).
+  ///
+  /// - Throws: ``ToeplitzError`` if there is no such axis.
+  public func argsort(axis: Int = -1, descending: Bool = false) throws -> Tensor {
+    try topK(shape[shape.normalizedAxis(axis, operation: "sort")], axis: axis, largest: descending).indices
   }
 
   /// Where the elements that are not zero are: `[rank, count]`, int64.

@@ -4,7 +4,7 @@ import ToeplitzTensor
 ///
 /// An operation is defined once, in one file: what shapes it accepts and gives (``infer(_:)``), its ``gradient`` and its
 /// behaviour in ``time(_:)``. All that it reads are its operands; `Hashable` keeps tensors, closures and caches out of it.
-/// Functions and methods that users call make an operation and hand it to ``apply(_:_:)``.
+/// Functions and methods that users call make an operation and hand it to `apply`.
 public protocol TensorOperation: Sendable, Hashable {
   /// The name in errors and listings.
   var name: String { get }
@@ -59,14 +59,14 @@ private func backend(of tensors: [Tensor], _ operation: String) throws -> any Ba
 ///
 /// - Returns: All outputs.
 /// - Throws: ``ToeplitzError`` if the inputs do not fit.
-public func applyAll(_ operation: some TensorOperation, _ inputs: [Tensor]) throws -> [Tensor] {
+package func applyAll(_ operation: some TensorOperation, _ inputs: [Tensor]) throws -> [Tensor] {
   let outputs = try operation.infer(inputs.map(\.spec))
   if let trace = Trace.recording(inputs) { return try trace.record(operation, inputs, outputs) }
   return try backend(of: inputs, operation.name).run(operation, inputs, outputs)
 }
 
 /// Checks the inputs of an operation that has one output and computes it.
-public func apply(_ operation: some TensorOperation, _ inputs: Tensor...) throws -> Tensor {
+package func apply(_ operation: some TensorOperation, _ inputs: Tensor...) throws -> Tensor {
   try applyAll(operation, inputs)[0]
 }
 

@@ -172,6 +172,10 @@ extension Tensor {
   public func reciprocal() throws -> Tensor { try apply(Reciprocal(), self) }
   /// The square root of each element.
   public func sqrt() throws -> Tensor { try apply(SquareRoot(), self) }
+  /// 1 divided by the square root of each element.
+  public func rsqrt() throws -> Tensor { try sqrt().reciprocal() }
+  /// Each element times itself.
+  public func square() throws -> Tensor { try self * self }
   /// Each element rounded towards −∞.
   public func floor() throws -> Tensor { try apply(Round(rule: .down), self) }
   /// Each element rounded towards +∞.
@@ -187,6 +191,10 @@ extension Tensor {
   public func exp() throws -> Tensor { try apply(Exponential(), self) }
   /// The natural logarithm of each element.
   public func log() throws -> Tensor { try apply(Logarithm(), self) }
+  /// The logarithm to base 2 of each element.
+  public func log2() throws -> Tensor { try log() / 0.6931471805599453 }
+  /// The logarithm to base 10 of each element.
+  public func log10() throws -> Tensor { try log() / 2.302585092994046 }
   /// The sine of each element, in radians.
   public func sin() throws -> Tensor { try apply(Sine(), self) }
   /// The cosine of each element, in radians.

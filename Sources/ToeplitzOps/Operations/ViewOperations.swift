@@ -276,6 +276,9 @@ extension Tensor {
     return try permuted(order)
   }
 
+  /// The axes in reverse order (NumPy's `T`).
+  public func transposed() throws -> Tensor { try permuted(shape.indices.reversed()) }
+
   /// Every `step`-th element of `range` on `axis`, as a view.
   public func slice(axis: Int, _ range: Range<Int>, step: Int = 1) throws -> Tensor {
     try apply(Slice(axis: axis, range: range, step: step), self)

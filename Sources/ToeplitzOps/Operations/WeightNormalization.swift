@@ -53,7 +53,7 @@ extension Tensor {
   ///   - length: g.
   ///   - axis: the axis that keeps its own norms; nil for one norm of all elements.
   /// - Throws: ``ToeplitzError`` if shapes or types do not fit.
-  public func weightNormalized(length: Tensor, axis: Int?) throws -> Tensor {
+  package func weightNormalized(length: Tensor, axis: Int?) throws -> Tensor {
     try apply(WeightNormalization(axis: axis), length, self)
   }
 }

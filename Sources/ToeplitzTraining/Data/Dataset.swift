@@ -35,6 +35,11 @@ public struct TensorDataset: Dataset {
     (self.tensors, self.augment) = (tensors, augment)
   }
 
+  /// Samples of tensors.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` unless all have one size on axis 0.
+  public init(_ tensors: Tensor...) throws { try self.init(tensors) }
+
   /// The size of axis 0.
   public var count: Int { tensors[0].shape[0] }
 

@@ -35,7 +35,7 @@ public func valueAndGradient<each Model: Module>(
 /// The same for a function that gives other tensors besides the number, such as predictions, which are computed too.
 ///
 /// - Returns: The number, the other tensors and the gradient of the number.
-/// - Throws: As ``valueAndGradient(of:strict:onNonFinite:_:)``.
+/// - Throws: As `valueAndGradient(of:strict:onNonFinite:_:)`.
 public func valueAndGradient<each Model: Module>(
   of models: repeat each Model, strict: Bool = false, onNonFinite: NonFinitePolicy = .ignore,
   _ function: (repeat each Model) throws -> (value: Tensor, outputs: [Tensor])
@@ -58,7 +58,7 @@ public func valueAndGradient<each Model: Module>(
 /// The gradient of a number that a function of tensors gives; zeros for tensors that it does not depend on.
 ///
 /// - Parameter tensors: floating-point tensors, which `function` gets in their order.
-/// - Throws: As ``valueAndGradient(of:strict:onNonFinite:_:)``.
+/// - Throws: As `valueAndGradient(of:strict:onNonFinite:_:)`.
 public func gradient(at tensors: [Tensor], _ function: ([Tensor]) throws -> Tensor) throws -> [Tensor] {
   try valueAndGradient(at: tensors, function).gradients
 }
@@ -66,7 +66,7 @@ public func gradient(at tensors: [Tensor], _ function: ([Tensor]) throws -> Tens
 /// A number that a function of tensors gives, and its gradient; zeros for tensors that it does not depend on.
 ///
 /// - Parameter tensors: floating-point tensors, which `function` gets in their order.
-/// - Throws: As ``valueAndGradient(of:strict:onNonFinite:_:)``.
+/// - Throws: As `valueAndGradient(of:strict:onNonFinite:_:)`.
 public func valueAndGradient(
   at tensors: [Tensor], _ function: ([Tensor]) throws -> Tensor
 ) throws -> (value: Tensor, gradients: [Tensor]) {
@@ -86,7 +86,7 @@ public func valueAndGradient(
 ///   - tensors: floating-point tensors, which `function` gets in their order.
 ///   - cotangents: one like each result, given the results.
 /// - Returns: The results, and for each of `tensors` a tensor like it.
-/// - Throws: As ``valueAndGradient(of:strict:onNonFinite:_:)``, and if a cotangent is not like its result.
+/// - Throws: As `valueAndGradient(of:strict:onNonFinite:_:)`, and if a cotangent is not like its result.
 public func vjp(
   at tensors: [Tensor], _ function: ([Tensor]) throws -> [Tensor], cotangents: ([Tensor]) throws -> [Tensor]
 ) throws -> (results: [Tensor], gradients: [Tensor]) {

@@ -38,7 +38,7 @@ public struct STFTResolution: Sendable, Hashable {
     }
     let window = try Tensor(hann, shape: [fftSize], device: .cpu).cast(to: x.dtype)
     let padded = try x.padded([(axis: 1, low: fftSize / 2, high: fftSize / 2)], mode: .reflect)
-    let spectra = try padded.unsqueezed(2).stft(step: hopSize, window: window, length: nil)
+    let spectra = try padded.unsqueezed(2).pieceSpectra(step: hopSize, window: window, length: nil)
     // Below this a root has no useful slope.
     return try (spectra * spectra).sum([3]).clip(from: 1e-7).sqrt()
   }

@@ -62,7 +62,7 @@ public final class Optimizer {
   /// Sets the learning rates of all groups as a schedule says.
   ///
   /// - Parameter step: how many updates there have been.
-  public func follow(_ schedule: Schedule, step: Int) {
+  public func setLearningRate(_ schedule: Schedule, step: Int) {
     for index in groups.indices {
       groups[index].rule.lr = schedule.learningRate(base: groups[index].baseLearningRate, step: step)
     }

@@ -204,7 +204,7 @@ public final class Trainer<Model: Module> {
 
   private func trainOnce(_ order: inout BatchOrder, _ done: Int) throws -> (loss: Double, norm: Double, isSkipped: Bool)
   {
-    optimizer.follow(options.schedule, step: done)
+    optimizer.setLearningRate(options.schedule, step: done)
     var random = RandomSource(seed: UInt64(bitPattern: StepRandom.key(seed: options.seed ^ 0x5EED, step: done)))
     let indices = order.next()
     let batch = try data.batch(indices, random: &random)

@@ -24,11 +24,23 @@ public func exp(_ x: Tensor) throws -> Tensor { try x.exp() }
 /// The natural logarithm of each element.
 public func log(_ x: Tensor) throws -> Tensor { try x.log() }
 
+/// The logarithm to base 2 of each element.
+public func log2(_ x: Tensor) throws -> Tensor { try x.log2() }
+
+/// The logarithm to base 10 of each element.
+public func log10(_ x: Tensor) throws -> Tensor { try x.log10() }
+
 /// The square root of each element.
 public func sqrt(_ x: Tensor) throws -> Tensor { try x.sqrt() }
 
 /// 1 / √x.
-public func rsqrt(_ x: Tensor) throws -> Tensor { try x.sqrt().reciprocal() }
+public func rsqrt(_ x: Tensor) throws -> Tensor { try x.rsqrt() }
+
+/// Each element times itself.
+public func square(_ x: Tensor) throws -> Tensor { try x.square() }
+
+/// 1 divided by each element.
+public func reciprocal(_ x: Tensor) throws -> Tensor { try x.reciprocal() }
 
 /// The magnitude of each element.
 public func abs(_ x: Tensor) throws -> Tensor { try x.abs() }
@@ -57,6 +69,15 @@ public func sinh(_ x: Tensor) throws -> Tensor { try x.sinh() }
 /// The hyperbolic cosine of each element.
 public func cosh(_ x: Tensor) throws -> Tensor { try x.cosh() }
 
+/// The inverse hyperbolic sine of each element.
+public func asinh(_ x: Tensor) throws -> Tensor { try x.asinh() }
+
+/// The inverse hyperbolic cosine of each element.
+public func acosh(_ x: Tensor) throws -> Tensor { try x.acosh() }
+
+/// The inverse hyperbolic tangent of each element.
+public func atanh(_ x: Tensor) throws -> Tensor { try x.atanh() }
+
 /// The error function of each element.
 public func erf(_ x: Tensor) throws -> Tensor { try x.erf() }
 
@@ -68,6 +89,9 @@ public func ceil(_ x: Tensor) throws -> Tensor { try x.ceil() }
 
 /// The nearest whole number; halves go to the even one.
 public func round(_ x: Tensor) throws -> Tensor { try x.round() }
+
+/// Each element without its fraction.
+public func trunc(_ x: Tensor) throws -> Tensor { try x.trunc() }
 
 /// −1, 0 or 1.
 public func sign(_ x: Tensor) throws -> Tensor { try x.sign() }
@@ -94,6 +118,23 @@ public func leakyReLU(_ x: Tensor, negativeSlope: Double = 0.01) throws -> Tenso
 
 /// x, or alpha (eˣ − 1) below zero.
 public func elu(_ x: Tensor, alpha: Double = 1) throws -> Tensor { try x.elu(alpha: alpha) }
+
+/// max(x, 0) + min(alpha (e^(x / alpha) − 1), 0).
+public func celu(_ x: Tensor, alpha: Double = 1) throws -> Tensor { try x.celu(alpha: alpha) }
+
+/// x, or `slope` × x below zero: one slope, or one for each channel of `[N, C, …]`.
+public func prelu(_ x: Tensor, slope: Tensor) throws -> Tensor { try x.prelu(slope: slope) }
+
+/// x + sin²(alpha x) / beta with one alpha and one beta for all elements (Ziyin et al., 2020).
+public func snake(_ x: Tensor, alpha: Double, beta: Double) throws -> Tensor { try x.snake(alpha: alpha, beta: beta) }
+
+/// x where it is above `alpha`, 0 elsewhere.
+public func thresholdedReLU(_ x: Tensor, alpha: Double = 1) throws -> Tensor { try x.thresholdedReLU(alpha: alpha) }
+
+/// x + `bias` below −`lambda`, x − `bias` above `lambda`, 0 between.
+public func shrink(_ x: Tensor, lambda: Double = 0.5, bias: Double = 0) throws -> Tensor {
+  try x.shrink(lambda: lambda, bias: bias)
+}
 
 /// x Φ(x), Φ being the standard normal distribution.
 public func gelu(_ x: Tensor, approximateTanh: Bool = false) throws -> Tensor {
@@ -140,21 +181,30 @@ public func minimum(_ a: Tensor, _ b: Tensor) throws -> Tensor { try a.minimum(b
 /// The smaller of each element and a number; NaN wins.
 public func minimum<Scalar: TensorScalar>(_ a: Tensor, _ b: Scalar) throws -> Tensor { try a.minimum(b) }
 
-/// The tensors one after another along an axis (`torch.cat`).
-public func concatenate(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {
-  try Tensor.concatenate(tensors, axis: axis)
+/// The remainder of each pair of elements, with the divisor's sign, or with the dividend's where it `truncates`.
+public func remainder(_ a: Tensor, _ b: Tensor, truncates: Bool = false) throws -> Tensor {
+  try a.remainder(b, truncates: truncates)
 }
 
-/// The tensors along a new axis (`torch.stack`).
-public func stack(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor { try Tensor.stack(tensors, axis: axis) }
+// MARK: - Truth values
 
-extension Tensor {
-  /// For each element that of `a` where `condition` is true, a number elsewhere.
-  public static func `where`<Scalar: TensorScalar>(_ condition: Tensor, _ a: Tensor, _ b: Scalar) throws -> Tensor {
-    try Tensor.where(condition, a, a.scalar(like: b, "where"))
-  }
-  /// A number for each element where `condition` is true, that of `b` elsewhere.
-  public static func `where`<Scalar: TensorScalar>(_ condition: Tensor, _ a: Scalar, _ b: Tensor) throws -> Tensor {
-    try Tensor.where(condition, b.scalar(like: a, "where"), b)
-  }
-}
+/// Whether each element is not a number.
+public func isNaN(_ x: Tensor) throws -> Tensor { try x.isNaN() }
+
+/// Whether each element is infinite.
+public func isInfinite(_ x: Tensor) throws -> Tensor { try x.isInfinite() }
+
+/// Whether each element is neither infinite nor NaN.
+public func isFinite(_ x: Tensor) throws -> Tensor { try x.isFinite() }
+
+/// Whether both elements of each pair of truth values are true.
+public func logicalAnd(_ a: Tensor, _ b: Tensor) throws -> Tensor { try a.logicalAnd(b) }
+
+/// Whether one or both elements of each pair of truth values are true.
+public func logicalOr(_ a: Tensor, _ b: Tensor) throws -> Tensor { try a.logicalOr(b) }
+
+/// Whether just one element of each pair of truth values is true.
+public func logicalXor(_ a: Tensor, _ b: Tensor) throws -> Tensor { try a.logicalXor(b) }
+
+/// Whether each element is zero or false.
+public func logicalNot(_ x: Tensor) throws -> Tensor { try x.logicalNot() }
