@@ -91,11 +91,11 @@ extension Module {
     }
   }
 
-  /// The weights of this module and all inside it that are held as direction and length.
-  package func normalizedWeights() -> [LayerWeight] {
+  /// The weights of this module and all inside it that are computed from other parameters.
+  package func composedWeights() -> [LayerWeight] {
     namedModules().flatMap { _, module in
       module.items.compactMap { _, item in
-        if case .weight(let weight) = item, weight.isNormalized { weight } else { nil }
+        if case .weight(let weight) = item, weight.isComposed { weight } else { nil }
       }
     }
   }
