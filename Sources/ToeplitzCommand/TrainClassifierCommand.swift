@@ -76,11 +76,8 @@ struct TrainClassifierCommand: ToolCommand {
     for split in 0..<splits {
       let folder = splits == 1 ? out : URL(fileURLWithPath: out).appending(path: "split-\(split)").path
       let run = try ClassifierRun(samples, self, split: split, folder: folder)
-      let outcome = try run.trainer.run { report in
-        if !quiet { TrainingLine.show(report, epochs: epochs, prefix: splits > 1 ? "split \(split) " : "") }
-      } shouldStop: {
-        interruption.isRequested
-      }
+      let outcome = try run.trainer.runShowing(
+        epochs: epochs, quiet: quiet, prefix: splits > 1 ? "split \(split) " : "", until: interruption)
       guard outcome == .finished else {
         print("\(folder): interrupted; the same command goes on")
         throw ExitCode(130)

@@ -55,13 +55,20 @@ struct TrainVocoderCommand: ToolCommand {
   @Option(help: "What the learning rate is multiplied by after each epoch.")
   var lrDecay = 0.999
 
+  @Option(help: "Steps within which the learning rate grows to its value.")
+  var warmUp = 0
+
+  @Option(help: "Gradients of a larger norm are made shorter.")
+  var clip: Double?
+
   @Option(help: "The weight of the mel spectrograms' distance.")
   var melWeight = 45.0
 
   @Option(help: "The weight of the multi-resolution STFT distance.")
   var stftWeight = 0.0
 
-  @Option(help: "How much of the average of weights stays at each step, which is validated and written; 0 for no average.")
+  @Option(
+    help: "How much of the average of weights stays at each step, which is validated and written; 0 for no average.")
   var average = 0.999
 
   @Option(help: "End after so many epochs without a better validation.")
@@ -87,6 +94,7 @@ struct TrainVocoderCommand: ToolCommand {
     guard lr > 0, lr.isFinite, lrDecay > 0, lrDecay <= 1 else {
       throw ValidationError("--lr must be above 0 and --lr-decay above 0 and at most 1")
     }
+    guard warmUp >= 0, clip ?? 1 > 0 else { throw ValidationError("--warm-up must be at least 0 and --clip above 0") }
     guard melWeight >= 0, stftWeight >= 0 else { throw ValidationError("weights of losses must be at least 0") }
     guard [1, 2, 4, 8].contains(divisor) else { throw ValidationError("--divisor must be 1, 2, 4 or 8") }
     guard (0..<1).contains(average) else { throw ValidationError("--average must lie in 0..<1, not be \(average)") }
@@ -99,18 +107,7 @@ struct TrainVocoderCommand: ToolCommand {
     if let threads { ThreadPool.shared.threadCount = threads }
     let run = try VocoderRun(self)
     if !quiet { StandardStreams.warn(run.description) }
-    let interruption = Interruption()
-    let clock = ContinuousClock()
-    var (start, first): (ContinuousClock.Instant?, Int) = (nil, 0)
-    let outcome = try run.trainer.run { report in
-      if start == nil { (start, first) = (clock.now, report.step) }
-      guard !quiet, let start else { return }
-      let steps = report.step - first
-      let seconds = steps > 0 ? (clock.now - start) / .seconds(1) / Double(steps) : nil
-      TrainingLine.show(report, epochs: epochs, seconds: seconds)
-    } shouldStop: {
-      interruption.isRequested
-    }
+    let outcome = try run.trainer.runShowing(epochs: epochs, quiet: quiet, until: Interruption())
     try run.writeModels()
     switch outcome {
     case .finished: print("\(out): done")

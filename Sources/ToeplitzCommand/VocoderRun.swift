@@ -29,18 +29,20 @@ struct VocoderRun: CustomStringConvertible {
     let data = try SoundFolder(options.data, sampleRate: configuration.samplingRate, segment: options.segment)
     let held = try options.validation.map { try HeldOutSpeech($0, configuration) }
     let weights = VocoderLossWeights(mel: options.melWeight, stft: options.stftWeight)
-    let step = try VocoderStep(configuration, weights: weights)
+    let step = try VocoderStep(configuration, weights: weights, maxGradientNorm: options.clip)
     // One rule for all: the authors' two optimisers have the same options.
     let optimizer = try Optimizer(AdamW(lr: options.lr, betas: (0.8, 0.99)))
     let stepsPerEpoch = max(1, data.count / options.batchSize)
+    let decay = Schedule.step(size: stepsPerEpoch, gamma: options.lrDecay)
     var settings = TrainerOptions(
       epochs: options.epochs, batchSize: options.batchSize, seed: options.seed,
-      schedule: .step(size: stepsPerEpoch, gamma: options.lrDecay),
+      schedule: options.warmUp > 0
+        ? .warmUp(steps: options.warmUp, startFactor: 1 / Double(options.warmUp), then: decay) : decay,
       averageDecay: options.average > 0 ? options.average : nil, checkpointEvery: options.checkpointEvery,
       patience: options.patience)
     settings.settings = [
       "segment": "\(options.segment)", "discriminators": options.adversarial ? "1/\(options.divisor)" : "none",
-      "loss weights": "\(weights)", "learning rate": "\(options.lr)",
+      "loss weights": "\(weights)", "learning rate": "\(options.lr)", "clip": "\(options.clip ?? 0)",
     ]
     trainer = try Trainer(
       networks, optimizer, data: data, folder: options.out, options: settings, metrics: VocoderStep.metrics,
@@ -101,7 +103,8 @@ private struct HeldOutSpeech {
     let chosen = stride(from: 0, to: data.count, by: max(1, data.count / Self.most)).prefix(Self.most)
     signals = try chosen.map { index in
       let samples = try data.beginning(index, most: length)
-      return try Tensor(samples + [Float](repeating: 0, count: length - samples.count), shape: [1, length], device: .cpu)
+      return try Tensor(
+        samples + [Float](repeating: 0, count: length - samples.count), shape: [1, length], device: .cpu)
     }
   }
 

@@ -45,7 +45,8 @@ public struct SoundFolder: Dataset, Sendable {
     guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue,
       let names = FileManager.default.enumerator(atPath: folder)
     else {
-      throw ToeplitzError(.file, folder, expected: "a folder of recordings", got: isFolder.boolValue ? "one that cannot be read" : "none")
+      throw ToeplitzError(
+        .file, folder, expected: "a folder of recordings", got: isFolder.boolValue ? "one that cannot be read" : "none")
     }
     paths = names.compactMap { $0 as? String }
       .filter { name in [".wav", ".flac"].contains { name.lowercased().hasSuffix($0) } }

@@ -26,6 +26,8 @@ public struct TrainerOptions: Sendable {
   public var patience: Int?
   /// Whether the next batch is made while a step is computed.
   public var prefetches = true
+  /// Whether files for TensorBoard are written.
+  public var writesEvents = true
   /// What else a run must share with the checkpoint that it goes on from, such as the split of the data.
   public var settings: [String: String] = [:]
 
@@ -216,6 +218,7 @@ public final class Trainer<Model: Module> {
       }
       try folder.forgetMetrics(after: progress.step)
     }
+    let events = try options.writesEvents ? folder.map { try EventFile(folder: $0.path, after: progress.step) } : nil
     var order = try BatchOrder(
       count: data.count, batchSize: options.batchSize, seed: options.seed, epoch: progress.epoch,
       position: progress.position)
@@ -246,6 +249,7 @@ public final class Trainer<Model: Module> {
         }
       }
       try folder?.append(step: progress.step, line)
+      try events?.add(step: progress.step, line)
       try report(
         TrainingReport(
           step: progress.step, steps: steps, epoch: epoch, loss: outcome.loss, metrics: outcome.metrics,
@@ -255,8 +259,10 @@ public final class Trainer<Model: Module> {
       if isEpochOver || options.checkpointEvery.map({ progress.step % max(1, $0) == 0 }) ?? false {
         try checkpoint(progress)
       }
+      if isEpochOver { try writeReport() }
     }
     try checkpoint(progress)
+    try writeReport()
     try withAverages { try folder?.writeWeights(of: model, as: "model.safetensors") }
     return .finished
   }
@@ -317,8 +323,13 @@ public final class Trainer<Model: Module> {
     try folder?.write(progress, model: model, optimizer: optimizer, average: average)
   }
 
+  private func writeReport() throws {
+    try folder?.writeReport(title: "Training of \(model.displayName)", settings: settings)
+  }
+
   private func finish(_ progress: TrainingProgress, _ outcome: TrainingOutcome) throws -> TrainingOutcome {
     try checkpoint(progress)
+    try writeReport()
     return outcome
   }
 }

@@ -66,7 +66,8 @@ public struct VocoderStep: Sendable {
   /// - Parameter batch: signals `[N, L]`, L being a multiple of the hop.
   /// - Returns: The generator's loss, the norm of its gradient, and ``metrics``.
   /// - Throws: ``ToeplitzError`` of kind `shape` if the signals are too short.
-  public func callAsFunction(_ networks: VocoderNetworks, _ optimizer: Optimizer, _ batch: [Tensor]) throws -> [Tensor] {
+  public func callAsFunction(_ networks: VocoderNetworks, _ optimizer: Optimizer, _ batch: [Tensor]) throws -> [Tensor]
+  {
     let real = batch[0]
     let frames = try input.frames(of: real)
     let signals = try real.unsqueezed(1)
