@@ -76,11 +76,8 @@ struct TrainClassifierCommand: ToolCommand {
     for split in 0..<splits {
       let folder = splits == 1 ? out : URL(fileURLWithPath: out).appending(path: "split-\(split)").path
       let run = try ClassifierRun(samples, self, split: split, folder: folder)
-      let outcome = try run.trainer.run { report in
-        if !quiet { show(report, split) }
-      } shouldStop: {
-        interruption.isRequested
-      }
+      let outcome = try run.trainer.runShowing(
+        epochs: epochs, quiet: quiet, prefix: splits > 1 ? "split \(split) " : "", until: interruption)
       guard outcome == .finished else {
         print("\(folder): interrupted; the same command goes on")
         throw ExitCode(130)
@@ -95,45 +92,4 @@ struct TrainClassifierCommand: ToolCommand {
     let mean = scores.reduce(0, +) / Double(scores.count)
     print("mean accuracy of \(splits) splits: \(String(format: "%.4f", mean))")
   }
-
-  /// A line that is written over on a terminal; at the end of an epoch a line of its own.
-  private func show(_ report: TrainingReport, _ split: Int) {
-    let isTerminal = isatty(FileHandle.standardError.fileDescriptor) == 1
-    let place =
-      (splits > 1 ? "split \(split) " : "") + "epoch \(report.epoch + 1)/\(epochs) step \(report.step)/\(report.steps)"
-    var text = place + String(format: " loss %.4f", report.loss)
-    for (name, value) in (report.validation ?? [:]).sorted(by: { $0.key < $1.key }) {
-      text += String(format: " \(name) %.4f", value)
-    }
-    guard isTerminal || report.validation != nil else { return }
-    let end = report.validation == nil ? "" : "\n"
-    FileHandle.standardError.write(Data("\(isTerminal ? "\r\u{1B}[K" : "")\(text)\(end)".utf8))
-  }
-}
-
-/// Whether Ctrl-C has been pressed; the first time asks for an end, the second ends at once.
-private final class Interruption {
-  private let source: any DispatchSourceSignal
-  private let count = Counter()
-
-  private final class Counter: @unchecked Sendable {
-    private let lock = NSLock()
-    private var value = 0
-    func add() -> Int {
-      lock.withLock {
-        value += 1; return value
-      }
-    }
-    var current: Int { lock.withLock { value } }
-  }
-
-  init() {
-    signal(SIGINT, SIG_IGN)
-    source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-    let count = count
-    source.setEventHandler { if count.add() > 1 { exit(130) } }
-    source.resume()
-  }
-
-  var isRequested: Bool { count.current > 0 }
 }

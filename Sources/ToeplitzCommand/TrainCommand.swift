@@ -4,5 +4,7 @@ import ArgumentParser
 struct TrainCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "train", abstract: "Train a network.",
-    subcommands: [TrainClassifierCommand.self, TrainTimeCommand.self])
+    subcommands: [
+      TrainClassifierCommand.self, TrainDenoiserCommand.self, TrainVocoderCommand.self, TrainTimeCommand.self,
+    ])
 }

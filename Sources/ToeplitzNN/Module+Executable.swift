@@ -51,9 +51,9 @@ private func moduleSource<Model: Module>(
 /// The parameters, buffers and weights of a model, as they are replaced by traced values for a while.
 package struct ModuleValues {
   private let parameters: [(name: String, parameter: Parameter)]
-  /// Weights held as direction and length, which are traced as the weight that they are.
+  /// Weights computed from other parameters, which are traced as the weight that they are.
   private let weights: [(name: String, weight: LayerWeight)]
-  /// The parameters that direction and length are.
+  /// The parameters that these are computed from.
   private let factors: [Parameter]
 
   /// Walks a model, which also tells its modules their paths; names begin with `path`.
@@ -64,7 +64,7 @@ package struct ModuleValues {
     for (path, module) in modules { module.path = path }
     weights = modules.flatMap { path, module in
       module.items.compactMap { key, item in
-        guard case .weight(let weight) = item, weight.isNormalized, seen.insert(ObjectIdentifier(weight)).inserted
+        guard case .weight(let weight) = item, weight.isComposed, seen.insert(ObjectIdentifier(weight)).inserted
         else {
           return nil
         }

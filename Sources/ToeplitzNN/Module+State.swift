@@ -70,8 +70,9 @@ extension Module {
 
   /// Sets all parameters and buffers from a state dictionary.
   ///
-  /// A weight is accepted as `weight`, as `weight_g` and `weight_v`, or as `parametrizations.weight.original0` and
-  /// `original1`, whatever form the layer holds it in. A norm's `num_batches_tracked` may be missing, as PyTorch has it
+  /// A weight is accepted as `weight`, as `weight_g` and `weight_v`, as `parametrizations.weight.original0` and
+  /// `original1`, or with the parts of spectral norm in either spelling, whatever form the layer holds it in; only a layer with
+  /// spectral norm needs its parts. A norm's `num_batches_tracked` may be missing, as PyTorch has it
   /// for dictionaries without a version. Values are converted to the layer's element type.
   ///
   /// - Parameter strict: whether missing and unexpected names are errors. Wrong shapes always are.
@@ -116,7 +117,8 @@ extension Module {
           }
           take([slot], isCounter: key == "num_batches_tracked" && parameter.isBuffer)
         case .weight(let weight):
-          let form = WeightSpelling(prefix: path, key: key, state: state)
+          let form = WeightSpelling(
+            prefix: path, key: key, state: state, rowAxis: (module as? any WeightedLayer)?.rowAxis ?? 0)
           take(try form.slots(weight, weight.spec))
         }
       }
@@ -149,19 +151,43 @@ private struct WeightSpelling {
   var prefix: String
   var key: String
   var state: [String: Tensor]
+  /// The axis of the output channels.
+  var rowAxis: Int
 
   private var plain: String { join(prefix, key) }
   private var lengths: [String] { [plain + "_g", parametrization("original0")] }
   private var directions: [String] { [plain + "_v", parametrization("original1")] }
 
-  /// `parametrizations` stands beside the weight, after a base name that is part of the key.
-  private func parametrization(_ part: String) -> String {
-    let name = key.split(separator: ".").last.map(String.init) ?? key
-    let base = key.dropLast(name.count)
-    return join(prefix, "\(base)parametrizations.\(name).\(part)")
+  private func parametrization(_ part: String) -> String { parametrized(plain, part) }
+
+  /// The places of a weight that is divided by its largest singular value.
+  private func spectralSlots(_ weight: LayerWeight, _ spec: TensorSpec) throws -> [Slot] {
+    let names = SpectralParts.spellings(plain)
+    // Where the layer holds its weight plainly, the axis follows from the length of the first vector.
+    let rows = names.u.lazy.compactMap { state[$0] }.first?.count
+    let parts: SpectralParts
+    if case .spectral(let own) = weight.form {
+      parts = own
+    } else {
+      let axis = ([rowAxis] + spec.shape.indices).first { spec.shape[$0] == rows } ?? rowAxis
+      parts = try SpectralParts(Tensor.zeros(spec.shape, dtype: spec.dtype), axis: axis, generator: .zeros)
+    }
+    func slot(_ names: [String], _ parameter: Parameter, _ assign: @escaping () throws -> Void = {}) -> Slot {
+      Slot(names: names, shape: parameter.value.shape, dtype: spec.dtype) {
+        parameter.value = $0
+        try assign()
+      }
+    }
+    return [
+      slot(names.original, parts.original), slot(names.u, parts.u),
+      slot(names.v, parts.v) { if !weight.isSpectral { try weight.set(parts.weight()) } },
+    ]
   }
 
   func slots(_ weight: LayerWeight, _ spec: TensorSpec) throws -> [Slot] {
+    if weight.isSpectral || SpectralParts.spellings(plain).original.contains(where: { state[$0] != nil }) {
+      return try spectralSlots(weight, spec)
+    }
     let hasParts = (lengths + directions).contains { state[$0] != nil }
     if !hasParts, !weight.isNormalized || state[plain] != nil {
       return [Slot(names: [plain], shape: spec.shape, dtype: spec.dtype) { try weight.set($0) }]

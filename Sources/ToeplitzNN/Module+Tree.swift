@@ -91,11 +91,11 @@ extension Module {
     }
   }
 
-  /// The weights of this module and all inside it that are held as direction and length.
-  package func normalizedWeights() -> [LayerWeight] {
+  /// The weights of this module and all inside it that are computed from other parameters.
+  package func composedWeights() -> [LayerWeight] {
     namedModules().flatMap { _, module in
       module.items.compactMap { _, item in
-        if case .weight(let weight) = item, weight.isNormalized { weight } else { nil }
+        if case .weight(let weight) = item, weight.isComposed { weight } else { nil }
       }
     }
   }
@@ -103,6 +103,25 @@ extension Module {
   /// All parameters with their dotted names.
   public func namedParameters() -> [(name: String, parameter: Parameter)] {
     namedValues().filter { !$0.parameter.isBuffer }
+  }
+
+  /// All parameters, each once, in the order in which PyTorch counts them: parts that a weight is computed from were registered
+  /// after the layer's other parameters.
+  package func parametersInPyTorchOrder() -> [(name: String, parameter: Parameter)] {
+    var seen = Set<ObjectIdentifier>()
+    return namedModules().flatMap { path, module -> [(String, Parameter)] in
+      var (own, parts): ([(String, Parameter)], [(String, Parameter)]) = ([], [])
+      for (key, item) in module.items {
+        switch item {
+        case .module: break
+        case .parameter(let parameter): own.append((join(path, key), parameter))
+        case .weight(let weight):
+          let named = weight.named(join(path, key)).map { ($0.key, $0.parameter) }
+          if weight.isComposed { parts += named } else { own += named }
+        }
+      }
+      return own + parts
+    }.filter { !$0.1.isBuffer && seen.insert(ObjectIdentifier($0.1)).inserted }
   }
 
   /// All buffers with their dotted names.

@@ -80,18 +80,31 @@ private func requireShape(_ shape: TensorShape, _ value: Tensor) throws {
   }
 }
 
-/// The weight of a layer: held as it is, or as direction and length (weight normalisation).
+/// The weight of a layer: held as it is, as direction and length (weight normalisation), or divided by its largest singular
+/// value (spectral normalisation).
 ///
 /// With weight norm (Salimans and Kingma, 2016) the parameters are `weight_v`, of the weight's shape, and `weight_g`,
-/// its norm over all axes but `dim`; the weight is `g v / ‖v‖`. It is computed once for each pair of values.
+/// its norm over all axes but `dim`; the weight is `g v / ‖v‖`. With spectral norm (Miyato et al., 2018) the parameter is
+/// `weight_orig`, and the buffers `weight_u` and `weight_v` are estimates of the singular vectors. The weight is computed once for
+/// the same values.
 public final class LayerWeight {
   /// The parameters.
   enum Form {
     case plain(Parameter)
     case normalized(g: Parameter, v: Parameter, axis: Int?)
+    case spectral(SpectralParts)
+
+    /// What the weight is computed from.
+    var parts: [Tensor] {
+      switch self {
+      case .plain(let parameter): [parameter.value]
+      case .normalized(let g, let v, _): [g.value, v.value]
+      case .spectral(let parts): [parts.original.value, parts.u.value, parts.v.value]
+      }
+    }
   }
   var form: Form { didSet { ModuleChanges.note() } }
-  private(set) var folded: (g: Tensor, v: Tensor, weight: Tensor)?
+  private(set) var folded: (parts: [Tensor], weight: Tensor)?
 
   /// A weight held as it is.
   public init(_ value: Tensor) { form = .plain(Parameter(value)) }
@@ -101,19 +114,23 @@ public final class LayerWeight {
     if case .normalized = form { true } else { false }
   }
 
-  /// Element type of the weight.
-  var dtype: DType {
-    switch form {
-    case .plain(let parameter): parameter.value.dtype
-    case .normalized(_, let v, _): v.value.dtype
-    }
+  /// Whether the weight is divided by its largest singular value.
+  public var isSpectral: Bool {
+    if case .spectral = form { true } else { false }
   }
+
+  /// Whether the weight is computed from other parameters.
+  var isComposed: Bool { isNormalized || isSpectral }
+
+  /// Element type of the weight.
+  var dtype: DType { spec.dtype }
 
   /// Shape and element type of the weight.
   var spec: TensorSpec {
     switch form {
     case .plain(let parameter): parameter.value.spec
     case .normalized(_, let v, _): v.value.spec
+    case .spectral(let parts): parts.original.value.spec
     }
   }
 
@@ -122,23 +139,32 @@ public final class LayerWeight {
   /// - Throws: ``ToeplitzError`` if the norm cannot be computed.
   public var value: Tensor {
     get throws {
+      if case .plain(let parameter) = form { return parameter.value }
+      let parts = form.parts
+      if let folded, zip(folded.parts, parts).allSatisfy({ $0.isSameView(as: $1) }) { return folded.weight }
+      let weight: Tensor
       switch form {
-      case .plain(let parameter): return parameter.value
-      case .normalized(let g, let v, let axis):
-        if let folded, folded.g.isSameView(as: g.value), folded.v.isSameView(as: v.value) { return folded.weight }
-        let weight = try v.value.weightNormalized(length: g.value, axis: axis)
-        folded = (g.value, v.value, weight)
-        return weight
+      case .plain(let parameter): weight = parameter.value
+      case .normalized(let g, let v, let axis): weight = try v.value.weightNormalized(length: g.value, axis: axis)
+      case .spectral(let parts): weight = try parts.weight()
       }
+      folded = (parts, weight)
+      return weight
     }
   }
 
-  /// Forgets what direction and length were multiplied out to.
+  /// The weight for a call; with spectral norm, the singular vectors are estimated once more in training.
+  func value(isTraining: Bool) throws -> Tensor {
+    if isTraining, case .spectral(let parts) = form { try parts.iterate() }
+    return try value
+  }
+
+  /// Forgets what the weight was computed to.
   package func forgetProduct() { folded = nil }
 
-  /// Takes `weight` for what direction and length give, as they are now.
+  /// Takes `weight` for what its parts give, as they are now.
   func keep(_ weight: Tensor) {
-    if case .normalized(let g, let v, _) = form { folded = (g.value, v.value, weight) }
+    if isComposed { folded = (form.parts, weight) }
   }
 
   /// Replaces the weight, which takes the element type that it has; with weight norm, length and direction follow from it.
@@ -159,14 +185,15 @@ public final class LayerWeight {
     if case .normalized(_, let v, _) = form { v } else { nil }
   }
 
-  /// Replaces the weight; with weight norm, length and direction follow from it.
+  /// Replaces the weight; with weight norm, length and direction follow from it, with spectral norm it is what is divided.
   package func set(_ weight: Tensor) throws {
     switch form {
     case .plain(let parameter): parameter.value = weight
     case .normalized(let g, let v, let axis):
       (g.value, v.value) = try Self.parts(of: weight, axis: axis)
       // The weight came as a whole: keep it exactly, not as the rounded product of its parts.
-      folded = (g.value, v.value, weight)
+      folded = (form.parts, weight)
+    case .spectral(let parts): parts.original.value = weight
     }
   }
 
@@ -218,6 +245,7 @@ public final class LayerWeight {
     switch form {
     case .plain(let parameter): [(name, parameter)]
     case .normalized(let g, let v, _): [("\(name)_g", g), ("\(name)_v", v)]
+    case .spectral(let parts): parts.named(name)
     }
   }
 
@@ -227,6 +255,8 @@ public final class LayerWeight {
     case .normalized(let g, let v, _):
       g.value = try g.value.cast(to: dtype)
       v.value = try v.value.cast(to: dtype)
+    case .spectral(let parts):
+      for parameter in [parts.original, parts.u, parts.v] { parameter.value = try parameter.value.cast(to: dtype) }
     }
     folded = nil
   }
@@ -236,6 +266,6 @@ extension LayerWeight: CustomStringConvertible {
   /// How it is held, element type and shape, and below them the weight's elements.
   public var description: String {
     let elements = (try? value).map { "\n\($0)" } ?? ""
-    return "LayerWeight(\(spec)\(isNormalized ? ", as g v / ‖v‖" : ""))" + elements
+    return "LayerWeight(\(spec)\(isNormalized ? ", as g v / ‖v‖" : isSpectral ? ", as w / σ" : ""))" + elements
   }
 }

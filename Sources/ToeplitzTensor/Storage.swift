@@ -178,6 +178,9 @@ package final class BlockCache: Sendable {
   /// The same of all caches of the process.
   package static var freshBlockCount: Int { tensors.freshBlockCount + scratch.freshBlockCount }
 
+  /// The bytes that wait in all caches.
+  package static var waitingByteCount: Int { [tensors, scratch].reduce(0) { $0 + $1.state.withLock { $0.bytes } } }
+
   /// A block of at least `byteCount` bytes; nil if the system has none.
   ///
   /// - Parameter makeRoom: called before the system is asked for a large one.

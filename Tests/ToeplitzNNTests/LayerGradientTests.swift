@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import Toeplitz
 import ToeplitzTestSupport
@@ -57,6 +58,29 @@ import ToeplitzTestSupport
   }
 
   @Test func allKindsAreThere() throws { #expect(Self.kinds.count == 71) }
+
+  /// Layers whose gradients other tests check: containers by those of what they hold, recurrent layers by PyTorch's samples.
+  private static let elsewhere: Set<String> = [
+    "Sequential", "Lambda", "ModuleList", "RNN", "GRU", "LSTM", "RecurrentLayer", "ElementwiseLayer",
+    "ConvolutionLayer",
+    "FeatureNorm", "AdaptivePool", "PadLayer",
+  ]
+
+  /// The sources say which classes are layers; a new one needs a golden case, and so has its gradient checked.
+  @Test func noLayerIsForgotten() throws {
+    let folder = URL(filePath: #filePath).appending(path: "../../../Sources/ToeplitzNN/Layers").standardized
+    var declared: Set<String> = []
+    for name in try FileManager.default.contentsOfDirectory(atPath: folder.path) where name.hasSuffix(".swift") {
+      let text = try String(contentsOf: folder.appending(path: name), encoding: .utf8)
+      for match in text.matches(of: /(?m)^(?:open|public final|public) class (\w+)/) {
+        declared.insert(String(match.output.1))
+      }
+    }
+    #expect(declared.count > 50)
+    let known = Set(Self.kinds.flatMap { [$0, $0.replacing(/[123]d$/, with: "")] })
+    #expect(declared.subtracting(known).subtracting(Self.elsewhere).isEmpty)
+    #expect(Self.elsewhere.subtracting(declared).isEmpty)
+  }
 
   @Test(arguments: kinds)
   func gradientsAgreeWithDifferences(kind: String) throws {

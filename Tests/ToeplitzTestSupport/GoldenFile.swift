@@ -63,14 +63,17 @@ package enum GoldenValue: Decodable, Sendable {
 package struct GoldenFile: Sendable {
   /// The cases, each an object.
   package let cases: [GoldenValue]
-  /// All tensors by name, float32 or int64 as stored.
+  /// All tensors by name, float32, float64 or int64 as stored.
   package let tensors: [String: Tensor]
 
   /// Reads both files; `path` is relative to the fixtures and has no extension.
-  package init(_ path: String) throws {
-    let json = try Data(contentsOf: URL(fileURLWithPath: Fixtures.path(path + ".json")))
+  package init(_ path: String) throws { try self.init(file: Fixtures.path(path)) }
+
+  /// Reads both files; `file` has no extension.
+  package init(file: String) throws {
+    let json = try Data(contentsOf: URL(fileURLWithPath: file + ".json"))
     cases = try JSONDecoder().decode(GoldenValue.self, from: json)["cases"].array ?? []
-    tensors = try Self.read(Data(contentsOf: URL(fileURLWithPath: Fixtures.path(path + ".safetensors"))))
+    tensors = try Self.read(Data(contentsOf: URL(fileURLWithPath: file + ".safetensors")))
   }
 
   /// A minimal reader, so that these tests do not rest on the checkpoint code.
@@ -88,7 +91,11 @@ package struct GoldenFile: Sendable {
         }
         return try Tensor(scalars, shape: TensorShape(entry["shape"].ints ?? []))
       }
-      return entry["dtype"].string == "F32" ? try tensor(Float.self) : try tensor(Int64.self)
+      switch entry["dtype"].string {
+      case "F32": return try tensor(Float.self)
+      case "F64": return try tensor(Double.self)
+      default: return try tensor(Int64.self)
+      }
     }
   }
 

@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import Toeplitz
 import ToeplitzModels
@@ -94,5 +95,42 @@ import ToeplitzTestSupport
     }
     let difference = try (at(1e-7) - at(-1e-7)) / 2e-7
     #expect(abs(slope - difference) < 1e-5 * max(1, abs(slope)), "\(slope), \(difference)")
+  }
+
+  /// CTC by listing all paths.
+  @Test func alignmentsAreSummed() throws {
+    let logs = try randomTensor([4, 2, 3]).logSoftmax(axis: 2)
+    let targets = try Tensor([Int64(1), 2, 1, 1], shape: [2, 2], device: .cpu)
+    let losses = try ctc(
+      logs, targets, inputLengths: [4, 3], targetLengths: [2, 2], reduction: .none
+    ).scalars(Double.self)
+    let numbers = try logs.scalars(Double.self)
+    for (sample, (time, wanted)) in [(4, [1, 2]), (3, [1, 1])].enumerated() {
+      var sum = 0.0
+      for path in 0..<Int(Foundation.pow(3, Double(time))) {
+        let states = (0..<time).map { path / Int(Foundation.pow(3, Double($0))) % 3 }
+        let merged = states.indices.filter { $0 == 0 || states[$0] != states[$0 - 1] }.map { states[$0] }
+        guard merged.filter({ $0 != 0 }) == wanted else { continue }
+        sum += Foundation.exp(
+          states.enumerated().reduce(0.0) { $0 + numbers[($1.offset * 2 + sample) * 3 + $1.element] })
+      }
+      #expect(abs(losses[sample] + Foundation.log(sum)) < 1e-12)
+    }
+    // A letter twice needs a blank between: two positions are too few.
+    func loss(_ zeroInfinity: Bool) throws -> [Double] {
+      try ctc(
+        logs, targets, inputLengths: [4, 2], targetLengths: [2, 2], zeroInfinity: zeroInfinity, reduction: .none
+      ).scalars(Double.self)
+    }
+    #expect(try loss(false)[1] == .infinity && loss(true)[1] == 0 && loss(true)[0] == losses[0])
+    let gradients = try gradient(at: [logs]) {
+      try ctc($0[0], targets, inputLengths: [4, 2], targetLengths: [2, 2], zeroInfinity: true, reduction: .sum)
+    }
+    #expect(try !gradients[0].hasNonFinite())
+    #expect(throws: ToeplitzError.self) { try ctc(logs, targets, inputLengths: [4], targetLengths: [2, 2]) }
+    #expect(throws: ToeplitzError.self) { try ctc(logs, targets, inputLengths: [4, 5], targetLengths: [2, 2]) }
+    #expect(throws: ToeplitzError.self) {
+      try ctc(logs, targets, inputLengths: [4, 4], targetLengths: [2, 2], blank: 1)
+    }
   }
 }

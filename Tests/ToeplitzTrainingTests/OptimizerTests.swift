@@ -164,6 +164,12 @@ private final class TwoParameters: Module {
     #expect(throws: ToeplitzError.self) { try Optimizer(AdamW(eps: .nan)) }
     #expect(throws: ToeplitzError.self) { try Optimizer(RMSprop(momentum: -0.1)) }
     #expect(throws: ToeplitzError.self) { try Optimizer(Lion(weightDecay: -0.1)) }
+    #expect(throws: ToeplitzError.self) { try Optimizer(Muon(nsSteps: 100)) }
+    let model = try? TwoParameters([1, 2, 3, 4, 5, 6], [1, 2, 3, 4])
+    #expect(throws: ToeplitzError.self) {
+      let model = try #require(model)
+      try Optimizer(Muon()).update(model, with: model.gradients([1, 2, 3, 4, 5, 6], [1, 2, 3, 4]))
+    }
   }
 
   @Test func averagesFollowParameters() throws {

@@ -48,7 +48,7 @@ public final class Vocoder {
   }
 
   /// The configuration and weights that `path` means.
-  private static func locate(_ path: String) throws -> (configuration: String, weights: String) {
+  package static func locate(_ path: String) throws -> (configuration: String, weights: String) {
     let url = URL(fileURLWithPath: path)
     var isFolder: ObjCBool = false
     guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder) else {

@@ -50,8 +50,11 @@ open class ConvolutionLayer: Module, UnaryLayer {
   open func forward(_ x: Tensor) throws -> Tensor { try compute(geometry, x) }
 
   func compute(_ geometry: ConvolutionGeometry, _ x: Tensor) throws -> Tensor {
-    try x.convolved(geometry, layout: layout, weight: weight.value, bias: bias?.value, storage: weightStorage)
+    try x.convolved(
+      geometry, layout: layout, weight: weight.value(isTraining: isTraining), bias: bias?.value, storage: weightStorage)
   }
+
+  override var dependsOnMode: Bool { weight.isSpectral }
 
   /// Bytes held beside the parameters, for the packed weight; 0 before the first call.
   public var packedByteCount: Int { (try? weight.value.storage.preparedByteCount) ?? 0 }

@@ -49,13 +49,15 @@ open class Linear: Module, UnaryLayer, WeightedLayer {
       bias ? Parameter(try generator.uniform([outFeatures], from: -bound, to: bound, dtype: dtype)) : nil
   }
 
+  override var dependsOnMode: Bool { weight.isSpectral }
+
   /// `x Wᵀ + b`.
   open func forward(_ x: Tensor) throws -> Tensor {
     guard let last = x.shape.last, last == inFeatures else {
       throw ToeplitzError(
         .shape, "Linear", expected: "a last axis of size \(inFeatures)", got: "shape \(x.shape)")
     }
-    let weight = try weight.value
+    let weight = try weight.value(isTraining: isTraining)
     guard x.dtype == weight.dtype else {
       throw ToeplitzError(
         .dtype, "Linear", expected: "an input of the weight's type \(weight.dtype)", got: "\(x.dtype)")

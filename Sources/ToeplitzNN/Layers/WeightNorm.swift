@@ -23,7 +23,7 @@ extension WeightedLayer {
   /// Multiplies direction and length out and holds the weight as it is from now on.
   @discardableResult
   public func removeWeightNorm() throws -> Self {
-    try weight.removeNormalization()
+    if weight.isNormalized { try weight.removeNormalization() }
     return self
   }
 }

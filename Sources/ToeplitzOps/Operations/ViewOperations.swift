@@ -172,20 +172,7 @@ package struct Unfold: TensorOperation {
     .vjp { call in
       guard call.x.dtype.isFloatingPoint else { return [nil] }
       let axis = try call.x.shape.normalizedAxis(axis, operation: name)
-      let (shape, length) = (call.x.shape, call.x.shape[axis])
-      let frames = call.y.shape[axis]
-      // Overlapping pieces are added by a transposed convolution with the identity.
-      let before = shape[..<axis].reduce(1, *)
-      let after = shape[(axis + 1)...].reduce(1, *)
-      let rows = try call.dy.reshaped([before, frames, size, after]).permuted([0, 3, 2, 1])
-        .reshaped([before * after, size, frames])
-      let positions = try Tensor.range(to: Double(size), dtype: .int64)
-      let identity = try positions.reshaped([size, 1]).equal(positions).cast(to: call.x.dtype)
-        .reshaped([size, 1, size])
-      var sums = try convTranspose1d(rows, identity, stride: PerAxis(step))
-      let read = sums.shape[2]
-      sums = try sums.padded([(axis: 2, low: -low, high: length + low - read)])
-      return [try sums.reshaped([before, after, length]).permuted([0, 2, 1]).reshaped(shape)]
+      return [try call.dy.overlapAdded(axis: axis, step: step, from: low, length: call.x.shape[axis])]
     }
   }
 
@@ -251,6 +238,27 @@ package struct Expand: TensorOperation {
 }
 
 extension Tensor {
+  /// Pieces `[…, count, size, …]` added where they overlap, each `step` after the one before: `[…, length, …]`.
+  ///
+  /// - Parameters:
+  ///   - axis: that of the pieces; their elements stand on the next.
+  ///   - from: how many positions at the beginning are left out.
+  ///   - length: how many positions there are; zeros behind the last piece.
+  package func overlapAdded(axis: Int, step: Int, from first: Int, length: Int) throws -> Tensor {
+    let (frames, size) = (shape[axis], shape[axis + 1])
+    let before = shape[..<axis].reduce(1, *)
+    let after = shape[(axis + 2)...].reduce(1, *)
+    let rows = try reshaped([before, frames, size, after]).permuted([0, 3, 2, 1])
+      .reshaped([before * after, size, frames])
+    // A transposed convolution with the identity.
+    let positions = try Tensor.range(to: Double(size), dtype: .int64)
+    let identity = try positions.reshaped([size, 1]).equal(positions).cast(to: dtype).reshaped([size, 1, size])
+    var sums = try convTranspose1d(rows, identity, stride: PerAxis(step))
+    sums = try sums.padded([(axis: 2, low: -first, high: length + first - sums.shape[2])])
+    let target = TensorShape(shape[..<axis] + [length] + shape[(axis + 2)...])
+    return try sums.reshaped([before, after, length]).permuted([0, 2, 1]).reshaped(target)
+  }
+
   /// Strides that walk this tensor as if it had `shape`; repeated axes get stride 0.
   package func broadcastStrides(to shape: TensorShape) -> [Int] {
     let missing = shape.rank - rank

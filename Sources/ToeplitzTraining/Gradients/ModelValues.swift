@@ -8,7 +8,7 @@ struct ModelValues {
   let parameters: [(name: String, parameter: Parameter)]
   /// The buffers, each once.
   let buffers: [(name: String, parameter: Parameter)]
-  /// Weights held as direction and length, which keep their product.
+  /// Weights that are computed from other parameters, and keep what was computed.
   private let products: [LayerWeight]
   private let modules: [Module]
 
@@ -28,7 +28,7 @@ struct ModelValues {
     }
     self.parameters = parameters.map { (name: $0.0, parameter: $0.1) }
     self.buffers = buffers.map { (name: $0.0, parameter: $0.1) }
-    products = models.flatMap { $0.normalizedWeights() }
+    products = models.flatMap { $0.composedWeights() }
     modules = models.flatMap { $0.namedModules().map(\.module) }
   }
 

@@ -104,11 +104,19 @@ public final class Optimizer {
     }
   }
 
+  /// The group that a parameter of this name belongs to.
+  func groupIndex(of name: String) -> Int { groups.firstIndex { $0.contains(name) } ?? groups.count - 1 }
+
+  /// Sets the learning rates of some groups, which schedules start from no more.
+  func setLearningRates(_ rates: [Double], of indices: [Int]) {
+    for (rate, index) in zip(rates, indices) { groups[index].rule.lr = rate }
+  }
+
   /// Makes the memory of a parameter that has none.
   func remember(_ parameter: Parameter, _ name: String) throws {
     let id = ObjectIdentifier(parameter)
     guard memories[id] == nil else { return }
-    let group = groups.firstIndex { $0.contains(name) } ?? groups.count - 1
+    let group = groupIndex(of: name)
     let value = parameter.value
     let zeros = try groups[group].rule.stateNames.map { _ in try Tensor.zeros(value.shape, dtype: value.dtype) }
     memories[id] = Memory(parameter: parameter, name: name, group: group, tensors: zeros)
@@ -236,7 +244,7 @@ extension Optimizer {
       return tensor
     }
     for (name, parameter) in ModelValues([model]).parameters where state["\(name).step"] != nil {
-      let group = groups.firstIndex { $0.contains(name) } ?? groups.count - 1
+      let group = groupIndex(of: name)
       let step = try take("\(name).step", TensorSpec([], .int64)).item(Int64.self)
       guard step >= 0, step < 1 << 48 else {
         throw ToeplitzError(

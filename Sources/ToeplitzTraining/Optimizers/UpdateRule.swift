@@ -182,7 +182,7 @@ private func power(_ base: Double, _ exponent: Int) -> Double {
 
 /// Adam whose weight decay shrinks parameters themselves (Loshchilov and Hutter, 2019), after `torch.optim.AdamW`.
 public struct AdamW: UpdateRule {
-  private var adam: Adam
+  private(set) var adam: Adam
 
   /// A rule with PyTorch's options and their default values.
   public init(

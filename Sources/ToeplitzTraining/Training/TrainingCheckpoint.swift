@@ -115,6 +115,14 @@ public struct RunFolder: Sendable {
 
   // MARK: Metrics
 
+  /// Writes `report.html`, a page that needs no other file, and a picture of each curve.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `file` if a file cannot be written.
+  public func writeReport(title: String, settings: [String: String]) throws {
+    let metrics = (try? String(contentsOfFile: metricsFile, encoding: .utf8)) ?? ""
+    try RunReport(metrics: metrics, title: title, settings: settings).write(to: self)
+  }
+
   private var metricsFile: String { file("metrics.jsonl") }
 
   /// Adds a line of numbers to `metrics.jsonl`; those that are not finite become null.

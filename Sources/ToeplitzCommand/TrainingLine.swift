@@ -1,0 +1,74 @@
+import Foundation
+import Toeplitz
+import ToeplitzTraining
+
+/// What a run tells on standard error while it goes on.
+enum TrainingLine {
+  /// A line that is written over on a terminal; at the end of an epoch a line of its own.
+  static func show(_ report: TrainingReport, epochs: Int, prefix: String = "", seconds: Double) {
+    let isTerminal = isatty(FileHandle.standardError.fileDescriptor) == 1
+    guard isTerminal || report.validation != nil else { return }
+    var text = "\(prefix)epoch \(report.epoch + 1)/\(epochs) step \(report.step)/\(report.steps)"
+    text += String(format: " loss %.4f", report.loss)
+    for numbers in [report.metrics, report.validation ?? [:]] {
+      for (name, value) in numbers.sorted(by: { $0.key < $1.key }) { text += String(format: " \(name) %.4f", value) }
+    }
+    text += String(format: " %.2f s a step, %@ left", seconds, time(seconds * Double(report.steps - report.step)))
+    let end = report.validation == nil ? "" : "\n"
+    FileHandle.standardError.write(Data("\(isTerminal ? "\r\u{1B}[K" : "")\(text)\(end)".utf8))
+  }
+
+  private static func time(_ seconds: Double) -> String {
+    let minutes = Int(min(seconds, 1e9) / 60)
+    return minutes < 60 ? "\(minutes) min" : "\(minutes / 60) h \(minutes % 60) min"
+  }
+}
+
+extension Trainer {
+  /// Trains until all is done or Ctrl-C is pressed, and shows on standard error how it goes.
+  func runShowing(epochs: Int, quiet: Bool, prefix: String = "", until interruption: Interruption) throws
+    -> TrainingOutcome
+  {
+    let clock = ContinuousClock()
+    var (start, first): (ContinuousClock.Instant?, Int) = (nil, 0)
+    return try run { report in
+      guard let start else {
+        // The first step records the graph.
+        (start, first) = (clock.now, report.step)
+        return
+      }
+      guard !quiet else { return }
+      let seconds = (clock.now - start) / .seconds(1) / Double(max(1, report.step - first))
+      TrainingLine.show(report, epochs: epochs, prefix: prefix, seconds: seconds)
+    } shouldStop: {
+      interruption.isRequested
+    }
+  }
+}
+
+/// Whether Ctrl-C has been pressed; the first time asks for an end, the second ends at once.
+final class Interruption {
+  private let source: any DispatchSourceSignal
+  private let count = Counter()
+
+  private final class Counter: @unchecked Sendable {
+    private let lock = NSLock()
+    private var value = 0
+    func add() -> Int {
+      lock.withLock {
+        value += 1; return value
+      }
+    }
+    var current: Int { lock.withLock { value } }
+  }
+
+  init() {
+    signal(SIGINT, SIG_IGN)
+    source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
+    let count = count
+    source.setEventHandler { if count.add() > 1 { exit(130) } }
+    source.resume()
+  }
+
+  var isRequested: Bool { count.current > 0 }
+}
