@@ -10,7 +10,8 @@ struct VocodeCommand: ToolCommand {
     abstract: "Resynthesise speech with a HiFi-GAN generator.",
     discussion: """
       Turns a recording into a log-mel spectrogram and the spectrogram back into sound. Without arguments it \
-      does so with the bundled sentence and the bundled generator.
+      does so with the bundled sentence and the bundled generator. With --stream sound goes through as it comes, such as \
+      arecord -t raw -f FLOAT_LE -r 22050 | toeplitz vocode --stream --raw f32 --rate 22050 - -o - | aplay -t raw -f FLOAT_LE -r 22050
       """)
 
   @Argument(help: "A WAV or FLAC file of any sample rate and channel count, or - for standard input.")
@@ -33,12 +34,20 @@ struct VocodeCommand: ToolCommand {
   @Flag(name: .shortAndLong, help: "Show no progress.")
   var quiet = false
 
+  @OptionGroup var streaming: VocodeStreamOptions
+
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
+    try streaming.validate()
   }
 
   func execute() throws {
     if let threads { ThreadPool.shared.threadCount = threads }
+    if streaming.stream {
+      let path = try input.map(StandardStreams.input) ?? Bundled.path("speech.wav")
+      let vocoder = try Vocoder(contentsOf: try model ?? Bundled.folder())
+      return try VocodeStream(streaming, from: path, to: output, float: float, show: { show($0) }).run(vocoder)
+    }
     let recording = try AudioFile(path: try input.map(StandardStreams.input) ?? Bundled.path("speech.wav"))
     for warning in recording.warnings { StandardStreams.warn("\(recording.path): \(warning)") }
     let vocoder = try Vocoder(contentsOf: try model ?? Bundled.folder())

@@ -197,11 +197,8 @@ package final class MappedFile: Sendable {
 
   /// What the stream at `path` gives; nil if there is a file or a folder, or nothing.
   private static func content(at path: String) throws -> Streams.Content? {
-    var status = stat()
-    let own = Streams.descriptor(path)
-    guard own.map({ fstat($0, &status) }) ?? stat(path, &status) == 0 else { return nil }
-    guard ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT) else { return nil }
-    return try own.map { try Streams.content(of: $0, path: path) } ?? Streams.content(at: path)
+    guard Streams.isStream(path) else { return nil }
+    return try Streams.descriptor(path).map { try Streams.content(of: $0, path: path) } ?? Streams.content(at: path)
   }
 
   /// Lets the system take back the memory that holds a part of the file; what is read again later comes from the file.

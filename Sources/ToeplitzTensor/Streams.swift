@@ -30,6 +30,13 @@ package enum Streams {
     }
   }
 
+  /// Whether there is a pipe or a device at a path, neither a file nor a folder nor nothing.
+  package static func isStream(_ path: String) -> Bool {
+    var status = stat()
+    guard descriptor(path).map({ fstat($0, &status) }) ?? stat(path, &status) == 0 else { return false }
+    return ![S_IFREG, S_IFDIR].contains(status.st_mode & S_IFMT)
+  }
+
   /// All that a stream gave.
   final class Content: Sendable {
     nonisolated(unsafe) let base: UnsafeMutableRawPointer
@@ -114,7 +121,8 @@ package enum Streams {
     return Content(realloc(base, max(count, 1)) ?? base, count)
   }
 
-  private static func systemRead(_ descriptor: Int32, _ target: UnsafeMutableRawPointer, _ count: Int) -> Int {
+  /// `read` of the system, which methods elsewhere hide.
+  static func systemRead(_ descriptor: Int32, _ target: UnsafeMutableRawPointer?, _ count: Int) -> Int {
     #if canImport(Glibc)
       Glibc.read(descriptor, target, count)
     #elseif canImport(Musl)

@@ -112,7 +112,7 @@ private func goldenTensors(_ value: GoldenValue) throws -> [String: Tensor] {
       .spectralNorm(iterations: 200, generator: Generator(seed: 1))
     _ = try layer(randomTensor([1, 6]))
     var x = try randomTensor([6, 1], seed: 3)
-    let weight = try layer.weight.value()
+    let weight = try layer.weight.value
     for _ in 0..<200 {
       x = try weight.transposed(0, 1).matmul(weight.matmul(x))
       x = try x / (x * x).sum().sqrt()

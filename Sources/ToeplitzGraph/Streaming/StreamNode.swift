@@ -37,6 +37,8 @@ struct StreamNode: Sendable {
     case .window(let window, let mode, _):
       if mode == .reflect, max(window.low, window.high) >= length, max(window.low, window.high) > 0 { return nil }
       let count = window.count(in: length)
+      // What is cut off may be all there is.
+      if operation is Slice { return max(0, count) }
       return count > 0 && length > 0 ? count : nil
     case .overlapAdd(let window, _):
       let count = (length - 1) * window.stride + window.span - window.low - window.high

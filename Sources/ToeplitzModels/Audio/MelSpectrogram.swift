@@ -87,7 +87,7 @@ public struct MelSpectrogram: Sendable {
   }
 
   /// Samples that are reflected at each end.
-  private var padding: Int { (configuration.fftSize - configuration.hopSize) / 2 }
+  var padding: Int { (configuration.fftSize - configuration.hopSize) / 2 }
 
   /// The number of frames of a signal of `sampleCount` samples, at least 1.
   ///

@@ -104,24 +104,29 @@ struct WAVDecoder: AudioDecoder {
   var warnings: [String] { header.warnings }
 
   func decode(_ groups: [Range<Int>], _ frames: Range<Int>, into samples: inout [[Float]]) {
+    let first = file.base + header.dataOffset + frames.lowerBound * header.format.bytesPerFrame
     for (index, group) in groups.enumerated() {
       samples[index].withUnsafeMutableBufferPointer {
-        if let target = $0.baseAddress { decode(group, frames, into: target) }
+        guard let target = $0.baseAddress else { return }
+        header.format.decode(group, frames.count, at: first, isBigEndian: header.isBigEndian, into: target)
       }
     }
+    withExtendedLifetime(file) {}
   }
+}
 
-  private func decode(
-    _ channels: Range<Int>, _ frames: Range<Int>, into target: UnsafeMutablePointer<Float>
+extension WAVFormat {
+  /// Puts the mean of some channels over `count` frames, which lie at `first`, into `target`.
+  func decode(
+    _ channels: Range<Int>, _ count: Int, at first: UnsafeRawPointer, isBigEndian isBig: Bool,
+    into target: UnsafeMutablePointer<Float>
   ) {
-    let format = header.format.sampleFormat
-    let size = format.byteCount
-    let step = header.format.bytesPerFrame
-    let first = file.base + header.dataOffset + frames.lowerBound * step + channels.lowerBound * size
-    let scale = format.scale / Double(channels.count)
+    let (size, step) = (sampleFormat.byteCount, bytesPerFrame)
+    let first = first + channels.lowerBound * size
+    let scale = sampleFormat.scale / Double(channels.count)
     // In double, where the sum of all channels of any PCM format is exact.
     func fill(_ value: (UnsafeRawPointer) -> Double) {
-      for frame in 0..<frames.count {
+      for frame in 0..<count {
         var sample = first + frame * step
         var sum = 0.0
         for _ in 0..<channels.count {
@@ -131,12 +136,11 @@ struct WAVDecoder: AudioDecoder {
         target[frame] = Float(sum * scale)
       }
     }
-    let isBig = header.isBigEndian
     func number<T: FixedWidthInteger & BitwiseCopyable>(_ place: UnsafeRawPointer, _ type: T.Type) -> T {
       let stored = place.loadUnaligned(as: T.self)
       return isBig ? T(bigEndian: stored) : T(littleEndian: stored)
     }
-    switch format {
+    switch sampleFormat {
     case .uint8: fill { Double(Int($0.load(as: UInt8.self)) - 128) }
     case .int16: fill { Double(number($0, Int16.self)) }
     case .int24:
@@ -149,9 +153,8 @@ struct WAVDecoder: AudioDecoder {
     case .float32: fill { Double(Float(bitPattern: number($0, UInt32.self))) }
     case .float64: fill { Double(bitPattern: number($0, UInt64.self)) }
     case .muLaw, .aLaw:
-      let table = format == .muLaw ? G711.muLaw : G711.aLaw
+      let table = sampleFormat == .muLaw ? G711.muLaw : G711.aLaw
       fill { Double(table[Int($0.load(as: UInt8.self))]) }
     }
-    withExtendedLifetime(file) {}
   }
 }

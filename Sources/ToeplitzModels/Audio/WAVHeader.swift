@@ -19,6 +19,8 @@ struct WAVHeader: Sendable {
   /// Where the samples start, in bytes.
   var dataOffset: Int
   var frameCount: Int
+  /// Bytes of samples that the header promises; nil if it leaves that open.
+  var promisedSize: UInt64?
   /// What the header says wrongly of the samples.
   var warnings: [String]
 
@@ -30,9 +32,28 @@ struct WAVHeader: Sendable {
     self = try parser.parse()
   }
 
-  fileprivate init(_ format: WAVFormat, isBigEndian: Bool, dataOffset: Int, frameCount: Int, warnings: [String] = []) {
+  fileprivate init(
+    _ format: WAVFormat, isBigEndian: Bool, dataOffset: Int, frameCount: Int, promisedSize: UInt64?
+  ) {
     (self.format, self.isBigEndian, self.dataOffset) = (format, isBigEndian, dataOffset)
-    (self.frameCount, self.warnings) = (frameCount, warnings)
+    (self.frameCount, self.promisedSize, warnings) = (frameCount, promisedSize, [])
+  }
+
+  /// How many bytes of a file must be there to know more of its header than `bytes` tell; nil if they reach to the samples.
+  ///
+  /// - Throws: As ``init(bytes:path:)``.
+  static func bytesNeeded(after bytes: UnsafeRawBufferPointer, path: String) throws -> Int? {
+    try WAVParser(bytes: bytes, path: path).bytesNeeded()
+  }
+
+  /// The warning about samples that end after `available` of `promised` bytes.
+  static func endsEarly(after available: Int, of promised: UInt64) -> String {
+    "ends after \(available) of the \(promised) bytes of samples that its header promises"
+  }
+
+  /// The warning about a last frame of `rest` bytes.
+  static func dropsFrame(_ rest: Int, of size: Int) -> String {
+    "the last frame has \(rest) of \(size) bytes and is dropped"
   }
 }
 
@@ -69,6 +90,26 @@ private struct WAVParser {
   init(bytes: UnsafeRawBufferPointer, path: String) {
     self.bytes = bytes
     self.path = path
+  }
+
+  /// As ``WAVHeader/bytesNeeded(after:path:)``.
+  func bytesNeeded() throws -> Int? {
+    var parser = self
+    guard bytes.count >= 4 else { return 4 }
+    if tag(at: 0) == "riff" { parser.layout = .wave64 }
+    parser.isBigEndian = tag(at: 0) == "RIFX"
+    var position = parser.layout == .riff ? 12 : 40
+    while true {
+      let body = position + parser.layout.headerSize
+      guard bytes.count >= body else { return body }
+      let (name, size) = try parser.chunk(at: position)
+      if name == "data" { return nil }
+      // Room for pictures of covers; nobody should have to wait for more.
+      guard size <= 1 << 24 else { throw refuse("chunks before the samples of at most \(1 << 24) bytes", "\(size)") }
+      let alignment = parser.layout.alignment
+      position = (body + Int(size) + alignment - 1) / alignment * alignment
+      guard bytes.count >= position else { return position + parser.layout.headerSize }
+    }
   }
 
   mutating func parse() throws -> WAVHeader {
@@ -169,12 +210,13 @@ private struct WAVParser {
     let isOpen = isUnknown(size, declared: declared, dataOffset: dataOffset)
     let used = isOpen ? available : Int(min(size, UInt64(available)))
     var result = WAVHeader(
-      format, isBigEndian: isBigEndian, dataOffset: dataOffset, frameCount: used / format.bytesPerFrame)
+      format, isBigEndian: isBigEndian, dataOffset: dataOffset, frameCount: used / format.bytesPerFrame,
+      promisedSize: isOpen ? nil : size)
+    let rest = used % format.bytesPerFrame
     if !isOpen, size > UInt64(available) {
-      result.warnings.append("ends after \(available) of the \(size) bytes of samples that its header promises")
-    } else if !isOpen, used % format.bytesPerFrame != 0 {
-      result.warnings.append(
-        "the last frame has \(used % format.bytesPerFrame) of \(format.bytesPerFrame) bytes and is dropped")
+      result.warnings.append(WAVHeader.endsEarly(after: available, of: size))
+    } else if !isOpen, rest != 0 {
+      result.warnings.append(WAVHeader.dropsFrame(rest, of: format.bytesPerFrame))
     }
     return result
   }

@@ -8,7 +8,7 @@ import ToeplitzTensor
 /// that had the name stays as it was. A writer belongs to one task at a time.
 ///
 /// A pipe, a device and `/dev/stdout` get the samples as they come, behind a header with the sizes that
-/// ``expectedFrameCount`` gives, or with those that mean "to the end" (`0xFFFFFFFF`).
+/// ``expectedFrameCount`` gives, or with those that mean "to the end" (`0xFFFFFFFF`). Samples may also go out without any header.
 ///
 /// ```swift
 /// let writer = try WAVWriter(path: "out.wav", sampleRate: 22_050)
@@ -34,29 +34,32 @@ public final class WAVWriter {
   public private(set) var frameCount = 0
   /// How many frames there will be, for the header of what goes into a pipe; set before the first of them.
   public var expectedFrameCount: Int?
-  /// Whether the header has been written, which waits for the first samples.
-  private var hasHeader = false
+  /// Whether the header has been written, which waits for the first samples, or there is to be none.
+  private var hasHeader: Bool
+  private let isRaw: Bool
 
   private var bytesPerFrame: Int { channelCount * (encoding == .int16 ? 2 : 4) }
-  private var headerSize: Int { encoding == .int16 ? 44 : 58 }
+  private var headerSize: Int { isRaw ? 0 : encoding == .int16 ? 44 : 58 }
 
   /// Starts a file; an existing one is replaced when the writer finishes.
   ///
+  /// - Parameter isRaw: whether samples are written alone, in little-endian order, without a header; of any number then.
   /// - Throws: ``ToeplitzError`` of kind `argument` for a sample rate (in hertz) outside
   ///   ``AudioFile/sampleRates`` or a channel count that a WAVE header cannot hold, of kind `file` if the
   ///   folder cannot be written.
   public convenience init(
-    path: String, sampleRate: Int, channelCount: Int = 1, encoding: Encoding = .int16
+    path: String, sampleRate: Int, channelCount: Int = 1, encoding: Encoding = .int16, isRaw: Bool = false
   ) throws {
     // The RIFF size is 32 bits wide and leaves out the first 8 bytes.
     try self.init(
       path: path, sampleRate: sampleRate, channelCount: channelCount, encoding: encoding,
-      maximumFileSize: 0xFFFF_FFFE + 8)
+      maximumFileSize: isRaw ? .max : 0xFFFF_FFFE + 8, isRaw: isRaw)
   }
 
   /// A writer that refuses to exceed `maximumFileSize` bytes.
   package init(
-    path: String, sampleRate: Int, channelCount: Int, encoding: Encoding, maximumFileSize: Int, file: AtomicFile? = nil
+    path: String, sampleRate: Int, channelCount: Int, encoding: Encoding, maximumFileSize: Int, file: AtomicFile? = nil,
+    isRaw: Bool = false
   ) throws {
     let rates = AudioFile.sampleRates
     guard rates.contains(sampleRate) else {
@@ -74,6 +77,7 @@ public final class WAVWriter {
     self.channelCount = channelCount
     self.encoding = encoding
     self.maximumFileSize = maximumFileSize
+    (self.isRaw, hasHeader) = (isRaw, isRaw)
     self.file = try file ?? AtomicFile(path: path)
   }
 
@@ -138,14 +142,17 @@ public final class WAVWriter {
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if the disk refuses (the temporary file is removed then), of
   ///   kind `argument` if the writer has finished before.
-  public func finish() throws {
+  public func finish() throws { try finish(allowsFewer: false) }
+
+  /// As ``finish()``; `allowsFewer` says whether a header in a pipe may have told more frames than came, which were broken off.
+  package func finish(allowsFewer: Bool) throws {
     try requireOpen()
     do {
       if file.isStream, !hasHeader { expectedFrameCount = 0 }
       try beginIfNeeded()
       if !file.isStream {
-        try file.overwrite(header(frameCount), at: 0)
-      } else if let expectedFrameCount, expectedFrameCount != frameCount {
+        if !isRaw { try file.overwrite(header(frameCount), at: 0) }
+      } else if let expectedFrameCount, expectedFrameCount != frameCount, !allowsFewer {
         throw ToeplitzError(
           .argument, path, expected: "\(expectedFrameCount) frames, as the header says", got: "\(frameCount)")
       }
