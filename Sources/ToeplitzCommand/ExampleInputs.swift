@@ -17,6 +17,8 @@ struct ExampleInputs {
     [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 32, 16, 8, 4, 2, 1]
     .map { Choice(first: 1, other: $0) } + [64, 512, 4096].map { Choice(first: $0, other: $0) }
 
+  private static let mostStrings = 1 << 20
+
   private let ports: [PortDescription]
   private let shapes: [String: [Int]]
   /// The sizes that names stand for, as far as they are given.
@@ -45,24 +47,44 @@ struct ExampleInputs {
   /// Whether any size is left to choose.
   var isOpen: Bool {
     ports.contains { port in
-      shapes[port.name] == nil
-        && (port.dimensions ?? []).contains {
-          switch $0 {
-          case .fixed: false
-          case .symbol(let name): sizes[name] == nil
-          case .any: true
+      port.kind == .sequence || port.kind == .optional
+        || shapes[port.name] == nil
+          && (port.dimensions ?? []).contains {
+            switch $0 {
+            case .fixed: false
+            case .symbol(let name): sizes[name] == nil
+            case .any: true
+            }
           }
-        }
     }
   }
 
-  /// Zeros for all inputs; a name stands for one size wherever it stands.
+  /// One number for all inputs, empty strings, and sequences of two; a name stands for one size wherever it stands.
   ///
   /// - Throws: ``ToeplitzError`` for an input of unknown rank whose shape is not given.
-  func tensors(_ choice: Choice) throws -> [String: Tensor] {
-    try ports.reduce(into: [:]) { tensors, port in
-      let shape = try shapes[port.name] ?? shape(port, choice)
-      tensors[port.name] = try Tensor.zeros(Shape(shape), dtype: port.dtype ?? .float32)
+  func values(_ choice: Choice, _ number: Double) throws -> [String: ModelValue] {
+    try ports.reduce(into: [:]) { values, port in
+      // Nothing is an optional value as well.
+      if port.kind == .optional, port.dimensions == nil, shapes[port.name] == nil {
+        values[port.name] = ModelValue.none
+        return
+      }
+      let shape = Shape(try shapes[port.name] ?? shape(port, choice))
+      if port.kind == .strings {
+        let count = try shape.elementCount("inspect")
+        guard count <= Self.mostStrings else {
+          throw ToeplitzError(
+            .argument, "inspect", expected: "at most \(Self.mostStrings) strings for '\(port.name)'",
+            got: "shape \(shape)")
+        }
+        values[port.name] = .strings(try StringTensor(Array(repeating: "", count: count), shape: shape))
+        return
+      }
+      // Types that are only stored can be zero, but nothing else.
+      let tensor =
+        try number == 0
+        ? Tensor.zeros(shape, dtype: port.dtype ?? .float32) : Tensor.full(shape, number, dtype: port.dtype ?? .float32)
+      values[port.name] = port.kind == .sequence ? .sequence([tensor, tensor]) : .tensor(tensor)
     }
   }
 

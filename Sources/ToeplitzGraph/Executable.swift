@@ -216,9 +216,9 @@ public final class Executable: Sendable {
 
   /// Computes all outputs, which are tensors, for inputs that fit, in their order.
   func execute(
-    _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
+    _ given: [Tensor], observe: ((Step) throws -> Void)?
   ) throws -> [Tensor] {
-    try zip(outputs, compute(Array(given.indices), given, observe: observe, follow: follow)).map { port, value in
+    try zip(outputs, compute(Array(given.indices), given, observe: observe)).map { port, value in
       guard let tensor = value.tensor else {
         throw ToeplitzError(
           .unsupported, "output '\(port.name)'", expected: "a tensor (run(values:) gives others)",
