@@ -12,6 +12,7 @@ let package = Package(
       dependencies: [
         .product(name: "Toeplitz", package: "Toeplitz"), .product(name: "ToeplitzGraph", package: "Toeplitz"),
         .product(name: "ToeplitzONNX", package: "Toeplitz"), .product(name: "ToeplitzModels", package: "Toeplitz"),
+        .product(name: "ToeplitzTraining", package: "Toeplitz"),
       ],
       swiftSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])],
       linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])

@@ -54,6 +54,11 @@ struct InputFile {
       return .sequence(try names.map { try archive.tensor($0) })
     default:
       let tensor = try tensor(for: port, images, sounds)
+      if let port, let dtype = port.dtype, dtype != tensor.dtype {
+        let hint = dtype == .bfloat16 || !NumPy.canHold(dtype) ? "" : " (save array.astype(numpy.\(dtype)))"
+        throw ToeplitzError(
+          .dtype, path, expected: "\(dtype) elements for '\(port.name)'\(hint)", got: "\(tensor.dtype)")
+      }
       // One number is written as `[16000]` as often as `16000`.
       return .tensor(port?.dimensions?.isEmpty == true && tensor.count == 1 ? try tensor.reshaped([]) : tensor)
     }

@@ -72,6 +72,7 @@ struct InspectCommand: ToolCommand {
     defer { deadline.meet() }
     let executable =
       try named?.executable(optimizes: !options.plain) ?? Executable(contentsOf: file, optimizes: !options.plain)
+    for warning in executable.warnings { StandardStreams.warn("\(file): \(warning)") }
     if stream {
       print(try executable.streamPlan())
       return

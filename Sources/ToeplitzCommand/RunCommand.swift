@@ -68,6 +68,7 @@ struct RunCommand: ToolCommand {
     let beginning = clock.now
     let executable = try Executable(contentsOf: model, optimizes: !options.plain)
     let loading = clock.now - beginning
+    for warning in executable.warnings { StandardStreams.warn("\(model): \(warning)") }
     let files = pairs(inputs, executable.inputs + executable.defaults)
     let outputs = pairs(targets.outputs, executable.outputs).mapValues {
       OutputFile($0, format: targets.format, rate: targets.outputRate ?? sounds.rate)

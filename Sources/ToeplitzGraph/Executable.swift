@@ -19,6 +19,8 @@ public final class Executable: Sendable {
   public let outputs: [PortDescription]
   /// The name; may be empty.
   public let name: String
+  /// What may be wrong with a model's file though it can be computed, such as an export in training mode.
+  public let warnings: [String]
   /// Whether operations are fused.
   let optimizes: Bool
 
@@ -36,7 +38,7 @@ public final class Executable: Sendable {
   /// Compiles what `source` does; it must not be used elsewhere.
   package init(_ source: sending any TraceSource, name: String = "", optimizes: Bool = true) {
     (inputs, outputs, outputValues) = (source.inputs, source.outputs, source.outputValues())
-    defaults = source.defaults
+    (defaults, warnings) = (source.defaults, source.warnings)
     self.name = name
     self.optimizes = optimizes
     self.source = Lock(Source(source: source))

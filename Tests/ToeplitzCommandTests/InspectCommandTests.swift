@@ -92,4 +92,47 @@ import ToeplitzTestSupport
       #expect(run.status == 0 && run.output.hasPrefix("y: float32[1, 3, 48, 192] in "), "\(run.errors)")
     }
   }
+
+  @Test(arguments: [
+    ("trained-dropout", "(Dropout 'first' and 1 more)"), ("trained-statistics", "(BatchNormalization 'norm')"),
+    ("trained-before", "(BatchNormalization 'norm')"),
+  ])
+  func exportsInTrainingModeAreTold(name: String, nodes: String) throws {
+    try withFolder { folder in
+      let shape: Shape = name == "trained-dropout" ? [4] : [3, 2]
+      try NumPy.write(Tensor.ones(shape), to: folder.appending(path: "x.npy").path)
+      for arguments in [["inspect", model(name)], ["run", model(name), "--input", "x=x.npy"]] {
+        let run = try runTool(arguments, in: folder)
+        #expect(run.status == 0 && run.errors.split(separator: "\n").count == 1, "\(run.errors)")
+        #expect(run.errors.contains("exported in training mode \(nodes)") && run.errors.contains("call eval()"))
+      }
+    }
+  }
+
+  @Test(arguments: [
+    ("version https://git-lfs.github.com/spec/v1", "git lfs pull"), ("<!DOCTYPE html>", "a web page"),
+    ("", "an empty file"),
+    ("PK\u{3}\u{4}", "torch.onnx.export"), ("\u{1C}\0\0\0TFL3", "tf2onnx"), ("\u{14}\0\0\0ORTM", "format ORT"),
+    ("RIFF$\0\0\0WAVE", "a sound file"), ("{\"weight_map\": {}}", "a checkpoint"),
+  ])
+  func filesThatAreNoModelsAreNamed(start: String, hint: String) throws {
+    try withFolder { folder in
+      try Data(start.utf8).write(to: folder.appending(path: "model.onnx"))
+      for command in ["inspect", "run"] {
+        let run = try runTool([command, "model.onnx"], in: folder)
+        #expect(run.status == 1 && run.errors.hasPrefix("error: model.onnx: expected an ONNX model, got "))
+        #expect(run.errors.contains(hint) && run.errors.split(separator: "\n").count == 1, "\(run.errors)")
+      }
+    }
+  }
+
+  @Test func otherElementTypesComeWithWhatToDo() throws {
+    try withFolder { folder in
+      try NumPy.write(Tensor.zeros([1, 3, 2, 2], dtype: .float64), to: folder.appending(path: "x.npy").path)
+      let run = try runTool(["run", model("takes-unknown"), "--input", "x=x.npy"], in: folder)
+      #expect(
+        run.errors
+          == "error: x.npy: expected float32 elements for 'x' (save array.astype(numpy.float32)), got float64\n")
+    }
+  }
 }

@@ -76,3 +76,14 @@ nothing = helper.make_graph([node("Constant", [], ["none"], value_floats=[0.0])]
 something = helper.make_graph([node("OptionalGetElement", ["x"], ["given"])], "something", [], [helper.make_tensor_value_info("given", F, None)])
 special("takes-optional", "optional", ["t"], [node("OptionalHasElement", ["x"], ["has"]),
                                               node("If", ["has"], ["y"], then_branch=something, else_branch=nothing)])
+
+true = numpy_helper.from_array(np.array(True), "true")
+half = numpy_helper.from_array(np.array(0.5, np.float32), "half")
+ones = [numpy_helper.from_array(np.ones(2, np.float32), name) for name in ("w", "b", "m", "v")]
+save("trained-dropout", [node("Constant", [], ["yes"], value=true), node("Dropout", ["x", "half", "yes"], ["d"], name="first"),
+                         node("Dropout", ["d", "half", "true"], ["e"], name="second"), node("Dropout", ["e", "half"], ["y"])],
+     [("x", F, [4])], [("y", F, [4])], [half, true])
+save("trained-statistics", [node("BatchNormalization", ["x", "w", "b", "m", "v"], ["y", "nm", "nv"], name="norm", training_mode=1)],
+     [("x", F, [3, 2])], [("y", F, [3, 2])], ones)
+save("trained-before", [node("BatchNormalization", ["x", "w", "b", "m", "v"], ["y", "nm", "nv", "sm", "sv"], name="norm")],
+     [("x", F, [3, 2])], [("y", F, [3, 2])], ones, opset=9)
