@@ -5,7 +5,7 @@ import PackageDescription
 let package = Package(
   name: "Fuzz",
   platforms: [.macOS(.v15)],
-  dependencies: [.package(name: "Toeplitz", path: "..")],
+  dependencies: [.package(name: "Toeplitz", path: "..", traits: [])],
   targets: [
     .executableTarget(
       name: "Fuzz",

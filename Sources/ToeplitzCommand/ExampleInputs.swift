@@ -7,15 +7,19 @@ struct ExampleInputs {
   struct Choice {
     /// On the first axis, which mostly is the batch.
     var first: Int
-    /// On the others.
-    var other: Int
+    /// On the last axes.
+    var last: Int
+    /// On those between.
+    var between: Int
   }
 
   /// What is tried one after the other: the usual, then longer (models that halve their input many times want that), then
-  /// shorter (those with a table of positions), then first axes that are no batch.
+  /// shorter (those with a table of positions), then first axes that are no batch. Each also with axes between that are one:
+  /// there the batch of a state stands.
   static let choices =
     [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 32, 16, 8, 4, 2, 1]
-    .map { Choice(first: 1, other: $0) } + [64, 512, 4096].map { Choice(first: $0, other: $0) }
+    .flatMap { [Choice(first: 1, last: $0, between: $0), Choice(first: 1, last: $0, between: 1)] }
+    + [64, 512, 4096].map { Choice(first: $0, last: $0, between: $0) }
 
   private static let mostStrings = 1 << 20
 
@@ -25,6 +29,8 @@ struct ExampleInputs {
   private let sizes: [String: Int]
   /// Names that stand on the first axis of some input.
   private let firstNames: Set<String>
+  /// Names that stand on the last axis of some input.
+  private let lastNames: Set<String>
 
   /// - Parameters:
   ///   - sizes: sizes by the names that the model gives them.
@@ -32,16 +38,17 @@ struct ExampleInputs {
   init(_ ports: [PortDescription], sizes: [String: Int], shapes: [String: [Int]]) {
     (self.ports, self.shapes) = (ports, shapes)
     var known: [String: Int] = [:]
-    var firstNames: Set<String> = []
+    var (firstNames, lastNames): (Set<String>, Set<String>) = ([], [])
     for port in ports {
       for (axis, dimension) in (port.dimensions ?? []).enumerated() {
         guard case .symbol(let name) = dimension else { continue }
         if let shape = shapes[port.name], axis < shape.count { known[name] = shape[axis] }
         if axis == 0 { firstNames.insert(name) }
+        if axis + 1 == port.dimensions?.count { lastNames.insert(name) }
       }
     }
     self.sizes = sizes.merging(known) { given, _ in given }
-    self.firstNames = firstNames
+    (self.firstNames, self.lastNames) = (firstNames, lastNames)
   }
 
   /// Whether any size is left to choose.
@@ -96,8 +103,10 @@ struct ExampleInputs {
     return dimensions.enumerated().map { axis, dimension in
       switch dimension {
       case .fixed(let size): size
-      case .symbol(let name): sizes[name] ?? (firstNames.contains(name) ? choice.first : choice.other)
-      case .any: axis == 0 ? choice.first : choice.other
+      case .symbol(let name):
+        sizes[name]
+          ?? (firstNames.contains(name) ? choice.first : lastNames.contains(name) ? choice.last : choice.between)
+      case .any: axis == 0 ? choice.first : axis + 1 == dimensions.count ? choice.last : choice.between
       }
     }
   }

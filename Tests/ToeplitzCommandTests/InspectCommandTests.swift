@@ -14,6 +14,7 @@ import ToeplitzTestSupport
     ("takes-optional", "input  x: optional float32[t]", "for x [1]"),
     ("takes-scalar", "input  rate: int64[]", "for rate [], x [1]"),
     ("takes-unknown", "input  x: float32[?, 3, ?, ?]", "for x [1, 3, 64, 64]"),
+    ("takes-state", "input  state: float32[2, ?, 8]", "for state [2, 1, 8], x [1, 128]"),
     ("wants-step", "input  steps: int64[1]", "for from [1], steps [1], to [1], x [6]"),
   ])
   func inputsOfAllKindsAreShown(name: String, port: String, given: String) throws {

@@ -87,3 +87,8 @@ save("trained-statistics", [node("BatchNormalization", ["x", "w", "b", "m", "v"]
      [("x", F, [3, 2])], [("y", F, [3, 2])], ones)
 save("trained-before", [node("BatchNormalization", ["x", "w", "b", "m", "v"], ["y", "nm", "nv", "sm", "sv"], name="norm")],
      [("x", F, [3, 2])], [("y", F, [3, 2])], ones, opset=9)
+table = numpy_helper.from_array(np.ones((100, 8), np.float32), "table")
+save("takes-state", [node("Slice", ["x", "from", "to", "axis"], ["c"]), node("MatMul", ["c", "table"], ["h"]),
+                     node("Unsqueeze", ["h", "first"], ["u"]), node("Concat", ["u", "state"], ["y"], axis=0)],
+     [("x", F, [None, None]), ("state", F, [2, None, 8])], [("y", F, None)],
+     [table, *(numpy_helper.from_array(np.array([n]), name) for name, n in (("from", 0), ("to", 100), ("axis", 1), ("first", 0)))])
