@@ -144,13 +144,12 @@ struct InspectCommand: ToolCommand {
     var first: ToeplitzError?
     // Ones where zeros do not do, as steps and divisors.
     for number in [0.0, 1.0] {
-      var before: [String] = []
+      var tried: Set<[String]> = []
       for choice in example.isOpen ? ExampleInputs.choices : [ExampleInputs.choices[0]] {
         do {
           let inputs = try example.values(choice, number)
           let descriptions = inputs.map { "\($0.key) \($0.value.description)" }.sorted()
-          guard descriptions != before else { continue }
-          before = descriptions
+          guard tried.insert(descriptions).inserted else { continue }
           return (Inspection(inputs: inputs, graph: try executable.executedGraph(values: inputs)), nil)
         } catch let error as ToeplitzError {
           // Inputs are not what is wrong.

@@ -35,10 +35,7 @@ struct TrainingNodes {
       guard truths.contains(name) || isTrue(initializer(name)) else { return }
       note(node, label)
     case "BatchNormalization":
-      // Before opset 14 results beside the first said so.
-      var mode = 0
-      if case .int(let number)? = node.attributes["training_mode"] { mode = number }
-      guard mode != 0 || opset < 14 && node.outputs.filter({ !$0.isEmpty }).count > 1 else { return }
+      guard case .int(let mode)? = node.attributes["training_mode"], mode != 0 else { return }
       note(node, label)
     default: break
     }
