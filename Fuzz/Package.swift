@@ -5,13 +5,14 @@ import PackageDescription
 let package = Package(
   name: "Fuzz",
   platforms: [.macOS(.v15)],
-  dependencies: [.package(name: "Toeplitz", path: "..")],
+  dependencies: [.package(name: "Toeplitz", path: "..", traits: [])],
   targets: [
     .executableTarget(
       name: "Fuzz",
       dependencies: [
         .product(name: "Toeplitz", package: "Toeplitz"), .product(name: "ToeplitzGraph", package: "Toeplitz"),
         .product(name: "ToeplitzONNX", package: "Toeplitz"), .product(name: "ToeplitzModels", package: "Toeplitz"),
+        .product(name: "ToeplitzTraining", package: "Toeplitz"),
       ],
       swiftSettings: [.unsafeFlags(["-sanitize=fuzzer,address"])],
       linkerSettings: [.unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld"])])

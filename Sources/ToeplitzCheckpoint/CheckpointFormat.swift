@@ -26,7 +26,18 @@ package enum CheckpointFormat: Equatable {
       self = .index
     } else {
       let known = Self.others.first { begins($0.start, at: $0.offset) }
-      self = .other(known?.what ?? (bytes.isEmpty ? "an empty file" : "bytes of another format"))
+      self = .other(known?.what ?? (bytes.isEmpty ? Self.nothing : "bytes of another format"))
+    }
+  }
+
+  /// What such a file is, for who wanted a model; nil if the bytes do not tell.
+  package var asNoModel: String? {
+    let export = "export the network it belongs to, as torch.onnx.export does"
+    switch self {
+    case .safetensors, .index: return "a checkpoint (\(export))"
+    case .npy: return "an array of NumPy's"
+    case .zip, .pickle: return "an archive or a pickle, as PyTorch's checkpoints are (\(export))"
+    case .other(let what): return Self.others.contains { $0.what == what } || what == Self.nothing ? what : nil
     }
   }
 
@@ -67,7 +78,14 @@ package enum CheckpointFormat: Equatable {
     (Array("<!DOCTYPE".utf8), 0, "a web page; download the file itself"),
     (Array("<!doctype".utf8), 0, "a web page; download the file itself"),
     (Array("<html".utf8), 0, "a web page; download the file itself"),
+    (Array("ORTM".utf8), 4, "a model in the format ORT; take the ONNX file that it was made from"),
+    (Array("TFL3".utf8), 4, "a TensorFlow Lite model; convert it to ONNX with tf2onnx"),
+    ([0x89] + Array("PNG".utf8), 0, "a picture"),
+    ([0xFF, 0xD8, 0xFF], 0, "a picture"),
+    (Array("RIFF".utf8), 0, "a sound file or a picture"),
+    (Array("fLaC".utf8), 0, "a sound file"),
   ]
+  private static let nothing = "an empty file"
   private static let hdf = "an HDF5 file, as Keras writes; save its arrays with numpy.savez"
 
   /// Reads the checkpoint in the bytes, which `owner` keeps alive.

@@ -39,13 +39,29 @@ struct InputFile {
     }
   }
 
-  /// What is in the file, for the given input: strings where it takes these, else a tensor.
+  /// What is in the file, for the given input: strings or a sequence where it takes these, else a tensor.
   ///
   /// - Throws: As ``tensor(for:_:_:)``.
   func value(for port: PortDescription?, _ images: ImageOptions, _ sounds: AudioOptions) throws -> ModelValue {
-    guard port?.kind == .strings else { return .tensor(try tensor(for: port, images, sounds)) }
-    let (elements, shape) = try NumPy.readStrings(contentsOf: path)
-    return .strings(try StringTensor(elements, shape: shape))
+    switch port?.kind {
+    case .strings:
+      let (elements, shape) = try NumPy.readStrings(contentsOf: path)
+      return .strings(try StringTensor(elements, shape: shape))
+    case .sequence where member == nil:
+      let archive = try NumPy.readArchive(contentsOf: path)
+      // As `numpy.savez` numbers them: arr_2 stands before arr_10.
+      let names = archive.names.sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+      return .sequence(try names.map { try archive.tensor($0) })
+    default:
+      let tensor = try tensor(for: port, images, sounds)
+      if let port, let dtype = port.dtype, dtype != tensor.dtype {
+        let hint = dtype == .bfloat16 || !NumPy.canHold(dtype) ? "" : " (save array.astype(numpy.\(dtype)))"
+        throw ToeplitzError(
+          .dtype, path, expected: "\(dtype) elements for '\(port.name)'\(hint)", got: "\(tensor.dtype)")
+      }
+      // One number is written as `[16000]` as often as `16000`.
+      return .tensor(port?.dimensions?.isEmpty == true && tensor.count == 1 ? try tensor.reshaped([]) : tensor)
+    }
   }
 
   /// The tensor in the file, for the given input.

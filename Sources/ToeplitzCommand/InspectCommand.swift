@@ -72,6 +72,7 @@ struct InspectCommand: ToolCommand {
     defer { deadline.meet() }
     let executable =
       try named?.executable(optimizes: !options.plain) ?? Executable(contentsOf: file, optimizes: !options.plain)
+    for warning in executable.warnings { StandardStreams.warn("\(file): \(warning)") }
     if stream {
       print(try executable.streamPlan())
       return
@@ -96,7 +97,9 @@ struct InspectCommand: ToolCommand {
     for port in executable.outputs { print("output \(port.name): \(port.description)") }
     let rows = graph.listing
     show(rows)
-    let given = inputs.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value.shape)" }.joined(separator: ", ")
+    let given = inputs.sorted { $0.key < $1.key }.map {
+      "\($0.key) \($0.value.tensor.map { "\($0.shape)" } ?? $0.value.description)"
+    }.joined(separator: ", ")
     let parameters = rows.reduce(0) { $0 + $1.parameters }
     let work = rows.reduce(0) { $0 + $1.multiplyAdds }
     print("\(rows.count) operations, \(parameters) parameters, \(work) multiply-adds for \(given)")
@@ -125,11 +128,11 @@ struct InspectCommand: ToolCommand {
 
   /// What a model is given, and its operations as they are computed then.
   private struct Inspection {
-    var inputs: [String: Tensor]
+    var inputs: [String: ModelValue]
     var graph: Graph
   }
 
-  /// Computes the model with the sizes that are given, and the first of those that are assumed with which it can be.
+  /// Computes the model with the sizes that are given, and the first of those that are assumed with which it can be computed.
   ///
   /// - Returns: Nil if there is none, with the first error.
   private func inspection(_ executable: Executable) throws -> (Inspection?, ToeplitzError?) {
@@ -139,16 +142,24 @@ struct InspectCommand: ToolCommand {
     ) { $1 }
     let example = ExampleInputs(executable.inputs, sizes: known, shapes: given)
     var first: ToeplitzError?
-    for choice in ExampleInputs.choices {
-      do {
-        let inputs = try example.tensors(choice)
-        return (Inspection(inputs: inputs, graph: try executable.executedGraph(inputs)), nil)
-      } catch let error as ToeplitzError {
-        // Sizes are not what is wrong, or nobody may choose them.
-        guard example.isOpen, error.kind == .shape || error.kind == .argument else { throw first ?? error }
-        first = first ?? error
+    // Ones where zeros do not do, as steps and divisors.
+    for number in [0.0, 1.0] {
+      var tried: Set<[String]> = []
+      for choice in example.isOpen ? ExampleInputs.choices : [ExampleInputs.choices[0]] {
+        do {
+          let inputs = try example.values(choice, number)
+          let descriptions = inputs.map { "\($0.key) \($0.value.description)" }.sorted()
+          guard tried.insert(descriptions).inserted else { continue }
+          return (Inspection(inputs: inputs, graph: try executable.executedGraph(values: inputs)), nil)
+        } catch let error as ToeplitzError {
+          // Inputs are not what is wrong.
+          guard error.kind == .shape || error.kind == .argument else { throw first ?? error }
+          first = first ?? error
+        }
       }
     }
+    // Sizes that were asked for do not fit.
+    if let first, !example.isOpen, !(sizes.isEmpty && shapes.isEmpty) { throw first }
     return (nil, first)
   }
 
@@ -161,7 +172,7 @@ struct InspectCommand: ToolCommand {
     for line in table.lines { print(line) }
     print("\(table.rows.count) operations")
     StandardStreams.warn(
-      "no shapes are shown, because none of the sizes that were tried fit (the first: \(error)); --size NAME=SIZE or --shape "
+      "no shapes are shown, because no inputs that were tried fit (the first: \(error)); --size NAME=SIZE or --shape "
         + "NAME=1x3x224x224 says what the model takes")
   }
 

@@ -27,7 +27,7 @@ struct ModelProfile {
   private let machine: MachineRates
 
   /// Runs the model `runs` times, after measuring what the machine can do at best.
-  init(_ executable: Executable, _ inputs: [String: Tensor], runs: Int) throws {
+  init(_ executable: Executable, _ inputs: [String: ModelValue], runs: Int) throws {
     machine = try MachineRates.measure(threads: ThreadPool.shared.threadCount)
     var rows: [Row] = []
     var times: [[Double]] = []
@@ -35,7 +35,7 @@ struct ModelProfile {
     for run in 0..<runs {
       var index = 0
       var last = clock.now
-      _ = try executable.run(inputs) { step in
+      _ = try executable.run(values: inputs) { step in
         let time = (clock.now - last) / .milliseconds(1)
         if run == 0 {
           let row = step.row

@@ -13,7 +13,7 @@ struct RunCommand: ToolCommand {
       Writes DIR/NAME.npy for each output of the model ('/' and ':' in names become '_') and prints a line for each; of a \
       sequence DIR/NAME.0.npy and so on. \
       Inputs are npy, npz (NAME=FILE.npz or NAME=FILE.npz:MEMBER), sound (WAV, FLAC) or pictures (PNG, JPEG, BMP, PNM), known by their first \
-      bytes. '-' is standard input or output.
+      bytes. '-' is standard input or output. A sequence is an npz with its tensors; optional inputs may be left out.
       """)
 
   @Argument(help: "An ONNX model, or - for standard input.")
@@ -68,6 +68,7 @@ struct RunCommand: ToolCommand {
     let beginning = clock.now
     let executable = try Executable(contentsOf: model, optimizes: !options.plain)
     let loading = clock.now - beginning
+    for warning in executable.warnings { StandardStreams.warn("\(model): \(warning)") }
     let files = pairs(inputs, executable.inputs + executable.defaults)
     let outputs = pairs(targets.outputs, executable.outputs).mapValues {
       OutputFile($0, format: targets.format, rate: targets.outputRate ?? sounds.rate)
@@ -79,6 +80,9 @@ struct RunCommand: ToolCommand {
     for (name, file) in files.sorted(by: { $0.key < $1.key }) {
       let port = (executable.inputs + executable.defaults).first { $0.name == name }
       values[name] = try InputFile(file).value(for: port, images, sounds)
+    }
+    for port in executable.inputs where port.kind == .optional && values[port.name] == nil {
+      values[port.name] = ModelValue.none
     }
     var results: [ModelValue] = []
     var times: [Duration] = []
@@ -102,7 +106,7 @@ struct RunCommand: ToolCommand {
       String(format: "loaded in %.3f ms", loading / .milliseconds(1)),
       String(format: "first run in %.3f ms", (times.first ?? .zero) / .milliseconds(1)),
     ]
-    lines += try ModelProfile(executable, values.compactMapValues(\.tensor), runs: repeats).lines
+    lines += try ModelProfile(executable, values, runs: repeats).lines
     for line in lines { StandardStreams.report(line, outputs: outputs.values.map(\.name)) }
   }
 
@@ -137,7 +141,7 @@ struct RunCommand: ToolCommand {
         .argument, "--input", expected: known.isEmpty ? "no input" : "one of " + known.joined(separator: ", "),
         got: "'\(name)'")
     }
-    let missing = executable.inputs.filter { files[$0.name] == nil }
+    let missing = executable.inputs.filter { files[$0.name] == nil && $0.kind != .optional }
     guard missing.isEmpty else {
       throw ToeplitzError(
         .argument, "--input",

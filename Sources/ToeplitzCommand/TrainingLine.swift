@@ -45,30 +45,3 @@ extension Trainer {
     }
   }
 }
-
-/// Whether Ctrl-C has been pressed; the first time asks for an end, the second ends at once.
-final class Interruption {
-  private let source: any DispatchSourceSignal
-  private let count = Counter()
-
-  private final class Counter: @unchecked Sendable {
-    private let lock = NSLock()
-    private var value = 0
-    func add() -> Int {
-      lock.withLock {
-        value += 1; return value
-      }
-    }
-    var current: Int { lock.withLock { value } }
-  }
-
-  init() {
-    signal(SIGINT, SIG_IGN)
-    source = DispatchSource.makeSignalSource(signal: SIGINT, queue: .global())
-    let count = count
-    source.setEventHandler { if count.add() > 1 { exit(130) } }
-    source.resume()
-  }
-
-  var isRequested: Bool { count.current > 0 }
-}

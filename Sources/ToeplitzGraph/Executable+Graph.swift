@@ -51,10 +51,19 @@ extension Executable {
   ///
   /// - Throws: ``ToeplitzError`` if the inputs do not fit or a step fails.
   public func executedGraph(_ inputs: [String: Tensor]) throws -> Graph {
+    try executedGraph(values: inputs.mapValues { .tensor($0) })
+  }
+
+  /// The steps of the programs for some inputs, which may be strings, sequences and optional values; of such values the graph
+  /// has the tensors that they are made of.
+  ///
+  /// - Throws: As ``executedGraph(_:)``.
+  public func executedGraph(values given: [String: ModelValue]) throws -> Graph {
     var whole = Graph(name: name)
     // Values of the source, as far as they exist, with their numbers in the whole.
     var known: [Int: Int] = [:]
-    _ = try execute(ordered(inputs), observe: nil) { part in
+    let (keys, tensors) = try keyed(named(given))
+    _ = try compute(keys, tensors, observe: nil) { part in
       switch part {
       case .segment(let segment, let operands):
         let graph = segment.program.graph

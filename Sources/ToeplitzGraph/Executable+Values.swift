@@ -2,14 +2,26 @@ import ToeplitzTensor
 
 extension Executable {
   /// Computes all outputs, in the order of ``outputs``; inputs and outputs may be strings, sequences and optional values.
-  public func run(values given: [String: ModelValue]) throws -> [ModelValue] {
+  ///
+  /// - Parameter observe: called after each step, if it is given.
+  public func run(
+    values given: [String: ModelValue], observe: ((Step) throws -> Void)? = nil
+  ) throws -> [ModelValue] {
     let variant = try variant(for: given.keys)
-    let values = try variant.named(given)
-    return try variant.run(values: values)
+    let (keys, tensors) = try variant.keyed(variant.named(given))
+    return try variant.compute(keys, tensors, observe: observe)
   }
 
   /// Computes all outputs for inputs in the order of ``inputs``.
   package func run(values: [ModelValue]) throws -> [ModelValue] {
+    let (keys, tensors) = try keyed(values)
+    return try compute(keys, tensors, observe: nil)
+  }
+
+  /// The tensors that inputs in the order of ``inputs`` are made of, with their keys.
+  ///
+  /// - Throws: ``ToeplitzError`` that names the input that does not fit.
+  func keyed(_ values: [ModelValue]) throws -> (keys: [Int], tensors: [Tensor]) {
     guard values.count == inputs.count else {
       throw ToeplitzError(.argument, "inputs", expected: "\(inputs.count) values", got: "\(values.count)")
     }
@@ -19,7 +31,7 @@ extension Executable {
       try ValueKey.store(value, index, in: &tensors)
     }
     let keys = inputs.indices.flatMap { ValueKey.keys($0, in: tensors) }
-    return try compute(keys, keys.compactMap { tensors[$0] }, observe: nil)
+    return (keys, keys.compactMap { tensors[$0] })
   }
 
   /// This, or what takes some of its constants as inputs too.

@@ -19,6 +19,8 @@ public final class Executable: Sendable {
   public let outputs: [PortDescription]
   /// The name; may be empty.
   public let name: String
+  /// What may be wrong with a model's file though it can be computed, such as an export in training mode.
+  public let warnings: [String]
   /// Whether operations are fused.
   let optimizes: Bool
 
@@ -36,7 +38,7 @@ public final class Executable: Sendable {
   /// Compiles what `source` does; it must not be used elsewhere.
   package init(_ source: sending any TraceSource, name: String = "", optimizes: Bool = true) {
     (inputs, outputs, outputValues) = (source.inputs, source.outputs, source.outputValues())
-    defaults = source.defaults
+    (defaults, warnings) = (source.defaults, source.warnings)
     self.name = name
     self.optimizes = optimizes
     self.source = Lock(Source(source: source))
@@ -216,9 +218,9 @@ public final class Executable: Sendable {
 
   /// Computes all outputs, which are tensors, for inputs that fit, in their order.
   func execute(
-    _ given: [Tensor], observe: ((Step) throws -> Void)?, follow: ((Part) -> Void)? = nil
+    _ given: [Tensor], observe: ((Step) throws -> Void)?
   ) throws -> [Tensor] {
-    try zip(outputs, compute(Array(given.indices), given, observe: observe, follow: follow)).map { port, value in
+    try zip(outputs, compute(Array(given.indices), given, observe: observe)).map { port, value in
       guard let tensor = value.tensor else {
         throw ToeplitzError(
           .unsupported, "output '\(port.name)'", expected: "a tensor (run(values:) gives others)",

@@ -30,13 +30,16 @@ package protocol TraceSource {
 
   /// What its steps do and what they are called, as far as that is known before they are recorded.
   var operations: [(operation: String, name: String)] { get }
+
+  /// What may be wrong though it can be computed.
+  var warnings: [String] { get }
 }
 
 extension TraceSource {
+  /// Unknown.
   package var operations: [(operation: String, name: String)] { [] }
-}
-
-extension TraceSource {
+  /// None.
+  package var warnings: [String] { [] }
   /// None.
   package var defaults: [PortDescription] { [] }
   /// None.

@@ -44,7 +44,13 @@ extension Executable {
   private static func source(
     _ bytes: UnsafeRawBufferPointer, _ data: ONNXData
   ) throws -> (steps: ONNXSource, name: String) {
-    let model = try ONNXModel(bytes, data.place)
+    let model: ONNXModel
+    do {
+      model = try ONNXModel(bytes, data.place)
+    } catch let error as ToeplitzError {
+      guard let other = CheckpointFormat(bytes).asNoModel else { throw error }
+      throw data.place.malformed("an ONNX model", got: other)
+    }
     if let opset = model.opsets[""], opset < OperatorTable.oldestOpset {
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "opset \(OperatorTable.oldestOpset) or higher", got: "\(opset)")

@@ -15,10 +15,12 @@ final class ModelImport {
   private var nodeCount = 0
   private static let mostBodies = 64
   private var bodyDepth = 0
+  private var training: TrainingNodes
 
   init(_ model: ONNXModel, _ data: ONNXData) {
     self.model = model
     self.data = data
+    training = TrainingNodes(data)
     functions = Dictionary(model.functions.map { (Self.key($0.domain, $0.name, $0.overload), $0) }) { $1 }
   }
 
@@ -68,7 +70,7 @@ final class ModelImport {
     }
 
     /// The steps, with the inputs and then the captured values numbered first.
-    func source() -> ONNXSource {
+    func source(warnings: [String] = []) -> ONNXSource {
       let first = inputs.map(\.value) + captures.map(\.inner)
       let others = (0..<valueCount).filter { !Set(first).contains($0) }
       let numbers = Dictionary(uniqueKeysWithValues: (first + others).enumerated().map { ($0.element, $0.offset) })
@@ -78,7 +80,7 @@ final class ModelImport {
         outputs: outputs.map(\.port), results: outputs.map { number($0.value) },
         steps: steps.map { $0.renumbered(number) },
         initializers: Dictionary(uniqueKeysWithValues: initializers.map { (number($0.key), $0.value) }),
-        overridable: overridable.map { ($0.port, number($0.value)) })
+        overridable: overridable.map { ($0.port, number($0.value)) }, warnings: warnings)
     }
   }
 
@@ -96,7 +98,7 @@ final class ModelImport {
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "operators that Toeplitz has", got: list.joined(separator: "; "))
     }
-    return scope.source()
+    return scope.source(warnings: [training.warning].compactMap { $0 })
   }
 
   private func fill(_ scope: Scope, _ source: ONNXGraph) throws {
@@ -195,6 +197,11 @@ final class ModelImport {
       OperatorSchema.find(node.domain, node.operation, version: opset)
       ?? (node.domain == "com.microsoft" ? OperatorSchema.find("", node.operation, version: Int.max) : nil)
     try schema?.check(node, place)
+    if node.domain.isEmpty {
+      training.add(node, opset: opset, label: label(node, prefix)) { name in
+        scope.find(name).flatMap { scope.initializers[$0]?.value.tensor }
+      }
+    }
     let operands = try node.inputs.map { input -> Int? in
       guard !input.isEmpty else { return nil }
       guard let value = scope.find(input) else {

@@ -52,9 +52,10 @@ final class ONNXSource: TraceSource, Sendable {
   /// A graph whose inputs are the first values.
   init(
     inputs: [PortDescription], outputs: [PortDescription], results: [Int], steps: [Step],
-    initializers: [Int: Initializer], overridable: [(port: PortDescription, value: Int)] = []
+    initializers: [Int: Initializer], overridable: [(port: PortDescription, value: Int)] = [],
+    warnings: [String] = []
   ) {
-    self.overridable = overridable
+    (self.overridable, self.warnings) = (overridable, warnings)
     (self.inputs, self.outputs, self.results, self.initializers) = (inputs, outputs, results, initializers)
     // What nobody needs is not computed.
     var needed = Set(results)
@@ -74,6 +75,9 @@ final class ONNXSource: TraceSource, Sendable {
 
   func outputValues() -> [Int] { results }
 
+  /// What may be wrong with the model though it can be computed.
+  let warnings: [String]
+
   var operations: [(operation: String, name: String)] { steps.map { ($0.operation, $0.name) } }
 
   func lastUse(of key: Int) -> Int { lastUses[ValueKey.number(key)] ?? -1 }
@@ -92,7 +96,7 @@ final class ONNXSource: TraceSource, Sendable {
     return ONNXSource(
       inputs: inputs + chosen.map(\.port), outputs: outputs, results: results.map(number),
       steps: steps.map { $0.renumbered(number) },
-      initializers: Dictionary(uniqueKeysWithValues: kept.map { (number($0.key), $0.value) }))
+      initializers: Dictionary(uniqueKeysWithValues: kept.map { (number($0.key), $0.value) }), warnings: warnings)
   }
 
   // MARK: Recording

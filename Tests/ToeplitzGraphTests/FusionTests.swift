@@ -313,6 +313,18 @@ import ToeplitzTestSupport
     #expect(throws: ToeplitzError.self) { try joined(Tensor.zeros([1, 9, 5, 5])) }
   }
 
+  /// Of two products the second is written over the first; a single row's sums must not be there before that is added.
+  @Test(arguments: [1, 2, 5, 70], [48, 64, 300])
+  func productsAreAddedUp(rows: Int, columns: Int) throws {
+    let nodes = try compare([rows, 64]) { x, c in
+      let first = try x.matmul(c.weight([64, columns]))
+      let second = try (x * 0.5).matmul(c.weight([64, columns]))
+      return [try first + second + c.weight([columns])]
+    }
+    #expect(
+      nodes.map(\.fused).contains(["add", "add"]) || nodes.map(\.fused).contains(["add"]), "\(nodes.map(\.fused))")
+  }
+
   /// Weights of any type whose elements lie anywhere, and which packing takes as they lie.
   @Test(arguments: [1, 2, 3], [false, true])
   func weightsMayLieAnywhere(shift: Int, transposed: Bool) throws {

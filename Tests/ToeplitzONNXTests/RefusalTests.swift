@@ -60,7 +60,7 @@ import ToeplitzTestSupport
   }
 
   @Test func brokenStructureIsRefused() {
-    refuse([], .format, "graph")
+    refuse([], .format, "an empty file")
     refuse(Array("just text, no model at all".utf8), .format)
     refuse(model([node("Neg", ["x"], ["y"])], irVersion: 2), .format, "IR version")
     refuse(model([node("Neg", ["z"], ["y"])]), .format, "'z'")

@@ -88,8 +88,9 @@ extension FusedConvolution {
     let packed = try LinearPackings.packed(geometry, operands.weight, factors: operands.factors)
     let residuals = try operands.residuals.map { try $0.cast(to: .float32).dense() }
     let bias = try operands.bias.map { try Self.padded($0.cast(to: .float32)) }
+    // The sums of a single row are all written before its residuals are read.
     let result =
-      try overwritten(operands.residuals, .float32)
+      try (x.shape[2] > 1 ? overwritten(operands.residuals, .float32) : nil)
       ?? Tensor(uninitialized: output.shape, dtype: .float32, operation: name)
     let table = tz_products_kernels(InstructionSet.current.code)
     let addresses = residuals.addresses

@@ -296,7 +296,8 @@ struct ONNXValueInfo {
         case 1: size = .fixed(try field.int())
         case 2:
           let name = try field.string()
-          size = name.isEmpty ? .unknown : .named(name)
+          // PaddlePaddle writes "?" for every size that it does not know.
+          size = name.contains { $0.isLetter || $0.isNumber } ? .named(name) : .unknown
         default: break
         }
       }

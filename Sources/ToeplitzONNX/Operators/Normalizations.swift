@@ -10,6 +10,11 @@ extension OperatorTable {
       let eps = try node.float("epsilon", 1e-5)
       guard try node.flag("spatial", true) else { throw node.refuse("spatial 1", got: "0") }
       guard try node.flag("training_mode") else {
+        // Before opset 14 that was how training was asked for.
+        guard node.resultCount == 1 else {
+          throw node.refuse(
+            "one result, as of a model in evaluation mode (call eval() before exporting)", got: "\(node.resultCount)")
+        }
         return { x in
           let input = try x(0)
           return [
