@@ -37,13 +37,13 @@ final class Denoiser: Module, UnaryLayer {
     let taps = try Tensor(window).cast(to: x.dtype)
     let ends = Self.fftSize / 2
     let padded = try x.padded([(axis: 1, low: ends, high: ends)], mode: .reflect)
-    let spectra = try padded.unsqueezed(2).stft(step: Self.hopSize, window: taps, length: nil)
+    let spectra = try padded.unsqueezed(2).pieceSpectra(step: Self.hopSize, window: taps, length: nil)
     let magnitudes = try (spectra * spectra).sum([3]).clip(from: 1e-8).log() * 0.25
     var y = try first(magnitudes.transposed(1, 2))
     for block in blocks { y = try y + block(y) }
     let mask = try last(y.relu()).sigmoid().transposed(1, 2).unsqueezed(3)
-    return try (spectra * mask).inverseSTFT(
-      step: Self.hopSize, window: taps, fftSize: Self.fftSize, length: x.shape[1])
+    return try (spectra * mask).signal(
+      fromSpectraAt: Self.hopSize, window: taps, fftSize: Self.fftSize, length: x.shape[1])
   }
 }
 

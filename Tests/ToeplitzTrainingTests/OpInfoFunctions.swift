@@ -97,7 +97,7 @@ extension OpInfoCase {
     let size = int("n_fft", 0)
     var signal = x.rank == 1 ? try x.unsqueezed(0) : x
     if flag("center", true) { signal = try signal.padded([(axis: 1, low: size / 2, high: size / 2)], mode: .reflect) }
-    let frames = try signal.unsqueezed(2).stft(
+    let frames = try signal.unsqueezed(2).pieceSpectra(
       step: options["hop_length"].int ?? size / 4, window: window.map { try centred($0, size) }, length: size,
       isOneSided: flag("onesided", true))
     let spectra = try frames.transposed(1, 2)
@@ -113,9 +113,9 @@ extension OpInfoCase {
   func signal(_ x: Tensor, _ window: Tensor?) throws -> Tensor {
     let size = int("n_fft", 0)
     let spectra = try (x.rank == 3 ? x.unsqueezed(0) : x).transposed(1, 2)
-    let signal = try spectra.inverseSTFT(
-      step: options["hop_length"].int ?? size / 4, window: window.map { try centred($0, size) }, fftSize: size,
-      isCentred: flag("center", true), length: options["length"].int, isOneSided: flag("onesided", true))
+    let signal = try spectra.signal(
+      fromSpectraAt: options["hop_length"].int ?? size / 4, window: window.map { try centred($0, size) }, fftSize: size,
+      isCentered: flag("center", true), length: options["length"].int, isOneSided: flag("onesided", true))
     return x.rank == 3 ? try signal.squeezed(0) : signal
   }
 }

@@ -115,11 +115,11 @@ extension OpInfoCase {
     if eps < 0 { throw LeftOut(reason: "negative eps") }
     switch name {
     case "layer_norm":
-      return try x.layerNormalized(
+      return try x.layerNorm(
         TensorShape(options["normalized_shape"].ints ?? []), weight: t["weight"], bias: t["bias"], eps: eps)
     case "local_response_norm":
-      return try x.locallyNormalized(
-        size: int("size", 1), alpha: number("alpha", 1e-4), beta: number("beta", 0.75), bias: number("k", 1))
+      return try x.localResponseNorm(
+        size: int("size", 1), alpha: number("alpha", 1e-4), beta: number("beta", 0.75), k: number("k", 1))
     case "group_norm":
       let layer = try GroupNorm(
         numGroups: int("num_groups", 1), numChannels: x.shape[1], eps: eps,

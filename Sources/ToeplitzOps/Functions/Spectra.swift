@@ -86,6 +86,37 @@ extension Tensor {
     return rank == 1 ? try spectra.squeezed(0) : spectra
   }
 
+  /// The signals `[N, L]` or `[L]` whose short-time Fourier transform `[N, fftSize / 2 + 1, frames, 2]` this is (`torch.istft`).
+  ///
+  /// Frames are windowed again, added where they overlap, and divided by the sum of the squares of the windows (Griffin and
+  /// Lim, 1984).
+  ///
+  /// - Parameters:
+  ///   - fftSize: samples of a frame (`n_fft`).
+  ///   - hopSize: samples from one frame to the next (`hop_length`); a quarter of a frame if nil.
+  ///   - window: what frames were multiplied by; a shorter one stands in the middle. Ones if nil.
+  ///   - isCentered: whether the signal had been extended by half a frame at both ends, which is cut off.
+  ///   - length: the length of the signals; what the frames give if nil.
+  /// - Throws: ``ToeplitzError`` if the sizes do not fit, or a sample is in no window.
+  public func istft(
+    fftSize: Int, hopSize: Int? = nil, window: Tensor? = nil, isCentered: Bool = true, length: Int? = nil
+  ) throws -> Tensor {
+    let taps = try window ?? Tensor.ones([Swift.max(fftSize, 1)], dtype: dtype)
+    guard (3...4).contains(rank), fftSize > 0, taps.rank == 1, taps.count <= fftSize else {
+      throw ToeplitzError(
+        .shape, "istft",
+        expected: "spectra [N, bins, frames, 2] or [bins, frames, 2] and a window [size] of at most fftSize",
+        got: "\(spec), fftSize \(fftSize), window \(taps.shape)")
+    }
+    let missing = fftSize - taps.count
+    let window = try taps.padded([(axis: 0, low: missing / 2, high: missing - missing / 2)])
+    let spectra = rank == 3 ? try unsqueezed(0) : self
+    let signals = try spectra.transposed(1, 2).signal(
+      fromSpectraAt: hopSize ?? Swift.max(1, fftSize / 4), window: window, fftSize: fftSize, isCentered: isCentered,
+      length: length)
+    return rank == 3 ? try signals.squeezed(0) : signals
+  }
+
   /// A Hann window `[size]`, `0.5 − 0.5 cos(2π i / size)` (`torch.hann_window`; `/ (size − 1)` if it is not periodic).
   ///
   /// - Throws: ``ToeplitzError`` if the size is negative or too large.

@@ -103,34 +103,34 @@ extension Tensor {
   ///   - step: samples between pieces.
   ///   - window: what pieces were multiplied by, `[fftSize]`; ones if nil.
   ///   - fftSize: the length of a piece.
-  ///   - isCentred: whether the signal's ends were extended by half a piece, which is cut off.
+  ///   - isCentered: whether the signal's ends were extended by half a piece, which is cut off.
   ///   - length: the length of the signals; what the pieces give if nil.
   ///   - isOneSided: whether only the first half of the spectra is given. Of whole spectra it is what is used.
   /// - Throws: ``ToeplitzError`` of kind `shape` if shapes do not fit, `argument` if the windows leave samples that no piece tells.
-  public func inverseSTFT(
-    step: Int, window: Tensor?, fftSize: Int, isCentred: Bool = true, length: Int? = nil, isOneSided: Bool = true
+  package func signal(
+    fromSpectraAt step: Int, window: Tensor?, fftSize: Int, isCentered: Bool = true, length: Int? = nil, isOneSided: Bool = true
   ) throws -> Tensor {
     let bins = fftSize / 2 + 1
     guard rank == 4, shape[3] == 2, shape[1] > 0, fftSize > 0, shape[2] == (isOneSided ? bins : fftSize), step > 0,
       window.map({ $0.shape == [fftSize] }) ?? true, length.map({ $0 >= 0 }) ?? true
     else {
       throw ToeplitzError(
-        .shape, "inverseSTFT",
+        .shape, "istft",
         expected: "spectra [N, frames, \(isOneSided ? bins : fftSize), 2] and a window [\(fftSize)]",
         got: "\(spec), step \(step), window \(window?.shape ?? [fftSize])")
     }
     let half = try isOneSided ? self : slice(axis: 2, 0..<bins)
     let taps = try window?.cast(to: dtype) ?? Tensor.ones([fftSize], dtype: dtype)
-    let pieces = try half.fft(axis: 2, length: fftSize, isInverse: true, isOneSided: true).squeezed(3) * taps
+    let pieces = try half.dft(axis: 2, length: fftSize, isInverse: true, isOneSided: true).squeezed(3) * taps
     let total = fftSize + step * (shape[1] - 1)
-    let first = isCentred ? fftSize / 2 : 0
+    let first = isCentered ? fftSize / 2 : 0
     let there = Swift.max(0, Swift.min(total - first, length ?? (total - 2 * first)))
     let sums = try pieces.overlapAdded(axis: 1, step: step, from: first, length: there)
     let squares = try (taps * taps).reshaped([1, 1, fftSize]).expanded(to: [1, shape[1], fftSize])
     let weights = try squares.overlapAdded(axis: 1, step: step, from: first, length: there)
     if !weights.isTraced, try weights.cast(to: .float64).scalars(Double.self).contains(where: { $0 < 1e-11 }) {
       throw ToeplitzError(
-        .argument, "inverseSTFT", expected: "windows that overlap so that each sample is in one", got: "gaps")
+        .argument, "istft", expected: "windows that overlap so that each sample is in one", got: "gaps")
     }
     let signal = try sums / weights
     return try signal.padded([(axis: 1, low: 0, high: Swift.max(0, (length ?? there) - there))])
