@@ -26,8 +26,8 @@ import ToeplitzTestSupport
   }
 
   private let vocoder = [
-    "train", "vocoder", "--data", "speech", "--config", "config.json", "--batch-size", "2", "--segment", "512", "--divisor",
-    "8", "--quiet", "--threads", "1",
+    "train", "vocoder", "--data", "speech", "--config", "config.json", "--batch-size", "2", "--segment", "512",
+    "--divisor", "8", "--quiet", "--threads", "1",
   ]
 
   @Test func vocodersAreTrainedWrittenAndGoneOnWith() throws {
