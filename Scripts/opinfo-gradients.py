@@ -227,7 +227,9 @@ def trajectories(fixtures, left_out):
         if name not in wanted:
             continue
         for configuration in info.optim_inputs_func("cpu", torch.float64):
-            kwargs = dict(configuration.kwargs)
+            # A learning rate that is a float32 tensor makes PyTorch compute with float32 in places.
+            kwargs = {key: value.double() if isinstance(value, torch.Tensor) else value
+                      for key, value in configuration.kwargs.items()}
             try:
                 options = {key: option(value.item() if isinstance(value, torch.Tensor) else value)
                            for key, value in kwargs.items()}

@@ -22,7 +22,7 @@ extension OpInfoCase {
     case "mish": return try x.mish()
     case "hardswish": return try x.hardswish()
     case "hardsigmoid": return try x.hardsigmoid()
-    case "hardtanh": return try Hardtanh(minVal: number("min_val", -1), maxVal: number("max_val", 1))(x)
+    case "hardtanh": return try x.clip(from: number("min_val", -1), to: number("max_val", 1))
     case "logsigmoid": return try x.logSigmoid()
     case "softsign": return try x.softsign()
     case "tanhshrink": return try x - x.tanh()

@@ -39,7 +39,10 @@ extension OpInfoCase {
       let y = try part(t, "input").matmul(weight.transposed(0, 1))
       return [try t["bias"].map { try y + $0 } ?? y]
     default:
-      if let loss = try loss(part(t, "input"), t) { return [loss] }
+      guard t["input"] ?? t["log_probs"] ?? t["input1"] != nil else {
+        throw LeftOut(reason: "\(name) is no function of this library")
+      }
+      if let loss = try loss(t["input"] ?? t["log_probs"] ?? part(t, "input1"), t) { return [loss] }
       return [try activation(part(t, "input"), t)]
     }
   }
@@ -50,11 +53,13 @@ extension OpInfoCase {
     var padding: any PaddingConvertible = sizes("padding", rank) ?? [Int](repeating: 0, count: rank)
     if text("padding", "") == "same" { padding = Padding.same }
     let groups = int("groups", 1)
+    let ones = [Int](repeating: 1, count: rank)
     let geometry = try ConvolutionGeometry(
       rank: rank, isTransposed: isTransposed, inChannels: isTransposed ? weight.shape[0] : weight.shape[1] * groups,
       outChannels: isTransposed ? weight.shape[1] * groups : weight.shape[0],
-      kernelSize: Array(weight.shape.dimensions.suffix(rank)), stride: sizes("stride", rank) ?? [1], padding: padding,
-      outputPadding: sizes("output_padding", rank) ?? [0], dilation: sizes("dilation", rank) ?? [1], groups: groups)
+      kernelSize: Array(weight.shape.dimensions.suffix(rank)), stride: sizes("stride", rank) ?? ones, padding: padding,
+      outputPadding: sizes("output_padding", rank) ?? ones.map { $0 - 1 }, dilation: sizes("dilation", rank) ?? ones,
+      groups: groups)
     return try x.convolved(geometry, weight: weight, bias: t["bias"])
   }
 
@@ -118,8 +123,10 @@ extension OpInfoCase {
       return try x.layerNorm(
         TensorShape(options["normalized_shape"].ints ?? []), weight: t["weight"], bias: t["bias"], eps: eps)
     case "local_response_norm":
-      return try x.localResponseNorm(
-        size: int("size", 1), alpha: number("alpha", 1e-4), beta: number("beta", 0.75), k: number("k", 1))
+      // Of an even number of channels ONNX has the odd one above, PyTorch below.
+      return try x.flipped([1]).localResponseNorm(
+        size: int("size", 1), alpha: number("alpha", 1e-4), beta: number("beta", 0.75), k: number("k", 1)
+      ).flipped([1])
     case "group_norm":
       let layer = try GroupNorm(
         numGroups: int("num_groups", 1), numChannels: x.shape[1], eps: eps,

@@ -17,13 +17,13 @@ import ToeplitzTestSupport
     try Self.whole.map { try GoldenFile(file: $0 + "/opinfo") } ?? GoldenFile("opinfo/opinfo")
   }
 
-  /// Whether numbers agree within 1e-10 of theirs plus 1e-12.
-  private func difference(_ got: Tensor, _ wanted: Tensor) throws -> String? {
+  /// What is wrong unless numbers agree within `relative` of theirs plus 1e-12.
+  private func difference(_ got: Tensor, _ wanted: Tensor, relative: Double) throws -> String? {
     guard got.shape == wanted.shape || got.count == wanted.count && wanted.rank == 0 else {
       return "shape \(got.shape) instead of \(wanted.shape)"
     }
     for (index, (a, b)) in zip(try got.doubles(), try wanted.doubles()).enumerated() {
-      guard a == b || (a.isNaN && b.isNaN) || abs(a - b) <= 1e-10 * abs(b) + 1e-12 else {
+      guard a == b || (a.isNaN && b.isNaN) || abs(a - b) <= relative * abs(b) + 1e-12 else {
         return "\(a) instead of \(b) at \(index)"
       }
     }
@@ -41,7 +41,9 @@ import ToeplitzTestSupport
     let (outputs, weights) = (try item.list("outputs"), try item.list("weights"))
     var wrong: [String] = []
     func compare(_ what: String, _ got: Tensor, _ wanted: Tensor) throws {
-      if let difference = try difference(got, wanted) { wrong.append("\(what): \(difference)") }
+      // PyTorch multiplies by a sixth in float32 there, also in float64.
+      let relative = item.name == "hardsigmoid" && what.hasPrefix("gradient") ? 1e-7 : 1e-10
+      if let difference = try difference(got, wanted, relative: relative) { wrong.append("\(what): \(difference)") }
       counts[String(what.prefix { $0 != " " }), default: 0] += 1
     }
     for (got, wanted) in zip(try item.run(given), outputs) { try compare("result", got, wanted) }
@@ -87,7 +89,7 @@ import ToeplitzTestSupport
     }
     for (name, finding) in broken.sorted(by: { $0.key < $1.key }) { Issue.record("\(name): \(finding.prefix(600))") }
     #expect(wrong == 0)
-    #expect(checked >= (Self.whole == nil ? 60 : 3500), "\(checked)")
+    #expect(checked >= (Self.whole == nil ? 60 : 3600), "\(checked)")
     guard Self.whole != nil else { return }
     print("OpInfo: \(checked) cases, \(counts.sorted { $0.key < $1.key })")
     for (reason, count) in leftOut.sorted(by: { $0.key < $1.key }) { print("left out: \(count) × \(reason)") }

@@ -176,7 +176,13 @@ extension Tensor {
     _ padding: [(axis: Int, low: Int, high: Int)], mode: PaddingMode = .zeros, value: Double = 0
   ) throws -> Tensor {
     try padding.reduce(self) { tensor, pad in
-      try apply(PadAxis(axis: pad.axis, low: pad.low, high: pad.high, mode: mode, value: value), tensor)
+      func padded(_ tensor: Tensor, _ low: Int, _ high: Int) throws -> Tensor {
+        try apply(PadAxis(axis: pad.axis, low: low, high: high, mode: mode, value: value), tensor)
+      }
+      guard mode == .circular, Swift.min(pad.low, pad.high) < 0 else { return try padded(tensor, pad.low, pad.high) }
+      // What is cropped does not come back at the other end.
+      return try padded(
+        padded(tensor, Swift.min(0, pad.low), Swift.min(0, pad.high)), Swift.max(0, pad.low), Swift.max(0, pad.high))
     }
   }
 

@@ -69,17 +69,21 @@ public struct Muon: UpdateRule {
 
   /// The matrix with its singular values moved near 1.
   ///
-  /// Products are of bfloat16 numbers, added in float32 and rounded once, as PyTorch's `addmm` does it.
+  /// Products are of bfloat16 numbers, added in float32, joined with the other matrix in one multiply-add and then rounded, as
+  /// PyTorch's `addmm` does it: the same bits, but where a sum in another order falls on the other side of a tie.
   private func orthogonalized(_ matrix: Tensor) throws -> Tensor {
     let isTall = matrix.shape[0] > matrix.shape[1]
     func rounded(_ x: Tensor) throws -> Tensor { try x.cast(to: .bfloat16).cast(to: .float32) }
+    func joined(_ product: Tensor, _ other: Tensor, _ factor: Double) throws -> Tensor {
+      try rounded((product.cast(to: .float64) + other.cast(to: .float64) * Double(Float(factor))).cast(to: .float32))
+    }
     var x = try rounded(isTall ? matrix.transposed(0, 1) : matrix)
     x = try rounded(x / rounded((x * x).sum().sqrt()).clip(from: eps))
     let (a, b, c) = nsCoefficients
     for _ in 0..<nsSteps {
       let gram = try rounded(x.matmul(x.transposed(0, 1)))
-      let update = try rounded(gram.matmul(gram) * c + gram * b)
-      x = try rounded(update.matmul(x) + x * a)
+      let update = try joined(gram.matmul(gram) * c, gram, b)
+      x = try joined(update.matmul(x), x, a)
     }
     return isTall ? try x.transposed(0, 1) : x
   }
