@@ -14,12 +14,12 @@ struct ExampleInputs {
   }
 
   /// What is tried one after the other: the usual, then longer (models that halve their input many times want that), then
-  /// shorter (those with a table of positions), then first axes that are no batch, then axes between that are one, where the
-  /// batch of a state stands.
+  /// shorter (those with a table of positions), then axes between that are one, where the batch of a state stands, then first
+  /// axes that are no batch.
   static let choices =
     lengths.map { Choice(first: 1, last: $0, between: $0) }
-    + [64, 512, 4096].map { Choice(first: $0, last: $0, between: $0) }
     + lengths.map { Choice(first: 1, last: $0, between: 1) }
+    + [64, 512, 4096].map { Choice(first: $0, last: $0, between: $0) }
   private static let lengths = [64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768, 65536, 32, 16, 8, 4, 2, 1]
 
   private static let mostStrings = 1 << 20
