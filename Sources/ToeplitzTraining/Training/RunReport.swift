@@ -102,9 +102,8 @@ struct RunReport {
     try AtomicFile.write(to: folder.file("report.html")) { try $0.write(html) }
     for (name, values) in curves.points {
       let letters = name.map { $0.isLetter || $0.isNumber ? $0 : "-" }
-      try PNGWriter.write(
-        pixels(values), width: Self.width, height: Self.height, channels: 1,
-        to: folder.file("curve-\(String(letters)).png"))
+      try Picture(width: Self.width, height: Self.height, rgb: pixels(values).flatMap { [$0, $0, $0] })
+        .save(to: folder.file("curve-\(String(letters)).png"))
     }
   }
 
