@@ -73,6 +73,7 @@ extension OpInfoCase {
         / Double(max(1, x.shape.first ?? 1))
     case "cosine_embedding_loss":
       guard let first = t["input1"], let second = t["input2"] else { return nil }
+      guard first.rank == 2 else { throw LeftOut(reason: "cosine_embedding_loss without a batch axis") }
       return try cosineEmbedding(
         first, second, target.cast(to: first.dtype), margin: number("margin", 0), reduction: reduction())
     case "ctc_loss":
@@ -80,8 +81,9 @@ extension OpInfoCase {
       guard let inputs = options["input_lengths"].ints, let lengths = options["target_lengths"].ints else {
         throw LeftOut(reason: "ctc_loss with lengths as tensors")
       }
+      // PyTorch's gradient is that of what the logarithms were made of by a softmax, which changes nothing here.
       return try ctc(
-        logs, targets, inputLengths: inputs, targetLengths: lengths, blank: int("blank", 0),
+        logs.logSoftmax(axis: 2), targets, inputLengths: inputs, targetLengths: lengths, blank: int("blank", 0),
         zeroInfinity: flag("zero_infinity"), reduction: reduction())
     default: return nil
     }
