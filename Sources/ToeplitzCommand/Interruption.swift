@@ -1,4 +1,3 @@
-import Dispatch
 import Foundation
 
 /// Whether Ctrl-C has been pressed; the first time asks for an end, the second ends at once.

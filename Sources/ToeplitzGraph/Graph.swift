@@ -245,7 +245,7 @@ package final class FoldedConstants: Sendable {
       return state.known[key]?.results
     }
     if let known = state.withLock(known) { return known }
-    let isView = operation is Reshape || operation is Permute || operation is Slice || operation is Expand
+    let isView = operation.isView
     func bytes(_ specs: [TensorSpec]) -> Int { specs.reduce(0) { $0 + $1.shape.reduce(1, *) * $1.dtype.byteSize } }
     guard isView || bytes(outputs) <= max(Self.largest, 4 * bytes(operands.map(\.spec))) else { return nil }
     guard let computed = try? isView ? operands : operands.map(aligned),
@@ -278,4 +278,9 @@ package final class FoldedConstants: Sendable {
       return copy
     }
   }
+}
+
+extension TensorOperation {
+  /// Whether its results are the operand's elements, seen in another shape or order.
+  package var isView: Bool { self is Reshape || self is Permute || self is Slice || self is Expand }
 }

@@ -179,7 +179,6 @@ import ToeplitzTestSupport
     }
   }
 
-  /// What moves or compares codes leaves them codes.
   /// Functions of the codes that a convolution gives are tables, which it applies itself.
   @Test(arguments: InstructionSet.available)
   func activationsBetweenCodesAreTablesOfTheConvolution(isa: InstructionSet) throws {
@@ -221,6 +220,7 @@ import ToeplitzTestSupport
     }
   }
 
+  /// What moves or compares codes leaves them codes.
   @Test func codesStayCodesBetweenLayers() throws {
     let source = FunctionSource(inputs: [PortDescription(name: "x")], outputs: ["y"]) { operands, trace in
       let (scale, zero) = (

@@ -73,8 +73,8 @@ enum QuantizedNetworks {
   private static func commutes(_ operation: any TensorOperation) -> Bool {
     switch operation {
     case let pooling as MaxPooling: pooling.positions == nil
-    case is Concatenate, is Reshape, is Permute, is Slice: true
-    default: false
+    case is Concatenate: true
+    default: operation.isView
     }
   }
 

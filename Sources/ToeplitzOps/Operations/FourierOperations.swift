@@ -108,7 +108,8 @@ extension Tensor {
   ///   - isOneSided: whether only the first half of the spectra is given. Of whole spectra it is what is used.
   /// - Throws: ``ToeplitzError`` of kind `shape` if shapes do not fit, `argument` if the windows leave samples that no piece tells.
   package func signal(
-    fromSpectraAt step: Int, window: Tensor?, fftSize: Int, isCentered: Bool = true, length: Int? = nil, isOneSided: Bool = true
+    fromSpectraAt step: Int, window: Tensor?, fftSize: Int, isCentered: Bool = true, length: Int? = nil,
+    isOneSided: Bool = true
   ) throws -> Tensor {
     let bins = fftSize / 2 + 1
     guard rank == 4, shape[3] == 2, shape[1] > 0, fftSize > 0, shape[2] == (isOneSided ? bins : fftSize), step > 0,

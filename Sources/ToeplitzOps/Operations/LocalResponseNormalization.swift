@@ -2,7 +2,9 @@ import ToeplitzTensor
 
 extension Tensor {
   /// `x / (k + alpha / size · Σ x²)^beta`, the sum over `size` neighbouring channels of `[N, C, …]` (Krizhevsky et
-  /// al., 2012). Of an even `size` the odd channel stands above, as in ONNX (in PyTorch below).
+  /// al., 2012).
+  ///
+  /// Of an even `size` the odd channel stands above, as in ONNX (in PyTorch below).
   ///
   /// - Throws: ``ToeplitzError`` if there is no channel axis or `size` is not at least 1.
   public func localResponseNorm(size: Int, alpha: Double = 1e-4, beta: Double = 0.75, k: Double = 1) throws -> Tensor {
