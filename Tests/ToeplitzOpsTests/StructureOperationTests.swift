@@ -16,8 +16,9 @@ import ToeplitzOps
     #expect(try padded(x, 2, 3, .reflect) == [3, 2, 1, 2, 3, 4, 3, 2, 1])
     #expect(try padded(x, 2, 3, .replicate) == [1, 1, 1, 2, 3, 4, 4, 4, 4])
     #expect(try padded(x, 2, 4, .circular) == [3, 4, 1, 2, 3, 4, 1, 2, 3, 4])
-    // Cropping at one end does not change what the other end is filled with.
-    #expect(try padded(x, -1, 2, .circular) == [2, 3, 4, 1, 2])
+    // Circular padding wraps around what cropping leaves, as in PyTorch; it does not change what else an end is filled with.
+    #expect(try padded(x, -1, 2, .circular) == [2, 3, 4, 2, 3])
+    #expect(try padded(x, 2, -1, .circular) == [2, 3, 1, 2, 3])
     #expect(try padded(x, 1, -3, .reflect) == [2, 1])
     #expect(try padded(x, -4, 2, .zeros) == [7, 7])
     #expect(try padded([], 1, 1, .zeros) == [7, 7])

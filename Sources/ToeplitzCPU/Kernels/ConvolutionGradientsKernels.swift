@@ -13,8 +13,10 @@ extension ConvolutionWeightGradient: CPUKernel {
     var padding = conv.paddingLow
     if type != .float32 || conv.paddingMode != .zeros {
       for axis in 0..<conv.rank {
-        read = try read.padded(
-          [(axis: axis + 2, low: conv.paddingLow[axis], high: conv.paddingHigh[axis])], mode: conv.paddingMode)
+        // Not `padded`, which crops before it wraps around: here an end that is not read is still there.
+        let pad = PadAxis(
+          axis: axis + 2, low: conv.paddingLow[axis], high: conv.paddingHigh[axis], mode: conv.paddingMode, value: 0)
+        read = try apply(pad, read)
       }
       padding = padding.map { _ in 0 }
     }

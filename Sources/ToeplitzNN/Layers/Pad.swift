@@ -62,7 +62,8 @@ open class PadLayer<Rank: SpatialRank>: Module, UnaryLayer {
       let most: Int
       switch mode {
       case .reflect: most = size - 1
-      case .circular: most = size
+      // What is cropped does not come back at the other end.
+      case .circular: most = size + min(pad.low, 0) + min(pad.high, 0)
       case .replicate, .zeros: most = Int.max
       }
       guard max(pad.low, pad.high) <= most else {
