@@ -55,6 +55,10 @@ package struct PadAxis: TensorOperation {
   package var value: Double
   package var name: String { "pad" }
 
+  package init(axis: Int, low: Int, high: Int, mode: PaddingMode, value: Double) {
+    (self.axis, self.low, self.high, self.mode, self.value) = (axis, low, high, mode, value)
+  }
+
   package func infer(_ inputs: [TensorSpec]) throws -> [TensorSpec] {
     try require(inputs, count: 1)
     let axis = try inputs[0].shape.normalizedAxis(axis, operation: name)
