@@ -15,16 +15,31 @@ extension Safetensors {
   public static func write(
     _ tensors: [String: Tensor], metadata: [String: String] = [:], to path: String
   ) throws {
-    let place = FilePlace(file: path)
+    let (header, sorted) = try laidOut(tensors, metadata, FilePlace(file: path))
+    try AtomicFile.write(to: path) { file in
+      try file.write(header)
+      for tensor in sorted { try tensor.withBytes { try file.write($0) } }
+    }
+  }
+
+  /// The bytes of a file with the given tensors and text entries, as ``write(_:metadata:to:)`` writes it.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `argument` if a tensor is called `__metadata__` or the format cannot hold them all.
+  public static func bytes(of tensors: [String: Tensor], metadata: [String: String] = [:]) throws -> [UInt8] {
+    var (bytes, sorted) = try laidOut(tensors, metadata, FilePlace(file: "safetensors"))
+    for tensor in sorted { try tensor.withBytes { bytes += $0 } }
+    return bytes
+  }
+
+  /// The header, and the tensors in the order of their bytes.
+  private static func laidOut(
+    _ tensors: [String: Tensor], _ metadata: [String: String], _ place: FilePlace
+  ) throws -> (header: [UInt8], tensors: [Tensor]) {
     guard tensors[metadataKey] == nil else {
       throw place.refused("tensor names other than \(metadataKey)", got: "a tensor of this name")
     }
     let sorted = tensors.sorted { ($1.value.dtype.byteSize, $0.key) < ($0.value.dtype.byteSize, $1.key) }
-    let header = try header(sorted.map { ($0.key, $0.value) }, metadata, place)
-    try AtomicFile.write(to: path) { file in
-      try file.write(header)
-      for (_, tensor) in sorted { try tensor.withBytes { try file.write($0) } }
-    }
+    return (try header(sorted.map { ($0.key, $0.value) }, metadata, place), sorted.map(\.value))
   }
 
   /// The length and the JSON text, padded so that the data starts on a multiple of eight bytes.
