@@ -35,6 +35,15 @@ public enum Safetensors {
     return try withExtendedLifetime(file) { try decode(file.bytes, owner: file, source: path) }
   }
 
+  /// Reads the bytes of a file.
+  ///
+  /// - Returns: As ``read(contentsOf:)``.
+  /// - Throws: ``ToeplitzError`` of kind `format` if they break a rule.
+  public static func read(bytes: [UInt8]) throws -> Checkpoint {
+    let owner = try Tensor(bytes: bytes, shape: [bytes.count], dtype: .uint8)
+    return try owner.withBytes { try decode($0, owner: owner.storage, source: "safetensors") }
+  }
+
   /// Reads the tensors out of the bytes of a file, which `owner` keeps alive.
   static func decode(
     _ bytes: UnsafeRawBufferPointer, owner: any AnyObject & Sendable, source: String

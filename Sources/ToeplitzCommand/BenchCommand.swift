@@ -67,6 +67,24 @@ struct BenchCommand: ToolCommand {
   var sizes: [String] = []
 
   @Option(
+    name: .customLong("stream"),
+    help: """
+      Time pieces through a streamed network instead: an ONNX model, or one of \(NamedModel.names.joined(separator: ", ")).
+      """)
+  var streamed: String?
+
+  @Option(
+    name: .customLong("chunk"),
+    help: "With --stream: input positions of a piece; may be repeated. (default: 1, 2, 4 and 8)")
+  var chunks: [Int] = []
+
+  @Option(help: "With --stream: how many pieces to time. (default: as many as --seconds allow, at least 100)")
+  var pieces: Int?
+
+  @Option(help: "With --stream: positions of the input a second. (default: known for named vocoders)")
+  var rate: Double?
+
+  @Option(
     help: """
       A folder with x.npy and weights.safetensors (or weight.npy and bias.npy) for a single case; its output is written \
       there as y.npy. A network may lie there as model.onnx instead, and is compiled then.
@@ -79,6 +97,14 @@ struct BenchCommand: ToolCommand {
     if let buffers, !(1...100_000).contains(buffers) {
       throw ValidationError("--buffers must be in 1...100000, not \(buffers)")
     }
+    guard streamed != nil || (chunks.isEmpty && pieces == nil && rate == nil) else {
+      throw ValidationError("--chunk, --pieces and --rate go with --stream")
+    }
+    for chunk in chunks where !(1...1 << 24).contains(chunk) {
+      throw ValidationError("--chunk must be in 1...\(1 << 24), not \(chunk)")
+    }
+    if let pieces, pieces < 1 { throw ValidationError("--pieces must be at least 1, not \(pieces)") }
+    if let rate, !(rate > 0 && rate.isFinite) { throw ValidationError("--rate must be above 0, not \(rate)") }
     guard data == nil || cases.count == 1 else { throw ValidationError("--data needs exactly one --case") }
     guard lengths == nil || cases.count + (model == nil ? 0 : 1) == 1 else {
       throw ValidationError("--lengths needs exactly one --case or a --model")
@@ -101,6 +127,7 @@ struct BenchCommand: ToolCommand {
       throw ToeplitzError(
         .argument, "bench", expected: "one of " + benchCases.map(\.name).joined(separator: ", "), got: name)
     }
+    if let streamed { return try Numerics.$current.withValue(numerics) { try time(stream: streamed) } }
     let chosen = benchCases.filter { cases.isEmpty || cases.contains($0.name) }
     try Numerics.$current.withValue(numerics) {
       guard let lengths else { return try time(chosen) }
@@ -110,6 +137,19 @@ struct BenchCommand: ToolCommand {
         ?? BenchLengths(chosen[0], count: lengths)
       if json { try printJSON(result) } else { print(result.text) }
     }
+  }
+
+  private func time(stream model: String) throws {
+    let plan = try BenchStream.plan(model)
+    let reports = try (chunks.isEmpty ? [1, 2, 4, 8] : chunks).map {
+      try BenchStream(
+        model, plan, chunk: $0, seconds: seconds, count: pieces, rate: rate ?? BenchStream.rate(of: model))
+    }
+    if json { return try reports.forEach { try printJSON($0) } }
+    print(
+      "\(model), threads: \(ThreadPool.shared.threadCount), latency \(plan.latency) outputs, look-ahead \(plan.lookahead) inputs, "
+        + "state \(plan.stateBytes) bytes")
+    for line in TextTable(columns: BenchStream.columns, rows: reports.map(\.row)).lines { print(line) }
   }
 
   /// The parts of a --size.

@@ -28,12 +28,7 @@ struct RunCommand: ToolCommand {
   @Option(name: .customLong("repeat"), help: "How often to run; the times are of the fastest run.")
   var repeats = 1
 
-  @Option(
-    help: """
-      Stream the model: give it so many positions of its one input at a time, and join what comes out. The result is that of the \
-      whole, bit for bit; times of the pieces are printed.
-      """)
-  var chunk: Int?
+  @OptionGroup var streaming: StreamRunOptions
 
   @OptionGroup var options: ModelOptions
 
@@ -49,7 +44,7 @@ struct RunCommand: ToolCommand {
   func validate() throws {
     try options.validate()
     guard repeats >= 1 else { throw ValidationError("--repeat must be at least 1, not \(repeats)") }
-    if let chunk, chunk < 1 { throw ValidationError("--chunk must be at least 1, not \(chunk)") }
+    try streaming.validate()
     for input in inputs where !input.dropFirst().contains("=") {
       throw ValidationError("--input takes NAME=FILE, not \(input)")
     }
@@ -74,7 +69,7 @@ struct RunCommand: ToolCommand {
       OutputFile($0, format: targets.format, rate: targets.outputRate ?? sounds.rate)
     }
     // Names first: a misspelt one is found before any file is read.
-    try checkNames(files, executable)
+    try checkNames(files, executable, states: streaming.pairs(executable).map(\.input))
     try checkTargets(outputs, executable)
     var values: [String: ModelValue] = [:]
     for (name, file) in files.sorted(by: { $0.key < $1.key }) {
@@ -86,7 +81,8 @@ struct RunCommand: ToolCommand {
     }
     var results: [ModelValue] = []
     var times: [Duration] = []
-    let streamed = try chunk.map { try StreamedRun(executable, values, chunk: $0) }
+    let streamed = try StreamedRun(executable, values, streaming, rate: sounds.rate)
+    let ports = executable.outputs.filter { streamed?.outputs.contains($0.name) ?? true }
     for _ in 0..<repeats {
       let start = clock.now
       if let streamed {
@@ -99,7 +95,7 @@ struct RunCommand: ToolCommand {
       times.append(clock.now - start)
       if times.count == 1 { deadline.meet() }
     }
-    try write(results, executable, outputs, (times.min() ?? .zero) / .milliseconds(1))
+    try write(results, ports, outputs, (times.min() ?? .zero) / .milliseconds(1))
     if let streamed { StandardStreams.report(streamed.summary, outputs: outputs.values.map(\.name)) }
     guard profile else { return }
     var lines = [
@@ -134,14 +130,16 @@ struct RunCommand: ToolCommand {
     }
   }
 
-  private func checkNames(_ files: [String: String], _ executable: Executable) throws {
+  private func checkNames(_ files: [String: String], _ executable: Executable, states: [String]) throws {
     let known = (executable.inputs + executable.defaults).map(\.name)
     for name in files.keys.sorted() where !known.contains(name) {
       throw ToeplitzError(
         .argument, "--input", expected: known.isEmpty ? "no input" : "one of " + known.joined(separator: ", "),
         got: "'\(name)'")
     }
-    let missing = executable.inputs.filter { files[$0.name] == nil && $0.kind != .optional }
+    let missing = executable.inputs.filter {
+      files[$0.name] == nil && $0.kind != .optional && !states.contains($0.name)
+    }
     guard missing.isEmpty else {
       throw ToeplitzError(
         .argument, "--input",
@@ -151,17 +149,17 @@ struct RunCommand: ToolCommand {
   }
 
   private func write(
-    _ results: [ModelValue], _ executable: Executable, _ outputs: [String: OutputFile], _ milliseconds: Double
+    _ results: [ModelValue], _ ports: [PortDescription], _ outputs: [String: OutputFile], _ milliseconds: Double
   ) throws {
     var names: [String] = []
-    for port in executable.outputs {
+    for port in ports {
       let name = port.name.replacing("/", with: "_").replacing(":", with: "_")
       guard !name.isEmpty, name != ".", name != "..", !names.contains(name), !name.utf8.contains(0) else {
         throw ToeplitzError(.argument, "run", expected: "outputs with names for files", got: "'\(port.name)'")
       }
       names.append(name)
     }
-    for (port, value) in zip(executable.outputs, results) {
+    for (port, value) in zip(ports, results) {
       guard let output = outputs[port.name] else { continue }
       guard case .tensor(let tensor) = value else {
         throw ToeplitzError(
@@ -172,7 +170,7 @@ struct RunCommand: ToolCommand {
     }
     if let outputDir {
       // NumPy has no type for some; nothing is written then.
-      for (port, value) in zip(executable.outputs, results) {
+      for (port, value) in zip(ports, results) {
         for tensor in value.tensors where !NumPy.canHold(tensor.dtype) {
           throw ToeplitzError(
             .dtype, "run", expected: "outputs of types that .npy files have", got: "\(tensor.dtype) ('\(port.name)')")
@@ -184,10 +182,10 @@ struct RunCommand: ToolCommand {
       try Folder.make(outputDir)
       for (name, value) in zip(names, results) { try value.write(to: "\(outputDir)/\(name)") }
     }
-    for (port, value) in zip(executable.outputs, results) {
+    for (port, value) in zip(ports, results) {
       for tensor in value.tensors.prefix(1) { try outputs[port.name]?.write(tensor) }
     }
-    for (port, value) in zip(executable.outputs, results) {
+    for (port, value) in zip(ports, results) {
       StandardStreams.report(
         "\(port.name): \(value.description) in \(String(format: "%.3f", milliseconds)) ms",
         outputs: outputs.values.map(\.name))

@@ -9,159 +9,9 @@ import ToeplitzTestSupport
 
 /// Streams give, piece by piece, the bits of the whole.
 @Suite struct StreamTests {
-  /// A network as functions one after the other, each with what it is.
-  private struct Network: CustomStringConvertible {
-    var steps: [(name: String, apply: (Tensor) throws -> Tensor)] = []
-    var channels = 1
-    /// What the length must be a multiple of.
-    var multiple = 1
-    let dtype: DType
-    var description: String { steps.map(\.name).joined(separator: " → ") }
-
-    func callAsFunction(_ x: Tensor) throws -> Tensor { try steps.reduce(x) { try $1.apply($0) } }
-
-    func executable() -> Executable {
-      let network = self
-      let source = FunctionSource(
-        inputs: [PortDescription(name: "x", dtype: dtype)], outputs: ["y"]
-      ) { operands, _ in [try network(operands[0])] }
-      nonisolated(unsafe) let sent = source
-      return Executable(sent)
-    }
-  }
-
-  private struct Draw {
-    var random: RandomSource
-    mutating func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
-    mutating func tensor(_ shape: TensorShape, _ dtype: DType) throws -> Tensor {
-      try Tensor.randomUniform(shape, from: -1, to: 1, dtype: dtype, using: &random)
-    }
-
-    mutating func convolution(
-      _ network: inout Network, kernel: Int? = nil, stride: Int? = nil, keepsLength: Bool = false,
-      transposed: Bool = false
-    ) throws {
-      let (inputs, outputs) = (network.channels, pick(1...4))
-      let k = kernel ?? pick(1...7)
-      let dilation = pick(1...3)
-      let s = keepsLength ? 1 : stride ?? pick(1...3)
-      let reach = (k - 1) * dilation
-      var (low, high) = (pick(0...reach), 0)
-      high = keepsLength ? reach - low : pick(0...reach)
-      if !keepsLength, pick(0...6) == 0 { (low, high) = (-pick(0...2), -pick(0...2)) }
-      let modes: [PaddingMode] = transposed || low < 0 || high < 0 ? [.zeros] : [.zeros, .zeros, .reflect, .replicate]
-      let geometry = try ConvolutionGeometry(
-        rank: 1, isTransposed: transposed, inChannels: inputs, outChannels: outputs, kernelSize: PerAxis([k]),
-        stride: PerAxis([s]), padding: .asymmetric([(low, high)]),
-        outputPadding: PerAxis([transposed ? pick(0...(max(s, dilation) - 1)) : 0]), dilation: PerAxis([dilation]),
-        groups: 1, paddingMode: modes[pick(0...(modes.count - 1))])
-      let (weight, bias) = (try tensor(geometry.weightShape, network.dtype), try tensor([outputs], network.dtype))
-      let name =
-        "\(geometry.name)(\(inputs), \(outputs), k \(k), s \(s), d \(dilation), \(low) \(high) \(geometry.paddingMode))"
-      network.steps.append((name, { try $0.convolved(geometry, weight: weight, bias: bias) }))
-      network.channels = outputs
-    }
-
-    mutating func step(_ network: inout Network) throws {
-      switch pick(0...12) {
-      case 0, 1, 2: try convolution(&network)
-      case 3: try convolution(&network, transposed: true)
-      case 4:
-        let (k, s) = (pick(1...4), pick(1...3))
-        let geometry = try PoolGeometry(
-          name: "pool", rank: 1, kernelSize: PerAxis([k]), stride: PerAxis([s]), padding: PerAxis([pick(0...(k / 2))]))
-        let isMaximum = pick(0...1) == 0
-        network.steps.append(
-          (
-            "\(isMaximum ? "max" : "average") pool \(k) \(s) \(geometry.paddingLow)",
-            { try isMaximum ? $0.maxPooled(geometry) : $0.averagePooled(geometry) }
-          ))
-      case 5:
-        let (factor, kinds) = (pick(1...4), [Interpolation.nearest, .nearestExact, .linear, .cubic])
-        let kind = kinds[pick(0...3)]
-        network.steps.append(
-          ("\(kind) × \(factor)", { try $0.resampled(axis: 2, size: $0.shape[2] * factor, kind) }))
-      case 6:
-        let (low, high) = (pick(0...4), pick(0...4))
-        let modes = [PaddingMode.zeros, .reflect, .replicate]
-        let mode = modes[pick(0...2)]
-        network.steps.append(
-          ("pad \(low) \(high) \(mode)", { try $0.padded([(2, low, high)], mode: mode, value: 0.5) }))
-      case 7:
-        let (low, high) = (pick(0...4), pick(0...4))
-        network.steps.append(
-          (
-            "crop \(low) \(high)",
-            { try $0.slice(axis: 2, min(low, $0.shape[2])..<max(min(low, $0.shape[2]), $0.shape[2] - high)) }
-          ))
-      case 8: network.steps.append(("leaky", { try $0.leakyReLU(negativeSlope: 0.1) }))
-      case 9: network.steps.append(("cumsum", { try $0.cumsum(axis: 2).cast(to: $0.dtype).tanh() }))
-      case 10:
-        // A residual branch of another delay.
-        let channels = network.channels
-        var branch = Network(channels: channels, dtype: network.dtype)
-        for _ in 0..<pick(1...2) { try convolution(&branch, keepsLength: true) }
-        let back = try tensor([channels, branch.channels, 1], network.dtype)
-        let one = try ConvolutionGeometry(
-          rank: 1, inChannels: branch.channels, outChannels: channels, kernelSize: 1)
-        let inner = branch
-        network.steps.append(
-          ("x + (\(branch))", { x in try x + inner(x).convolved(one, weight: back, bias: nil) }))
-      case 11:
-        let (before, after) = (
-          try tensor([1, network.channels, pick(0...3)], network.dtype),
-          try tensor([1, network.channels, pick(0...3)], network.dtype)
-        )
-        network.steps.append(
-          ("enclose \(before.shape[2]) \(after.shape[2])", { try Tensor.concatenate([before, $0, after], axis: 2) }))
-      default:
-        // Channels become time, and a U-Net of one level.
-        if pick(0...1) == 0 {
-          let (factor, channels) = (pick(2...3), pick(1...3))
-          try convolution(&network, keepsLength: true)
-          let mixed = try ConvolutionGeometry(
-            rank: 1, inChannels: network.channels, outChannels: channels * factor, kernelSize: 1)
-          let weight = try tensor(mixed.weightShape, network.dtype)
-          network.steps.append(
-            (
-              "pixel shuffle \(factor)",
-              { x in
-                let y = try x.convolved(mixed, weight: weight, bias: nil)
-                return try y.reshaped([1, channels, factor, y.shape[2]]).permuted([0, 1, 3, 2])
-                  .reshaped([1, channels, y.shape[2] * factor])
-              }
-            ))
-          network.channels = channels
-        } else {
-          let channels = network.channels
-          let down = try ConvolutionGeometry(
-            rank: 1, inChannels: channels, outChannels: 3, kernelSize: 4, stride: 2, padding: 1)
-          let up = try ConvolutionGeometry(
-            rank: 1, isTransposed: true, inChannels: 3, outChannels: 2, kernelSize: 4, stride: 2, padding: 1)
-          let weights = (try tensor(down.weightShape, network.dtype), try tensor(up.weightShape, network.dtype))
-          network.steps.append(
-            (
-              "U-Net",
-              { x in
-                let inner = try x.convolved(down, weight: weights.0, bias: nil).relu()
-                return try Tensor.concatenate([x, inner.convolved(up, weight: weights.1, bias: nil)], axis: 1)
-              }
-            ))
-          network.channels += 2
-        }
-      }
-    }
-  }
-
-  private func network(_ draw: inout Draw, dtype: DType) throws -> Network {
-    var network = Network(channels: draw.pick(1...3), dtype: dtype)
-    for _ in 0..<draw.pick(1...8) { try draw.step(&network) }
-    return network
-  }
-
   /// How many random networks; `TOEPLITZ_STREAM_NETWORKS` sets another number.
   private static let count =
-    ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_NETWORKS"].flatMap { Int($0) } ?? 300
+    ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_NETWORKS"].flatMap { Int($0) } ?? 500
 
   @Test func streamsGiveTheBitsOfTheWhole() throws {
     var (tried, compared) = (0, 0)
@@ -169,10 +19,10 @@ import ToeplitzTestSupport
     while compared < Self.count, tried < 20 * Self.count {
       tried += 1
       seed += 1
-      var draw = Draw(random: RandomSource(seed: seed))
+      var draw = NetworkDraw(random: RandomSource(seed: seed))
       let dtype = draw.pick(0...3) == 0 ? DType.float64 : .float32
-      guard let network = try? network(&draw, dtype: dtype) else { continue }
-      let inputs = try channels(of: network, seed)
+      guard let network = try? draw.network(dtype: dtype) else { continue }
+      let inputs = network.inputChannels
       let executable = network.executable()
       // Networks that refuse most lengths are not asked.
       guard let plan = try? executable.streamPlan(shape: [1, inputs, nil]) else { continue }
@@ -206,24 +56,16 @@ import ToeplitzTestSupport
     #expect(compared == Self.count)
   }
 
-  /// The channels that the first step takes.
-  private func channels(of network: Network, _ seed: UInt64) throws -> Int {
-    for channels in 1...3 {
-      if (try? network(Tensor.zeros([1, channels, 96], dtype: network.dtype))) != nil { return channels }
-    }
-    return 1
-  }
-
   /// What the plan says of latency, look-ahead and receptive field is what probing the whole network finds.
   @Test func plansTellWhatProbingFinds() throws {
     var compared = 0
     for seed in UInt64(1)...2000 where compared < 60 {
-      var draw = Draw(random: RandomSource(seed: seed))
-      guard let network = try? network(&draw, dtype: .float32),
+      var draw = NetworkDraw(random: RandomSource(seed: seed))
+      guard let network = try? draw.network(dtype: .float32),
         !network.description.contains("cumsum"), !network.description.contains("cubic"),
         !network.description.contains("linear")
       else { continue }
-      let inputs = try channels(of: network, seed)
+      let inputs = network.inputChannels
       let executable = network.executable()
       guard let plan = try? executable.streamPlan(shape: [1, inputs, nil]), plan.receptiveField < 80,
         plan.blockSize < 30
@@ -265,8 +107,8 @@ import ToeplitzTestSupport
   }
 
   @Test func streamsAreValues() throws {
-    var draw = Draw(random: RandomSource(seed: 3))
-    var network = Network(channels: 2, dtype: .float32)
+    var draw = NetworkDraw(random: RandomSource(seed: 3))
+    var network = RandomNetwork(channels: 2, dtype: .float32)
     try draw.convolution(&network, kernel: 5, keepsLength: true)
     let executable = network.executable()
     let plan = try executable.streamPlan(shape: [1, 2, nil])
@@ -291,7 +133,7 @@ import ToeplitzTestSupport
 
   @Test func whatNeedsAllOfTimeIsRefusedByName() throws {
     func refusal(_ body: @escaping (Tensor) throws -> Tensor) -> String {
-      let network = Network(steps: [("f", body)], channels: 2, dtype: .float32)
+      let network = RandomNetwork(steps: [("f", body)], channels: 2, dtype: .float32)
       do {
         return try network.executable().streamPlan(shape: [1, 2, nil]).description
       } catch { return "\(error)" }

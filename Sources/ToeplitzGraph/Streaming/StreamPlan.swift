@@ -69,8 +69,12 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
   public let outputAxes: [Int]
   /// Bytes that a stream keeps between pushes of whole blocks.
   public let stateBytes: Int
+  /// Multiply-adds for each input position, in the network as a whole.
+  public let workPerStep: Double
 
   let engine: StreamEngine
+  /// Input positions, a multiple of the block, after which all delays are filled.
+  let steadyLength: Int
 
   /// Makes the plan of what `graph` gives for two or more lengths.
   init(_ networks: [StreamNetwork], timeAxis: Int) throws {
@@ -99,6 +103,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
     func lag(_ value: Int) -> Double {
       rates[value].value * Double(warm) - Double(counters.known[counting.place(value)])
     }
+    steadyLength = warm
     latency = Int(lag(output).rounded())
     let field = try StreamField(network, rates, counters, counting)
     (lookahead, receptiveField) = (field.lookahead, field.size)
@@ -124,6 +129,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
           held: max(0, held), stateBytes: bytes))
     }
     self.steps = steps
+    workPerStep = StreamWork(network, rates).perPosition
     stateBytes =
       counting.timed.enumerated().reduce(0) { sum, value in
         let spec = network.spec(value.element, length: counters.known[value.offset] - counters.kept[value.offset])
@@ -148,9 +154,6 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
     return lines.joined(separator: "\n")
   }
 }
-
-/// The greatest common divisor.
-private func gcd(_ a: Int, _ b: Int) -> Int { b == 0 ? abs(a) : gcd(b, a % b) }
 
 /// Positions of each value for each position of the input.
 struct StreamRates {

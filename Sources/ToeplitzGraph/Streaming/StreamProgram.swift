@@ -13,6 +13,8 @@ final class StreamEngine: Sendable {
     case seen
     case compiled(any Program)
   }
+  /// The digest of the network, once somebody has asked for it.
+  let knownDigest = Lock<String?>(nil)
   private let entries = Lock<[StreamSchedule: Entry]>([:])
   /// A steady stream has a few schedules in turns; one of random pieces has many.
   private static let mostSchedules = 256
@@ -62,6 +64,11 @@ final class StreamEngine: Sendable {
     let outputs = network.outputs.map { take(schedule.new[counting.place($0)] > 0) }
     let held = counting.timed.indices.map { take(length($0, schedule) > 0) }
     return try tidied((outputs, Memory(held: held, carried: Array(results))))
+  }
+
+  /// Whether pushes of a schedule need not be compiled any more.
+  func isCompiled(_ schedule: StreamSchedule) -> Bool {
+    entries.withLock { if case .compiled = $0[schedule] { true } else { false } }
   }
 
   /// Positions that are held after a push.

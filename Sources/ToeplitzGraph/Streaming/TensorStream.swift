@@ -7,8 +7,8 @@ import ToeplitzTensor
 public struct TensorStream: Sendable {
   /// The plan it follows.
   public let plan: StreamPlan
-  private var counters: StreamCounters
-  private var memory: StreamEngine.Memory
+  var counters: StreamCounters
+  var memory: StreamEngine.Memory
 
   init(_ plan: StreamPlan) throws {
     self.plan = plan
@@ -56,13 +56,26 @@ public struct TensorStream: Sendable {
   /// Goes back to the beginning.
   public mutating func reset() throws { self = try TensorStream(plan) }
 
-  private mutating func advance(_ chunk: Tensor?, by count: Int, ends: Bool) throws -> [Tensor] {
+  /// What the next `count` positions make of the stream.
+  func next(by count: Int, ends: Bool = false) throws -> (counters: StreamCounters, schedule: StreamSchedule) {
     guard !counters.isEnded else {
       throw ToeplitzError(.argument, "TensorStream", expected: "a stream that goes on", got: "one that was finished")
     }
-    let engine = plan.engine
     var next = counters
-    let schedule = try engine.counting.advance(&next, by: count, ends: ends)
+    let schedule = try plan.engine.counting.advance(&next, by: count, ends: ends)
+    return (next, schedule)
+  }
+
+  private mutating func advance(_ chunk: Tensor?, by count: Int, ends: Bool) throws -> [Tensor] {
+    let (next, schedule) = try next(by: count, ends: ends)
+    return try advance(chunk, by: count, to: next, schedule)
+  }
+
+  /// Computes what was scheduled.
+  mutating func advance(
+    _ chunk: Tensor?, by count: Int, to next: StreamCounters, _ schedule: StreamSchedule
+  ) throws -> [Tensor] {
+    let engine = plan.engine
     let isIdle = count == 0 && schedule.pieces.allSatisfy { $0 == nil }
     let result =
       try isIdle

@@ -1,0 +1,122 @@
+import Foundation
+import Testing
+import ToeplitzModels
+import ToeplitzTestSupport
+
+/// `toeplitz vocode --stream`: the sound of a run without it, as it comes.
+@Suite struct VocodeStreamTests {
+  private let stream = Fixtures.path("cases/pipes/stream.wav")
+
+  private func data(_ name: String, in folder: URL) throws -> Data {
+    try Data(contentsOf: folder.appending(path: name))
+  }
+
+  /// The sound of the fixture as the samples alone, of one or two channels.
+  private func samples(channels: Int = 1) throws -> [Float] {
+    try AudioFile(path: stream).readMono().flatMap { [Float](repeating: $0, count: channels) }
+  }
+
+  private func raw(_ samples: [Float], _ encoding: WAVWriter.Encoding, in folder: URL) throws -> Data {
+    let path = folder.appending(path: "samples.raw").path
+    let writer = try WAVWriter(path: path, sampleRate: 8000, encoding: encoding, isRaw: true)
+    try writer.append(samples)
+    try writer.finish()
+    return try Data(contentsOf: URL(fileURLWithPath: path))
+  }
+
+  @Test func filesAndPipesGiveTheBytesOfTheWhole() throws {
+    try withFolder { folder in
+      let input = try Data(contentsOf: URL(fileURLWithPath: stream))
+      for flags in [[], ["--float"]] {
+        #expect(try runTool(["vocode", stream, "-o", "whole.wav"] + flags, in: folder).status == 0)
+        let whole = try data("whole.wav", in: folder)
+        for frames in ["1", "8", "1000"] {
+          let run = try runTool(
+            ["vocode", "--stream", stream, "-o", "out.wav", "--frames", frames] + flags, in: folder)
+          #expect(run.status == 0 && run.output.contains("behind the spectrogram"), "\(run.errors)")
+          #expect(try data("out.wav", in: folder) == whole)
+        }
+        let piped = try runTool(["vocode", "--stream", "-", "-o", "out.wav"] + flags, in: folder, input: input)
+        #expect(piped.status == 0 && piped.errors.isEmpty, "\(piped.errors)")
+        #expect(try data("out.wav", in: folder) == whole)
+        // Into a pipe: with the sizes where they are known, else with those that mean "to the end".
+        let known = try runTool(["vocode", "--stream", stream, "-o", "-"] + flags, in: folder)
+        #expect(known.bytes == whole && known.errors.split(separator: "\n").count == 1, "\(known.errors)")
+        let open = try runTool(["vocode", "--stream", "-", "-o", "-"] + flags, in: folder, input: input)
+        let header = flags.isEmpty ? 44 : 58
+        #expect(open.bytes.count == whole.count && open.bytes.dropFirst(header) == whole.dropFirst(header))
+        #expect(open.bytes[4..<8].allSatisfy { $0 == 0xFF })
+      }
+    }
+  }
+
+  @Test func samplesWithoutHeader() throws {
+    try withFolder { folder in
+      let rate = try AudioFile(path: stream).sampleRate
+      for (name, encoding) in [("s16", WAVWriter.Encoding.int16), ("f32", .float32)] {
+        for channels in [1, 2] {
+          let input = try raw(samples(channels: channels), encoding, in: folder)
+          let path = folder.appending(path: "in.wav").path
+          try WAVWriter.write(samples(), to: path, sampleRate: rate, encoding: encoding)
+          let flags = encoding == .float32 ? ["--float"] : []
+          #expect(try runTool(["vocode", "in.wav", "-o", "whole.wav"] + flags, in: folder).status == 0)
+          let whole = try data("whole.wav", in: folder)
+          let options = ["vocode", "--stream", "--raw", name, "--rate", "\(rate)", "--channels", "\(channels)", "-"]
+          let piped = try runTool(options + ["-o", "-"], in: folder, input: input)
+          #expect(piped.status == 0 && piped.bytes == whole.dropFirst(encoding == .int16 ? 44 : 58), "\(piped.errors)")
+          let file = try runTool(options + ["-o", "out.wav"] + flags, in: folder, input: input)
+          #expect(file.status == 0, "\(file.errors)")
+          #expect(try data("out.wav", in: folder) == whole)
+        }
+      }
+    }
+  }
+
+  @Test func whatCannotBeStreamedIsOneLine() throws {
+    try withFolder { folder in
+      let whole = try raw(samples(), .int16, in: folder)
+      for (arguments, input, words) in [
+        (["--raw", "s16"], whole, "--rate"), ([], whole, "a WAV file, or a format and a rate"),
+        (["--raw", "s16", "--rate", "16000"], whole + Data([1]), "1 bytes at the end"),
+        (["--raw", "f32", "--rate", "16000"], Data([0, 0, 0xC0, 0x7F]), "finite samples"),
+        (["--raw", "s16", "--rate", "16000"], whole.prefix(20), "samples"),
+        (["--raw", "s16", "--rate", "7"], whole, "a rate of"),
+      ] {
+        let run = try runTool(["vocode", "--stream", "-", "-o", "out.wav"] + arguments, in: folder, input: input)
+        #expect(
+          run.status == 1 && run.errors.hasPrefix("error: ") && run.errors.contains(words), "\(words): \(run.errors)")
+        #expect(run.errors.split(separator: "\n").count == 1, "\(run.errors)")
+        #expect(!FileManager.default.fileExists(atPath: folder.appending(path: "out.wav").path))
+      }
+      for arguments in [
+        ["--raw", "s16"], ["--stream", "--rate", "8000"], ["--stream", "--frames", "0"], ["--stream", "--raw", "u8"],
+      ] {
+        #expect(try runTool(["vocode", "-o", "out.wav"] + arguments, in: folder).status == 64)
+      }
+    }
+  }
+
+  @Test func anInterruptionFinishesTheFile() throws {
+    try withFolder { folder in
+      #expect(try runTool(["vocode", stream, "-o", "whole.wav"], in: folder).status == 0)
+      // A recorder that goes on for long after the sound; `in` is ready before anybody reads.
+      let tool = try tool().path
+      let script = """
+        mkfifo in; (cat \(stream); exec sleep 300) > in & recorder=$!
+        \(tool) vocode --stream in -o out.wav & vocoder=$!
+        sleep 15; kill -INT $vocoder; wait $vocoder; status=$?; kill $recorder; exit $status
+        """
+      let run = try runTool(["-c", "set -m; " + script], in: folder, program: "/bin/bash")
+      #expect(run.status == 0 && run.output.contains("broken off"), "\(run.output) \(run.errors)")
+      #expect(try data("out.wav", in: folder) == data("whole.wav", in: folder))
+    }
+  }
+
+  @Test func closedPipesEndQuietly() throws {
+    try withFolder { folder in
+      let script = "\(try tool().path) vocode --stream -o - -q | head -c 10 | wc -c"
+      let run = try runTool(["-c", script], in: folder, program: "/bin/sh")
+      #expect(run.output.trimmingCharacters(in: .whitespacesAndNewlines) == "10" && run.errors.isEmpty, "\(run.errors)")
+    }
+  }
+}

@@ -1,0 +1,75 @@
+import Foundation
+import Testing
+import Toeplitz
+import ToeplitzModels
+import ToeplitzTestSupport
+
+/// The networks that people stream: their pieces joined are the whole, to the bit, and no work is done twice.
+///
+/// `TOEPLITZ_STREAM_TABLE=1` prints the table of docs/streaming.md.
+@Suite struct StreamedFamilyTests {
+  private func check(
+    _ name: String, _ model: some UnaryLayer, channels: Int, length: Int, dtype: DType = .float32,
+    sourceLocation: SourceLocation = #_sourceLocation
+  ) throws {
+    let plan = try model.streamPlan(shape: [1, channels, nil])
+    let x = try Generator(seed: 9).uniform([1, channels, length], from: -1, to: 1)
+    let whole = try model.eval()(x)
+    for chunk in [plan.blockSize, 3 * plan.blockSize + 1, length] {
+      var stream = try plan.makeStream()
+      var pieces: [Tensor] = []
+      for first in stride(from: 0, to: length, by: chunk) {
+        pieces.append(try stream.push(x.slice(axis: 2, first..<min(first + chunk, length)).copied()))
+      }
+      pieces.append(try stream.finish())
+      let joined = try Tensor.concatenate(pieces, axis: 2)
+      #expect(joined.shape == whole.shape, "\(name), chunk \(chunk)", sourceLocation: sourceLocation)
+      #expect(
+        try joined.copied().sameBits(as: whole.copied()), "\(name), chunk \(chunk)", sourceLocation: sourceLocation)
+    }
+    let share = try plan.workShare(chunk: plan.blockSize)
+    #expect(share <= 1.15, "\(name)", sourceLocation: sourceLocation)
+    guard ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_TABLE"] != nil else { return }
+    print(
+      String(
+        format: "| %@ | %d | %@ | %d | %d | %d | %d | %.0f | %.3f |", name, plan.blockSize,
+        plan.outputRatio.description,
+        plan.latency, plan.lookahead, plan.receptiveField, plan.stateBytes, plan.workPerStep, share))
+  }
+
+  private func expectRefusal(_ model: some UnaryLayer, channels: Int, operation: String, layer: String) {
+    do {
+      _ = try model.streamPlan(shape: [1, channels, nil])
+      Issue.record("\(operation) streams")
+    } catch let error as ToeplitzError {
+      #expect(error.kind == .unsupported && error.got.contains(operation) && error.path.contains(layer), "\(error)")
+    } catch { Issue.record("\(error)") }
+  }
+
+  @Test func vocoders() throws {
+    try check("HiFi-GAN V1", HiFiGANGenerator(.v1, generator: Generator(seed: 1)), channels: 80, length: 24)
+    try check("HiFi-GAN V3", HiFiGANGenerator(.v3, generator: Generator(seed: 1)), channels: 80, length: 40)
+    try check("DAC's decoder", DACDecoder(latent: 64, channels: 96, rates: [8, 8, 4, 2]), channels: 64, length: 12)
+    try check("Vocos", Vocos(mels: 20, channels: 32, size: 128, hop: 32), channels: 20, length: 40)
+  }
+
+  @Test func codecs() throws {
+    // Strides of the published 24 kHz model.
+    let rates = [2, 4, 5, 8]
+    try check(
+      "EnCodec's encoder", EnCodecHalf(channels: 4, latent: 16, rates: rates, encodes: true), channels: 1, length: 3200)
+    try check(
+      "EnCodec's decoder", EnCodecHalf(channels: 4, latent: 16, rates: rates, encodes: false), channels: 16, length: 16)
+  }
+
+  @Test func separators() throws {
+    try check("Conv-TasNet, causal", ConvTasNet(channels: 16, isCausal: true), channels: 1, length: 800)
+    try check("Demucs, causal", Demucs(channels: 8, depth: 3, bidirectional: false), channels: 1, length: 640)
+  }
+
+  @Test func whatReadsAllOfTimeIsNamed() throws {
+    try expectRefusal(ConvTasNet(channels: 8, isCausal: false), channels: 1, operation: "all positions", layer: "norm")
+    try expectRefusal(
+      Demucs(channels: 8, depth: 2, bidirectional: true), channels: 1, operation: "last position", layer: "lstm")
+  }
+}
