@@ -131,8 +131,9 @@ struct NetworkCase: BenchCase {
     self.network = network ?? name
     self.inputShape = inputShape
     self.build = build
-    let port = PortDescription(
-      name: "x", dtype: .float32, dimensions: ["N", .fixed(inputShape[1])] + inputShape.dropFirst(2).map { .fixed($0) })
+    // Sequences are of any length.
+    let sizes: [AxisSize] = inputShape.rank == 3 ? ["L"] : inputShape.dropFirst(2).map { .fixed($0) }
+    let port = PortDescription(name: "x", dtype: .float32, dimensions: ["N", .fixed(inputShape[1])] + sizes)
     executable = { optimizes in
       try Executable(tracing: build(Generator(seed: 1)), inputs: [port], optimizes: optimizes) { [try $0($1[0])] }
     }

@@ -59,7 +59,7 @@ struct StreamNetwork: Sendable {
       inputs: node.inputs.map { graph.specs[$0] }, axes: operandAxes, outputs: node.outputs.map { graph.specs[$0] })
     var made = StreamNode(
       operation: node.operation, kind: .blocks(from: 1, to: 1, reach: 0, resized: nil), inputs: node.inputs,
-      axes: operandAxes, outputs: node.outputs, axis: 0, path: node.path)
+      axes: operandAxes, outputs: node.outputs, axis: 0, path: node.path, specs: call.inputs)
     if let kind = enclosed(node, graph, operandAxes) {
       (made.kind, made.axis) = (kind, operandAxes[made.timed] ?? 0)
       return made

@@ -24,6 +24,8 @@ struct StreamNode: Sendable {
   var outputs: [Int]
   var axis: Int
   var path: String
+  /// The specifications of the operands, for the length that was recorded.
+  var specs: [TensorSpec]
 
   /// The operand whose positions are counted.
   var timed: Int { axes.firstIndex { $0 != nil } ?? 0 }
@@ -32,6 +34,7 @@ struct StreamNode: Sendable {
 
   /// How many positions the result has if the input has `length` in all; nil where the operation refuses such a length.
   func total(_ length: Int) -> Int? {
+    if length == 0 { return totalOfNothing }
     switch kind {
     case .blocks(let from, let to, _, _): return length % from == 0 ? length / from * to : nil
     case .window(let window, let mode, _):
@@ -46,6 +49,23 @@ struct StreamNode: Sendable {
     case .state: return length
     case .enclosed(let before, let after): return length + before + after
     }
+  }
+
+  /// How many positions the result has of an input that has none; nil where the operation refuses that.
+  private var totalOfNothing: Int? {
+    let empty = zip(specs, axes).map { spec, axis in
+      axis.map { TensorSpec(spec.shape.replacing($0, by: 0), spec.dtype) } ?? spec
+    }
+    let whole: (any TensorOperation)?
+    switch kind {
+    case .blocks(_, _, _, let resized): whole = resized?(0) ?? operation
+    case .window where operation is Slice: return 0
+    case .window(let window, _, let repadded): whole = try? repadded(window.low, window.high)
+    case .overlapAdd(let window, let recropped): whole = try? recropped(window.low, window.high)
+    case .state: whole = operation
+    case .enclosed(let before, let after): return before + after
+    }
+    return (try? whole?.infer(empty))?.first?.shape[axis]
   }
 
   /// How many positions of the result are final once `known` positions of the input are, whatever comes.
