@@ -24,6 +24,13 @@ package protocol CPUKernel: TensorOperation {
 
   /// Computes the outputs, whose specifications ``TensorOperation/infer(_:)`` gave for these inputs.
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor]
+
+  /// Whether the kernel writes its only result straight into a view of some channels of a larger tensor, for operands of
+  /// these specifications.
+  func fillsViews(_ inputs: [TensorSpec]) -> Bool
+
+  /// Computes the only output into such a view.
+  func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], into view: Tensor) throws
 }
 
 extension CPUKernel {
@@ -41,6 +48,20 @@ extension CPUKernel {
 
   /// Itself.
   package func overwriting(_ operands: inout [Tensor]) -> Self { self }
+
+  /// False.
+  package func fillsViews(_ inputs: [TensorSpec]) -> Bool { false }
+
+  /// Copies what the kernel gives.
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], into view: Tensor) throws {
+    view.fillOnceTogether(from: try evaluate(inputs, outputs)[0])
+  }
+
+  /// Computes the only output into a view of some channels of a larger tensor, with subnormal numbers as the operation wants them.
+  func run(_ inputs: [Tensor], _ outputs: [TensorSpec], into view: Tensor) throws {
+    guard flushesSubnormals else { return try evaluate(inputs, outputs, into: view) }
+    try withFlushedSubnormals { try evaluate(inputs, outputs, into: view) }
+  }
 
   /// Computes the outputs with subnormal numbers as the operation wants them.
   package func run(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {

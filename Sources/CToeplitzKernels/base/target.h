@@ -6,5 +6,7 @@
 #define TZ_JOIN(a, b) TZ_JOIN2(a, b)
 #define TZ_INLINE static inline __attribute__((always_inline))
 #define TZ_UNROLL _Pragma("clang loop unroll(full)")
+// For loops of vectors that are mostly short: what decides how to unroll them would take longer than they do.
+#define TZ_ROLLED _Pragma("clang loop unroll(disable) vectorize(disable)")
 
 #endif

@@ -15,6 +15,36 @@ typedef float VEC __attribute__((ext_vector_type(TZ_BYTES / 4)));
 typedef float VECU __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(4)));
 typedef int32_t IVEC __attribute__((ext_vector_type(TZ_BYTES / 4)));
 
+// The first n elements of a vector, fewer than all, from and to memory; the others are zeros. A mask where there is one, else
+// pieces of constant size: a call of memcpy would take longer than a vector of most functions.
+TZ_INLINE VEC NAME(load_some_)(const float *x, ptrdiff_t n) {
+#ifdef TZ_LOAD_SOME
+  return TZ_LOAD_SOME(x, n);
+#else
+  float block[LANES] = {0}, *to = block;
+  TZ_UNROLL for (int part = LANES / 2; part > 0; part /= 2)
+    if (n & part) {
+      __builtin_memcpy(to, x, 4 * (size_t)part);
+      to += part, x += part;
+    }
+  return *(const VECU *)block;
+#endif
+}
+TZ_INLINE void NAME(store_some_)(float *y, VEC v, ptrdiff_t n) {
+#ifdef TZ_STORE_SOME
+  TZ_STORE_SOME(y, v, n);
+#else
+  float block[LANES];
+  *(VECU *)block = v;
+  const float *from = block;
+  TZ_UNROLL for (int part = LANES / 2; part > 0; part /= 2)
+    if (n & part) {
+      __builtin_memcpy(y, from, 4 * (size_t)part);
+      y += part, from += part;
+    }
+#endif
+}
+
 TZ_INLINE IVEC NAME(bits_)(VEC v) { return __builtin_bit_cast(IVEC, v); }
 TZ_INLINE VEC NAME(value_)(IVEC v) { return __builtin_bit_cast(VEC, v); }
 TZ_INLINE VEC NAME(abs_)(VEC v) { return NAME(value_)(NAME(bits_)(v) & 0x7FFFFFFF); }
@@ -384,12 +414,7 @@ TZ_INLINE VEC NAME(f_softsign_)(VEC x, float a, float b) {
     ptrdiff_t i = 0;                                                                 \
     for (; i + LANES <= n; i += LANES)                                               \
       *(VECU *)(y + i) = NAME(f)(*(const VECU *)(x + i), a, b);                      \
-    if (i < n) {                                                                     \
-      VEC v = (VEC)(0.0f);                                                           \
-      __builtin_memcpy(&v, x + i, (size_t)(n - i) * 4);                              \
-      v = NAME(f)(v, a, b);                                                          \
-      __builtin_memcpy(y + i, &v, (size_t)(n - i) * 4);                              \
-    }                                                                                \
+    if (i < n) NAME(store_some_)(y + i, NAME(f)(NAME(load_some_)(x + i, n - i), a, b), n - i); \
   }
 #include "../base/half.inc.h"
 
@@ -438,6 +463,11 @@ TZ_MAP(map_root_, f_root_)
 TZ_MAP(map_to_f16_, f_to_f16_)
 TZ_MAP(map_to_bf16_, f_to_bf16_)
 
+// The last elements, fewer than a vector, from the i-th on of an operand; one for all where its step is 0.
+TZ_INLINE VEC NAME(operand_)(const float *x, ptrdiff_t dx, ptrdiff_t i, ptrdiff_t n) {
+  return dx ? NAME(load_some_)(x + i, n) : (VEC)(*x);
+}
+
 // Functions of two numbers; truth is 1, and 0 is not. An operand whose step is 0 is one number for all.
 #define TZ_PAIRS(name, expression)                                                                             \
   TZ_INLINE VEC NAME(g_##name##_)(VEC x, VEC y) { return expression; }                                         \
@@ -454,7 +484,8 @@ TZ_MAP(map_to_bf16_, f_to_bf16_)
       const VEC v = (VEC)(*x);                                                                                 \
       for (; i + LANES <= n; i += LANES) *(VECU *)(z + i) = NAME(g_##name##_)(v, *(const VECU *)(y + i * dy)); \
     }                                                                                                          \
-    for (; i < n; i++) z[i] = NAME(g_##name##_)((VEC)(x[i * dx]), (VEC)(y[i * dy]))[0];                        \
+    if (i < n)                                                                                                 \
+      NAME(store_some_)(z + i, NAME(g_##name##_)(NAME(operand_)(x, dx, i, n - i), NAME(operand_)(y, dy, i, n - i)), n - i); \
   }
 #define TZ_TRUTH(condition) ((condition) ? (VEC)(1.0f) : (VEC)(0.0f))
 TZ_PAIRS(add, x + y)
@@ -483,7 +514,10 @@ static void NAME(select_)(const float *c, ptrdiff_t dc, const float *x, ptrdiff_
     const VEC k = dc ? *(const VECU *)(c + i) : (VEC)(*c);
     *(VECU *)(z + i) = k != 0.0f ? u : v;
   }
-  for (; i < n; i++) z[i] = c[i * dc] != 0.0f ? x[i * dx] : y[i * dy];
+  if (i < n) {
+    const VEC u = NAME(operand_)(x, dx, i, n - i), v = NAME(operand_)(y, dy, i, n - i);
+    NAME(store_some_)(z + i, NAME(operand_)(c, dc, i, n - i) != 0.0f ? u : v, n - i);
+  }
 }
 
 #if defined(TZ_FUSES)
@@ -507,11 +541,11 @@ static void NAME(quantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdif
   const bool multiplies = !ds && fabsf(*s) > 0x1p-100f && fabsf(*s) < 0x1p100f;
   for (ptrdiff_t i = 0; i < n; i += LANES) {
     const bool whole = i + LANES <= n;
-    VEC v = (VEC)(0.0f), scale = (VEC)(*s), zero = (VEC)(*o);
-    const size_t size = whole ? sizeof(VEC) : (size_t)(n - i) * 4;
-    if (!dx) v = (VEC)(*x); else if (whole) v = *(const VECU *)(x + i); else __builtin_memcpy(&v, x + i, size);
-    if (ds) { if (whole) scale = *(const VECU *)(s + i); else __builtin_memcpy(&scale, s + i, size); }
-    if (d_o) { if (whole) zero = *(const VECU *)(o + i); else __builtin_memcpy(&zero, o + i, size); }
+    VEC v, scale = (VEC)(*s), zero = (VEC)(*o);
+    const ptrdiff_t left = n - i;
+    v = whole && dx ? *(const VECU *)(x + i) : NAME(operand_)(x, dx, i, left);
+    if (ds) scale = whole ? *(const VECU *)(s + i) : NAME(load_some_)(s + i, left);
+    if (d_o) zero = whole ? *(const VECU *)(o + i) : NAME(load_some_)(o + i, left);
 #if defined(TZ_FUSES)
     v = multiplies ? NAME(quotient_)(v, scale, (VEC)(inverse)) : v / scale;
 #else
@@ -524,7 +558,10 @@ static void NAME(quantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdif
     v = NAME(round_)(v) + zero;
     v = v < low ? (VEC)(low) : v;
     v = v > high ? (VEC)(high) : v;
-    if (whole) *(VECU *)(z + i) = v; else __builtin_memcpy(z + i, &v, size);
+    if (whole)
+      *(VECU *)(z + i) = v;
+    else
+      NAME(store_some_)(z + i, v, left);
   }
 }
 static void NAME(dequantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdiff_t ds, const float *o, ptrdiff_t d_o,
@@ -535,7 +572,10 @@ static void NAME(dequantize_)(const float *x, ptrdiff_t dx, const float *s, ptrd
     const VEC scale = ds ? *(const VECU *)(s + i) : (VEC)(*s);
     *(VECU *)(z + i) = (v - zero) * scale;
   }
-  for (; i < n; i++) z[i] = (x[i * dx] - o[i * d_o]) * s[i * ds];
+  if (i < n) {
+    const VEC v = NAME(operand_)(x, dx, i, n - i) - NAME(operand_)(o, d_o, i, n - i);
+    NAME(store_some_)(z + i, v * NAME(operand_)(s, ds, i, n - i), n - i);
+  }
 }
 
 #define TZ_NARROW(name, type)                                                                                  \

@@ -10,6 +10,8 @@
 #define TZ_LOOK_UP_16(table, i) ((VEC)_mm512_permutexvar_ps((__m512i)(i), _mm512_loadu_ps(table)))
 // Rounds n down, so its sixteenths may stay.
 #define TZ_SCALED(v, n) ((VEC)_mm512_scalef_ps((__m512)(v), (__m512)(n)))
+#define TZ_LOAD_SOME(x, n) ((VEC)_mm512_maskz_loadu_ps((__mmask16)((1u << (n)) - 1), x))
+#define TZ_STORE_SOME(y, v, n) _mm512_mask_storeu_ps(y, (__mmask16)((1u << (n)) - 1), (__m512)(v))
 #define TZ_F16C
 #define TZ_FUSES
 #define SUFFIX avx512

@@ -616,8 +616,8 @@ typedef struct {
                ptrdiff_t inner);
   /// sums[i] += x[i * step]
   void (*add_taps)(const float *x, ptrdiff_t step, double *sums, ptrdiff_t n);
-  /// The largest of each window, NaN being larger than all. A vector beyond the plane may be read. Scratch memory is for
-  /// `input[0]` + 2 rows of a border, the windows and two vectors more.
+  /// The largest of each window, NaN being larger than all. A vector beyond the plane may be read. Scratch memory is for 8 rows of
+  /// what windows read and 64 elements more, and `input[0]` rows of outputs and 16 more.
   void (*max_pool)(const tz_pool_plane *, const float *x, float *y, float *scratch);
 } tz_windows_table;
 

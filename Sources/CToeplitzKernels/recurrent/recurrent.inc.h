@@ -18,16 +18,13 @@ TZ_INLINE void NAME(gate_sums_)(const float *w, const ptrdiff_t units, const flo
 }
 
 TZ_INLINE VEC NAME(load_units_)(const float *x, const ptrdiff_t left) {
-  if (left >= LANES) return *(const VECU *)x;
-  VEC v = (VEC)(0.0f);
-  if (left > 0) __builtin_memcpy(&v, x, (size_t)left * 4);
-  return v;
+  return left >= LANES ? *(const VECU *)x : left > 0 ? NAME(load_some_)(x, left) : (VEC)(0.0f);
 }
 TZ_INLINE void NAME(store_units_)(float *y, const VEC v, const ptrdiff_t left) {
   if (left >= LANES)
     *(VECU *)y = v;
   else if (left > 0)
-    __builtin_memcpy(y, &v, (size_t)left * 4);
+    NAME(store_some_)(y, v, left);
 }
 
 enum { NAME(cell_gated_) = 3, NAME(cell_memory_) = 4 };

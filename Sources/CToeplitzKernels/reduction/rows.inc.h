@@ -170,13 +170,11 @@ static void NAME(normalize_features_)(const float *x, float *y, ptrdiff_t n, flo
     *(VECU *)(y + i) = v;
   }
   if (i < n) {
-    VEC v = (VEC)(0.0f), w = (VEC)(0.0f), b = (VEC)(0.0f);
-    const size_t size = (size_t)(n - i) * 4;
-    __builtin_memcpy(&v, x + i, size);
-    v = (v - center) * scale + shift;
-    if (weight) __builtin_memcpy(&w, weight + i, size), v = v * w;
-    if (bias) __builtin_memcpy(&b, bias + i, size), v = v + b;
-    __builtin_memcpy(y + i, &v, size);
+    const ptrdiff_t left = n - i;
+    VEC v = (NAME(load_some_)(x + i, left) - center) * scale + shift;
+    if (weight) v = v * NAME(load_some_)(weight + i, left);
+    if (bias) v = v + NAME(load_some_)(bias + i, left);
+    NAME(store_some_)(y + i, v, left);
   }
 }
 

@@ -68,82 +68,118 @@ TZ_INLINE IVEC NAME(order_)(VEC v) {
 }
 TZ_INLINE VEC NAME(unordered_)(IVEC o) { return NAME(value_)(o ^ ((o >> 31) & 0x7FFFFFFF)); }
 
-// The largest of windows in one plane. Rows come with a border into `scratch`, so that all work is on whole vectors.
-static void NAME(max_pool_)(const tz_pool_plane *t, const float *x, float *y, float *scratch) {
-  typedef int32_t unaligned __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(4)));
+typedef int32_t NAME(ivecu_) __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(4)));
+
+// The largest of `count` vectors that lie `step` apart.
+TZ_INLINE IVEC NAME(largest_of_)(const int32_t *at, ptrdiff_t count, ptrdiff_t step) {
+  IVEC best = *(const NAME(ivecu_) *)at;
+  if (__builtin_constant_p(count)) {
+    TZ_UNROLL for (ptrdiff_t k = 1; k < count; k++) {
+      const IVEC o = *(const NAME(ivecu_) *)(at + k * step);
+      best = o > best ? o : best;
+    }
+    return best;
+  }
+  TZ_ROLLED for (ptrdiff_t k = 1; k < count; k++) {
+    const IVEC o = *(const NAME(ivecu_) *)(at + k * step);
+    best = o > best ? o : best;
+  }
+  return best;
+}
+
+// A row of outputs: for each the largest of `taps` elements of a row with its border.
+TZ_INLINE void NAME(pool_row_)(const int32_t *row, int32_t *best, ptrdiff_t outputs, ptrdiff_t taps, ptrdiff_t dilation,
+                               ptrdiff_t stride) {
+  if (stride == 1) {
+    TZ_ROLLED for (ptrdiff_t o = 0; o < outputs; o += LANES)
+      *(NAME(ivecu_) *)(best + o) = NAME(largest_of_)(row + o, taps, dilation);
+  } else if (stride == 2) {
+    TZ_ROLLED for (ptrdiff_t o = 0; o < outputs; o += LANES) {
+      const IVEC low = NAME(largest_of_)(row + 2 * o, taps, dilation);
+      const IVEC high = NAME(largest_of_)(row + 2 * o + LANES, taps, dilation);
+      IVEC even;
+      TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
+        even[j] = low[2 * j];
+        even[LANES / 2 + j] = high[2 * j];
+      }
+      *(NAME(ivecu_) *)(best + o) = even;
+    }
+  } else {
+    TZ_ROLLED for (ptrdiff_t o = 0; o < outputs; o++) {
+      int32_t most = row[o * stride];
+      TZ_ROLLED for (ptrdiff_t k = 1; k < taps; k++) most = row[o * stride + k * dilation] > most ? row[o * stride + k * dilation] : most;
+      best[o] = most;
+    }
+  }
+}
+
+// The largest of windows in one plane: of each row's elements first, then of these rows.
+//
+// Rows come with a border into `scratch`, some at a time, so that all work is on whole vectors; what is read of them one
+// element further was written long enough before to be in the cache, where it need not wait for a pending store.
+TZ_INLINE void NAME(pool_plane_)(const tz_pool_plane *t, const float *x, float *y, float *scratch, const ptrdiff_t rows,
+                                 const ptrdiff_t taps, const ptrdiff_t down, const ptrdiff_t dilation,
+                                 const ptrdiff_t stride) {
+  enum { ROWS = 8 };
   const int32_t least = (int32_t)0xFF800000 ^ 0x7FFFFFFF;  // minus infinity
-  const ptrdiff_t reach = (t->kernel[1] - 1) * t->dilation[1];
-  // Outputs of stride 1, of which every stride-th is kept.
-  const ptrdiff_t wide = (t->output[1] - 1) * t->stride[1] + 1;
-  const ptrdiff_t vectors = (wide + reach + LANES - 1) / LANES, pitch = vectors * LANES + LANES;
-  int32_t *line = (int32_t *)scratch, *rows = line + pitch;
-  const ptrdiff_t height = t->input[0], width = t->input[1], low = t->low[1];
-  const ptrdiff_t kept = width < pitch - low ? width : pitch - low;
-  for (ptrdiff_t h = 0; h < height; h++) {
-    int32_t *row = rows + h * pitch;
-    const float *from = x + h * width;
-    for (ptrdiff_t i = 0; i < low; i++) row[i] = least;
-    ptrdiff_t i = 0;
-    // Beyond the row whole vectors are read, and what comes after it is written over.
-    for (; i < kept; i += LANES) *(unaligned *)(row + low + i) = NAME(order_)(*(const VECU *)(from + i));
-    for (i = low + kept; i < pitch + LANES; i += LANES) *(unaligned *)(row + i) = (IVEC)(least);
-  }
-  const float *const end_of_plane = y + t->output[0] * t->output[1];
-  for (ptrdiff_t h = 0; h < t->output[0]; h++, y += t->output[1]) {
-    const ptrdiff_t start = h * t->stride[0] - t->low[0], step = t->dilation[0];
-    ptrdiff_t first = 0, end = t->kernel[0];
-    while (first < end && start + first * step < 0) first++;
-    while (first < end && start + (end - 1) * step >= height) end--;
-    for (ptrdiff_t v = 0; v <= vectors; v++) {
-      IVEC best = (IVEC)(least);
-      const int32_t *at = rows + (start + first * step) * pitch + v * LANES;
-      for (ptrdiff_t k = first; k < end; k++, at += step * pitch) {
-        const IVEC o = *(const unaligned *)at;
-        best = o > best ? o : best;
-      }
-      *(unaligned *)(line + v * LANES) = best;
+  const ptrdiff_t height = t->input[0], width = t->input[1], low = t->low[1], outputs = t->output[1];
+  // Elements that a window reads, from the first of the border on.
+  const ptrdiff_t wanted = (outputs - 1) * stride + 1 + (taps - 1) * dilation;
+  const ptrdiff_t kept = width < wanted - low ? width : wanted - low;
+  const ptrdiff_t pitch = (wanted + 4 * LANES) / LANES * LANES, line = (outputs + LANES - 1) / LANES * LANES;
+  int32_t *const bordered = (int32_t *)scratch, *const best = bordered + ROWS * pitch;
+  TZ_ROLLED for (ptrdiff_t begin = 0; begin < height; begin += ROWS) {
+    const ptrdiff_t end = begin + ROWS < height ? begin + ROWS : height;
+    TZ_ROLLED for (ptrdiff_t h = begin; h < end; h++) {
+      int32_t *row = bordered + (h - begin) * pitch;
+      const float *from = x + h * width;
+      TZ_ROLLED for (ptrdiff_t i = 0; i < low; i += LANES) *(NAME(ivecu_) *)(row + i) = (IVEC)(least);
+      // Beyond the row whole vectors are read, and what comes after it is written over.
+      TZ_ROLLED for (ptrdiff_t i = 0; i < kept; i += LANES)
+        *(NAME(ivecu_) *)(row + low + i) = NAME(order_)(*(const VECU *)(from + i));
+      TZ_ROLLED for (ptrdiff_t i = low + kept; i < wanted; i += LANES) *(NAME(ivecu_) *)(row + i) = (IVEC)(least);
     }
-    for (ptrdiff_t i = 0; i < wide; i += t->stride[1] == 2 ? 2 * LANES : LANES) {
-      IVEC best[2] = {(IVEC)(least), (IVEC)(least)};
-      for (ptrdiff_t k = 0; k < t->kernel[1]; k++) {
-        const IVEC o = *(const unaligned *)(line + i + k * t->dilation[1]);
-        best[0] = o > best[0] ? o : best[0];
-      }
-      if (t->stride[1] == 1) {
-        const VEC v = NAME(unordered_)(best[0]);
-        // Beyond the row whole vectors are written, which the next rows are written over.
-        if (y + i + LANES <= end_of_plane)
-          *(VECU *)(y + i) = v;
-        else
-          for (int j = 0; j < LANES; j++)
-            if (i + j < wide) y[i + j] = v[j];
-      } else if (t->stride[1] == 2) {
-        if (i + LANES < wide)
-          for (ptrdiff_t k = 0; k < t->kernel[1]; k++) {
-            const IVEC o = *(const unaligned *)(line + i + LANES + k * t->dilation[1]);
-            best[1] = o > best[1] ? o : best[1];
-          }
-        IVEC even;
-        TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
-          even[j] = best[0][2 * j];
-          even[LANES / 2 + j] = best[1][2 * j];
-        }
-        const VEC v = NAME(unordered_)(even);
-        const ptrdiff_t o = i / 2;
-        if (y + o + LANES <= end_of_plane)
-          *(VECU *)(y + o) = v;
-        else
-          for (int j = 0; j < LANES; j++)
-            if (o + j < t->output[1]) y[o + j] = v[j];
-      } else {
-        const VEC v = NAME(unordered_)(best[0]);
-        float block[LANES];
-        __builtin_memcpy(block, &v, sizeof(block));
-        for (ptrdiff_t o = (i + t->stride[1] - 1) / t->stride[1]; o * t->stride[1] < i + LANES && o < t->output[1]; o++)
-          y[o] = block[o * t->stride[1] - i];
-      }
+    TZ_ROLLED for (ptrdiff_t h = begin; h < end; h++) {
+      NAME(pool_row_)(bordered + (h - begin) * pitch, best + h * line, outputs, taps, dilation, stride);
     }
   }
+  const float *const end_of_plane = y + t->output[0] * outputs;
+  const ptrdiff_t step = down * line;
+  TZ_ROLLED for (ptrdiff_t h = 0; h < t->output[0]; h++, y += outputs) {
+    const ptrdiff_t start = h * t->stride[0] - t->low[0];
+    const int32_t *const from = best + start * line;
+    const bool inside = start >= 0 && start + (rows - 1) * down < height;
+    ptrdiff_t first = 0, end = rows;
+    if (!inside) {
+      while (first < end && start + first * down < 0) first++;
+      while (first < end && start + (end - 1) * down >= height) end--;
+    }
+    TZ_ROLLED for (ptrdiff_t o = 0; o < outputs; o += LANES) {
+      const IVEC most = inside        ? NAME(largest_of_)(from + o, rows, step)
+                        : first < end ? NAME(largest_of_)(from + first * step + o, end - first, step)
+                                      : (IVEC)(least);
+      const VEC v = NAME(unordered_)(most);
+      // Beyond the row whole vectors are written, which the next rows are written over.
+      if (y + o + LANES <= end_of_plane)
+        *(VECU *)(y + o) = v;
+      else if (outputs - o >= LANES)
+        *(VECU *)(y + o) = v;
+      else
+        NAME(store_some_)(y + o, v, outputs - o);
+    }
+  }
+}
+
+static void NAME(max_pool_)(const tz_pool_plane *t, const float *x, float *y, float *scratch) {
+  const bool close = t->dilation[0] == 1 && t->dilation[1] == 1, three = close && t->kernel[0] == 3 && t->kernel[1] == 3;
+  if (three && t->stride[1] == 1)
+    NAME(pool_plane_)(t, x, y, scratch, 3, 3, 1, 1, 1);
+  else if (three && t->stride[1] == 2)
+    NAME(pool_plane_)(t, x, y, scratch, 3, 3, 1, 1, 2);
+  else if (close && t->kernel[0] == 2 && t->kernel[1] == 2 && t->stride[1] == 2)
+    NAME(pool_plane_)(t, x, y, scratch, 2, 2, 1, 1, 2);
+  else
+    NAME(pool_plane_)(t, x, y, scratch, t->kernel[0], t->kernel[1], t->dilation[0], t->dilation[1], t->stride[1]);
 }
 
 // sums[i] += x[i * step]

@@ -11,6 +11,12 @@ extension ConvolutionOperation: CPUKernel {
     try FusedConvolution(self).evaluate(inputs, outputs)
   }
 
+  package func fillsViews(_ inputs: [TensorSpec]) -> Bool { FusedConvolution(self).fillsViews(inputs) }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], into view: Tensor) throws {
+    try FusedConvolution(self).evaluate(inputs, outputs, into: view)
+  }
+
   /// A view with batch and channels first.
   func canonical(_ tensor: Tensor) throws -> Tensor {
     if isLinear { return try rows(tensor) }
@@ -59,13 +65,26 @@ extension FusedConvolution: CPUKernel {
   }
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
+    try evaluate(inputs, outputs, given: nil)
+  }
+
+  package func fillsViews(_ inputs: [TensorSpec]) -> Bool {
+    inputs[0].dtype == .float32 && layout == .channelsFirst && !isProduct(.float32) && overwrittenResidual == nil
+  }
+
+  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], into view: Tensor) throws {
+    _ = try evaluate(inputs, outputs, given: view)
+  }
+
+  /// Computes the output into the given tensor, if there is one.
+  private func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], given: Tensor?) throws -> [Tensor] {
     let operands = operands(inputs)
     if outputs[0].shape.contains(0) { return [try Tensor.zeros(outputs[0].shape, dtype: outputs[0].dtype)] }
     if isProduct(inputs[0].dtype) { return [try linear(inputs, outputs[0])] }
     // Small integers are computed in int32 (they wrap around at the end).
     let type = inputs[0].dtype.convolutionStorage
     let input = try convolution.canonical(inputs[0].cast(to: type))
-    let result = try overwritten(operands.residuals, type) ?? memory(outputs[0].shape, type)
+    let result = try given ?? overwritten(operands.residuals, type) ?? memory(outputs[0].shape, type)
     var epilogue = epilogue
     let residuals = try operands.residuals.map { try convolution.canonical($0.cast(to: type)) }
     let activation = type.convolutionType == .float32 ? nil : epilogue.activation

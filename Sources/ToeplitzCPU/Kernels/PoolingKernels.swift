@@ -41,7 +41,7 @@ extension MaxPooling: CPUKernel {
     plane.dilation = (height.dilation, width.dilation)
     plane.low = (height.low, width.low)
     let reach = (width.output - 1) * width.stride + 1 + (width.kernel - 1) * width.dilation
-    let room = (height.input + 2) * (max(reach, width.input + width.low) + 64)
+    let room = 8 * (reach + 64) + height.input * (width.output + 16)
     guard width.low >= 0, height.low >= 0, width.low < reach, room <= 1 << 16 else { return nil }
     let y = try Tensor(uninitialized: outputs[0].shape, dtype: .float32, operation: name)
     let (from, to) = (x.pointer(Float.self), y.pointer(Float.self))

@@ -9,6 +9,8 @@ extension SeparableConvolution: CPUKernel {
     stages.indices.map { index in stages[..<index].reduce(1) { $0 + $1.weightCount } }
   }
 
+  package func fillsViews(_ inputs: [TensorSpec]) -> Bool { inputs[0].dtype == .float32 && inputs[0].shape.rank == 4 }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let residuals = Array(inputs.suffix(residualCount))
     if let result = try prepared(inputs, result: outputs[0].shape)?(inputs[0], residuals: residuals) { return [result] }
@@ -32,9 +34,10 @@ extension SeparableConvolution: CPUKernel {
       self.result = result
     }
 
-    /// The result for an input and residuals of the shapes that it was prepared for; nil where no kernels compute all at once.
-    package func callAsFunction(_ x: Tensor, residuals: [Tensor] = []) throws -> Tensor? {
-      let y = try last.operation.memory(result, .float32)
+    /// The result for an input and residuals of the shapes that it was prepared for, in the given tensor if there is one; nil
+    /// where no kernels compute all at once.
+    package func callAsFunction(_ x: Tensor, residuals: [Tensor] = [], into view: Tensor? = nil) throws -> Tensor? {
+      let y = try view ?? last.operation.memory(result, .float32)
       guard
         let run = try idle.take({ try $0.fits(input: x, output: y) })
           ?? SeparableRun.make(parts, input: x, output: y)

@@ -30,6 +30,8 @@ private final class CPUProgram: Program {
   private let initial: [Tensor?]
   private let inputs: [Int]
   private let outputs: [Int]
+  /// Where results lie that are computed in their place of a concatenation.
+  private let placements: ConcatenationPlacements
   /// What it takes at least, and the step that takes it.
   private let leastMemory: (byteCount: Int, step: Int)
 
@@ -59,6 +61,7 @@ private final class CPUProgram: Program {
       let dead = Set(node.inputs + node.outputs).filter { last[$0] == index && initial[$0] == nil }
       return Step(kernels[index], node, node.outputs.map { graph.specs[$0] }, dead: dead.sorted())
     }
+    placements = ConcatenationPlacements(graph, kernels)
     self.graph = graph
     self.initial = initial
     leastMemory = Self.leastMemory(steps)
@@ -112,10 +115,15 @@ private final class CPUProgram: Program {
       prepared = (node.operation as? SeparableConvolution).map(PreparedSeparable.init)
     }
 
-    func run(_ operands: consuming [Tensor]) throws -> [Tensor] {
+    /// Computes the results; a single one into `view`, if that is given.
+    func run(_ operands: consuming [Tensor], into view: Tensor?) throws -> [Tensor] {
       var operands = consume operands
       do {
-        if let prepared { return try prepared.run(operands, specs) }
+        if let prepared { return try prepared.run(operands, specs, into: view) }
+        if let view {
+          try kernel.run(operands, specs, into: view)
+          return [view]
+        }
         return try mayOverwrite ? kernel.overwriting(&operands).run(operands, specs) : kernel.run(operands, specs)
       } catch let error as ToeplitzError {
         throw path.isEmpty || !error.path.isEmpty ? error : error.inside(path)
@@ -131,10 +139,13 @@ private final class CPUProgram: Program {
     }
     var values = initial
     for (id, tensor) in zip(inputs, given) { values[id] = tensor }
+    var wholes = placements.emptyWholes
     for (index, step) in steps.enumerated() {
       let operands = try step.inputs.map { try Self.required(values[$0]) }
       for value in step.lastUsed { values[value] = nil }
-      let results = try step.run(operands)
+      let results =
+        try placements.joined(index, operands, &wholes)
+        ?? step.run(operands, into: placements.view(index, &wholes))
       try observe?(index, results)
       for (output, result) in zip(step.outputs, results) { values[output] = result }
       for value in step.unused { values[value] = nil }
@@ -163,7 +174,7 @@ private final class PreparedSeparable: Sendable {
 
   init(_ operation: SeparableConvolution) { self.operation = operation }
 
-  func run(_ operands: [Tensor], _ specs: [TensorSpec]) throws -> [Tensor] {
+  func run(_ operands: [Tensor], _ specs: [TensorSpec], into view: Tensor?) throws -> [Tensor] {
     let prepared = try state.withLock { state -> SeparableConvolution.Prepared? in
       switch state {
       case .ready(let prepared): return prepared
@@ -174,10 +185,14 @@ private final class PreparedSeparable: Sendable {
         return made
       }
     }
-    guard let prepared else { return try operation.run(operands, specs) }
-    let residuals = Array(operands.suffix(operation.residualCount))
-    if let result = try withFlushedSubnormals({ try prepared(operands[0], residuals: residuals) }) { return [result] }
-    state.withLock { $0 = .impossible }
-    return try operation.run(operands, specs)
+    if let prepared {
+      let residuals = Array(operands.suffix(operation.residualCount))
+      let result = try withFlushedSubnormals { try prepared(operands[0], residuals: residuals, into: view) }
+      if let result { return [result] }
+      state.withLock { $0 = .impossible }
+    }
+    guard let view else { return try operation.run(operands, specs) }
+    try operation.run(operands, specs, into: view)
+    return [view]
   }
 }
