@@ -282,8 +282,16 @@ extension UnsafeRawBufferPointer {
 
   /// Whether an element has all these bits.
   private func hasElement<Bits: FixedWidthInteger & BitwiseCopyable>(_ bits: Bits) -> Bool {
-    for at in stride(from: 0, to: count, by: MemoryLayout<Bits>.size)
-    where loadUnaligned(fromByteOffset: at, as: Bits.self) & bits == bits { return true }
+    let size = MemoryLayout<Bits>.size
+    let elements = count / size
+    // Blocks without a branch inside are computed in vectors.
+    for first in stride(from: 0, to: elements, by: 1024) {
+      var found = false
+      for at in first..<Swift.min(elements, first + 1024) {
+        found = (loadUnaligned(fromByteOffset: at &* size, as: Bits.self) & bits == bits) || found
+      }
+      if found { return true }
+    }
     return false
   }
 }

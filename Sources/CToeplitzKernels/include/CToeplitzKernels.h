@@ -619,6 +619,9 @@ typedef struct {
   /// The largest of each window, NaN being larger than all. A vector beyond the plane may be read. Scratch memory is for 8 rows of
   /// what windows read and 64 elements more, and `input[0]` rows of outputs and 16 more.
   void (*max_pool)(const tz_pool_plane *, const float *x, float *y, float *scratch);
+  /// Lets each of n elements be x[i * step] with its place, `place` + i * step, where that is larger or NaN, or where `places` has
+  /// none yet (a negative number).
+  void (*pick_larger)(const float *x, ptrdiff_t step, int32_t place, float *best, int32_t *places, ptrdiff_t n);
 } tz_windows_table;
 
 /// The table of an instruction set; lower sets stand in where this build lacks one.

@@ -182,6 +182,34 @@ static void NAME(max_pool_)(const tz_pool_plane *t, const float *x, float *y, fl
     NAME(pool_plane_)(t, x, y, scratch, t->kernel[0], t->kernel[1], t->dilation[0], t->dilation[1], t->stride[1]);
 }
 
+// Lets each of n elements be x[i * step] with its place, `place` + i * step, where that is larger or NaN, or none is there yet.
+static void NAME(pick_larger_)(const float *x, ptrdiff_t step, int32_t place, float *best, int32_t *places, ptrdiff_t n) {
+  ptrdiff_t i = 0;
+  if (step <= 2) {
+    IVEC at;
+    TZ_UNROLL for (int j = 0; j < LANES; j++) at[j] = place + j * (int32_t)step;
+    // With steps one element less than two vectors: after the last there may be none.
+    for (; i + LANES + (step > 1) <= n; i += LANES, at += LANES * (int32_t)step) {
+      VEC v = *(const VECU *)(x + i * step);
+      if (step == 2) {
+        const VEC low = v, high = *(const VECU *)(x + 2 * i + LANES);
+        TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
+          v[j] = low[2 * j];
+          v[LANES / 2 + j] = high[2 * j];
+        }
+      }
+      const VEC b = *(const VECU *)(best + i);
+      const IVEC p = *(const NAME(ivecu_) *)(places + i), takes = (IVEC)(v > b) | (IVEC)(v != v) | (p < 0);
+      *(VECU *)(best + i) = takes ? v : b;
+      *(NAME(ivecu_) *)(places + i) = takes ? at : p;
+    }
+  }
+  for (; i < n; i++) {
+    const float v = x[i * step];
+    if (v > best[i] || v != v || places[i] < 0) best[i] = v, places[i] = place + (int32_t)(i * step);
+  }
+}
+
 // sums[i] += x[i * step]
 static void NAME(add_taps_)(const float *x, ptrdiff_t step, double *sums, ptrdiff_t n) {
   typedef double unaligned __attribute__((ext_vector_type(TZ_BYTES / 8), aligned(8)));
@@ -207,4 +235,5 @@ static void NAME(add_taps_)(const float *x, ptrdiff_t step, double *sums, ptrdif
 const tz_windows_table NAME(tz_windows_) = {
   .add_taps = NAME(add_taps_),
   .mix_rows = NAME(mix_rows_), .mix_places = NAME(mix_places_), .take = NAME(take_), .max_pool = NAME(max_pool_),
+  .pick_larger = NAME(pick_larger_),
 };

@@ -78,7 +78,7 @@ package final class PackedWeights: Sendable {
     self.storage = try storage.usable(for: values)
     // Rounding to bfloat16 may overflow; int8 is for finite weights only.
     let stored = try self.storage == .bfloat16 ? self.storage.rounded(values, geometry).weight : values
-    hasNonFinite = try geometry.isTransposed && stored.hasNonFinite()
+    hasNonFinite = try TapwiseTranspose.mayReadOutside(geometry) && stored.hasNonFinite()
   }
 
   /// The weight in the type it is computed in.

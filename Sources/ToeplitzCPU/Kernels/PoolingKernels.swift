@@ -128,7 +128,13 @@ extension MaxPooling: CPUKernel {
           let (from, to) = (source + plane * inputPlane, results[0].pointer(T.self) + plane * outputPlane)
           if let positions {
             let indices = results[1].pointer(Int64.self) + plane * outputPlane
-            select(axes, from, to, indices, least)
+            if T.self == Float.self, inputPlane < Int(Int32.max) {
+              selectInRows(
+                axes, UnsafeRawPointer(from).assumingMemoryBound(to: Float.self),
+                UnsafeMutableRawPointer(to).assumingMemoryBound(to: Float.self), indices)
+            } else {
+              select(axes, from, to, indices, least)
+            }
             if case .tensor(let columnMajor) = positions {
               place(axes, indices, outputPlane, plane: plane * inputPlane, columnMajor: columnMajor)
             }
@@ -199,6 +205,40 @@ extension MaxPooling: CPUKernel {
     return value == value ? most : value
   }
 
+  /// The same as ``select(_:_:_:_:_:)`` for float32, a row of outputs at a time.
+  private func selectInRows(
+    _ axes: [PoolAxis], _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>,
+    _ indices: UnsafeMutablePointer<Int64>
+  ) {
+    let (depth, height, width) = (axes[0], axes[1], axes[2])
+    let windows = (0..<width.kernel).map { width.windows($0) }
+    let pick = tz_windows_kernels(InstructionSet.current.code).pointee.pick_larger
+    withUnsafeTemporaryAllocation(of: Int32.self, capacity: max(1, width.output)) { places in
+      guard let line = places.baseAddress else { return }
+      var row = 0
+      for d in 0..<depth.output {
+        for h in 0..<height.output {
+          let best = y + row * width.output
+          best.update(repeating: -Float.infinity, count: width.output)
+          places.update(repeating: -1)
+          for kd in depth.taps(d) {
+            for kh in height.taps(h) {
+              let at =
+                (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
+              for (kw, range) in windows.enumerated() where !range.isEmpty {
+                let first = at * width.input + width.start(range.lowerBound) + kw * width.dilation
+                pick?(
+                  x + first, width.stride, Int32(first), best + range.lowerBound, line + range.lowerBound, range.count)
+              }
+            }
+          }
+          for w in 0..<width.output { indices[row * width.output + w] = Int64(line[w]) }
+          row += 1
+        }
+      }
+    }
+  }
+
   /// One plane with indices: of equal elements the first counts, of several NaN the last, as in PyTorch.
   private func select<T: NumericTensorScalar>(
     _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
@@ -247,84 +287,6 @@ extension MaxPooling {
       }
       indices[at] = Int64(plane + flat)
     }
-  }
-}
-
-extension AveragePooling: CPUKernel {
-  package var makesNewResults: Bool { true }
-
-  package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = try inputs[0].dense()
-    switch x.dtype {
-    case .float32: return [try pool(x, Float.self, outputs[0])]
-    case .float64: return [try pool(x, Double.self, outputs[0])]
-    default: return [try apply(self, x.cast(to: .float32)).cast(to: x.dtype)]
-    }
-  }
-
-  private func pool<T: BinaryFloatingPoint & TensorScalar>(
-    _ x: Tensor, _ type: T.Type, _ output: TensorSpec
-  ) throws -> Tensor {
-    let y = try Tensor(uninitialized: output.shape, dtype: output.dtype, operation: name)
-    guard y.count > 0 else { return y }
-    let axes = PoolAxis.three(
-      geometry, input: Array(x.shape.suffix(geometry.rank)), output: Array(output.shape.suffix(geometry.rank))
-    )
-    let inputPlane = axes.reduce(1) { $0 * $1.input }
-    let outputPlane = axes.reduce(1) { $0 * $1.output }
-    let (source, target) = (x.pointer(T.self), y.pointer(T.self))
-    let kernels = tz_windows_kernels(InstructionSet.current.code).pointee
-    ThreadPool.shared.runRows(y.count / outputPlane, width: inputPlane) { range in
-      withUnsafeTemporaryAllocation(of: Double.self, capacity: axes[2].output) { sums in
-        guard let sums = sums.baseAddress else { return }
-        for plane in range {
-          average(axes, source + plane * inputPlane, target + plane * outputPlane, sums, kernels)
-        }
-      }
-    }
-    withExtendedLifetime((x, y)) {}
-    return y
-  }
-
-  /// One plane, a row of outputs at a time.
-  @inline(__always)
-  private func average<T: BinaryFloatingPoint>(
-    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
-    _ sums: UnsafeMutablePointer<Double>, _ kernels: tz_windows_table
-  ) {
-    let (depth, height, width) = (axes[0], axes[1], axes[2])
-    for d in 0..<depth.output {
-      for h in 0..<height.output {
-        sums.update(repeating: 0, count: width.output)
-        for kd in depth.taps(d) {
-          for kh in height.taps(h) {
-            let at = (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
-            for kw in 0..<width.kernel {
-              let from = x + (at * width.input + kw * width.dilation - width.low)
-              let range = width.windows(kw)
-              if T.self == Float.self {
-                kernels.add_taps(
-                  UnsafeRawPointer(from + range.lowerBound * width.stride).assumingMemoryBound(to: Float.self),
-                  width.stride, sums + range.lowerBound, range.count)
-              } else {
-                for i in range { sums[i] += Double(from[i * width.stride]) }
-              }
-            }
-          }
-        }
-        let row = y + (d * height.output + h) * width.output
-        let lines = size(depth, d) * size(height, h)
-        for i in 0..<width.output { row[i] = T(sums[i] / Double(divisor ?? max(1, lines * size(width, i)))) }
-      }
-    }
-  }
-
-  /// How many elements of window `index` count: with padding, but without what hangs over that in ceil mode.
-  @inline(__always)
-  private func size(_ axis: PoolAxis, _ index: Int) -> Int {
-    guard countsPadding else { return axis.taps(index).count }
-    let reach = axis.input + axis.high - axis.start(index)
-    return min(axis.kernel, (reach + axis.dilation - 1) / axis.dilation)
   }
 }
 
