@@ -2,8 +2,8 @@
 """Exports PyTorch's own samples of its operations, with gradients in float64, for OpInfoTests.
 
     python3 -m pip install torch expecttest safetensors
-    python3 Scripts/opinfo-gradients.py /tmp/opinfo
-    TOEPLITZ_OPINFO=/tmp/opinfo swift test --filter OpInfoTests
+    python3 Scripts/opinfo-gradients.py FOLDER
+    TOEPLITZ_OPINFO=FOLDER swift test --filter OpInfoTests
 
 Of each sample: inputs, results, the gradient of a sum of results times random weights, and, where PyTorch's entry supports it,
 the gradient of that gradient times random directions. Optimisers: 20 steps of the configurations of optim_db; Lion is a transcription of

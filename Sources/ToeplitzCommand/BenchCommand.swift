@@ -15,8 +15,7 @@ struct BenchCommand: ToolCommand {
   @Option(name: .customLong("case"), help: "Only the case of this name; may be repeated.")
   var cases: [String] = []
 
-  @Option(help: "How many threads to use. (default: one for each processor)")
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   @Option(
     help: "invariant: results do not depend on how the work is cut. fast: algorithms with fewer multiplications too.")
@@ -92,7 +91,6 @@ struct BenchCommand: ToolCommand {
   var data: String?
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
     guard seconds > 0, seconds < 3600 else { throw ValidationError("--seconds must be above 0") }
     if let buffers, !(1...100_000).contains(buffers) {
       throw ValidationError("--buffers must be in 1...100000, not \(buffers)")
@@ -122,7 +120,7 @@ struct BenchCommand: ToolCommand {
       for benchCase in benchCases { try printJSON(benchCase) }
       return
     }
-    if let threads { ThreadPool.shared.threadCount = threads }
+    threads.apply()
     for name in cases where !benchCases.contains(where: { $0.name == name }) {
       throw ToeplitzError(
         .argument, "bench", expected: "one of " + benchCases.map(\.name).joined(separator: ", "), got: name)

@@ -43,12 +43,12 @@ struct BenchReport: Encodable {
   init(_ run: BenchRun, seconds: Double, machine: MachineRates?, keepsTimes: Bool) throws {
     func rounded(_ value: Double) -> Double { (value * 1e5).rounded() / 1e5 }
     let (times, freshBlocks) = try run.times(seconds: seconds)
-    let sorted = times.sorted()
-    let median = sorted[sorted.count / 2]
+    let spread = Spread(times)
+    let median = spread.median
     name = run.name
     milliseconds = rounded(median)
-    least = rounded(sorted[0])
-    spread = rounded(sorted[sorted.count * 3 / 4] - sorted[sorted.count / 4])
+    least = rounded(spread.least)
+    self.spread = rounded(spread.quartileDistance)
     gflops = rounded(run.operations / median / 1e6)
     peakShare = machine.map { rounded(run.operations / median * 1e3 / $0.arithmetic) }
     bandwidthShare = machine.map { rounded(run.bytes / median * 1e3 / $0.bandwidth) }

@@ -9,7 +9,6 @@ final class Denoiser: Module, UnaryLayer {
   let first: Conv1d
   let blocks: ModuleList<Sequential>
   let last: Conv1d
-  private let window: [Double]
   static let sampleRate = 16_000
   static let fftSize = 512
   static let hopSize = 128
@@ -29,21 +28,18 @@ final class Denoiser: Module, UnaryLayer {
         ])
       })
     last = try Conv1d(inChannels: channels, outChannels: bins, kernelSize: 1, generator: generator)
-    window = (0..<Self.fftSize).map { 0.5 - 0.5 * cos(2 * .pi * Double($0) / Double(Self.fftSize)) }
   }
 
   /// Signals `[N, L]` without noise.
   func forward(_ x: Tensor) throws -> Tensor {
-    let taps = try Tensor(window).cast(to: x.dtype)
-    let ends = Self.fftSize / 2
-    let padded = try x.padded([(axis: 1, low: ends, high: ends)], mode: .reflect)
-    let spectra = try padded.unsqueezed(2).pieceSpectra(step: Self.hopSize, window: taps, length: nil)
+    let window = try Tensor.hann(Self.fftSize, dtype: x.dtype)
+    let spectra = try x.stft(fftSize: Self.fftSize, hopSize: Self.hopSize, window: window)
     let magnitudes = try (spectra * spectra).sum([3]).clip(from: 1e-8).log() * 0.25
-    var y = try first(magnitudes.transposed(1, 2))
+    var y = try first(magnitudes)
     for block in blocks { y = try y + block(y) }
-    let mask = try last(y.relu()).sigmoid().transposed(1, 2).unsqueezed(3)
-    return try (spectra * mask).signal(
-      fromSpectraAt: Self.hopSize, window: taps, fftSize: Self.fftSize, length: x.shape[1])
+    let mask = try last(y.relu()).sigmoid().unsqueezed(3)
+    return try (spectra * mask).istft(
+      fftSize: Self.fftSize, hopSize: Self.hopSize, window: window, length: x.shape[1])
   }
 }
 

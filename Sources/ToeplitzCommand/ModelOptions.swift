@@ -4,8 +4,7 @@ import ToeplitzTensor
 
 /// What commands that run models have in common.
 struct ModelOptions: ParsableArguments {
-  @Option(help: "How many threads to use. (default: one for each processor)")
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   @Option(
     help: """
@@ -25,7 +24,6 @@ struct ModelOptions: ParsableArguments {
   var plain = false
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
     if let memory, !(1...(1 << 30)).contains(memory) {
       throw ValidationError("--memory must be at least 1, not \(memory)")
     }
@@ -37,7 +35,7 @@ struct ModelOptions: ParsableArguments {
   /// - Parameter paths: the files that will be opened.
   /// - Returns: What has to be met before anything is written, and what keeps the bytes of pipes.
   func apply(reading paths: [String] = []) throws -> (deadline: Deadline, streams: [MappedFile]) {
-    if let threads { ThreadPool.shared.threadCount = threads }
+    threads.apply()
     Platform.nameMemoryOption("--memory")
     // A damaged file can ask for any amount of memory; what it can get is bounded by what is there.
     if let memory {

@@ -52,7 +52,7 @@ struct ModelProfile {
       }
     }
     for index in rows.indices where !times[index].isEmpty {
-      rows[index].milliseconds = times[index].sorted()[times[index].count / 2]
+      rows[index].milliseconds = Spread(times[index]).median
     }
     self.rows = rows
   }

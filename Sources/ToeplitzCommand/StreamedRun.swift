@@ -204,18 +204,3 @@ final class StreamedRun {
       spread.late, spread.worst, delays)
   }
 }
-
-/// How times are spread.
-struct Spread {
-  private let sorted: [Double]
-
-  init(_ times: [Double]) { sorted = times.sorted() }
-
-  private func at(_ share: Double) -> Double {
-    sorted.isEmpty ? 0 : sorted[min(sorted.count - 1, Int(share * Double(sorted.count)))]
-  }
-  var median: Double { at(0.5) }
-  /// What 99 of 100 do not exceed.
-  var late: Double { at(0.99) }
-  var worst: Double { sorted.last ?? 0 }
-}

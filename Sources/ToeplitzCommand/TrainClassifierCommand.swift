@@ -48,14 +48,12 @@ struct TrainClassifierCommand: ToolCommand {
   @Option(help: "Steps between checkpoints, besides those at the ends of epochs.")
   var checkpointEvery: Int?
 
-  @Option(help: "How many threads to use. (default: one for each processor)")
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   @Flag(name: .shortAndLong, help: "Show no progress.")
   var quiet = false
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
     guard epochs > 0, batchSize > 0, splits > 0 else {
       throw ValidationError("--epochs, --batch-size and --splits must be at least 1")
     }
@@ -69,7 +67,7 @@ struct TrainClassifierCommand: ToolCommand {
   }
 
   func execute() throws {
-    if let threads { ThreadPool.shared.threadCount = threads }
+    threads.apply()
     let samples = try LabelledImages(data, size: size)
     let interruption = Interruption()
     var scores: [Double] = []

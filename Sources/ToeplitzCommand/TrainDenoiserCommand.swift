@@ -40,21 +40,19 @@ struct TrainDenoiserCommand: ToolCommand {
   @Option(help: "What initial weights, order, segments and noise follow from.")
   var seed: UInt64 = 0
 
-  @Option(help: "How many threads to use. (default: one for each processor)")
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   @Flag(name: .shortAndLong, help: "Show no progress.")
   var quiet = false
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
     guard epochs > 0, batchSize > 0 else { throw ValidationError("--epochs and --batch-size must be at least 1") }
     guard lr > 0, lr.isFinite else { throw ValidationError("--lr must be above 0, not \(lr)") }
     if let patience, patience < 0 { throw ValidationError("--patience must be at least 0") }
   }
 
   func execute() throws {
-    if let threads { ThreadPool.shared.threadCount = threads }
+    threads.apply()
     let run = try DenoiserRun(self)
     let outcome = try run.trainer.runShowing(epochs: epochs, quiet: quiet, until: Interruption())
     if outcome == .interrupted {

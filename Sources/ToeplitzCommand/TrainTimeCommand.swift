@@ -20,19 +20,17 @@ struct TrainTimeCommand: ToolCommand {
   @Option(help: "How many steps are timed.")
   var steps = 10
 
-  @Option(help: "How many threads to use. (default: one for each processor)")
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   @Flag(help: "Print how much of a step each kind of operation takes.")
   var profile = false
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
     guard (1...100_000).contains(steps) else { throw ValidationError("--steps must be in 1...100000, not \(steps)") }
   }
 
   func execute() throws {
-    if let threads { ThreadPool.shared.threadCount = threads }
+    threads.apply()
     let generator = Generator(seed: 1)
     switch network {
     case .resnet18:
@@ -71,15 +69,16 @@ struct TrainTimeCommand: ToolCommand {
         kinds[node.operation.name, default: (0, 0)].seconds += seconds
       }
     }
-    let times = try (0..<steps).map { _ in
-      let start = clock.now
-      value = try step.run(batch)[0]
-      return (clock.now - start) / .seconds(1)
-    }.sorted()
+    let times = Spread(
+      try (0..<steps).map { _ in
+        let start = clock.now
+        value = try step.run(batch)[0]
+        return (clock.now - start) / .seconds(1)
+      })
     print(
       String(
         format: "%@: %.2f ms a step (median of %d, least %.2f), the first %.0f ms, loss %@", network.rawValue,
-        times[times.count / 2] * 1000, steps, times[0] * 1000, first * 1000, "\(try value.item(Float.self))"))
+        times.median * 1000, steps, times.least * 1000, first * 1000, "\(try value.item(Float.self))"))
     for (name, item) in kinds.sorted(by: { $0.value.seconds > $1.value.seconds }).prefix(25) {
       print(
         String(format: "%8.3f ms %5d  ", item.seconds * 1000 / Double(steps), item.count / steps) + name.prefix(90))

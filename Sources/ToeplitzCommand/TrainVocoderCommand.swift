@@ -80,14 +80,12 @@ struct TrainVocoderCommand: ToolCommand {
   @Option(help: "Steps between checkpoints, besides those at the ends of epochs.")
   var checkpointEvery: Int?
 
-  @Option(help: "How many threads to use. (default: one for each processor)")
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   @Flag(name: .shortAndLong, help: "Show no progress.")
   var quiet = false
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
     guard epochs > 0, batchSize > 0, segment > 0 else {
       throw ValidationError("--epochs, --batch-size and --segment must be at least 1")
     }
@@ -104,7 +102,7 @@ struct TrainVocoderCommand: ToolCommand {
   }
 
   func execute() throws {
-    if let threads { ThreadPool.shared.threadCount = threads }
+    threads.apply()
     let run = try VocoderRun(self)
     if !quiet { StandardStreams.warn(run.description) }
     let outcome = try run.trainer.runShowing(epochs: epochs, quiet: quiet, until: Interruption())

@@ -28,8 +28,7 @@ struct VocodeCommand: ToolCommand {
   @Flag(help: "Write 32-bit float samples instead of 16-bit integers.")
   var float = false
 
-  @Option(help: "How many threads to use. (default: one for each processor)")
-  var threads: Int?
+  @OptionGroup var threads: ThreadOptions
 
   @Flag(name: .shortAndLong, help: "Show no progress.")
   var quiet = false
@@ -37,12 +36,11 @@ struct VocodeCommand: ToolCommand {
   @OptionGroup var streaming: VocodeStreamOptions
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1, not \(threads)") }
     try streaming.validate()
   }
 
   func execute() throws {
-    if let threads { ThreadPool.shared.threadCount = threads }
+    threads.apply()
     if streaming.stream {
       let path = try input.map(StandardStreams.input) ?? Bundled.path("speech.wav")
       let vocoder = try Vocoder(contentsOf: try model ?? Bundled.folder())

@@ -11,7 +11,7 @@ struct VocoderRun: CustomStringConvertible {
   private let recordings: SoundFolder
 
   init(_ options: TrainVocoderCommand) throws {
-    let beginning = try options.from.map { try VocoderFiles(contentsOf: $0) }
+    let beginning = try options.from.map(Vocoder.locate)
     configurationFile = try options.config ?? beginning?.configuration ?? Bundled.path("config.json")
     let configuration = try HiFiGANConfiguration(contentsOf: configurationFile)
     guard options.segment % configuration.hopSize == 0 else {
@@ -77,14 +77,6 @@ struct VocoderRun: CustomStringConvertible {
         (.text("steps"), .int(steps)), (.text("epoch"), .int(trainer.epoch)),
       ]), to: folder.file("do_\(number)"))
   }
-}
-
-/// Where a model's configuration and weights lie.
-private struct VocoderFiles {
-  let configuration: String
-  let weights: String
-
-  init(contentsOf path: String) throws { (configuration, weights) = try Vocoder.locate(path) }
 }
 
 /// Recordings that are held out, of which the first seconds are made anew.

@@ -190,7 +190,9 @@ struct ElementwiseProgram: Sendable {
     }
     let x = inputs[bytes[0]]
     guard x.dtype == .uint8 || x.dtype == .int8, x.shape == output.shape, x.isContiguous else { return nil }
-    let values = try byteTable(inputs, of: bytes[0], name: name)
+    var others = inputs
+    others.remove(at: bytes[0])
+    let values = try byteTable(of: bytes[0], others, name: name)
     let (table, from, to) = (
       values.elements.assumingMemoryBound(to: UInt8.self), x.elements.assumingMemoryBound(to: UInt8.self),
       output.elements.assumingMemoryBound(to: UInt8.self)
@@ -203,17 +205,13 @@ struct ElementwiseProgram: Sendable {
     return output
   }
 
-  /// The result for each of the 256 values of a byte operand, where the others are single numbers; the operand itself is not
-  /// looked at.
-  func byteTable(_ inputs: [Tensor], of operand: Int, name: String) throws -> Tensor {
-    var operands = inputs
-    let dtype = inputTypes[operand]
-    operands.remove(at: operand)
-    return try table.value(of: operands[...]) {
+  /// The result for each of the 256 values of the byte operand at `operand`, where the others are single numbers.
+  func byteTable(of operand: Int, _ others: [Tensor], name: String) throws -> Tensor {
+    try table.value(of: others[...]) {
       let codes = (0...255).map { UInt8($0) }
-      operands = try operands.map { try $0.reshaped([]) }
+      var operands = try others.map { try $0.reshaped([]) }
       operands.insert(
-        try dtype == .uint8
+        try inputTypes[operand] == .uint8
           ? Tensor(codes, shape: [256], device: .cpu)
           : Tensor(codes.map { Int8(bitPattern: $0) }, shape: [256], device: .cpu), at: operand)
       return try run(operands, shape: [256], name: name)

@@ -78,7 +78,7 @@ extension MaxPooling: CPUKernel {
         guard let best = memory.baseAddress else { return }
         for row in range {
           let (sample, h) = (row / height.output, row % height.output)
-          // The largest of each column of the window's rows; the least there is where they lie in the padding.
+          // The maximum over the window's rows for each column, the lowest value where all of them are padding.
           best.update(repeating: flip, count: line)
           for kh in height.taps(h) {
             let from = from + sample * strides[0] + (height.start(h) + kh * height.dilation) * strides[2]

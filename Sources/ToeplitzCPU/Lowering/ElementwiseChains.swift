@@ -62,8 +62,8 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
   }
 
   /// The result for each value of the one operand that is not a single number, if those and the results are bytes.
-  func byteTable(_ inputs: [Tensor], of operand: Int) throws -> Tensor {
-    try program.byteTable(inputs, of: operand, name: "chain")
+  func byteTable(of operand: Int, _ others: [Tensor]) throws -> Tensor {
+    try program.byteTable(of: operand, others, name: "chain")
   }
 
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }

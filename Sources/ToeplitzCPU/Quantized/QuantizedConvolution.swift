@@ -115,11 +115,7 @@ extension QuantizedConvolution: CPUKernel {
 
   /// What each byte becomes by the function of the results.
   private func byteTable(_ inputs: [Tensor]) throws -> Tensor? {
-    guard let map else { return nil }
-    var operands = Array(inputs.suffix(mapOperands))
-    // A placeholder: the table is of all values that there are.
-    operands.insert(inputs[7], at: map.operand)
-    return try map.chain.byteTable(operands, of: map.operand)
+    try map.map { try $0.chain.byteTable(of: $0.operand, Array(inputs.suffix(mapOperands))) }
   }
 
   private func run(

@@ -123,6 +123,6 @@ extension Tensor {
   public static func hann(_ size: Int, isPeriodic: Bool = true, dtype: DType = .float32) throws -> Tensor {
     let steps = try Tensor.range(to: Double(size), dtype: .float64)
     let period = Double(Swift.max(1, isPeriodic ? size : size - 1))
-    return try (0.5 - 0.5 * (steps * (2 * Double.pi / period)).cos()).cast(to: dtype)
+    return try (0.5 - 0.5 * (steps * (2 * Double.pi) / period).cos()).cast(to: dtype)
   }
 }

@@ -31,14 +31,8 @@ public struct STFTResolution: Sendable, Hashable {
         expected: "signals [N, L] of more than \(fftSize / 2) samples, a window of at most \(fftSize)",
         got: "\(x.spec), window \(windowSize)")
     }
-    let left = (fftSize - windowSize) / 2
-    let hann = (0..<fftSize).map { index -> Double in
-      let at = index - left
-      return (0..<windowSize).contains(at) ? 0.5 - 0.5 * (2 * .pi * Double(at) / Double(windowSize)).cosine() : 0
-    }
-    let window = try Tensor(hann, shape: [fftSize], device: .cpu).cast(to: x.dtype)
-    let padded = try x.padded([(axis: 1, low: fftSize / 2, high: fftSize / 2)], mode: .reflect)
-    let spectra = try padded.unsqueezed(2).pieceSpectra(step: hopSize, window: window, length: nil)
+    let spectra = try x.stft(fftSize: fftSize, hopSize: hopSize, window: .hann(windowSize, dtype: x.dtype))
+      .transposed(1, 2)
     // Below this a root has no useful slope.
     return try (spectra * spectra).sum([3]).clip(from: 1e-7).sqrt()
   }
