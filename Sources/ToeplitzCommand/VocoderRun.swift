@@ -45,10 +45,9 @@ struct VocoderRun: CustomStringConvertible {
       "loss weights": "\(weights)", "learning rate": "\(options.lr)", "clip": "\(options.clip ?? 0)",
     ]
     trainer = try Trainer(
-      networks, optimizer, data: data, folder: options.out, options: settings, metrics: VocoderStep.metrics,
+      networks, optimizer, data: data, folder: options.out, options: settings, phases: step.phases(for: networks),
       score: "held_out_mel", direction: .smaller,
-      validate: held.map { held in { ["held_out_mel": try held.distance($0.generator)] } }
-    ) { networks, optimizer, batch in try step(networks, optimizer, batch) }
+      validate: held.map { held in { ["held_out_mel": try held.distance($0.generator)] } })
     folder = try RunFolder(options.out)
     recordings = data
   }
