@@ -53,7 +53,7 @@ public struct MelSpectrogram: Sendable {
   private let fft: FFT
   let window: [Double]
   let filters: MelFilterBank
-  /// Window and filters as tensors. Made once, so that graphs see that two spectrograms of a signal are equal.
+  /// Window and filters as tensors, made once, so that graphs see that two spectrograms of a signal are equal.
   let tensors = Lock<[DType: (window: Tensor, filters: Tensor)]>([:])
 
   /// Frames that are computed at a time; bounds the memory next to the result.
