@@ -253,6 +253,18 @@ import ToeplitzTestSupport
     }
   }
 
+  /// Less than twice the vector, however many there are.
+  @Test func eachProcessSendsLessThanTwiceTheVector() throws {
+    for count in [2, 4, 8] {
+      let sent = try ThreadCommunicator.run(count) { communicator in
+        let counted = CountedCommunicator(communicator)
+        _ = try counted.treeSum(Self.vector(4096, communicator.rank))
+        return counted.sentByteCount
+      }.map { try $0.get() }
+      #expect(sent.allSatisfy { $0 == 2 * 4096 * 4 * (count - 1) / count })
+    }
+  }
+
   /// Buckets of several types and sizes, some larger than a bucket.
   @Test func bucketsChangeNothing() throws {
     let shapes: [(TensorShape, DType)] = [

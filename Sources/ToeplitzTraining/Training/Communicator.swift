@@ -46,6 +46,25 @@ public struct SingleProcess: Communicator {
   public func broadcast(_ bytes: [UInt8]) -> [UInt8] { bytes }
 }
 
+/// Counts the bytes that this process gives to others one by one; broadcasts are few.
+final class CountedCommunicator: Communicator {
+  private let inner: any Communicator
+  private let sent = Lock(0)
+
+  init(_ inner: any Communicator) { self.inner = inner }
+
+  var rank: Int { inner.rank }
+  var count: Int { inner.count }
+  var sentByteCount: Int { sent.withLock { $0 } }
+
+  func exchange(_ tensor: Tensor, with partner: Int, receiving spec: TensorSpec) throws -> Tensor {
+    sent.withLock { $0 += tensor.count * tensor.dtype.byteSize }
+    return try inner.exchange(tensor, with: partner, receiving: spec)
+  }
+
+  func broadcast(_ bytes: [UInt8]) throws -> [UInt8] { try inner.broadcast(bytes) }
+}
+
 extension Communicator {
   /// The sum of the tensors of all ranks, a vector each, in the tree ((0 + 1) + (2 + 3)) + ….
   ///
@@ -109,7 +128,7 @@ extension Communicator {
     let wanted = try first { own }
     for name in Set(own.keys).union(wanted.keys).sorted() where own[name] != wanted[name] {
       throw ToeplitzError(
-        .argument, "process \(rank)", expected: "the first process's \(name) \(wanted[name] ?? "(none)")",
+        .argument, "Trainer", expected: "the first process's \(name) \(wanted[name] ?? "(none)")",
         got: own[name] ?? "(none)")
     }
   }

@@ -20,7 +20,7 @@ public final class Trainer<Model: Module> {
   private let data: any Dataset
   private let folder: RunFolder?
   private let phases: [TrainingPhase<Model>]
-  private let communicator: any Communicator
+  private let communicator: CountedCommunicator
   private let plan: ShardPlan
   private let validate: ((Model) throws -> [String: Double])?
   private let score: (name: String, direction: ScoreDirection)
@@ -78,13 +78,17 @@ public final class Trainer<Model: Module> {
     }
     plan = try ShardPlan(options, communicator)
     (self.model, self.optimizer, self.data, self.options, self.phases) = (model, optimizer, data, options, phases)
-    (self.validate, self.score, self.communicator) = (validate, (score, direction), communicator)
+    (self.validate, self.score) = (validate, (score, direction))
+    self.communicator = CountedCommunicator(communicator)
     self.folder = try communicator.rank == 0 ? folder.map { try RunFolder($0, kept: options.keptCheckpoints) } : nil
     average = try options.averageDecay.map { try ExponentialMovingAverage(model, decay: $0) }
     loader = BatchLoader(data, prefetches: options.prefetches)
     compiledStep = CompiledStep(model, optimizer) { try TrainingPhase.step(phases, $0, $1, $2) }
-    shardedStep = ShardedStep(model, optimizer, phases, plan, communicator)
+    shardedStep = ShardedStep(model, optimizer, phases, plan, self.communicator)
   }
+
+  /// Bytes that this process has given to others so far, in steps.
+  public var sentByteCount: Int { communicator.sentByteCount }
 
   private var settings: [String: String] {
     options.settings.merging([
