@@ -182,7 +182,8 @@ final class TreeReduction {
     queue.async(group: group) { [communicator, results] in
       // After a failure the others are not waited for.
       guard case .success = results.withLock({ $0 }) else { return }
-      let made = Result { try Self.summed(full, communicator) }
+      // The workers are for the computation that goes on meanwhile.
+      let made = ThreadPool.$staysOnCaller.withValue(true) { Result { try Self.summed(full, communicator) } }
       results.withLock { known in
         known = known.flatMap { all in made.map { all.merging($0) { $1 } } }
       }

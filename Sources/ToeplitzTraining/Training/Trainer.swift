@@ -112,6 +112,7 @@ public final class Trainer<Model: Module> {
     defer { (step, epoch) = (progress.step, progress.epoch) }
     try communicator.requireSame(settings, model)
     if let restored = try restore() { progress = restored }
+    folder?.removeLeftovers()
     try folder?.forgetMetrics(after: progress.step)
     let events = try options.writesEvents ? folder.map { try EventFile(folder: $0.path, after: progress.step) } : nil
     var order = try BatchOrder(

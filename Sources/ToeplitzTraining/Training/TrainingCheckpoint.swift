@@ -86,6 +86,13 @@ public struct RunFolder: Sendable {
     }.sorted { $0.step > $1.step }
   }
 
+  /// Removes what a run that was killed while it wrote a file has left of it.
+  func removeLeftovers() {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [] where AtomicFile.isLeftover(name) {
+      try? FileManager.default.removeItem(atPath: file(name))
+    }
+  }
+
   /// Writes a checkpoint aside, gives it its name when it is complete, and removes the oldest ones.
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if it cannot be written.
