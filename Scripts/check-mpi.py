@@ -54,16 +54,27 @@ def run(command):
     return subprocess.run(command, env=ENVIRONMENT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=300)
 
 
+def status(process):
+    """State and parent of a process; nothing if there is none, or only its entry."""
+    try:
+        text = pathlib.Path(f"/proc/{process}/stat").read_text()
+    except OSError:
+        return None
+    state, parent = text[text.rindex(")") + 2:].split()[:2]
+    return None if state in "ZX" else (state, int(parent))
+
+
 def children(process):
-    found = []
-    for status in pathlib.Path("/proc").glob("[0-9]*/stat"):
-        try:
-            text = status.read_text()
-        except OSError:
-            continue
-        if int(text[text.rindex(")") + 2:].split()[1]) == process:
-            found.append(int(status.parent.name))
-    return sorted(found)
+    numbers = [int(entry.name) for entry in pathlib.Path("/proc").glob("[0-9]*")]
+    return sorted(number for number in numbers if (found := status(number)) and found[1] == process)
+
+
+def wait_for(processes, seconds=10):
+    """Those that are still there afterwards."""
+    end = time.monotonic() + seconds
+    while (left := [process for process in processes if status(process)]) and time.monotonic() < end:
+        time.sleep(0.05)
+    return left
 
 
 def check_bits(name, command, folder, counts, shards):
@@ -98,11 +109,10 @@ def check_kills(command, folder):
         except subprocess.TimeoutExpired:
             job.kill()
             errors = job.communicate()[1]
-        time.sleep(0.5)
-        left = [process for process in processes if os.path.exists(f"/proc/{process}")]
+        left = wait_for(processes)
         expect(job.returncode not in (0, None) and errors.count("exited on signal 9") == 1 and not left,
                f"process {victim} of {count} killed near step {until} of {last}: the job ends, saying so once "
-               f"{errors[-800:] if left else ''}")
+               f"{f'but {left} go on' if left else ''}")
     done = run([*command, "--out", str(out), "--shards", "8", "--quiet"])
     expect(done.returncode == 0 and not training_runs.differences(out, wanted),
            f"resumed on one process: the same bits {done.stderr[-500:]}")
