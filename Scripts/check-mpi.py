@@ -41,8 +41,9 @@ def build():
     command = ["swift", "build", "--package-path", str(ROOT), "--scratch-path", str(ROOT / ".build/mpi"),
                "--traits", "default,MPI", "--product", "toeplitz"]
     built = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    if built.returncode != 0:
-        sys.exit(built.stdout[-4000:])
+    warned = [line for line in built.stdout.splitlines() if "warning:" in line and "/checkouts/" not in line]
+    if built.returncode != 0 or warned:
+        sys.exit("\n".join(warned) or built.stdout[-4000:])
     return ROOT / ".build/mpi/debug/toeplitz"
 
 

@@ -43,7 +43,7 @@ def main():
             process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL)
             if kills < arguments.kills:
                 try:
-                    process.wait(draw.uniform(0, 2.4 * whole / arguments.kills))
+                    process.wait(draw.uniform(0, 1.6 * whole / arguments.kills))
                 except subprocess.TimeoutExpired:
                     process.kill()
             status = process.wait()
