@@ -11,11 +11,11 @@
 #error "The package trait MPI needs Open MPI: apt-get install libopenmpi-dev openmpi-bin. Where its mpi.h lies elsewhere, name the folder in CPATH, and that of libmpi in LIBRARY_PATH."
 #endif
 
-#ifdef MPI_VERSION
-
-#ifndef OPEN_MPI
+#if defined(MPI_VERSION) && !defined(OPEN_MPI)
 #error "The package trait MPI needs Open MPI, but this mpi.h is another MPI's. Name the folder of Open MPI's in CPATH, and that of its libmpi in LIBRARY_PATH."
 #endif
+
+#ifdef OPEN_MPI
 
 #include <sched.h>
 #include <stdbool.h>
