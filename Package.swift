@@ -8,6 +8,8 @@ import PackageDescription
 enum Kind {
   /// C inner loops. `-O3` also in debug builds, or a debug build would be unusably slow.
   case kernels
+  /// C functions in front of Open MPI. Empty unless the trait is on.
+  case mpi
   /// A Swift library layer.
   case library
   /// The command-line tool.
@@ -31,8 +33,12 @@ struct Layer {
 /// On unless a package that uses the library says `traits: []`, and so fetches no other package.
 let toolTrait = "Tool"
 
+/// Training on several processes, and with it Open MPI, whose headers and library must be installed.
+let mpiTrait = "MPI"
+
 let layers: [Layer] = [
   Layer(kind: .kernels, name: "CToeplitzKernels"),
+  Layer(kind: .mpi, name: "CToeplitzMPI"),
   Layer(kind: .library, name: "ToeplitzTensor"),
   Layer(kind: .library, name: "ToeplitzOps", uses: ["ToeplitzTensor"]),
   Layer(kind: .library, name: "ToeplitzGraph", uses: ["ToeplitzTensor", "ToeplitzOps"]),
@@ -62,7 +68,8 @@ let layers: [Layer] = [
   Layer(
     kind: .library, name: "ToeplitzTraining",
     uses: [
-      "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzImage",
+      "CToeplitzMPI", "ToeplitzTensor", "ToeplitzOps", "ToeplitzGraph", "ToeplitzCPU", "ToeplitzCheckpoint",
+      "ToeplitzImage",
       "ToeplitzNN", "Toeplitz", "ToeplitzModels",
     ]),
   Layer(
@@ -126,6 +133,10 @@ func target(_ layer: Layer) -> Target {
   switch layer.kind {
   case .kernels:
     return .target(name: layer.name, cSettings: [.unsafeFlags(["-O3"])])
+  case .mpi:
+    return .target(
+      name: layer.name, cSettings: [.define("TOEPLITZ_MPI", .when(traits: [mpiTrait]))],
+      linkerSettings: [.linkedLibrary("mpi", .when(traits: [mpiTrait]))])
   case .library:
     return .target(name: layer.name, dependencies: dependencies, resources: layer.resources)
   case .command:
@@ -151,6 +162,7 @@ let package = Package(
   ],
   traits: [
     .trait(name: toolTrait, description: "The command-line tool `toeplitz`."),
+    .trait(name: mpiTrait, description: "Training on several processes with Open MPI."),
     .default(enabledTraits: [toolTrait]),
   ],
   dependencies: [

@@ -56,7 +56,10 @@ struct ClassifierRun {
   private let heldOut: TensorDataset
   private let classCount: Int
 
-  init(_ samples: LabelledImages, _ options: TrainClassifierCommand, split: Int, folder: String) throws {
+  init(
+    _ samples: LabelledImages, _ options: TrainClassifierCommand, split: Int, folder: String,
+    _ processes: any Communicator
+  ) throws {
     let shares = try StratifiedSplit(
       classes: samples.labels, heldOut: options.heldOut, seed: options.seed &+ UInt64(split))
     guard !shares.heldOut.isEmpty, shares.training.count >= options.batchSize else {
@@ -84,10 +87,11 @@ struct ClassifierRun {
       epochs: options.epochs, batchSize: options.batchSize, seed: options.seed,
       schedule: .oneCycle(maxLR: options.lr, steps: max(2, steps)), maxGradientNorm: 5, averageDecay: 0.99,
       checkpointEvery: options.checkpointEvery)
+    settings.shards = options.sharing.shardCount
     settings.settings = ["split": "\(split)", "held-out share": "\(options.heldOut)", "shift": "\(most)"]
     let classes = samples.classCount
     trainer = try Trainer(
-      model, optimizer, data: data, folder: folder, options: settings,
+      model, optimizer, data: data, folder: folder, options: settings, communicator: processes,
       validate: { ["accuracy": try Self.table($0, held, classes).accuracy] }
     ) { model, batch in
       try crossEntropy(model(batch[0]), batch[1], labelSmoothing: 0.05)

@@ -24,21 +24,23 @@ struct DenoiserRun {
     }
   }
 
-  init(_ options: TrainDenoiserCommand) throws {
+  init(_ options: TrainDenoiserCommand, _ processes: any Communicator) throws {
     let held = try HeldOut(options.validation)
     let data = NoisySpeech(
       speech: try SoundFolder(options.data, sampleRate: Denoiser.sampleRate, segment: Denoiser.sampleRate))
     let model = try Denoiser(seed: options.seed)
     let steps = options.epochs * max(1, data.count / options.batchSize)
-    let settings = TrainerOptions(
+    var settings = TrainerOptions(
       epochs: options.epochs, batchSize: options.batchSize, seed: options.seed,
       schedule: .oneCycle(maxLR: options.lr, steps: max(2, steps)), maxGradientNorm: 5, patience: options.patience)
+    settings.shards = options.sharing.shardCount
     let resolutions = [
       STFTResolution(fftSize: 512, hopSize: 128, windowSize: 512),
       STFTResolution(fftSize: 1024, hopSize: 256, windowSize: 1024),
     ]
     trainer = try Trainer(
-      model, Optimizer(AdamW(lr: options.lr)), data: data, folder: options.out, options: settings, score: "si_sdr",
+      model, Optimizer(AdamW(lr: options.lr)), data: data, folder: options.out, options: settings,
+      communicator: processes, score: "si_sdr",
       validate: { ["si_sdr": try Self.ratio(try $0.compiled()(held.noisy), held.clean)] }
     ) { model, batch in
       let y = try model(batch[1])

@@ -34,6 +34,13 @@ enum StandardStreams {
     }
   }
 
+  /// Tells why the command cannot go on.
+  static func fail(_ text: String) {
+    // Names of a file may hold anything, also what a terminal obeys.
+    let line = String(text.map { $0.unicodeScalars.allSatisfy { $0.value >= 32 && $0.value != 127 } ? $0 : " " })
+    FileHandle.standardError.write(Data("error: \(line)\n".utf8))
+  }
+
   /// Tells what may be wrong though the command goes on.
   static func warn(_ text: String) {
     FileHandle.standardError.write(Data("warning: \(text)\n".utf8))

@@ -30,9 +30,11 @@ extension ToolCommand {
       warnOfUnknownVariables()
       try execute()
     } catch let error as ToeplitzError {
-      throw report(error.description)
+      StandardStreams.fail(error.description)
+      throw ExitCode(1)
     } catch let error as CocoaError {
-      throw report(error.localizedDescription)
+      StandardStreams.fail(error.localizedDescription)
+      throw ExitCode(1)
     }
   }
 
@@ -43,12 +45,5 @@ extension ToolCommand {
       guard !known.contains(name) else { continue }
       StandardStreams.warn("the environment variable \(name) is none of Toeplitz's (\(known.joined(separator: ", ")))")
     }
-  }
-
-  private func report(_ text: String) -> ExitCode {
-    // Names of a file may hold anything, also what a terminal obeys.
-    let line = String(text.map { $0.unicodeScalars.allSatisfy { $0.value >= 32 && $0.value != 127 } ? $0 : " " })
-    FileHandle.standardError.write(Data("error: \(line)\n".utf8))
-    return ExitCode(1)
   }
 }

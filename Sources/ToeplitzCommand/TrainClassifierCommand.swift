@@ -48,6 +48,8 @@ struct TrainClassifierCommand: ToolCommand {
   @Option(help: "Steps between checkpoints, besides those at the ends of epochs.")
   var checkpointEvery: Int?
 
+  @OptionGroup var sharing: DistributedOptions
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(name: .shortAndLong, help: "Show no progress.")
@@ -66,27 +68,30 @@ struct TrainClassifierCommand: ToolCommand {
     if let every = checkpointEvery, every < 1 { throw ValidationError("--checkpoint-every must be at least 1") }
   }
 
-  func execute() throws {
-    threads.apply()
+  func execute() throws { try sharing.run(threads, train) }
+
+  private func train(with processes: any Communicator) throws {
+    let isFirst = processes.rank == 0
     let samples = try LabelledImages(data, size: size)
     let interruption = Interruption()
     var scores: [Double] = []
     for split in 0..<splits {
       let folder = splits == 1 ? out : URL(fileURLWithPath: out).appending(path: "split-\(split)").path
-      let run = try ClassifierRun(samples, self, split: split, folder: folder)
+      let run = try ClassifierRun(samples, self, split: split, folder: folder, processes)
       let outcome = try run.trainer.runShowing(
         epochs: epochs, quiet: quiet, prefix: splits > 1 ? "split \(split) " : "", until: interruption)
       guard outcome == .finished else {
-        print("\(folder): interrupted; the same command goes on")
+        if isFirst { print("\(folder): interrupted; the same command goes on") }
         throw ExitCode(130)
       }
+      guard isFirst else { continue }
       let table = try run.confusion()
       let score = table.accuracy
       scores.append(score)
       print("\(folder): accuracy \(String(format: "%.4f", score)) on \(table.total) images that were held out")
       if splits == 1, !quiet { print(table) }
     }
-    guard splits > 1 else { return }
+    guard splits > 1, isFirst else { return }
     let mean = scores.reduce(0, +) / Double(scores.count)
     print("mean accuracy of \(splits) splits: \(String(format: "%.4f", mean))")
   }

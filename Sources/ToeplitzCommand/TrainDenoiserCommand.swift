@@ -40,6 +40,8 @@ struct TrainDenoiserCommand: ToolCommand {
   @Option(help: "What initial weights, order, segments and noise follow from.")
   var seed: UInt64 = 0
 
+  @OptionGroup var sharing: DistributedOptions
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(name: .shortAndLong, help: "Show no progress.")
@@ -51,14 +53,16 @@ struct TrainDenoiserCommand: ToolCommand {
     if let patience, patience < 0 { throw ValidationError("--patience must be at least 0") }
   }
 
-  func execute() throws {
-    threads.apply()
-    let run = try DenoiserRun(self)
+  func execute() throws { try sharing.run(threads, train) }
+
+  private func train(with processes: any Communicator) throws {
+    let run = try DenoiserRun(self, processes)
     let outcome = try run.trainer.runShowing(epochs: epochs, quiet: quiet, until: Interruption())
     if outcome == .interrupted {
-      print("\(out): interrupted; the same command goes on")
+      if processes.rank == 0 { print("\(out): interrupted; the same command goes on") }
       throw ExitCode(130)
     }
+    guard processes.rank == 0 else { return }
     try run.writeExample(to: out)
     let found = try run.measured()
     print(

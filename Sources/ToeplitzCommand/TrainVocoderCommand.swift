@@ -80,6 +80,8 @@ struct TrainVocoderCommand: ToolCommand {
   @Option(help: "Steps between checkpoints, besides those at the ends of epochs.")
   var checkpointEvery: Int?
 
+  @OptionGroup var sharing: DistributedOptions
+
   @OptionGroup var threads: ThreadOptions
 
   @Flag(name: .shortAndLong, help: "Show no progress.")
@@ -101,11 +103,17 @@ struct TrainVocoderCommand: ToolCommand {
     if discriminators != nil, !adversarial { throw ValidationError("--discriminators goes with --adversarial") }
   }
 
-  func execute() throws {
-    threads.apply()
-    let run = try VocoderRun(self)
-    if !quiet { StandardStreams.warn(run.description) }
+  func execute() throws { try sharing.run(threads, train) }
+
+  private func train(with processes: any Communicator) throws {
+    let isFirst = processes.rank == 0
+    let run = try VocoderRun(self, processes)
+    if !quiet, isFirst { StandardStreams.warn(run.description) }
     let outcome = try run.trainer.runShowing(epochs: epochs, quiet: quiet, until: Interruption())
+    guard isFirst else {
+      if outcome == .interrupted || outcome == .nonFinite { throw ExitCode(130) }
+      return
+    }
     try run.writeModels()
     switch outcome {
     case .finished: print("\(out): done")

@@ -31,7 +31,9 @@ extension Trainer {
   {
     let clock = ContinuousClock()
     var (start, first): (ContinuousClock.Instant?, Int) = (nil, 0)
-    return try run { report in
+    var steps = 0
+    let outcome = try run { report in
+      steps += 1
       guard let start else {
         // The first step records the graph.
         (start, first) = (clock.now, report.step)
@@ -43,5 +45,11 @@ extension Trainer {
     } shouldStop: {
       interruption.isRequested
     }
+    if !quiet, sentByteCount > 0, steps > 0 {
+      let text = String(
+        format: "%@%.3f MB a step sent by each process\n", prefix, Double(sentByteCount) / Double(steps) / 1e6)
+      FileHandle.standardError.write(Data(text.utf8))
+    }
+    return outcome
   }
 }

@@ -7,10 +7,10 @@ import ToeplitzTraining
 struct VocoderRun: CustomStringConvertible {
   let trainer: Trainer<VocoderNetworks>
   private let configurationFile: String
-  private let folder: RunFolder
+  private let folder: String
   private let recordings: SoundFolder
 
-  init(_ options: TrainVocoderCommand) throws {
+  init(_ options: TrainVocoderCommand, _ processes: any Communicator) throws {
     let beginning = try options.from.map(Vocoder.locate)
     configurationFile = try options.config ?? beginning?.configuration ?? Bundled.path("config.json")
     let configuration = try HiFiGANConfiguration(contentsOf: configurationFile)
@@ -40,16 +40,17 @@ struct VocoderRun: CustomStringConvertible {
         ? .warmUp(steps: options.warmUp, startFactor: 1 / Double(options.warmUp), then: decay) : decay,
       averageDecay: options.average > 0 ? options.average : nil, checkpointEvery: options.checkpointEvery,
       patience: options.patience)
+    settings.shards = options.sharing.shardCount
     settings.settings = [
       "segment": "\(options.segment)", "discriminators": options.adversarial ? "1/\(options.divisor)" : "none",
       "loss weights": "\(weights)", "learning rate": "\(options.lr)", "clip": "\(options.clip ?? 0)",
     ]
     trainer = try Trainer(
-      networks, optimizer, data: data, folder: options.out, options: settings, metrics: VocoderStep.metrics,
+      networks, optimizer, data: data, folder: options.out, options: settings, communicator: processes,
+      phases: step.phases(for: networks),
       score: "held_out_mel", direction: .smaller,
-      validate: held.map { held in { ["held_out_mel": try held.distance($0.generator)] } }
-    ) { networks, optimizer, batch in try step(networks, optimizer, batch) }
-    folder = try RunFolder(options.out)
+      validate: held.map { held in { ["held_out_mel": try held.distance($0.generator)] } })
+    folder = options.out
     recordings = data
   }
 
@@ -61,6 +62,7 @@ struct VocoderRun: CustomStringConvertible {
   /// Writes config.json and generator.safetensors (the averages, if there are), and the authors' files of what training goes on
   /// with.
   func writeModels() throws {
+    let folder = try RunFolder(folder)
     let networks = trainer.model
     try trainer.withAverages { try folder.writeWeights(of: networks.generator, as: "generator.safetensors") }
     let file = try MappedFile(path: configurationFile)

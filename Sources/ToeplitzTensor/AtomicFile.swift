@@ -37,6 +37,14 @@ package final class AtomicFile {
   /// Whether bytes can still be written.
   package var isOpen: Bool { descriptor >= 0 }
 
+  private static let asidePrefix = ".toeplitz-"
+  private static let asideSuffix = ".tmp"
+
+  /// Whether a file of this name is what a process that was killed has left of another.
+  package static func isLeftover(_ name: String) -> Bool {
+    name.hasPrefix(asidePrefix) && name.hasSuffix(asideSuffix)
+  }
+
   /// Creates the file aside.
   ///
   /// A symbolic link is followed; permissions of a replaced file are kept.
@@ -56,7 +64,7 @@ package final class AtomicFile {
     self.mode = mode
     let directory = target.lastIndex(of: "/").map { String(target[...$0]) } ?? ""
     var random = SystemRandomNumberGenerator()
-    aside = directory + ".toeplitz-" + String(random.next(), radix: 16) + ".tmp"
+    aside = directory + Self.asidePrefix + String(random.next(), radix: 16) + Self.asideSuffix
     descriptor = open(aside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o666)
     guard descriptor >= 0 else { throw Self.failure(path) }
   }

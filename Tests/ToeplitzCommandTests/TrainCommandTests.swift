@@ -76,6 +76,25 @@ import ToeplitzTestSupport
     }
   }
 
+  /// A build without MPI says what it lacks; one with it is checked by Scripts/check-mpi.py.
+  @Test func shardsAreChecked() throws {
+    try withFolder { folder in
+      try writeData(folder)
+      #if !MPI
+        let alone = try runTool(arguments + ["--out", "run", "--distributed"], in: folder)
+        #expect(alone.status == 1 && alone.errors.contains("--traits default,MPI"), "\(alone.errors)")
+      #endif
+      let three = try runTool(arguments + ["--out", "run", "--shards", "3"], in: folder)
+      #expect(three.status == 1 && three.errors.contains("power of two"), "\(three.errors)")
+      let none = try runTool(arguments + ["--out", "run", "--shards", "0"], in: folder)
+      #expect(none.status == 64 && none.errors.contains("--shards"))
+      let parts = try runTool(arguments + ["--out", "run", "--shards", "4", "--epochs", "1"], in: folder)
+      #expect(parts.status == 0, "\(parts.errors)")
+      let others = try runTool(arguments + ["--out", "run", "--shards", "2", "--epochs", "1"], in: folder)
+      #expect(others.status == 1 && others.errors.contains("shards 4"), "\(others.errors)")
+    }
+  }
+
   @Test func badDataIsRefused() throws {
     try withFolder { folder in
       try writeData(folder)

@@ -104,6 +104,25 @@ import ToeplitzTestSupport
     }
   }
 
+  /// What is computed early is heard before the rest is computed, in the order in which gradients are made: the last layer's first.
+  @Test func resultsAreHeardAsSoonAsTheyAreThere() throws {
+    let model = Sequential([
+      try Linear(inFeatures: 3, outFeatures: 4), ReLU(), try Linear(inFeatures: 4, outFeatures: 5), ReLU(),
+      try Linear(inFeatures: 5, outFeatures: 2),
+    ])
+    let step = CompiledStep(model, try Optimizer(SGD(lr: 0.1))) { model, _, batch in
+      let (loss, gradients) = try valueAndGradient(of: model) { try $0(batch[0]).sum() }
+      return try [loss] + ["0.weight", "2.weight", "4.weight"].map { try #require(gradients[$0]) } + [Tensor.ones([2])]
+    }
+    var operations = 0
+    var heard: [(index: Int, value: Tensor, operations: Int)] = []
+    step.observe = { _, _ in operations += 1 }
+    let results = try step.run([randomTensor([6, 3], dtype: .float32)], key: 0) { heard.append(($0, $1, operations)) }
+    #expect(heard.map(\.index) == [0, 3, 2, 1] && results.count == 5)
+    #expect(heard[1].operations < heard[3].operations)
+    for item in heard { #expect(try item.value.sameBits(as: results[item.index])) }
+  }
+
   @Test func fewSignaturesAreRemembered() throws {
     let model = try Network()
     let step = CompiledStep(model, try Optimizer(SGD(lr: 0.01)), limit: 2) { model, optimizer, batch in

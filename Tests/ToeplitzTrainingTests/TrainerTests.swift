@@ -95,8 +95,12 @@ import ToeplitzTestSupport
     let straight = try trainer(whole.path)
     try straight.run()
     struct Stop: Error {}
+    // What a killed process leaves of a file that it was writing.
+    let half = parts.appending(path: ".toeplitz-1f.tmp")
+    try Data("half".utf8).write(to: half)
     let broken = try trainer(parts.path)
     #expect(throws: Stop.self) { try broken.run { if $0.step == 13 { throw Stop() } } }
+    #expect(!FileManager.default.fileExists(atPath: half.path))
     let again = try trainer(parts.path)
     try again.run()
     for (name, value) in straight.model.stateDictionary() {

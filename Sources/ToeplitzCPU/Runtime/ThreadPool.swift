@@ -36,6 +36,8 @@ public final class ThreadPool: Sendable {
   private let occupied = Atomic<Bool>(false)
   private let sleepers = Atomic<Int>(0)
   private let limit: Atomic<Int>
+  /// Whether regions stay on their caller: of a thread that works beside the one which the workers are for.
+  @TaskLocal package static var staysOnCaller = false
   private let regionThreads = Atomic<Int>(0)
   private let started = Lock(0)
   private let signal = Signal()
@@ -62,7 +64,7 @@ public final class ThreadPool: Sendable {
     let state = tz_flush_denormals()
     defer { tz_restore_denormals(state) }
     let threads = min(most ?? threadCount, items)
-    guard threads > 1, !occupied.exchange(true, ordering: .acquiring) else {
+    guard threads > 1, !Self.staysOnCaller, !occupied.exchange(true, ordering: .acquiring) else {
       for item in 0..<items { body(item, 0) }
       return
     }

@@ -53,6 +53,8 @@ public struct MelSpectrogram: Sendable {
   private let fft: FFT
   let window: [Double]
   let filters: MelFilterBank
+  /// Window and filters as tensors, made once, so that graphs see that two spectrograms of a signal are equal.
+  let tensors = Lock<[DType: (window: Tensor, filters: Tensor)]>([:])
 
   /// Frames that are computed at a time; bounds the memory next to the result.
   private static let framesPerBlock = 128

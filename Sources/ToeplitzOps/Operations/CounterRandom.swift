@@ -55,9 +55,11 @@ public final class StepRandom: @unchecked Sendable {
     return try apply(CounterUniform(shape: shape, draw: draws), key)
   }
 
-  /// The key of a step of a run with a seed.
-  package static func key(seed: UInt64, step: Int) -> Int64 {
-    var source = RandomSource(seed: seed ^ (UInt64(bitPattern: Int64(step)) &* 0x9E37_79B9_7F4A_7C15))
+  /// The key of a step of a run with a seed, or of a part of its batch.
+  package static func key(seed: UInt64, step: Int, shard: Int = 0) -> Int64 {
+    // No run has 2^44 steps.
+    let number = UInt64(bitPattern: Int64(step)) &+ UInt64(shard) << 44
+    var source = RandomSource(seed: seed ^ (number &* 0x9E37_79B9_7F4A_7C15))
     return Int64(bitPattern: source.next())
   }
 }

@@ -6,9 +6,14 @@ import ToeplitzTensor
 ///
 /// A batch follows from the samples' numbers, the seed and the number of the step, so it does not matter who makes it or when.
 final class BatchLoader {
-  /// Which batch it is.
+  /// Which batch it is, in parts.
   struct Request: Equatable, Sendable {
-    var indices: [Int]
+    /// A part: samples, and the number of the part, which decides about random changes.
+    struct Part: Equatable, Sendable {
+      var indices: [Int]
+      var shard: Int
+    }
+    var parts: [Part]
     var seed: UInt64
     var step: Int
   }
@@ -21,24 +26,26 @@ final class BatchLoader {
   private struct Source: @unchecked Sendable {
     let data: any Dataset
 
-    func batch(_ request: Request) throws -> [Tensor] {
-      let key = StepRandom.key(seed: request.seed ^ 0x5EED, step: request.step)
-      var random = RandomSource(seed: UInt64(bitPattern: key))
-      return try data.batch(request.indices, random: &random)
+    func batch(_ request: Request) throws -> [[Tensor]] {
+      try request.parts.map { part in
+        let key = StepRandom.key(seed: request.seed ^ 0x5EED, step: request.step, shard: part.shard)
+        var random = RandomSource(seed: UInt64(bitPattern: key))
+        return try data.batch(part.indices, random: &random)
+      }
     }
   }
 
   /// A batch that another thread makes.
   private final class Pending: Sendable {
     private let condition = DispatchSemaphore(value: 0)
-    private let result = Lock<Result<[Tensor], any Error>?>(nil)
+    private let result = Lock<Result<[[Tensor]], any Error>?>(nil)
 
-    func finish(_ found: Result<[Tensor], any Error>) {
+    func finish(_ found: Result<[[Tensor]], any Error>) {
       result.withLock { $0 = found }
       condition.signal()
     }
 
-    func wait() -> Result<[Tensor], any Error>? {
+    func wait() -> Result<[[Tensor]], any Error>? {
       condition.wait()
       return result.withLock { $0 }
     }
@@ -51,11 +58,11 @@ final class BatchLoader {
 
   deinit { _ = pending?.result.wait() }
 
-  /// A batch; the one that is probably wanted next is begun.
-  func batch(_ request: Request, next: Request?) throws -> [Tensor] {
+  /// The parts of a batch; the one that is probably wanted next is begun.
+  func batch(_ request: Request, next: Request?) throws -> [[Tensor]] {
     let before = pending.map { ($0.request, $0.result.wait()) }
     pending = nil
-    let batch: [Tensor]
+    let batch: [[Tensor]]
     if let (known, result) = before, known == request, let result {
       batch = try result.get()
     } else {

@@ -24,6 +24,16 @@ public struct Gradients: Sendable {
     indices = Dictionary(entries.enumerated().map { ($1.parameter, $0) }) { first, _ in first }
   }
 
+  /// The gradients of parameters, in their order.
+  init(_ parameters: [(name: String, parameter: Parameter)], _ values: [Tensor?]) {
+    self.init(
+      zip(parameters, values).map { named, value in
+        Entry(
+          parameter: ObjectIdentifier(named.parameter), name: named.name, spec: named.parameter.value.spec, value: value
+        )
+      })
+  }
+
   /// The gradient with respect to a parameter; nil if the number does not depend on it, or it was not asked for.
   public subscript(parameter: Parameter) -> Tensor? {
     indices[ObjectIdentifier(parameter)].flatMap { entries[$0].value }

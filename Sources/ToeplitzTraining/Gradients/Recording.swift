@@ -7,6 +7,8 @@ struct Recording {
   /// What it computes for its inputs.
   let program: any Program
   private let graph: Graph
+  /// Which outputs a step of the program makes: by its number, pairs of result and output.
+  private let made: [Int: [(result: Int, output: Int)]]
 
   /// What a trace has recorded for some of its values.
   init(_ trace: Trace, outputs: [Tensor]) throws {
@@ -17,18 +19,29 @@ struct Recording {
     graph.removeDeadNodes()
     self.graph = graph
     program = try lower(graph, FoldedConstants())
+    let wanted = Dictionary(grouping: program.graph.outputs.indices) { [program] in program.graph.outputs[$0].value }
+    made = program.graph.nodes.enumerated().reduce(into: [:]) { found, step in
+      for (result, value) in step.element.outputs.enumerated() {
+        for output in wanted[value] ?? [] { found[step.offset, default: []].append((result, output)) }
+      }
+    }
   }
 
   /// The outputs for inputs in their order.
   ///
-  /// - Parameter observe: hears of each operation, with the seconds that it took.
-  func run(_ inputs: [Tensor], observe: ((Graph.Node, Double) -> Void)? = nil) throws -> [Tensor] {
+  /// - Parameters:
+  ///   - observe: hears of each operation, with the seconds that it took.
+  ///   - hear: gets each output, with its number, as soon as it is computed; not those that are inputs or constants.
+  func run(
+    _ inputs: [Tensor], observe: ((Graph.Node, Double) -> Void)? = nil, hear: ((Int, Tensor) throws -> Void)? = nil
+  ) throws -> [Tensor] {
     let inputs = try inputs.map { try $0.aligned() }
-    guard let observe else { return try program.run(inputs, observe: nil) }
+    guard observe != nil || hear != nil else { return try program.run(inputs, observe: nil) }
     var last = ContinuousClock.now
-    return try program.run(inputs) { step, _ in
+    return try program.run(inputs) { step, results in
       let now = ContinuousClock.now
-      observe(program.graph.nodes[step], (now - last) / .seconds(1))
+      observe?(program.graph.nodes[step], (now - last) / .seconds(1))
+      for (result, output) in hear == nil ? [] : made[step] ?? [] { try hear?(output, results[result]) }
       last = .now
     }
   }

@@ -48,11 +48,7 @@ public func valueAndGradient<each Model: Module>(
   ) { _ in
     try function(repeat each models)
   }
-  let entries = zip(values.parameters, found.gradients).map { named, gradient in
-    Gradients.Entry(
-      parameter: ObjectIdentifier(named.parameter), name: named.name, spec: named.parameter.value.spec, value: gradient)
-  }
-  return (found.value, found.outputs, Gradients(entries))
+  return (found.value, found.outputs, Gradients(values.parameters, found.gradients))
 }
 
 /// The gradient of a number that a function of tensors gives; zeros for tensors that it does not depend on.

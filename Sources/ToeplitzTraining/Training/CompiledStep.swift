@@ -58,6 +58,13 @@ public final class CompiledStep<Model: Module> {
   ///
   /// - Throws: As ``callAsFunction(_:)``.
   public func run(_ inputs: [Tensor], seed: UInt64 = 0, step: Int = 0) throws -> [Tensor] {
+    try run(inputs, key: StepRandom.key(seed: seed, step: step))
+  }
+
+  /// Computes one step with the random numbers of a key.
+  ///
+  /// - Parameter hear: gets most of what the function returns, with its number, as soon as it is computed.
+  func run(_ inputs: [Tensor], key: Int64, hear: ((Int, Tensor) throws -> Void)? = nil) throws -> [Tensor] {
     for (name, parameter) in values.parameters { try optimizer.remember(parameter, name) }
     let state = StepState(values, optimizer)
     let signature = Signature(inputs: inputs.map(\.spec), model: state.tensors.map(\.spec), layout: state.layout)
@@ -72,7 +79,7 @@ public final class CompiledStep<Model: Module> {
       if programs.count >= limit { programs.removeFirst() }
       programs.append((signature, program))
     }
-    return try program.run(state, inputs, key: StepRandom.key(seed: seed, step: step), observe: observe)
+    return try program.run(state, inputs, key: key, observe: observe, hear: hear)
   }
 
   private struct Signature: Equatable {
@@ -231,7 +238,8 @@ private struct StepProgram {
 
   /// Computes a step and assigns what it changes.
   func run(
-    _ state: StepState, _ inputs: [Tensor], key: Int64, observe: ((Graph.Node, Double) -> Void)?
+    _ state: StepState, _ inputs: [Tensor], key: Int64, observe: ((Graph.Node, Double) -> Void)?,
+    hear: ((Int, Tensor) throws -> Void)?
   ) throws -> [Tensor] {
     let steps = state.steps
     let numbers = try factors.flatMap { item in
@@ -239,7 +247,9 @@ private struct StepProgram {
         .map { try Tensor(scalar: $0) }
     }
     var tensors = state.tensors
-    let results = try recording.run(tensors + inputs + [Tensor(scalar: key)] + numbers, observe: observe)
+    let results = try recording.run(
+      tensors + inputs + [Tensor(scalar: key)] + numbers, observe: observe,
+      hear: hear.map { hear in { index, tensor in if index < outputCount { try hear(index, tensor) } } })
     for (index, value) in zip(assigned, results.dropFirst(outputCount)) { tensors[index] = value }
     state.assign(tensors)
     state.steps = zip(steps, updates).map { $0 + $1 }

@@ -19,14 +19,47 @@ public struct TrainingProgress: Sendable, Hashable, Codable {
   public var settings: [String: String] = [:]
 }
 
+extension TrainingProgress {
+  static let format = "toeplitz.training.1"
+  /// A setting that checkpoints lack which are older than it; theirs was 1.
+  static let shardsSetting = "shards"
+
+  /// Takes over a checkpoint.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `checkpoint` if it is of a run with other settings, which it names, or of another model.
+  static func restored(
+    _ stored: Checkpoint, model: Module, optimizer: Optimizer, average: ExponentialMovingAverage?,
+    settings: [String: String]
+  ) throws -> TrainingProgress {
+    guard stored.metadata["format"] == format, let text = stored.metadata["progress"],
+      var progress = try? JSONDecoder().decode(TrainingProgress.self, from: Data(text.utf8))
+    else {
+      throw ToeplitzError(
+        .checkpoint, stored.source, expected: "a checkpoint of a run (\(format))", got: "another file")
+    }
+    progress.settings[shardsSetting] = progress.settings[shardsSetting] ?? "1"
+    for (name, value) in settings.sorted(by: { $0.key < $1.key }) where progress.settings[name] != value {
+      throw ToeplitzError(
+        .checkpoint, stored.source, expected: "the run's \(name) \(progress.settings[name] ?? "(none)")",
+        got: "\(value); use another folder for another run")
+    }
+    func part(_ prefix: String) throws -> [String: Tensor] {
+      let inner = stored.inside(prefix)
+      return try inner.names.reduce(into: [:]) { $0[$1] = try inner.tensor($1).copied() }
+    }
+    try model.load(part("model"))
+    try optimizer.load(part("optimizer"), for: model)
+    try average?.load(part("average"))
+    return progress
+  }
+}
+
 /// The files of a run: checkpoints, the best weights, metrics.
 public struct RunFolder: Sendable {
   /// The folder.
   public let path: String
   /// How many checkpoints are kept.
   public let kept: Int
-  private static let format = "toeplitz.training.1"
-
   /// A folder, which is made if it is not there.
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if it cannot be made.
@@ -53,6 +86,13 @@ public struct RunFolder: Sendable {
     }.sorted { $0.step > $1.step }
   }
 
+  /// Removes what a run that was killed while it wrote a file has left of it.
+  func removeLeftovers() {
+    for name in (try? FileManager.default.contentsOfDirectory(atPath: path)) ?? [] where AtomicFile.isLeftover(name) {
+      try? FileManager.default.removeItem(atPath: file(name))
+    }
+  }
+
   /// Writes a checkpoint aside, gives it its name when it is complete, and removes the oldest ones.
   ///
   /// - Throws: ``ToeplitzError`` of kind `file` if it cannot be written.
@@ -73,7 +113,7 @@ public struct RunFolder: Sendable {
     }
     let name = "checkpoint-" + String(repeating: "0", count: max(0, 8 - "\(progress.step)".count)) + "\(progress.step)"
     try Safetensors.write(
-      tensors, metadata: ["format": Self.format, "progress": text], to: file("\(name).safetensors"))
+      tensors, metadata: ["format": TrainingProgress.format, "progress": text], to: file("\(name).safetensors"))
     for old in checkpoints().dropFirst(kept) { try? FileManager.default.removeItem(atPath: old.path) }
   }
 
@@ -84,26 +124,18 @@ public struct RunFolder: Sendable {
     model: Module, optimizer: Optimizer, average: ExponentialMovingAverage? = nil, settings: [String: String]
   ) throws -> TrainingProgress? {
     guard let newest = checkpoints().first else { return nil }
-    let stored = try Checkpoint(contentsOf: newest.path)
-    guard stored.metadata["format"] == Self.format, let text = stored.metadata["progress"],
-      let progress = try? JSONDecoder().decode(TrainingProgress.self, from: Data(text.utf8))
-    else {
-      throw ToeplitzError(
-        .checkpoint, newest.path, expected: "a checkpoint of a run (\(Self.format))", got: "another file")
+    return try TrainingProgress.restored(
+      Checkpoint(contentsOf: newest.path), model: model, optimizer: optimizer, average: average, settings: settings)
+  }
+
+  /// The bytes of the newest checkpoint; nil if there is none.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `file` if it cannot be read.
+  func newestCheckpoint() throws -> [UInt8]? {
+    try checkpoints().first.map { newest in
+      let file = try MappedFile(path: newest.path)
+      return withExtendedLifetime(file) { Array(file.bytes) }
     }
-    for (name, value) in settings.sorted(by: { $0.key < $1.key }) where progress.settings[name] != value {
-      throw ToeplitzError(
-        .checkpoint, newest.path, expected: "the run's \(name) \(progress.settings[name] ?? "(none)")",
-        got: "\(value); use another folder for another run")
-    }
-    func part(_ prefix: String) throws -> [String: Tensor] {
-      let inner = stored.inside(prefix)
-      return try inner.names.reduce(into: [:]) { $0[$1] = try inner.tensor($1).copied() }
-    }
-    try model.load(part("model"))
-    try optimizer.load(part("optimizer"), for: model)
-    try average?.load(part("average"))
-    return progress
   }
 
   /// Writes a model's weights under PyTorch's names.

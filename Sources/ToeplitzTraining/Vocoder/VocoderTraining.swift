@@ -37,10 +37,8 @@ public struct VocoderLossWeights: Sendable, Hashable {
   public init(mel: Double = 45, stft: Double = 0) { (self.mel, self.stft) = (mel, stft) }
 }
 
-/// What a step of training a vocoder does.
+/// What a step of training a vocoder does: the discriminators are updated, if there are, then the generator.
 public struct VocoderStep: Sendable {
-  /// The names of what ``callAsFunction(_:_:_:)`` gives behind loss and norm.
-  public static let metrics = ["mel", "stft", "adversarial", "features", "discriminators"]
   private let input: MelSpectrogram
   private let target: MelSpectrogram
   private let weights: VocoderLossWeights
@@ -48,6 +46,7 @@ public struct VocoderStep: Sendable {
 
   /// A step for generators of a configuration.
   ///
+  /// - Parameter maxGradientNorm: gradients of the generator of a larger norm are made shorter; nil for none.
   /// - Throws: ``ToeplitzError`` of kind `argument` if the configuration has no spectrogram.
   public init(
     _ configuration: HiFiGANConfiguration, weights: VocoderLossWeights = VocoderLossWeights(),
@@ -61,43 +60,30 @@ public struct VocoderStep: Sendable {
     (self.weights, self.maxGradientNorm) = (weights, maxGradientNorm)
   }
 
-  /// Updates the discriminators, then the generator.
-  ///
-  /// - Parameter batch: signals `[N, L]`, L being a multiple of the hop.
-  /// - Returns: The generator's loss, the norm of its gradient, and ``metrics``.
-  /// - Throws: ``ToeplitzError`` of kind `shape` if the signals are too short.
-  public func callAsFunction(_ networks: VocoderNetworks, _ optimizer: Optimizer, _ batch: [Tensor]) throws -> [Tensor]
-  {
-    let real = batch[0]
-    let frames = try input.frames(of: real)
-    let signals = try real.unsqueezed(1)
-    // Recorded a second time for the generator's gradient below; equal operations are computed once.
-    let fake = try networks.generator(frames)
-    let judging = try updateDiscriminators(networks, optimizer, real: signals, fake: fake.stopGradient())
-    let found = try valueAndGradient(of: networks.generator) { generator in
-      try generatorLoss(networks, generator(frames), real: real)
+  /// The phases of the step; a batch is signals `[N, L]`, L being a multiple of the hop.
+  public func phases(for networks: VocoderNetworks) -> [TrainingPhase<VocoderNetworks>] {
+    let judging = TrainingPhase<VocoderNetworks>(
+      training: { [$0.mpd, $0.msd].compactMap { $0 } }, metrics: ["discriminators"]
+    ) { networks, batch in
+      let loss = try discriminatorsLoss(networks, real: batch[0])
+      return (loss, [loss])
     }
-    var gradients = found.gradients
-    let norm: Tensor
-    if let maxGradientNorm {
-      (gradients, norm) = try gradients.clipped(maxNorm: maxGradientNorm)
-    } else {
-      norm = try gradients.norm()
+    let making = TrainingPhase<VocoderNetworks>(
+      training: { [$0.generator] }, metrics: ["mel", "stft", "adversarial", "features"],
+      maxGradientNorm: maxGradientNorm
+    ) { networks, batch in
+      // Computed once where both phases are one graph: equal operations are.
+      try generatorLoss(networks, networks.generator(input.frames(of: batch[0])), real: batch[0])
     }
-    try optimizer.update(networks.generator, with: gradients)
-    return [found.value, norm] + found.outputs + [judging]
+    return networks.mpd == nil ? [making] : [judging, making]
   }
 
-  private func updateDiscriminators(
-    _ networks: VocoderNetworks, _ optimizer: Optimizer, real: Tensor, fake: Tensor
-  ) throws -> Tensor {
+  private func discriminatorsLoss(_ networks: VocoderNetworks, real: Tensor) throws -> Tensor {
     guard let mpd = networks.mpd, let msd = networks.msd else { return try Tensor.zeros([]) }
-    let (loss, gradients) = try valueAndGradient(of: mpd, msd) { mpd, msd in
-      try discriminatorLoss(real: mpd(real), fake: mpd(fake)) + discriminatorLoss(real: msd(real), fake: msd(fake))
-    }
-    try optimizer.update(mpd, with: gradients)
-    try optimizer.update(msd, with: gradients)
-    return loss
+    let fake = try networks.generator(input.frames(of: real)).stopGradient()
+    let signals = try real.unsqueezed(1)
+    return try discriminatorLoss(real: mpd(signals), fake: mpd(fake))
+      + discriminatorLoss(real: msd(signals), fake: msd(fake))
   }
 
   /// The generator's loss for the signals `[N, 1, L]` that it made, and its parts.
