@@ -151,10 +151,10 @@ struct NetworkDraw {
 }
 
 extension NetworkDraw {
-  /// A network of up to eight steps.
+  /// A network of up to twelve steps.
   mutating func network(dtype: DType) throws -> RandomNetwork {
     var network = RandomNetwork(channels: pick(1...3), dtype: dtype)
-    for _ in 0..<pick(1...8) { try step(&network) }
+    for _ in 0..<pick(1...12) { try step(&network) }
     return network
   }
 }

@@ -31,7 +31,16 @@ struct StreamNetwork: Sendable {
         continue
       }
       let made = try Self.node(node, graph, axes)
-      for output in made.outputs { axes[output] = made.axis }
+      for output in made.outputs {
+        axes[output] = made.axis
+        // What is empty tells no rule, and an axis of size 1 may be another; longer inputs may tell.
+        let length = specs[output].shape[made.axis]
+        guard length > 1 else {
+          throw ToeplitzError(
+            .argument, "streamPlan", expected: "more than one position in every value",
+            got: "\(length) of \(node.operation.name) for an input of \(specs[input])", path: node.path)
+        }
+      }
       for value in Set(node.inputs) where axes[value] != nil { users[value, default: []].append(nodes.count) }
       nodes.append(made)
     }
