@@ -122,7 +122,9 @@ import ToeplitzTestSupport
     #expect(last.held >= 4, "\(plan)")
     let x = try draw.tensor([1, 1, 81 * 30], .float32)
     var stream = try plan.makeStream()
-    let pieces = try [stream.push(x.slice(axis: 2, 0..<900)), stream.push(x.slice(axis: 2, 900..<2430)), stream.finish()]
+    let pieces = try [
+      stream.push(x.slice(axis: 2, 0..<900)), stream.push(x.slice(axis: 2, 900..<2430)), stream.finish(),
+    ]
     let whole = try network.executable().run([x])[0]
     #expect(try Tensor.concatenate(pieces, axis: 2).copied().sameBits(as: whole.copied()))
   }

@@ -49,7 +49,7 @@ extension TensorStream {
     }
     let tensor = try Tensor(
       bytes: UnsafeRawBufferPointer(chunk), shape: spec.shape.replacing(plan.timeAxis, by: count), dtype: spec.dtype)
-    let result = try advance(tensor, by: count, to: next, schedule)[0]
+    let result = try advance(tensor, to: next, schedule)[0]
     try result.withElements(Scalar.self) { elements in
       if let source = elements.baseAddress { target.baseAddress?.update(from: source, count: elements.count) }
     }
@@ -71,7 +71,7 @@ extension TensorStream {
     for _ in 0..<max(4096, 4 * cycle) where compiled < cycle || copy.position < plan.steadyLength {
       let (next, schedule) = try copy.next(by: maximumChunk)
       compiled = plan.engine.isCompiled(schedule) ? compiled + 1 : 0
-      _ = try copy.advance(zeros, by: maximumChunk, to: next, schedule)
+      _ = try copy.advance(zeros, to: next, schedule)
     }
   }
 }
