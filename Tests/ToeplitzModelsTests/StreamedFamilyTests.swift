@@ -27,6 +27,7 @@ import ToeplitzTestSupport
       #expect(
         try joined.copied().sameBits(as: whole.copied()), "\(name), chunk \(chunk)", sourceLocation: sourceLocation)
     }
+    try checkTogether(plan, x, name, sourceLocation)
     let share = try plan.workShare(chunk: plan.blockSize)
     #expect(share <= 1.15, "\(name)", sourceLocation: sourceLocation)
     guard ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_TABLE"] != nil else { return }
@@ -35,6 +36,24 @@ import ToeplitzTestSupport
         format: "| %@ | %d | %@ | %d | %d | %d | %d | %.0f | %.3f |", name, plan.blockSize,
         plan.outputRatio.description,
         plan.latency, plan.lookahead, plan.receptiveField, plan.stateBytes, plan.workPerStep, share))
+  }
+
+  /// Three sessions in one call are three streams.
+  private func checkTogether(_ plan: StreamPlan, _ x: Tensor, _ name: String, _ location: SourceLocation) throws {
+    var batch = plan.makeBatch()
+    #expect(batch.obstacle == nil, "\(name)", sourceLocation: location)
+    let ids = try (0..<3).map { _ in try batch.join() }
+    var streams = try ids.map { _ in try plan.makeStream() }
+    let chunk = 2 * plan.blockSize
+    for first in stride(from: 0, to: min(x.shape[2] - chunk, 5 * chunk), by: chunk) {
+      let piece = try x.slice(axis: 2, first..<(first + chunk)).copied()
+      let pieces = try [piece, piece * 0.5, piece.negated()]
+      let results = try batch.push(Dictionary(uniqueKeysWithValues: zip(ids, pieces)))
+      for index in ids.indices {
+        let alone = try streams[index].push(pieces[index])
+        #expect(try results[ids[index]]?.sameBits(as: alone.copied()) == true, "\(name)", sourceLocation: location)
+      }
+    }
   }
 
   private func expectRefusal(_ model: some UnaryLayer, channels: Int, operation: String, layer: String) {
