@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import Toeplitz
 import ToeplitzModels
+import ToeplitzONNX
 import ToeplitzTestSupport
 
 /// The networks that people stream: their pieces joined are the whole, to the bit, and no work is done twice.
@@ -28,6 +29,7 @@ import ToeplitzTestSupport
         try joined.copied().sameBits(as: whole.copied()), "\(name), chunk \(chunk)", sourceLocation: sourceLocation)
     }
     try checkTogether(plan, x, name, sourceLocation)
+    try checkSteps(plan, x, whole.copied(), name, sourceLocation)
     let share = try plan.workShare(chunk: plan.blockSize)
     #expect(share <= 1.15, "\(name)", sourceLocation: sourceLocation)
     guard ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_TABLE"] != nil else { return }
@@ -54,6 +56,15 @@ import ToeplitzTestSupport
         #expect(try results[ids[index]]?.sameBits(as: alone.copied()) == true, "\(name)", sourceLocation: location)
       }
     }
+  }
+
+  /// The model of single steps, read again, gives the same stream.
+  private func checkSteps(
+    _ plan: StreamPlan, _ x: Tensor, _ whole: Tensor, _ name: String, _ location: SourceLocation
+  ) throws {
+    var stream = try Executable(onnx: plan.onnxModel(chunk: 2 * plan.blockSize)).stepStream()
+    let joined = try Tensor.concatenate([stream.push(x), stream.finish()], axis: 2)
+    #expect(try joined.shape == whole.shape && joined.copied().sameBits(as: whole), "\(name)", sourceLocation: location)
   }
 
   private func expectRefusal(_ model: some UnaryLayer, channels: Int, operation: String, layer: String) {

@@ -89,7 +89,9 @@ public struct StreamBatch: Sendable {
     return id
   }
 
-  /// A session as a stream by itself, which goes on from there; the batch keeps it. It can be stored, or joined again, which forks it.
+  /// A session as a stream by itself, which goes on from there.
+  ///
+  /// The batch keeps its own: the stream can be stored, or join again, which forks the session.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` if there is no such session.
   public func stream(_ id: SessionID) throws -> TensorStream {

@@ -74,7 +74,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
 
   let engine: StreamEngine
   /// Input positions, a multiple of the block, after which all delays are filled.
-  let steadyLength: Int
+  package let steadyLength: Int
 
   /// Makes the plan of what `graph` gives for two or more lengths.
   init(_ networks: [StreamNetwork], timeAxis: Int) throws {

@@ -5,7 +5,7 @@ import ToeplitzTensor
 final class StreamEngine: Sendable {
   let network: StreamNetwork
   let counting: StreamCounting
-  private let folded: FoldedConstants
+  let folded: FoldedConstants
   /// The places of the states in the lists of carried tensors.
   let carried: [TensorSpec]
 
@@ -134,8 +134,13 @@ final class StreamEngine: Sendable {
   }
 
   /// One push, operation by operation.
-  private func compute(
-    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory, constant: (Tensor) -> Tensor = { $0 }
+  ///
+  /// - Parameters:
+  ///   - constant: what takes the place of a constant.
+  ///   - read: what a node, by its number, gets of the positions that it reads of an operand.
+  func compute(
+    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory, constant: (Tensor) -> Tensor = { $0 },
+    read: (Tensor, _ node: Int, _ operand: Int) throws -> Tensor = { tensor, _, _ in tensor }
   ) throws -> (outputs: [Tensor?], memory: Memory) {
     // What is known of each value from the first position that is held on.
     var values = memory.held
@@ -151,14 +156,14 @@ final class StreamEngine: Sendable {
     var states = memory.carried
     var weights: [Int: Tensor] = [:]
     var next = 0
-    for (node, piece) in zip(network.nodes, schedule.pieces) {
+    for (index, (node, piece)) in zip(network.nodes, schedule.pieces).enumerated() {
       var count = 0
       if case .state(let carried, _) = node.kind { count = carried.count }
       defer { next += count }
       guard let piece else { continue }
       var shifts = piece.shifts[...]
-      let operands = try zip(node.inputs, node.axes).map { value, axis -> Tensor in
-        guard let axis else {
+      let operands = try node.inputs.enumerated().map { operand, value -> Tensor in
+        guard let axis = node.axes[operand] else {
           if let known = weights[value] { return known }
           let tensor = constant(try required(network.constants[value], node))
           weights[value] = tensor
@@ -171,7 +176,7 @@ final class StreamEngine: Sendable {
         guard let tensor = values[place] else {
           return try Tensor.zeros(network.spec(value, length: 0).shape, dtype: network.specs[value].dtype)
         }
-        return range == 0..<tensor.shape[axis] ? tensor : try tensor.slice(axis: axis, range)
+        return try read(range == 0..<tensor.shape[axis] ? tensor : tensor.slice(axis: axis, range), index, operand)
       }
       let (results, after) = try node.results(piece, operands, carried: Array(states[next..<(next + count)]))
       states.replaceSubrange(next..<(next + count), with: after)
