@@ -6,9 +6,9 @@ import ToeplitzTensor
 /// states stacked; others in calls of their own. A value, as ``TensorStream`` is; all batches and streams of a plan share its weights.
 ///
 /// ```swift
-/// var batch = plan.makeBatch()
+/// var batch = try decoder.streamPlan(shape: [1, 1, nil]).makeBatch()
 /// let (one, two) = (try batch.join(), try batch.join())
-/// let sounds = try batch.push([one: mel, two: other])
+/// let sounds = try batch.push([one: x, two: y])
 /// let end = try batch.finish(one)
 /// ```
 public struct StreamBatch: Sendable {
@@ -105,10 +105,7 @@ public struct StreamBatch: Sendable {
   @discardableResult
   public mutating func leave(_ id: SessionID) throws -> TensorStream {
     let stream = try stream(id)
-    var copy = self
-    try copy.takeOut([id])
-    copy.members[id] = nil
-    self = copy
+    try remove(id)
     return stream
   }
 
@@ -121,16 +118,21 @@ public struct StreamBatch: Sendable {
 
   /// The same, of all outputs.
   public mutating func pushAll(_ chunks: [SessionID: Tensor]) throws -> [SessionID: [Tensor]] {
-    var calls: [StreamSchedule: Call] = [:]
+    var (calls, places) = ([Call](), [StreamSchedule: Int]())
     for (id, chunk) in chunks.sorted(by: { $0.key < $1.key }) {
       var counters = try session(id).counters
       let count = try plan.length(of: chunk, "StreamBatch.push")
       let schedule = try plan.engine.counting.advance(&counters, by: count, ends: false)
-      calls[schedule, default: Call(schedule: schedule)].members.append(id)
-      calls[schedule]?.counters.append(counters)
+      let place = places[schedule] ?? calls.count
+      if place == calls.count {
+        places[schedule] = place
+        calls.append(Call(schedule: schedule))
+      }
+      calls[place].members.append(id)
+      calls[place].counters.append(counters)
     }
     var (copy, results) = (self, [SessionID: [Tensor]]())
-    for call in calls.values {
+    for call in calls {
       let most = obstacle == nil ? Self.mostTogether : 1
       for first in stride(from: 0, to: call.members.count, by: most) {
         let range = first..<min(first + most, call.members.count)
@@ -152,7 +154,7 @@ public struct StreamBatch: Sendable {
   public mutating func finishAll(_ id: SessionID) throws -> [Tensor] {
     var stream = try stream(id)
     let outputs = try stream.finishAll()
-    try leave(id)
+    try remove(id)
     return outputs
   }
 
@@ -164,6 +166,13 @@ public struct StreamBatch: Sendable {
         .argument, "StreamBatch", expected: "a session of " + (sessions.isEmpty ? "none" : "\(sessions)"), got: "\(id)")
     }
     return session
+  }
+
+  private mutating func remove(_ id: SessionID) throws {
+    var copy = self
+    try copy.takeOut([id])
+    copy.members[id] = nil
+    self = copy
   }
 
   private mutating func compute(_ call: Call, _ chunks: [SessionID: Tensor]) throws -> [SessionID: [Tensor]] {
