@@ -39,6 +39,8 @@ struct StreamNode: Sendable {
   var outputs: [Int]
   var axis: Int
   var path: String
+  /// What padding of zeros stands for; nil where windows at the ends have fewer positions.
+  var padding: Double?
   /// The specifications of the operands, for the length that was recorded.
   var specs: [TensorSpec]
 
@@ -55,8 +57,8 @@ struct StreamNode: Sendable {
       (kind, self.axis) = (.blocks(from: 1, to: 1, reach: 0, resized: resized), axis)
     case .blocks(let from, let to, let reach, let axis, let resized):
       (kind, self.axis) = (.blocks(from: from, to: to, reach: reach, resized: resized), axis)
-    case .window(let window, let axis, let mode, let repadded):
-      (kind, self.axis) = (.window(window, mode, repadded), axis)
+    case .window(let window, let axis, let mode, let padding, let repadded):
+      (kind, self.axis, self.padding) = (.window(window, mode, repadded), axis, padding)
     case .overlapAdd(let window, let axis, let recropped): (kind, self.axis) = (.overlapAdd(window, recropped), axis)
     case .state(let axis, let carried, let stepped):
       (kind, self.axis) = (.state(carried: carried, stepped: stepped), axis)

@@ -134,7 +134,7 @@ extension StreamStack {
         case .pointwise(let axis, let other): (own, resized) = (axis, other)
         case .blocks(_, _, reach: 0, let axis, let other): (own, resized) = (axis, other)
         // A linear map is a convolution of one tap along the samples of a sequence.
-        case .window(AxisWindow(extent: 1), let axis, _, _): (own, resized) = (axis, nil)
+        case .window(AxisWindow(extent: 1), let axis, _, _, _): (own, resized) = (axis, nil)
         case .whole(let reason): throw refuse(reason)
         default: throw refuse("it joins samples")
         }

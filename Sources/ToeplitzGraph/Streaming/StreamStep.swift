@@ -114,7 +114,7 @@ private struct StreamStepRecording {
       case .window(let window, let mode, _):
         (readsBefore, readsAfter) = (window.low > 0, window.high > 0)
         guard readsBefore || readsAfter else { continue }
-        guard mode == .zeros, let value = Self.paddingValue(node.operation) else {
+        guard mode == .zeros, let value = node.padding else {
           throw Self.refusal(node, mode == .zeros ? "windows at the ends have fewer positions" : "\(mode) padding")
         }
         padding[index] = value
@@ -137,17 +137,6 @@ private struct StreamStepRecording {
       guard readsBefore, known[place] >= 0, let value = padding[index] else { continue }
       // The first states can hold it, if all want the same.
       if let other = fillings[place], other != value { masksStart.insert(index) } else { fillings[place] = value }
-    }
-  }
-
-  /// What padding of zeros is in terms of the operand, if it is a number.
-  private static func paddingValue(_ operation: any TensorOperation) -> Double? {
-    switch operation {
-    case is ConvolutionOperation, is Unfold: 0
-    case let pad as PadAxis: pad.value
-    case is MaxPooling: -.infinity
-    case let pool as AveragePooling where pool.countsPadding || pool.divisor != nil: 0
-    default: nil
     }
   }
 
