@@ -151,6 +151,12 @@ struct NetworkDraw {
 }
 
 extension NetworkDraw {
+  /// How many random networks a test takes; `TOEPLITZ_STREAM_NETWORKS` makes more or less of the usual number, of which 500 is its.
+  static func count(_ usual: Int) -> Int {
+    ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_NETWORKS"].flatMap { Int($0) }.map { max(1, usual * $0 / 500) }
+      ?? usual
+  }
+
   /// A network of up to twelve steps.
   mutating func network(dtype: DType) throws -> RandomNetwork {
     var network = RandomNetwork(channels: pick(1...3), dtype: dtype)

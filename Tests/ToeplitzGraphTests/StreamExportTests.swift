@@ -47,7 +47,7 @@ import ToeplitzTestSupport
 
   /// The stream through the model that is read again has the bits of the whole, also where it begins and ends.
   @Test func stepsReadAgainAreTheStream() throws {
-    let (delayed, refused) = try each(120, seeds: 70_000) { model, plan, x, whole, chunk, label in
+    let (delayed, refused) = try each(NetworkDraw.count(120), seeds: 70_000) { model, plan, x, whole, chunk, label in
       let executable = try Executable(onnx: model)
       var stream = try executable.stepStream()
       #expect(stream.block == chunk && stream.input == "x" && stream.outputs == ["y"], "\(label)")
@@ -61,7 +61,7 @@ import ToeplitzTestSupport
       #expect(same, "\(label)")
     }
     // Both kinds are there.
-    #expect(delayed > 20 && refused > 20, "\(delayed), \(refused)")
+    #expect(delayed > NetworkDraw.count(20) && refused > NetworkDraw.count(20), "\(delayed), \(refused)")
   }
 
   /// Whether a Python with ONNX Runtime is there.
@@ -81,7 +81,7 @@ import ToeplitzTestSupport
     let folder = try Fixtures.temporaryFolder()
     defer { try? FileManager.default.removeItem(at: folder) }
     var expected: [(Tensor, String)] = []
-    _ = try each(40, seeds: 80_000) { model, _, x, whole, _, label in
+    _ = try each(NetworkDraw.count(40), seeds: 80_000) { model, _, x, whole, _, label in
       let path = folder.appending(path: "\(expected.count)").path
       try Data(model).write(to: URL(filePath: path + ".onnx"))
       try NumPy.write(x, to: path + ".x.npy")

@@ -1,4 +1,3 @@
-import Foundation
 import Testing
 import ToeplitzTensor
 import ToeplitzTestSupport
@@ -9,9 +8,7 @@ import ToeplitzTestSupport
 
 /// Streams give, piece by piece, the bits of the whole.
 @Suite struct StreamTests {
-  /// How many random networks; `TOEPLITZ_STREAM_NETWORKS` sets another number.
-  private static let count =
-    ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_NETWORKS"].flatMap { Int($0) } ?? 500
+  private static let count = NetworkDraw.count(500)
 
   @Test func streamsGiveTheBitsOfTheWhole() throws {
     var (tried, compared) = (0, 0)

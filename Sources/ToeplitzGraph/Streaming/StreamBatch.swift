@@ -177,15 +177,18 @@ public struct StreamBatch: Sendable {
 
   private mutating func compute(_ call: Call, _ chunks: [SessionID: Tensor]) throws -> [SessionID: [Tensor]] {
     let ids = call.members
+    // Shapes may be such that a number of sessions cannot be told from another axis.
+    let stack = ids.count > 1 ? try? plan.engine.stack(ids.count) : nil
+    guard stack != nil || ids.count == 1 else {
+      return try zip(ids, call.counters).reduce(into: [:]) { results, session in
+        let one = Call(schedule: call.schedule, members: [session.0], counters: [session.1])
+        try results.merge(compute(one, chunks)) { $1 }
+      }
+    }
     let parts = try parts(of: ids)
     try takeOut(ids)
     let outputs: [[Tensor]]
-    if ids.count == 1 {
-      let result = try plan.engine.advance(chunks[ids[0]], call.schedule, parts[0])
-      add(ids, result.memory)
-      outputs = [result.outputs]
-    } else {
-      let stack = try plan.engine.stack(ids.count)
+    if let stack {
       let input = try Tensor.concatenate(ids.compactMap { chunks[$0] }, axis: stack.input.axis)
       let result = try stack.engine.advance(input, call.schedule, stack.joined(parts))
       add(ids, result.memory)
@@ -193,6 +196,10 @@ public struct StreamBatch: Sendable {
       outputs = try ids.indices.map { index in
         try zip(stack.outputs, result.outputs).map { try $0.part($1, index..<(index + 1)).copied() }
       }
+    } else {
+      let result = try plan.engine.advance(chunks[ids[0]], call.schedule, parts[0])
+      add(ids, result.memory)
+      outputs = [result.outputs]
     }
     for (id, counters) in zip(ids, call.counters) { members[id]?.counters = counters }
     return Dictionary(uniqueKeysWithValues: zip(ids, outputs))
@@ -225,7 +232,8 @@ public struct StreamBatch: Sendable {
     guard let group = groups[number], group.members != ids else {
       return groups[number]?.memory ?? StreamEngine.Memory(held: [], carried: [])
     }
-    let stack = try plan.engine.stack(group.members.count)
+    // Stacks of all sizes have the same axes.
+    let stack = try plan.engine.stack(2)
     var parts: [StreamEngine.Memory] = []
     // In each group sessions stand in the order in which they joined.
     var place = 0

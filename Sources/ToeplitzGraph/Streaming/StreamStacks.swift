@@ -81,7 +81,7 @@ extension StreamEngine {
       ?? ToeplitzError(
         .unsupported, "makeBatch", expected: "an input with an axis beside time",
         got: "\(network.specs[network.input])")
-    stacks.withLock { $0.obstacle = reason }
+    if count == 2 { stacks.withLock { $0.obstacle = reason } }
     throw reason
   }
 }
