@@ -100,7 +100,10 @@ let layers: [Layer] = [
     uses: ["ToeplitzTensor", "ToeplitzCheckpoint", "ToeplitzImage", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzGraphTests",
-    uses: ["ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzGraph", "ToeplitzTestSupport"]),
+    uses: [
+      "ToeplitzTensor", "ToeplitzOps", "ToeplitzCPU", "ToeplitzCheckpoint", "ToeplitzGraph", "ToeplitzONNX",
+      "ToeplitzTestSupport",
+    ]),
   Layer(
     kind: .test, name: "ToeplitzONNXTests",
     uses: [
@@ -116,7 +119,7 @@ let layers: [Layer] = [
     ]),
   Layer(
     kind: .test, name: "ToeplitzModelsTests",
-    uses: ["Toeplitz", "ToeplitzCPU", "ToeplitzModels", "ToeplitzTestSupport"]),
+    uses: ["Toeplitz", "ToeplitzCPU", "ToeplitzModels", "ToeplitzONNX", "ToeplitzTestSupport"]),
   Layer(
     kind: .test, name: "ToeplitzTrainingTests",
     uses: [

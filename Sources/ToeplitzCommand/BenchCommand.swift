@@ -80,6 +80,9 @@ struct BenchCommand: ToolCommand {
   @Option(help: "With --stream: how many pieces to time. (default: as many as --seconds allow, at least 100)")
   var pieces: Int?
 
+  @Option(help: "With --stream: time so many sessions, computed together and one by one.")
+  var sessions: Int?
+
   @Option(help: "With --stream: positions of the input a second. (default: known for named vocoders)")
   var rate: Double?
 
@@ -95,8 +98,11 @@ struct BenchCommand: ToolCommand {
     if let buffers, !(1...100_000).contains(buffers) {
       throw ValidationError("--buffers must be in 1...100000, not \(buffers)")
     }
-    guard streamed != nil || (chunks.isEmpty && pieces == nil && rate == nil) else {
-      throw ValidationError("--chunk, --pieces and --rate go with --stream")
+    guard streamed != nil || (chunks.isEmpty && pieces == nil && sessions == nil && rate == nil) else {
+      throw ValidationError("--chunk, --pieces, --sessions and --rate go with --stream")
+    }
+    if let sessions, !(2...64).contains(sessions) {
+      throw ValidationError("--sessions must be in 2...64, not \(sessions)")
     }
     for chunk in chunks where !(1...1 << 24).contains(chunk) {
       throw ValidationError("--chunk must be in 1...\(1 << 24), not \(chunk)")
@@ -139,9 +145,19 @@ struct BenchCommand: ToolCommand {
 
   private func time(stream model: String) throws {
     let plan = try BenchStream.plan(model)
-    let reports = try (chunks.isEmpty ? [1, 2, 4, 8] : chunks).map {
-      try BenchStream(
-        model, plan, chunk: $0, seconds: seconds, count: pieces, rate: rate ?? BenchStream.rate(of: model))
+    let (chunks, rate) = (chunks.isEmpty ? [1, 2, 4, 8] : chunks, rate ?? BenchStream.rate(of: model))
+    if let sessions {
+      let reports = try chunks.map {
+        try BenchSessions(
+          model, plan, sessions: sessions, chunk: $0, seconds: seconds, count: pieces, rate: rate)
+      }
+      if json { return try reports.forEach { try printJSON($0) } }
+      print("\(model), threads: \(ThreadPool.shared.threadCount), \(sessions) sessions")
+      for line in TextTable(columns: BenchSessions.columns, rows: reports.map(\.row)).lines { print(line) }
+      return
+    }
+    let reports = try chunks.map {
+      try BenchStream(model, plan, chunk: $0, seconds: seconds, count: pieces, rate: rate)
     }
     if json { return try reports.forEach { try printJSON($0) } }
     print(

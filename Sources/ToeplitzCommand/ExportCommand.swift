@@ -12,7 +12,8 @@ struct ExportCommand: ToolCommand {
     abstract: "Write a HiFi-GAN generator as an ONNX model.",
     discussion: """
       Traces the generator for a number of mel frames and writes an ONNX model (opset 18) that other programs run. \
-      Without --model it is the bundled generator.
+      Without --model it is the bundled generator. With --chunk it is a model of single steps, which takes its states as \
+      inputs and gives those of the next step; its metadata say which belong together.
       """)
 
   @Argument(help: "The ONNX file to write, or - for standard output.")
@@ -26,7 +27,13 @@ struct ExportCommand: ToolCommand {
   @Option(help: "How many mel frames the model takes.")
   var frames = 100
 
+  @Option(help: "Write a model of single steps, each of so many mel frames.")
+  var chunk: Int?
+
   func validate() throws {
+    if let chunk, !(1...10_000).contains(chunk) {
+      throw ValidationError("--chunk must be from 1 to 10000, not \(chunk)")
+    }
     guard (1...100_000).contains(frames) else {
       throw ValidationError("--frames must be from 1 to 100000, not \(frames)")
     }
@@ -34,6 +41,12 @@ struct ExportCommand: ToolCommand {
 
   func execute() throws {
     let generator = try Vocoder(contentsOf: try model ?? Bundled.folder()).generator
+    if let chunk {
+      let bytes = try generator.streamPlan().onnxModel(chunk: chunk)
+      try AtomicFile.write(to: StandardStreams.output(output)) { try $0.write(bytes) }
+      StandardStreams.report("\(output): \(bytes.count) bytes, steps of \(chunk) frames", outputs: [output])
+      return
+    }
     let mel = try Generator(seed: 1).uniform([1, generator.configuration.numMels, frames], from: -1, to: 1)
     let bytes = try generator.onnxModel(input: mel) { try generator($0) }
     try AtomicFile.write(to: StandardStreams.output(output)) { try $0.write(bytes) }

@@ -74,9 +74,14 @@ struct StreamRunOptions: ParsableArguments {
 
   /// The states of a model that is to be streamed.
   func pairs(_ executable: Executable) throws -> [StatePair] {
-    guard chunk != nil, executable.inputs.count > 1 || !states.isEmpty else { return [] }
+    guard chunk != nil, executable.inputs.count > 1 || !states.isEmpty || executable.isStepModel else { return [] }
     return try executable.statePairs(named: states.compactMap(pair))
   }
+}
+
+extension Executable {
+  /// Whether the file says that it is a model of single steps.
+  fileprivate var isStepModel: Bool { metadata["stream.block"] != nil }
 }
 
 /// A model that gets its input piece by piece.
@@ -101,7 +106,7 @@ final class StreamedRun {
     guard let chunk = try options.chunk?.positions(rate: rate) else { return nil }
     self.chunk = chunk
     let states = try options.pairs(executable)
-    guard !states.isEmpty else {
+    guard !states.isEmpty || executable.isStepModel else {
       (kind, input) = try Self.plan(executable, values)
       axis = if case .plan(let plan) = kind { plan.timeAxis } else { 0 }
       outputs = executable.outputs.map(\.name)
@@ -120,7 +125,7 @@ final class StreamedRun {
     var step = StepStream.Options()
     step.states = states
     step.context = options.context ?? 0
-    let axis = options.timeAxis ?? input.rank - 1
+    let axis = options.timeAxis ?? executable.metadata["stream.axis"].flatMap { Int($0) } ?? input.rank - 1
     guard input.shape.indices.contains(axis) else {
       throw ToeplitzError(.argument, "--time-axis", expected: "an axis of \(input.spec)", got: "\(axis)")
     }
@@ -182,7 +187,7 @@ final class StreamedRun {
       // What no step has made yet may be of another shape.
       let made = pieces.filter { piece in piece.allSatisfy { $0.count > 0 } }
       if !made.isEmpty { pieces = made }
-      axes = pieces[0].map { stream.outputAxis($0.rank) }
+      axes = zip(outputs, pieces[0]).map { stream.outputAxis($1.rank, of: $0) }
     }
     if times.isEmpty || spent.reduce(0, +) < times.reduce(0, +) { times = spent }
     return try axes.enumerated().map { output, axis in

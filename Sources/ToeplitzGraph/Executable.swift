@@ -21,6 +21,8 @@ public final class Executable: Sendable {
   public let name: String
   /// What may be wrong with a model's file though it can be computed, such as an export in training mode.
   public let warnings: [String]
+  /// What a model's file says of it, such as which inputs and outputs are states.
+  public let metadata: [String: String]
   /// Whether operations are fused.
   let optimizes: Bool
 
@@ -38,7 +40,7 @@ public final class Executable: Sendable {
   /// Compiles what `source` does; it must not be used elsewhere.
   package init(_ source: sending any TraceSource, name: String = "", optimizes: Bool = true) {
     (inputs, outputs, outputValues) = (source.inputs, source.outputs, source.outputValues())
-    (defaults, warnings) = (source.defaults, source.warnings)
+    (defaults, warnings, metadata) = (source.defaults, source.warnings, source.metadata)
     self.name = name
     self.optimizes = optimizes
     self.source = Lock(Source(source: source))

@@ -33,6 +33,9 @@ package protocol TraceSource {
 
   /// What may be wrong though it can be computed.
   var warnings: [String] { get }
+
+  /// What a model's file says of it.
+  var metadata: [String: String] { get }
 }
 
 extension TraceSource {
@@ -40,6 +43,8 @@ extension TraceSource {
   package var operations: [(operation: String, name: String)] { [] }
   /// None.
   package var warnings: [String] { [] }
+  /// None.
+  package var metadata: [String: String] { [:] }
   /// None.
   package var defaults: [PortDescription] { [] }
   /// None.

@@ -70,7 +70,7 @@ final class ModelImport {
     }
 
     /// The steps, with the inputs and then the captured values numbered first.
-    func source(warnings: [String] = []) -> ONNXSource {
+    func source(warnings: [String] = [], metadata: [String: String] = [:]) -> ONNXSource {
       let first = inputs.map(\.value) + captures.map(\.inner)
       let others = (0..<valueCount).filter { !Set(first).contains($0) }
       let numbers = Dictionary(uniqueKeysWithValues: (first + others).enumerated().map { ($0.element, $0.offset) })
@@ -80,7 +80,7 @@ final class ModelImport {
         outputs: outputs.map(\.port), results: outputs.map { number($0.value) },
         steps: steps.map { $0.renumbered(number) },
         initializers: Dictionary(uniqueKeysWithValues: initializers.map { (number($0.key), $0.value) }),
-        overridable: overridable.map { ($0.port, number($0.value)) }, warnings: warnings)
+        overridable: overridable.map { ($0.port, number($0.value)) }, warnings: warnings, metadata: metadata)
     }
   }
 
@@ -98,7 +98,7 @@ final class ModelImport {
       throw ToeplitzError(
         .unsupported, data.place.file, expected: "operators that Toeplitz has", got: list.joined(separator: "; "))
     }
-    return scope.source(warnings: [training.warning].compactMap { $0 })
+    return scope.source(warnings: [training.warning].compactMap { $0 }, metadata: model.metadata)
   }
 
   private func fill(_ scope: Scope, _ source: ONNXGraph) throws {

@@ -53,9 +53,9 @@ final class ONNXSource: TraceSource, Sendable {
   init(
     inputs: [PortDescription], outputs: [PortDescription], results: [Int], steps: [Step],
     initializers: [Int: Initializer], overridable: [(port: PortDescription, value: Int)] = [],
-    warnings: [String] = []
+    warnings: [String] = [], metadata: [String: String] = [:]
   ) {
-    (self.overridable, self.warnings) = (overridable, warnings)
+    (self.overridable, self.warnings, self.metadata) = (overridable, warnings, metadata)
     (self.inputs, self.outputs, self.results, self.initializers) = (inputs, outputs, results, initializers)
     // What nobody needs is not computed.
     var needed = Set(results)
@@ -77,6 +77,8 @@ final class ONNXSource: TraceSource, Sendable {
 
   /// What may be wrong with the model though it can be computed.
   let warnings: [String]
+  /// What the file says of it.
+  let metadata: [String: String]
 
   var operations: [(operation: String, name: String)] { steps.map { ($0.operation, $0.name) } }
 
@@ -96,7 +98,8 @@ final class ONNXSource: TraceSource, Sendable {
     return ONNXSource(
       inputs: inputs + chosen.map(\.port), outputs: outputs, results: results.map(number),
       steps: steps.map { $0.renumbered(number) },
-      initializers: Dictionary(uniqueKeysWithValues: kept.map { (number($0.key), $0.value) }), warnings: warnings)
+      initializers: Dictionary(uniqueKeysWithValues: kept.map { (number($0.key), $0.value) }), warnings: warnings,
+      metadata: metadata)
   }
 
   // MARK: Recording

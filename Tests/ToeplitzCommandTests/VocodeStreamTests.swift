@@ -1,5 +1,6 @@
 import Foundation
 import Testing
+import Toeplitz
 import ToeplitzModels
 import ToeplitzTestSupport
 
@@ -47,6 +48,24 @@ import ToeplitzTestSupport
         #expect(open.bytes.count == whole.count && open.bytes.dropFirst(header) == whole.dropFirst(header))
         #expect(open.bytes[4..<8].allSatisfy { $0 == 0xFF })
       }
+    }
+  }
+
+  /// The vocoder as a model of single steps, run by the tool, is the vocoder.
+  @Test func stepsOfTheVocoderAreWritten() throws {
+    try withFolder { folder in
+      #expect(try runTool(["export", "step.onnx", "--chunk", "2"], in: folder).status == 0)
+      let mel = try Generator(seed: 4).uniform([1, 80, 24], from: -5, to: 1)
+      try NumPy.write(mel, to: folder.appending(path: "mel.npy").path)
+      let run = try runTool(
+        ["run", "step.onnx", "--input", "x=mel.npy", "--chunk", "5", "--output-dir", "out"], in: folder)
+      #expect(run.status == 0 && run.output.contains("steps of 2"), "\(run.output) \(run.errors)")
+      let sound = try NumPy.read(contentsOf: folder.appending(path: "out/y.npy").path)
+      let generator = try Vocoder(
+        configuration: Fixtures.bundled("config.json"), weights: Fixtures.bundled("generator.safetensors")
+      ).generator
+      #expect(try sound.sameBits(as: generator.eval()(mel).copied()))
+      #expect(try runTool(["export", "step.onnx", "--chunk", "0"], in: folder).status != 0)
     }
   }
 

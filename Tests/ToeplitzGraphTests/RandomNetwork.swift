@@ -151,10 +151,16 @@ struct NetworkDraw {
 }
 
 extension NetworkDraw {
-  /// A network of up to eight steps.
+  /// How many random networks a test takes; `TOEPLITZ_STREAM_NETWORKS` makes more or less of the usual number, of which 500 is its.
+  static func count(_ usual: Int) -> Int {
+    ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_NETWORKS"].flatMap { Int($0) }.map { max(1, usual * $0 / 500) }
+      ?? usual
+  }
+
+  /// A network of up to twelve steps.
   mutating func network(dtype: DType) throws -> RandomNetwork {
     var network = RandomNetwork(channels: pick(1...3), dtype: dtype)
-    for _ in 0..<pick(1...8) { try step(&network) }
+    for _ in 0..<pick(1...12) { try step(&network) }
     return network
   }
 }

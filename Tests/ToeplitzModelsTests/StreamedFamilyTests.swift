@@ -2,6 +2,7 @@ import Foundation
 import Testing
 import Toeplitz
 import ToeplitzModels
+import ToeplitzONNX
 import ToeplitzTestSupport
 
 /// The networks that people stream: their pieces joined are the whole, to the bit, and no work is done twice.
@@ -9,7 +10,7 @@ import ToeplitzTestSupport
 /// `TOEPLITZ_STREAM_TABLE=1` prints the table of docs/streaming.md.
 @Suite struct StreamedFamilyTests {
   private func check(
-    _ name: String, _ model: some UnaryLayer, channels: Int, length: Int, dtype: DType = .float32,
+    _ name: String, _ model: some UnaryLayer, channels: Int, length: Int, steps refused: String? = nil,
     sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let plan = try model.streamPlan(shape: [1, channels, nil])
@@ -27,6 +28,14 @@ import ToeplitzTestSupport
       #expect(
         try joined.copied().sameBits(as: whole.copied()), "\(name), chunk \(chunk)", sourceLocation: sourceLocation)
     }
+    try checkTogether(plan, x, name, sourceLocation)
+    if let refused {
+      #expect(sourceLocation: sourceLocation) {
+        _ = try plan.onnxModel()
+      } throws: { error in "\(error)".contains(refused) }
+    } else {
+      try checkSteps(plan, x, whole.copied(), name, sourceLocation)
+    }
     let share = try plan.workShare(chunk: plan.blockSize)
     #expect(share <= 1.15, "\(name)", sourceLocation: sourceLocation)
     guard ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_TABLE"] != nil else { return }
@@ -35,6 +44,39 @@ import ToeplitzTestSupport
         format: "| %@ | %d | %@ | %d | %d | %d | %d | %.0f | %.3f |", name, plan.blockSize,
         plan.outputRatio.description,
         plan.latency, plan.lookahead, plan.receptiveField, plan.stateBytes, plan.workPerStep, share))
+  }
+
+  /// Three sessions in one call are three streams.
+  private func checkTogether(_ plan: StreamPlan, _ x: Tensor, _ name: String, _ location: SourceLocation) throws {
+    var batch = plan.makeBatch()
+    #expect(batch.obstacle == nil, "\(name)", sourceLocation: location)
+    let ids = try (0..<3).map { _ in try batch.join() }
+    var streams = try ids.map { _ in try plan.makeStream() }
+    let chunk = 2 * plan.blockSize
+    for first in stride(from: 0, to: min(x.shape[2] - chunk, 5 * chunk), by: chunk) {
+      let piece = try x.slice(axis: 2, first..<(first + chunk)).copied()
+      let pieces = try [piece, piece * 0.5, piece.negated()]
+      let results = try batch.push(Dictionary(uniqueKeysWithValues: zip(ids, pieces)))
+      for index in ids.indices {
+        let alone = try streams[index].push(pieces[index])
+        #expect(try results[ids[index]]?.sameBits(as: alone.copied()) == true, "\(name)", sourceLocation: location)
+      }
+    }
+  }
+
+  /// The model of single steps, read again, gives the same stream.
+  private func checkSteps(
+    _ plan: StreamPlan, _ x: Tensor, _ whole: Tensor, _ name: String, _ location: SourceLocation
+  ) throws {
+    var stream = try Executable(onnx: plan.onnxModel(chunk: 2 * plan.blockSize)).stepStream()
+    let joined = try Tensor.concatenate([stream.push(x), stream.finish()], axis: 2)
+    #expect(joined.shape == whole.shape, "\(name)", sourceLocation: location)
+    // ONNX adds the two biases of a recurrent layer to each other first.
+    let isRecurrent = plan.steps.contains { $0.operation == "LSTM" }
+    let distance = try joined.distance(to: whole)
+    #expect(
+      try isRecurrent ? distance.absolute <= 1e-6 * distance.scale : joined.copied().sameBits(as: whole),
+      "\(name): \(distance)", sourceLocation: location)
   }
 
   private func expectRefusal(_ model: some UnaryLayer, channels: Int, operation: String, layer: String) {
@@ -53,13 +95,46 @@ import ToeplitzTestSupport
     try check("Vocos", Vocos(mels: 20, channels: 32, size: 128, hop: 32), channels: 20, length: 40)
   }
 
+  /// With `Numerics.fast` pieces and the whole may take different algorithms: they differ by rounding, at most by so much of the
+  /// largest number of the whole.
+  static let fastBound = 1e-5
+
+  @Test func fastNumericsStayWithinTheirBound() throws {
+    func check(_ name: String, _ model: some UnaryLayer, channels: Int, length: Int) throws {
+      let plan = try model.streamPlan(shape: [1, channels, nil])
+      let x = try Generator(seed: 9).uniform([1, channels, length], from: -1, to: 1)
+      try Numerics.$current.withValue(.fast) {
+        try checkTogether(plan, x, name, #_sourceLocation)
+        let whole = try model.eval()(x)
+        for chunk in [1, 7, 16] {
+          var stream = try plan.makeStream()
+          var pieces: [Tensor] = []
+          for first in stride(from: 0, to: length, by: chunk) {
+            pieces.append(try stream.push(x.slice(axis: 2, first..<min(first + chunk, length)).copied()))
+          }
+          pieces.append(try stream.finish())
+          let distance = try Tensor.concatenate(pieces, axis: 2).distance(to: whole)
+          #expect(distance.absolute <= Self.fastBound * distance.scale, "\(name), chunk \(chunk): \(distance)")
+          guard ProcessInfo.processInfo.environment["TOEPLITZ_STREAM_TABLE"] != nil else { continue }
+          print("fast, \(name), chunk \(chunk): \(distance)")
+        }
+      }
+    }
+    try check("HiFi-GAN V1", HiFiGANGenerator(.v1, generator: Generator(seed: 1)), channels: 80, length: 48)
+    try check("HiFi-GAN V3", HiFiGANGenerator(.v3, generator: Generator(seed: 1)), channels: 80, length: 48)
+    try check("DAC's decoder", DACDecoder(latent: 64, channels: 96, rates: [8, 8, 4, 2]), channels: 64, length: 24)
+    try check("Conv-TasNet, causal", ConvTasNet(channels: 64, isCausal: true), channels: 1, length: 4000)
+  }
+
   @Test func codecs() throws {
     // Strides of the published 24 kHz model.
     let rates = [2, 4, 5, 8]
     try check(
-      "EnCodec's encoder", EnCodecHalf(channels: 4, latent: 16, rates: rates, encodes: true), channels: 1, length: 3200)
+      "EnCodec's encoder", EnCodecHalf(channels: 4, latent: 16, rates: rates, encodes: true), channels: 1, length: 3200,
+      steps: "reflect padding")
     try check(
-      "EnCodec's decoder", EnCodecHalf(channels: 4, latent: 16, rates: rates, encodes: false), channels: 16, length: 16)
+      "EnCodec's decoder", EnCodecHalf(channels: 4, latent: 16, rates: rates, encodes: false), channels: 16, length: 16,
+      steps: "reflect padding")
   }
 
   @Test func separators() throws {

@@ -231,7 +231,7 @@ import ToeplitzGraph
           let groups = (position / from - reach)...(position / from + reach)
           return Set(groups.flatMap { Array($0 * to..<($0 + 1) * to) })
         }, isComplete: reach == 0)
-    case .window(let window, let axis, let mode, _):
+    case .window(let window, let axis, let mode, _, _):
       Declared(
         axis: axis,
         positions: { position in

@@ -15,14 +15,20 @@ extension Executable {
   /// The inputs that are a model's state, each with the output that is the state of the next step.
   ///
   /// Names tell: those of a pair are the same but for words such as `in` and `out`, `past` and `present`, `new`, `next` or `N`, as in
-  /// `state` and `stateN`, `h0` and `hn`, `cache_in` and `new_cache`. Element types and known sizes must be the same too.
+  /// `state` and `stateN`, `h0` and `hn`, `cache_in` and `new_cache`. Element types and known sizes must be the same too. A model's
+  /// file may tell as well, by metadata `stream.state.INPUT` with the output's name, which a model that
+  /// ``StreamPlan`` was exported to has.
   ///
   /// - Parameter named: pairs that the names do not tell, or all of them; these are checked.
   /// - Throws: ``ToeplitzError`` of kind `argument` for a named input or output that there is not, of kind `shape` for a pair whose
   ///   element types or sizes differ.
   public func statePairs(named: [StatePair] = []) throws -> [StatePair] {
     var pairs = named
-    for pair in named {
+    for (key, output) in metadata.sorted(by: { $0.key < $1.key }) where key.hasPrefix(StreamMetadata.statePrefix) {
+      let input = String(key.dropFirst(StreamMetadata.statePrefix.count))
+      if !named.contains(where: { $0.input == input }) { pairs.append(StatePair(input: input, output: output)) }
+    }
+    for pair in pairs {
       func port(_ name: String, _ ports: [PortDescription], _ what: String) throws -> PortDescription {
         guard let port = ports.first(where: { $0.name == name }) else {
           throw ToeplitzError(
@@ -30,7 +36,9 @@ extension Executable {
         }
         return port
       }
-      let (input, output) = (try port(pair.input, inputs, "an input"), try port(pair.output, outputs, "an output"))
+      let (input, output) = (
+        try port(pair.input, inputs + defaults, "an input"), try port(pair.output, outputs, "an output")
+      )
       guard Self.canFollow(input, output) else {
         throw ToeplitzError(
           .shape, "state '\(pair.input)'", expected: "an output of \(input.description)", got: output.description)

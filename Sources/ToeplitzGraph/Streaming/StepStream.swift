@@ -19,9 +19,9 @@ public struct StepStream: Sendable {
     public var block: Int?
     /// Positions before those of a step that it gets again; zeros at first.
     public var context = 0
-    /// The axis of the input that is time; the last if nil.
+    /// The axis of the input that is time; what the model's file says, or the last, if nil.
     public var timeAxis: Int?
-    /// The axis of each output along which steps are joined; the last if nil.
+    /// The axis of each output along which steps are joined; what the model's file says, or the last, if nil.
     public var outputAxis: Int?
     /// Values of inputs that stay the same, and of states at the beginning, which are zeros otherwise.
     public var values: [String: Tensor] = [:]
@@ -51,14 +51,19 @@ public struct StepStream: Sendable {
   private var pending: Tensor?
   /// What the outputs of a step are, once one has run.
   private var made: [TensorSpec]?
+  /// What the model's file says of streaming.
+  private let said: StreamMetadata?
+  /// How many positions of each output have come from steps, with those that come before the first of the stream.
+  private var counts: [String: Int] = [:]
 
   /// - Throws: ``ToeplitzError`` of kind `argument` that says what the model's inputs and outputs do not tell.
   init(_ executable: Executable, _ options: Options) throws {
     let states = try executable.statePairs(named: options.states)
+    let said = try StreamMetadata(executable.metadata)
     func refuse(_ expected: String, _ got: String) -> ToeplitzError {
       ToeplitzError(.argument, "stepStream", expected: expected, got: got)
     }
-    guard !states.isEmpty else {
+    guard !states.isEmpty || said != nil else {
       throw refuse(
         "a model that takes its state and gives it back, or pairs of the names",
         "inputs " + executable.inputs.map(\.name).joined(separator: ", ") + " and outputs "
@@ -73,11 +78,13 @@ public struct StepStream: Sendable {
         open.isEmpty ? "none" : open.map { "'\($0.name)'" }.joined(separator: ", "))
     }
     let rank = port.dimensions?.count ?? 1
-    let axis = options.timeAxis ?? rank - 1
+    let axis = options.timeAxis ?? said?.axis ?? rank - 1
     guard (0..<max(rank, 1)).contains(axis) else { throw refuse("a time axis in 0..<\(rank)", "\(axis)") }
     var known: Int?
     if let dimensions = port.dimensions, case .fixed(let size) = dimensions[axis] { known = size - options.context }
-    guard let block = options.block ?? known, block >= 1, known == nil || known == block, options.context >= 0 else {
+    guard let block = options.block ?? known ?? said?.block, block >= 1, known == nil || known == block,
+      options.context >= 0
+    else {
       throw refuse(
         known.map { "a block of \($0) positions, which the input '\(port.name)' (\(port.description)) takes" }
           ?? "a block, as the input '\(port.name)' (\(port.description)) is of any length",
@@ -86,7 +93,7 @@ public struct StepStream: Sendable {
     outputs = executable.outputs.map(\.name).filter { name in !states.contains { $0.output == name } }
     guard !outputs.isEmpty else { throw refuse("an output beside states", "none") }
     (self.executable, self.states, self.block, self.axis) = (executable, states, block, axis)
-    (self.options, input) = (options, port.name)
+    (self.options, self.said, input) = (options, said, port.name)
     values = options.values
   }
 
@@ -105,12 +112,23 @@ public struct StepStream: Sendable {
   }
 
   /// Ends the stream: runs the positions that make no whole block with zeros behind them, if there are any.
+  ///
+  /// A model that was written by ``StreamPlan`` gives what its outputs lag behind, and the padding at the end.
+  ///
+  /// - Throws: ``ToeplitzError`` if the stream has ended, or is of a length of which such a model cannot tell the end; the stream is
+  ///   as it was then.
   public mutating func finish() throws -> Tensor { try finishAll()[0] }
 
   /// The same, of all outputs that are no states.
   public mutating func finishAll() throws -> [Tensor] {
     try requireUnfinished()
     var next = self
+    if let said {
+      let results = try next.takeRest(said)
+      next.isFinished = true
+      self = next
+      return results
+    }
     var made: [Tensor]?
     if let pending, pending.shape[axis] > options.context {
       let missing = options.context + block - pending.shape[axis]
@@ -129,6 +147,33 @@ public struct StepStream: Sendable {
   private func requireUnfinished() throws {
     guard !isFinished else {
       throw ToeplitzError(.argument, "StepStream", expected: "a stream that goes on", got: "one that was finished")
+    }
+  }
+
+  /// What the outputs lack of the whole, from steps of zeros behind the end.
+  private mutating func takeRest(_ said: StreamMetadata) throws -> [Tensor] {
+    guard let pending, position > 0 else { return try joined([]) }
+    guard position % said.multiple == 0 else {
+      throw ToeplitzError(
+        .shape, "StepStream.finish", expected: "a stream of a multiple of \(said.multiple) positions",
+        got: "\(position)")
+    }
+    if let length = said.length { values[length] = try Tensor([Int64(position)], shape: [1], device: .cpu) }
+    let (end, zeros) = (position, try Tensor.zeros(pending.shape.replacing(axis, by: block), dtype: pending.dtype))
+    let wanted = said.outputs.mapValues { max(0, end / $0.denominator * $0.numerator + $0.rest) + $0.delay }
+    var pieces: [[Tensor]] = []
+    let before = counts
+    // What is pending is whole after one step.
+    while pieces.isEmpty && pending.shape[axis] > options.context
+      || wanted.contains(where: { (counts[$0.key] ?? 0) < $0.value && said.outputs[$0.key]?.numerator ?? 0 > 0 })
+    {
+      pieces.append(try take(zeros))
+    }
+    position = end
+    return try zip(outputs, joined(pieces)).map { name, tensor in
+      guard let wanted = wanted[name], let delay = said.outputs[name]?.delay else { return tensor }
+      let axis = outputAxis(tensor.rank, of: name)
+      return try tensor.slice(axis: axis, 0..<min(tensor.shape[axis], wanted - max(delay, before[name] ?? 0)))
     }
   }
 
@@ -158,7 +203,8 @@ public struct StepStream: Sendable {
     let results = try executable(values)
     values[input] = nil
     for pair in states {
-      guard let result = results[pair.output], result.spec == values[pair.input]?.spec else {
+      // States that the model has itself are as they are in the first step.
+      guard let result = results[pair.output], result.spec == (values[pair.input] ?? result).spec else {
         throw ToeplitzError(
           .shape, "state '\(pair.input)'", expected: "\(values[pair.input].map { "\($0.spec)" } ?? "a state")",
           got: results[pair.output].map { "\($0.spec)" } ?? "none")
@@ -166,7 +212,16 @@ public struct StepStream: Sendable {
       values[pair.input] = result
     }
     // Scalars become the elements of a line.
-    let given = try outputs.compactMap { results[$0] }.map { try $0.rank == 0 ? $0.reshaped([1]) : $0 }
+    let given = try outputs.compactMap { name -> Tensor? in
+      guard let result = results[name] else { return nil }
+      guard result.rank > 0 else { return try result.reshaped([1]) }
+      guard let delay = said?.outputs[name]?.delay else { return result }
+      let axis = outputAxis(result.rank, of: name)
+      let before = counts[name, default: 0]
+      counts[name] = before + result.shape[axis]
+      let skipped = min(max(0, delay - before), result.shape[axis])
+      return skipped == 0 ? result : try result.slice(axis: axis, skipped..<result.shape[axis])
+    }
     made = given.map(\.spec)
     return given
   }
@@ -199,7 +254,7 @@ public struct StepStream: Sendable {
   private func joined(_ steps: [[Tensor]]) throws -> [Tensor] {
     guard steps.isEmpty else {
       return try outputs.indices.map { index in
-        try Tensor.concatenate(steps.map { $0[index] }, axis: outputAxis(steps[0][index].rank))
+        try Tensor.concatenate(steps.map { $0[index] }, axis: outputAxis(steps[0][index].rank, of: outputs[index]))
       }
     }
     let specs =
@@ -208,15 +263,17 @@ public struct StepStream: Sendable {
         let port = executable.outputs.first { $0.name == name } ?? PortDescription(name: name)
         return TensorSpec(Self.shape(port, [:]), port.dtype ?? .float32)
       }
-    return try specs.map { spec in
+    return try zip(outputs, specs).map { name, spec in
       let shape: TensorShape =
-        spec.shape.rank == 0 ? [0] : spec.shape.replacing(outputAxis(spec.shape.rank), by: 0)
+        spec.shape.rank == 0 ? [0] : spec.shape.replacing(outputAxis(spec.shape.rank, of: name), by: 0)
       return try Tensor.zeros(shape, dtype: spec.dtype)
     }
   }
 
-  /// The axis along which steps are joined, of outputs of a rank.
-  public func outputAxis(_ rank: Int) -> Int { min(options.outputAxis ?? rank - 1, rank - 1) }
+  /// The axis along which steps are joined, of an output of a rank.
+  public func outputAxis(_ rank: Int, of output: String) -> Int {
+    min(options.outputAxis ?? said?.outputs[output]?.axis ?? rank - 1, rank - 1)
+  }
 }
 
 extension Executable {

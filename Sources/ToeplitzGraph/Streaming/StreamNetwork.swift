@@ -9,7 +9,7 @@ struct StreamNetwork: Sendable {
   /// The axis of time of each value that has one.
   private(set) var axes: [Int: Int] = [:]
   /// Specifications for the length of the trace.
-  let specs: [TensorSpec]
+  private(set) var specs: [TensorSpec]
   let input: Int
   let outputs: [Int]
   /// The nodes that use each value.
@@ -31,7 +31,16 @@ struct StreamNetwork: Sendable {
         continue
       }
       let made = try Self.node(node, graph, axes)
-      for output in made.outputs { axes[output] = made.axis }
+      for output in made.outputs {
+        axes[output] = made.axis
+        // What is empty tells no rule, and an axis of size 1 may be another; longer inputs may tell.
+        let length = specs[output].shape[made.axis]
+        guard length > 1 else {
+          throw ToeplitzError(
+            .argument, "streamPlan", expected: "more than one position in every value",
+            got: "\(length) of \(node.operation.name) for an input of \(specs[input])", path: node.path)
+        }
+      }
       for value in Set(node.inputs) where axes[value] != nil { users[value, default: []].append(nodes.count) }
       nodes.append(made)
     }
@@ -42,12 +51,19 @@ struct StreamNetwork: Sendable {
     }
   }
 
+  /// The same network with nodes, in the same order, for other sizes.
+  func replacing(_ nodes: [StreamNode], specs: [TensorSpec], constants: [Int: Tensor]) -> StreamNetwork {
+    var copy = self
+    (copy.nodes, copy.specs, copy.constants) = (nodes, specs, constants)
+    return copy
+  }
+
   private static func known(_ tensor: Tensor?, _ node: Graph.Node) throws -> Tensor {
     guard let tensor else { throw refusal(node.operation, node.path, "an operand is neither constant nor along time") }
     return tensor
   }
 
-  private static func refusal(_ operation: any TensorOperation, _ path: String, _ reason: String) -> ToeplitzError {
+  static func refusal(_ operation: any TensorOperation, _ path: String, _ reason: String) -> ToeplitzError {
     ToeplitzError(
       .unsupported, "streamPlan", expected: "operations that a stream can compute piece by piece",
       got: "\(operation.name): \(reason)", path: path)
@@ -64,23 +80,13 @@ struct StreamNetwork: Sendable {
       (made.kind, made.axis) = (kind, operandAxes[made.timed] ?? 0)
       return made
     }
-    switch node.operation.time(call) {
-    case .pointwise(let axis, let resized):
-      (made.kind, made.axis) = (.blocks(from: 1, to: 1, reach: 0, resized: resized), axis)
-    case .blocks(let from, let to, let reach, let axis, let resized):
-      (made.kind, made.axis) = (.blocks(from: from, to: to, reach: reach, resized: resized), axis)
-    case .window(let window, let axis, let mode, let repadded):
-      (made.kind, made.axis) = (.window(window, mode, repadded), axis)
-    case .overlapAdd(let window, let axis, let recropped):
-      (made.kind, made.axis) = (.overlapAdd(window, recropped), axis)
-    case .state(let axis, let carried, let stepped):
-      (made.kind, made.axis, made.outputs) = (.state(carried: carried, stepped: stepped), axis, [node.outputs[0]])
+    if case .state = try made.follow(node.operation.time(call)) {
+      made.outputs = [node.outputs[0]]
       if let used = node.outputs.dropFirst().first(where: { output in
         graph.nodes.contains { $0.inputs.contains(output) } || graph.outputs.contains { $0.value == output }
       }) {
         throw refusal(node.operation, node.path, "its last state, value \(used), is used")
       }
-    case .whole(let reason): throw refusal(node.operation, node.path, reason)
     }
     return made
   }
@@ -120,15 +126,12 @@ struct StreamNetwork: Sendable {
         guard AnyHashable(expected) == AnyHashable(b.operation) else {
           throw refuse("an attribute changes with the length")
         }
-      case (.window(let window, let mode, _), .window(let otherWindow, let otherMode, _)):
-        guard window == otherWindow, mode == otherMode else {
-          throw refuse("its padding or range changes with the length")
-        }
-      case (.overlapAdd(let window, _), .overlapAdd(let otherWindow, _)):
-        guard window == otherWindow else { throw refuse("its padding changes with the length") }
-      case (.state, .state): break
-      case (.enclosed(let before, let after), .enclosed(let otherBefore, let otherAfter)):
-        guard (before, after) == (otherBefore, otherAfter) else { throw refuse("constants change with the length") }
+      case (.window, .window) where !a.kind.follows(b.kind):
+        throw refuse("its padding or range changes with the length")
+      case (.overlapAdd, .overlapAdd) where !a.kind.follows(b.kind):
+        throw refuse("its padding changes with the length")
+      case (.enclosed, .enclosed) where !a.kind.follows(b.kind): throw refuse("constants change with the length")
+      case _ where a.kind.follows(b.kind): break
       default: throw refuse("it follows another rule for another length")
       }
       for value in a.inputs {

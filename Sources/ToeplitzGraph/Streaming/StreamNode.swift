@@ -13,6 +13,21 @@ struct StreamNode: Sendable {
     case state(carried: [TensorSpec], stepped: any TensorOperation)
     /// Constants before and after the positions.
     case enclosed(before: Int, after: Int)
+
+    /// Whether another reads the same positions.
+    func follows(_ other: Kind) -> Bool {
+      switch (self, other) {
+      case (.blocks(let from, let to, let reach, _), .blocks(let otherFrom, let otherTo, let otherReach, _)):
+        (from, to, reach) == (otherFrom, otherTo, otherReach)
+      case (.window(let window, let mode, _), .window(let otherWindow, let otherMode, _)):
+        window == otherWindow && mode == otherMode
+      case (.overlapAdd(let window, _), .overlapAdd(let otherWindow, _)): window == otherWindow
+      case (.state, .state): true
+      case (.enclosed(let before, let after), .enclosed(let otherBefore, let otherAfter)):
+        (before, after) == (otherBefore, otherAfter)
+      default: false
+      }
+    }
   }
 
   var operation: any TensorOperation
@@ -24,11 +39,33 @@ struct StreamNode: Sendable {
   var outputs: [Int]
   var axis: Int
   var path: String
+  /// What padding of zeros stands for; nil where windows at the ends have fewer positions.
+  var padding: Double?
   /// The specifications of the operands, for the length that was recorded.
   var specs: [TensorSpec]
 
   /// The operand whose positions are counted.
   var timed: Int { axes.firstIndex { $0 != nil } ?? 0 }
+
+  /// Takes the kind and the axis of the results from a rule.
+  ///
+  /// - Throws: ``ToeplitzError`` that names the operation if it needs all of time.
+  @discardableResult
+  mutating func follow(_ rule: TimeRule) throws -> Kind {
+    switch rule {
+    case .pointwise(let axis, let resized):
+      (kind, self.axis) = (.blocks(from: 1, to: 1, reach: 0, resized: resized), axis)
+    case .blocks(let from, let to, let reach, let axis, let resized):
+      (kind, self.axis) = (.blocks(from: from, to: to, reach: reach, resized: resized), axis)
+    case .window(let window, let axis, let mode, let padding, let repadded):
+      (kind, self.axis, self.padding) = (.window(window, mode, repadded), axis, padding)
+    case .overlapAdd(let window, let axis, let recropped): (kind, self.axis) = (.overlapAdd(window, recropped), axis)
+    case .state(let axis, let carried, let stepped):
+      (kind, self.axis) = (.state(carried: carried, stepped: stepped), axis)
+    case .whole(let reason): throw StreamNetwork.refusal(operation, path, reason)
+    }
+    return kind
+  }
 
   // MARK: Counting
 

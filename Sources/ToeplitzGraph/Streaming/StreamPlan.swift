@@ -74,7 +74,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
 
   let engine: StreamEngine
   /// Input positions, a multiple of the block, after which all delays are filled.
-  let steadyLength: Int
+  package let steadyLength: Int
 
   /// Makes the plan of what `graph` gives for two or more lengths.
   init(_ networks: [StreamNetwork], timeAxis: Int) throws {
@@ -89,7 +89,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
     blockSize = rates.blockSize
     let output = network.outputs[0]
     outputRatio = rates[output]
-    // Run until all delays are filled: no operation holds more than it needs.
+    // Run until all delays are filled and all that is ever held is.
     var counters = counting.beginning
     var warm = 0
     var last: [Int] = []
@@ -97,8 +97,9 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
       _ = try counting.advance(&counters, by: blockSize << min(round, 10), ends: false)
       warm += blockSize << min(round, 10)
       let lag = counting.timed.map { rates[$0].value * Double(warm) }.enumerated().map { Int($1) - counters.known[$0] }
-      if lag == last, counters.known.allSatisfy({ $0 > 0 }) { break }
-      last = lag
+      let now = lag + zip(counters.known, counters.kept).map { $0 - $1 }
+      if now == last, counters.known.allSatisfy({ $0 > 0 }) { break }
+      last = now
     }
     func lag(_ value: Int) -> Double {
       rates[value].value * Double(warm) - Double(counters.known[counting.place(value)])

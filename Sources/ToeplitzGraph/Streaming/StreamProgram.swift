@@ -5,7 +5,7 @@ import ToeplitzTensor
 final class StreamEngine: Sendable {
   let network: StreamNetwork
   let counting: StreamCounting
-  private let folded = FoldedConstants()
+  let folded: FoldedConstants
   /// The places of the states in the lists of carried tensors.
   let carried: [TensorSpec]
 
@@ -16,11 +16,13 @@ final class StreamEngine: Sendable {
   /// The digest of the network, once somebody has asked for it.
   let knownDigest = Lock<String?>(nil)
   private let entries = Lock<[StreamSchedule: Entry]>([:])
+  /// The network for several sessions at a time, as far as somebody has asked for it.
+  let stacks = Lock<StreamStacks>(StreamStacks())
   /// A steady stream has a few schedules in turns; one of random pieces has many.
   private static let mostSchedules = 256
 
-  init(_ network: StreamNetwork) {
-    self.network = network
+  init(_ network: StreamNetwork, _ folded: FoldedConstants = FoldedConstants()) {
+    (self.network, self.folded) = (network, folded)
     counting = StreamCounting(network)
     carried = network.nodes.flatMap { node -> [TensorSpec] in
       if case .state(let carried, _) = node.kind { return carried }
@@ -32,6 +34,11 @@ final class StreamEngine: Sendable {
   struct Memory: Sendable {
     var held: [Tensor?]
     var carried: [Tensor]
+
+    /// The same in tensors that keep no others alive.
+    func copied() throws -> Memory {
+      Memory(held: try held.map { try $0.map { try $0.copied() } }, carried: try carried.map { try $0.copied() })
+    }
   }
 
   func beginning() throws -> Memory {
@@ -40,8 +47,26 @@ final class StreamEngine: Sendable {
       carried: try carried.map { try Tensor.zeros($0.shape, dtype: $0.dtype) })
   }
 
+  /// One push: the new positions of the outputs, and what is kept.
+  func advance(
+    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory
+  ) throws -> (outputs: [Tensor], memory: Memory) {
+    let isIdle = schedule.new[0] == 0 && schedule.pieces.allSatisfy { $0 == nil }
+    let result =
+      try isIdle
+      ? (outputs: network.outputs.map { _ in nil }, memory: memory)
+      : push(schedule.new[0] > 0 ? input : nil, schedule, memory)
+    let outputs = try zip(network.outputs, result.outputs).map { value, tensor in
+      try tensor ?? Tensor.zeros(network.spec(value, length: 0).shape, dtype: network.specs[value].dtype)
+    }
+    return (outputs, result.memory)
+  }
+
+  /// The network for so many sessions at a time.
+  func stacked(_ network: StreamNetwork) -> StreamEngine { StreamEngine(network, folded) }
+
   /// The new positions of the outputs, nil where there are none, and what is kept.
-  func push(
+  private func push(
     _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory
   ) throws -> (outputs: [Tensor?], memory: Memory) {
     let known = entries.withLock { entries -> Entry? in
@@ -109,8 +134,13 @@ final class StreamEngine: Sendable {
   }
 
   /// One push, operation by operation.
-  private func compute(
-    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory, constant: (Tensor) -> Tensor = { $0 }
+  ///
+  /// - Parameters:
+  ///   - constant: what takes the place of a constant.
+  ///   - read: what a node, by its number, gets of the positions that it reads of an operand.
+  func compute(
+    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory, constant: (Tensor) -> Tensor = { $0 },
+    read: (Tensor, _ node: Int, _ operand: Int) throws -> Tensor = { tensor, _, _ in tensor }
   ) throws -> (outputs: [Tensor?], memory: Memory) {
     // What is known of each value from the first position that is held on.
     var values = memory.held
@@ -126,14 +156,14 @@ final class StreamEngine: Sendable {
     var states = memory.carried
     var weights: [Int: Tensor] = [:]
     var next = 0
-    for (node, piece) in zip(network.nodes, schedule.pieces) {
+    for (index, (node, piece)) in zip(network.nodes, schedule.pieces).enumerated() {
       var count = 0
       if case .state(let carried, _) = node.kind { count = carried.count }
       defer { next += count }
       guard let piece else { continue }
       var shifts = piece.shifts[...]
-      let operands = try zip(node.inputs, node.axes).map { value, axis -> Tensor in
-        guard let axis else {
+      let operands = try node.inputs.enumerated().map { operand, value -> Tensor in
+        guard let axis = node.axes[operand] else {
           if let known = weights[value] { return known }
           let tensor = constant(try required(network.constants[value], node))
           weights[value] = tensor
@@ -146,7 +176,7 @@ final class StreamEngine: Sendable {
         guard let tensor = values[place] else {
           return try Tensor.zeros(network.spec(value, length: 0).shape, dtype: network.specs[value].dtype)
         }
-        return range == 0..<tensor.shape[axis] ? tensor : try tensor.slice(axis: axis, range)
+        return try read(range == 0..<tensor.shape[axis] ? tensor : tensor.slice(axis: axis, range), index, operand)
       }
       let (results, after) = try node.results(piece, operands, carried: Array(states[next..<(next + count)]))
       states.replaceSubrange(next..<(next + count), with: after)

@@ -49,7 +49,7 @@ extension TensorStream {
     }
     let tensor = try Tensor(
       bytes: UnsafeRawBufferPointer(chunk), shape: spec.shape.replacing(plan.timeAxis, by: count), dtype: spec.dtype)
-    let result = try advance(tensor, by: count, to: next, schedule)[0]
+    let result = try advance(tensor, to: next, schedule)[0]
     try result.withElements(Scalar.self) { elements in
       if let source = elements.baseAddress { target.baseAddress?.update(from: source, count: elements.count) }
     }
@@ -67,11 +67,11 @@ extension TensorStream {
     let zeros = try Tensor.zeros(plan.input.shape.replacing(plan.timeAxis, by: maximumChunk), dtype: plan.input.dtype)
     let cycle = plan.blockSize / gcd(plan.blockSize, maximumChunk)
     var compiled = 0
-    // Delays that take longer to fill are filled while the stream runs.
-    for _ in 0..<max(4096, 4 * cycle) where compiled < cycle {
+    // A pattern may repeat while a longer delay is filled; what takes too long is compiled while the stream runs.
+    for _ in 0..<max(4096, 4 * cycle) where compiled < cycle || copy.position < plan.steadyLength {
       let (next, schedule) = try copy.next(by: maximumChunk)
       compiled = plan.engine.isCompiled(schedule) ? compiled + 1 : 0
-      _ = try copy.advance(zeros, by: maximumChunk, to: next, schedule)
+      _ = try copy.advance(zeros, to: next, schedule)
     }
   }
 }

@@ -11,9 +11,12 @@ public struct TensorStream: Sendable {
   var memory: StreamEngine.Memory
 
   init(_ plan: StreamPlan) throws {
-    self.plan = plan
-    counters = plan.engine.counting.beginning
-    memory = try plan.engine.beginning()
+    self.init(plan, plan.engine.counting.beginning, try plan.engine.beginning())
+  }
+
+  /// A stream that goes on from what another has kept.
+  init(_ plan: StreamPlan, _ counters: StreamCounters, _ memory: StreamEngine.Memory) {
+    (self.plan, self.counters, self.memory) = (plan, counters, memory)
   }
 
   /// How many input positions have been pushed.
@@ -34,15 +37,7 @@ public struct TensorStream: Sendable {
 
   /// The same, of all outputs.
   public mutating func pushAll(_ chunk: Tensor) throws -> [Tensor] {
-    let (axis, wanted) = (plan.timeAxis, plan.input)
-    guard chunk.rank == wanted.shape.rank, chunk.dtype == wanted.dtype,
-      chunk.shape.replacing(axis, by: 0) == wanted.shape
-    else {
-      throw ToeplitzError(
-        .shape, "TensorStream.push", expected: "a chunk of \(wanted) with any length on axis \(axis)",
-        got: "\(chunk.spec)")
-    }
-    return try advance(chunk, by: chunk.shape[axis], ends: false)
+    try advance(chunk, by: plan.length(of: chunk, "TensorStream.push"), ends: false)
   }
 
   /// Ends the stream: gives the first output's positions that were waiting for more input, as they are at the end.
@@ -68,24 +63,14 @@ public struct TensorStream: Sendable {
 
   private mutating func advance(_ chunk: Tensor?, by count: Int, ends: Bool) throws -> [Tensor] {
     let (next, schedule) = try next(by: count, ends: ends)
-    return try advance(chunk, by: count, to: next, schedule)
+    return try advance(chunk, to: next, schedule)
   }
 
   /// Computes what was scheduled.
-  mutating func advance(
-    _ chunk: Tensor?, by count: Int, to next: StreamCounters, _ schedule: StreamSchedule
-  ) throws -> [Tensor] {
-    let engine = plan.engine
-    let isIdle = count == 0 && schedule.pieces.allSatisfy { $0 == nil }
-    let result =
-      try isIdle
-      ? (outputs: engine.network.outputs.map { _ in nil }, memory: memory)
-      : engine.push(count > 0 ? chunk : nil, schedule, memory)
-    let outputs = try zip(engine.network.outputs, result.outputs).map { value, tensor in
-      try tensor ?? Tensor.zeros(engine.network.spec(value, length: 0).shape, dtype: engine.network.specs[value].dtype)
-    }
+  mutating func advance(_ chunk: Tensor?, to next: StreamCounters, _ schedule: StreamSchedule) throws -> [Tensor] {
+    let result = try plan.engine.advance(chunk, schedule, memory)
     (counters, memory) = (next, result.memory)
-    return outputs
+    return result.outputs
   }
 }
 
@@ -124,6 +109,19 @@ extension Executable {
 }
 
 extension StreamPlan {
+  /// How many positions a chunk has.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `shape` if it does not fit.
+  func length(of chunk: Tensor, _ operation: String) throws -> Int {
+    guard chunk.rank == input.shape.rank, chunk.dtype == input.dtype,
+      chunk.shape.replacing(timeAxis, by: 0) == input.shape
+    else {
+      throw ToeplitzError(
+        .shape, operation, expected: "a chunk of \(input) with any length on axis \(timeAxis)", got: "\(chunk.spec)")
+    }
+    return chunk.shape[timeAxis]
+  }
+
   /// Short lengths may be too short for a padding, and some models want multiples of a power of two.
   private static let lengths = [
     30, 32, 60, 64, 90, 96, 120, 128, 192, 256, 384, 512, 1024, 2048, 3072, 4096, 6144, 8192, 16384, 32768,

@@ -8,7 +8,12 @@ extension Graph {
   /// initializer under its name.
   ///
   /// - Throws: ``ToeplitzError`` if ONNX does not have an operation, or the model would be larger than its format allows.
-  public func onnxModel() throws -> [UInt8] { try GraphExport.model(self) }
+  public func onnxModel() throws -> [UInt8] { try onnxModel(defaults: [:], metadata: [:]) }
+
+  /// The same, with values that inputs have if callers give none, and with what the file says of the model.
+  func onnxModel(defaults: [String: Tensor], metadata: [String: String]) throws -> [UInt8] {
+    try GraphExport.model(self, defaults, metadata)
+  }
 }
 
 /// Writes a graph as an ONNX model.
@@ -25,7 +30,7 @@ private struct GraphExport {
   private var counter = 0
   private var usedNames: Set<String> = []
 
-  static func model(_ graph: Graph) throws -> [UInt8] {
+  static func model(_ graph: Graph, _ defaults: [String: Tensor], _ metadata: [String: String]) throws -> [UInt8] {
     var export = GraphExport(graph: graph)
     for port in graph.inputs + graph.outputs {
       guard export.usedNames.insert(port.name).inserted else {
@@ -33,7 +38,10 @@ private struct GraphExport {
           .argument, "export", expected: "different names for inputs and outputs", got: "'\(port.name)'")
       }
     }
-    for port in graph.inputs { export.names[port.value] = port.name }
+    for port in graph.inputs {
+      export.names[port.value] = port.name
+      if let tensor = defaults[port.name] { try export.constants.writeTensor(5, tensor, port.name) }
+    }
     for node in graph.nodes { try export.add(node) }
     for port in graph.outputs {
       export.write("Identity", [try export.value(port.value)], [port.name], [:])
@@ -55,6 +63,12 @@ private struct GraphExport {
     model.write(8) { opset in
       opset.write(1, "")
       opset.write(2, Self.opset)
+    }
+    for (key, value) in metadata.sorted(by: { $0.key < $1.key }) {
+      model.write(14) { entry in
+        entry.write(1, key)
+        entry.write(2, value)
+      }
     }
     return model.bytes
   }

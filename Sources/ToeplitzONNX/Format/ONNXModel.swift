@@ -8,6 +8,7 @@ struct ONNXModel {
   var opsets: [String: Int] = [:]
   var graph = ONNXGraph()
   var functions: [ONNXFunction] = []
+  var metadata: [String: String] = [:]
 
   /// Parses a model.
   init(_ bytes: UnsafeRawBufferPointer, _ place: FilePlace) throws {
@@ -24,12 +25,28 @@ struct ONNXModel {
       case 8:
         let (domain, version) = try Self.opset(field.message())
         opsets[domain] = version
+      case 14:
+        let (key, value) = try Self.entry(field.message())
+        metadata[key] = value
       case 25: functions.append(try ONNXFunction(field.message(), place))
       default: break
       }
     }
     guard hasGraph else { throw place.malformed("an ONNX model with a graph", got: "none") }
     guard irVersion >= 3 else { throw place.malformed("IR version 3 or higher", got: "\(irVersion)") }
+  }
+
+  /// A `StringStringEntryProto`.
+  private static func entry(_ message: ProtobufReader) throws -> (String, String) {
+    var (key, value, message) = ("", "", message)
+    try message.forEach { field in
+      switch field.number {
+      case 1: key = try field.string()
+      case 2: value = try field.string()
+      default: break
+      }
+    }
+    return (key, value)
   }
 
   /// An `OperatorSetIdProto`; the domain `ai.onnx` is the empty one.

@@ -242,13 +242,18 @@ extension ConvolutionOperation: ExportableOperation {
     func spatial(_ shape: TensorShape) -> [Int] {
       layout == .channelsLast ? Array(shape.dropLast().suffix(rank)) : Array(shape.suffix(rank))
     }
-    var (low, high) = (g.paddingLow, g.paddingHigh)
+    var (low, high, added) = (g.paddingLow, g.paddingHigh, g.outputPadding)
+    // A few positions behind the last are padding of the output, with which a sum begins with its bias as it does here.
+    for axis in 0..<rank where g.isTransposed && g.paddingMode == .zeros && high[axis] < 0 {
+      let more = added[axis] - high[axis]
+      if more < max(g.stride[axis], g.dilation[axis]) { (added[axis], high[axis]) = (more, 0) }
+    }
     let isPlain = g.paddingMode == .zeros && !(low + high).contains { $0 < 0 }
     var attributes: [String: ExportNode.Attribute] = [
       "kernel_shape": .ints(g.kernelSize), "strides": .ints(g.stride), "dilations": .ints(g.dilation),
       "group": .int(g.groups),
     ]
-    if g.isTransposed { attributes["output_padding"] = .ints(g.outputPadding) }
+    if g.isTransposed { attributes["output_padding"] = .ints(added) }
     var operands = (1..<inputs.count).map { ExportNode.Operand.input($0) }
     if !isPlain, !g.isTransposed {
       if g.paddingMode == .circular {

@@ -352,7 +352,21 @@ extension PadAxis: ExportableOperation {
 
 extension CumulativeSum: ExportableOperation {
   func exported(_ inputs: [TensorSpec], _ outputs: [TensorSpec]) throws -> [ExportNode] {
-    guard !carries, outputs[0].dtype == inputs[0].dtype else { throw unexportable("a sum that is carried on") }
-    return [ExportNode("CumSum", [.input(0), .constant(try Tensor(scalar: Int64(axis)))])]
+    guard outputs[0].dtype == inputs[0].dtype else { throw unexportable("a sum of another type than its terms") }
+    let place = ExportNode.Operand.constant(try Tensor(scalar: Int64(axis)))
+    guard carries else { return [ExportNode("CumSum", [.input(0), place])] }
+    // What is carried in is the first term.
+    let wide = inputs[1].dtype
+    let length = inputs[0].shape[axis < 0 ? axis + inputs[0].shape.rank : axis]
+    func part(_ range: Range<Int>, result: Int?) throws -> ExportNode {
+      let bounds = try [[range.lowerBound], [range.upperBound], [axis]].map(numbers)
+      return ExportNode("Slice", [.node(2)] + bounds, result: result)
+    }
+    return [
+      ExportNode("Cast", [.input(0)], ["to": .string(wide.rawValue)]),
+      ExportNode("Concat", [.input(1), .node(0)], ["axis": .int(axis)]), ExportNode("CumSum", [.node(1), place]),
+      try part(1..<(length + 1), result: nil), try part(length..<(length + 1), result: 1),
+      ExportNode("Cast", [.node(3)], ["to": .string(outputs[0].dtype.rawValue)], result: 0),
+    ]
   }
 }

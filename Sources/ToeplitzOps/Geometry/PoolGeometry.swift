@@ -160,14 +160,16 @@ extension TensorOperation {
 
 extension PoolGeometry {
   /// The rule of time of a pooling with these windows; `make` gives the operation for others.
-  func time(_ call: TimeCall, _ make: @escaping @Sendable (PoolGeometry) -> any TensorOperation) -> TimeRule {
+  func time(_ call: TimeCall, padding: Double?, _ make: @escaping @Sendable (PoolGeometry) -> any TensorOperation)
+    -> TimeRule
+  {
     let shape = call.inputs[0].shape
     guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
     guard time >= shape.rank - rank else { return .pointwise(axis: time) }
     if call.outputs.count > 1 { return .whole(because: "it gives positions in the whole plane or tensor") }
     guard !ceilMode else { return .whole(because: "in ceil mode the length decides about the last window") }
     let axis = time - (shape.rank - rank)
-    return .window(window(axis), axis: time) { low, high in
+    return .window(window(axis), axis: time, padding: padding) { low, high in
       var (before, after) = (paddingLow, paddingHigh)
       (before[axis], after[axis]) = (low, high)
       return try make(

@@ -36,7 +36,7 @@ package struct MaxPooling: TensorOperation {
   }
 
   package func time(_ call: TimeCall) -> TimeRule {
-    geometry.time(call) { MaxPooling(geometry: $0) }
+    geometry.time(call, padding: -.infinity) { MaxPooling(geometry: $0) }
   }
 }
 
@@ -87,7 +87,9 @@ package struct AveragePooling: TensorOperation {
   }
 
   package func time(_ call: TimeCall) -> TimeRule {
-    geometry.time(call) { AveragePooling(geometry: $0, countsPadding: countsPadding, divisor: divisor) }
+    geometry.time(call, padding: countsPadding || divisor != nil ? 0 : nil) {
+      AveragePooling(geometry: $0, countsPadding: countsPadding, divisor: divisor)
+    }
   }
 }
 

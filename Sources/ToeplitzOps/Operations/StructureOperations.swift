@@ -116,7 +116,7 @@ package struct PadAxis: TensorOperation {
       return .pointwise(axis: call.axes[0] ?? 0)
     }
     guard mode != .circular else { return .whole(because: "circular padding reads the other end") }
-    return .window(AxisWindow(extent: 1, low: low, high: high), axis: time, mode: mode) { low, high in
+    return .window(AxisWindow(extent: 1, low: low, high: high), axis: time, mode: mode, padding: value) { low, high in
       PadAxis(axis: time, low: low, high: high, mode: mode, value: value)
     }
   }

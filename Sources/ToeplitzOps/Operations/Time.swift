@@ -12,9 +12,10 @@ public enum TimeRule: Sendable {
   case blocks(
     from: Int, to: Int, reach: Int = 0, axis: Int, resized: @Sendable (_ length: Int) -> any TensorOperation)
   /// Position t of the output reads positions `t · stride + k · dilation − low` of the inputs, k from 0 to `extent` − 1.
-  /// `repadded` is the operation with other padding; what it pads with is `mode`.
+  /// `repadded` is the operation with other padding; what it pads with is `mode`, whose zeros stand for the number `padding`; nil where
+  /// windows at the ends have fewer positions instead.
   case window(
-    AxisWindow, axis: Int, mode: PaddingMode = .zeros,
+    AxisWindow, axis: Int, mode: PaddingMode = .zeros, padding: Double? = 0,
     repadded: @Sendable (_ low: Int, _ high: Int) throws -> any TensorOperation
   )
   /// Position i of the input adds to positions `i · stride + k · dilation − low`. `recropped` is the operation with other

@@ -1,0 +1,257 @@
+import ToeplitzOps
+import ToeplitzTensor
+
+/// A plan as a graph of one step, which takes its states and gives those of the next.
+package struct StreamStep {
+  /// A state of the graph.
+  package struct State {
+    /// Names of the input and of the output that takes its place.
+    package var pair: StatePair
+    /// What it is before the first step.
+    package var initial: Tensor
+  }
+
+  /// An output beside the states.
+  package struct Output {
+    package var name: String
+    /// The axis that is time.
+    package var axis: Int
+    /// Its positions for each of the input.
+    package var ratio: StreamPlan.Fraction
+    /// How many of its positions come before the stream's first.
+    package var delay: Int
+    /// How many more positions the whole has than the ratio tells; maybe negative.
+    package var rest: Int
+  }
+
+  package var graph: Graph
+  package var states: [State]
+  package var outputs: [Output]
+  /// The name of an input that tells how long the stream is, once that is known, and its value before.
+  package var length: (name: String, endless: Tensor)?
+}
+
+extension StreamPlan {
+  /// The graph of a step of `chunk` positions.
+  ///
+  /// - Throws: ``ToeplitzError`` of kind `unsupported` that names the operation, with its layer, which needs another graph where
+  ///   a stream begins or ends; of kind `argument` for a chunk that is no multiple of the block.
+  package func step(chunk: Int, input: String, output: String) throws -> StreamStep {
+    try StreamStepRecording(self, chunk: chunk).step(input, output)
+  }
+}
+
+/// Records a step as it is in the steady state.
+///
+/// Where a stream begins, positions that there are not lie before the first of each value: a layer's own padding is put in their
+/// place where it reads them. They are part of the first states where nothing else is computed before the stream, and are put in by
+/// comparing positions with a counter otherwise. The same is done at the end, with the length that the caller tells.
+private struct StreamStepRecording {
+  private let plan: StreamPlan
+  private let engine: StreamEngine
+  private let chunk: Int
+  private let schedule: StreamSchedule
+  private let rates: StreamRates
+  /// For each value how many positions are known before the first step; negative where it lags behind.
+  private let known: [Int]
+  /// How many more positions each value has in the whole than its rate tells.
+  private let rest: [Int]
+  /// What stands for positions that there are not, by node, where it reads any.
+  private var padding: [Int: Double] = [:]
+  /// The nodes for which positions before the first, or after the last, are replaced in each step.
+  private var masksStart: Set<Int> = []
+  private var masksEnd: Set<Int> = []
+  /// What stands before the first position of a value in the first states.
+  private var fillings: [Int: Double] = [:]
+
+  init(_ plan: StreamPlan, chunk: Int) throws {
+    try StreamPlan.require(chunk, "chunk")
+    guard chunk % plan.blockSize == 0 else {
+      throw ToeplitzError(
+        .argument, "exportONNX", expected: "a chunk of a multiple of \(plan.blockSize) positions", got: "\(chunk)")
+    }
+    (self.plan, engine, self.chunk) = (plan, plan.engine, chunk)
+    let (network, counting) = (engine.network, engine.counting)
+    let rates = StreamRates(network)
+    self.rates = rates
+    var counters = counting.beginning
+    _ = try counting.advance(&counters, by: plan.steadyLength, ends: false)
+    func expected(_ place: Int, _ length: Int) -> Int {
+      let rate = rates[counting.timed[place]]
+      return length / rate.denominator * rate.numerator
+    }
+    known = counters.known.enumerated().map { $1 - expected($0, plan.steadyLength) }
+    schedule = try counting.advance(&counters, by: chunk, ends: false)
+    // Far from the beginning, at a multiple of the block.
+    let length = plan.blockSize * (1 << 20)
+    var totals = [Int](repeating: length, count: counting.timed.count)
+    for node in network.nodes {
+      guard let total = node.total(totals[counting.place(node.inputs[node.timed])]) else {
+        throw Self.refusal(node, "it refuses lengths of whole blocks")
+      }
+      for output in node.outputs { totals[counting.place(output)] = total }
+    }
+    rest = totals.enumerated().map { $1 - expected($0, length) }
+    try findPadding()
+  }
+
+  private static func refusal(_ node: StreamNode, _ reason: String) -> ToeplitzError {
+    ToeplitzError(
+      .unsupported, "exportONNX", expected: "operations that one graph computes at the beginning and the end too",
+      got: "\(node.operation.name): \(reason)", path: node.path)
+  }
+
+  // MARK: Padding
+
+  private mutating func findPadding() throws {
+    let (network, counting) = (engine.network, engine.counting)
+    for (index, node) in network.nodes.enumerated() {
+      let place = counting.place(node.inputs[node.timed])
+      var (readsBefore, readsAfter) = (false, false)
+      switch node.kind {
+      case .blocks(_, _, let reach, _):
+        guard reach == 0 else { throw Self.refusal(node, "what lies beside the ends is not constant") }
+      case .window(let window, let mode, _):
+        (readsBefore, readsAfter) = (window.low > 0, window.high > 0)
+        guard readsBefore || readsAfter else { continue }
+        guard mode == .zeros, let value = node.padding else {
+          throw Self.refusal(node, mode == .zeros ? "windows at the ends have fewer positions" : "\(mode) padding")
+        }
+        padding[index] = value
+      case .overlapAdd(let window, _):
+        padding[index] = 0
+        readsBefore = window.low < window.span - 1
+        readsAfter = window.span - window.stride > window.high
+      case .state:
+        guard known[place] == 0 || known[place] < 0 && node.operation is CumulativeSum else {
+          throw Self.refusal(node, "its state begins after a delay")
+        }
+        (padding[index], readsBefore) = (0, known[place] < 0)
+      case .enclosed(let before, let after):
+        guard after == 0, before == 0 || known[place] == 0 else {
+          throw Self.refusal(node, "constants lie where the stream has begun or before it ends")
+        }
+      }
+      if readsAfter { masksEnd.insert(index) }
+      if readsBefore, known[place] < 0 { masksStart.insert(index) }
+      guard readsBefore, known[place] >= 0, let value = padding[index] else { continue }
+      // The first states can hold it, if all want the same.
+      if let other = fillings[place], other != value { masksStart.insert(index) } else { fillings[place] = value }
+    }
+  }
+
+  // MARK: First states
+
+  private func firstMemory() throws -> StreamEngine.Memory {
+    let (network, counting) = (engine.network, engine.counting)
+    var memory = try engine.beginning()
+    // What is known before the first step does not depend on the input.
+    var values: [Tensor?] = memory.held
+    if counting.timed.indices.contains(where: { known[$0] > 0 && schedule.held[$0] > 0 }) {
+      var counters = counting.beginning
+      var all = try counting.advance(&counters, by: plan.steadyLength, ends: false)
+      all.forgotten = all.forgotten.map { _ in 0 }
+      let zeros = try Tensor.zeros(
+        plan.input.shape.replacing(plan.timeAxis, by: plan.steadyLength), dtype: plan.input.dtype)
+      values = try engine.compute(zeros, all, memory).memory.held
+    }
+    for (place, value) in counting.timed.enumerated() where schedule.held[place] > 0 {
+      let (axis, count) = (network.axes[value] ?? 0, schedule.held[place])
+      let before = max(0, min(count, count - known[place]))
+      let spec = network.spec(value, length: before)
+      var parts = [try Tensor.full(spec.shape, fillings[place] ?? 0, dtype: spec.dtype)]
+      if before < count, let tensor = values[place] {
+        parts.append(try tensor.slice(axis: axis, max(0, known[place] - count)..<known[place]))
+      }
+      memory.held[place] = try Tensor.concatenate(parts, axis: axis)
+    }
+    return memory
+  }
+
+  // MARK: Recording
+
+  func step(_ inputName: String, _ outputName: String) throws -> StreamStep {
+    let (network, counting) = (engine.network, engine.counting)
+    for value in network.outputs where known[counting.place(value)] > 0 {
+      let node = network.nodes.first { $0.outputs.contains(value) } ?? network.nodes[0]
+      throw Self.refusal(node, "it gives positions before the first step")
+    }
+    var memory = try firstMemory()
+    let (isCounted, hasLength) = (!masksStart.isEmpty || !masksEnd.isEmpty, !masksEnd.isEmpty)
+    let trace = Trace()
+    var (states, next) = ([StreamStep.State](), 0)
+    func state(_ initial: Tensor) -> Tensor {
+      next += 1
+      let pair = StatePair(input: "state_\(next)_in", output: "state_\(next)_out")
+      states.append(StreamStep.State(pair: pair, initial: initial))
+      return trace.input(initial.spec, name: pair.input)
+    }
+    let x = trace.input(network.spec(network.input, length: chunk), name: inputName)
+    memory.held = memory.held.map { $0.map(state) }
+    memory.carried = memory.carried.map(state)
+    let count = isCounted ? state(try Tensor([Int64(0)], shape: [1], device: .cpu)) : nil
+    let endless = try Tensor([Int64(1) << 40], shape: [1], device: .cpu)
+    let length = hasLength ? trace.input(endless.spec, name: "length") : nil
+    let results = try trace.during {
+      let masks = StreamMasks(step: count, length: length)
+      let made = try engine.compute(
+        x, schedule, memory, constant: { trace.weight($0, name: "weight") },
+        read: { try masked($0, node: $1, operand: $2, masks) })
+      let kept = made.memory.held.compactMap { $0 } + made.memory.carried
+      return (outputs: made.outputs.compactMap { $0 }, states: try kept + [count.map { try $0 + 1 }].compactMap { $0 })
+    }
+    let outputs = network.outputs.enumerated().map { index, value in
+      let place = counting.place(value)
+      return StreamStep.Output(
+        name: index == 0 ? outputName : "\(outputName)_\(index + 1)", axis: network.axes[value] ?? 0,
+        ratio: rates[value], delay: -known[place], rest: rest[place])
+    }
+    let names = outputs.map(\.name) + states.map(\.pair.output)
+    let ports = try zip(names, results.outputs + results.states).map {
+      Graph.Port(name: $0, value: try trace.id(of: $1))
+    }
+    var graph = Graph(trace.close(), outputs: ports)
+    graph.foldConstants(engine.folded)
+    graph.mergeEqualNodes()
+    graph.removeDeadNodes()
+    return StreamStep(
+      graph: graph, states: states, outputs: outputs, length: hasLength ? ("length", endless) : nil)
+  }
+
+  /// What a node reads, with its padding where there are no positions.
+  private func masked(_ tensor: Tensor, node index: Int, operand: Int, _ masks: StreamMasks) throws -> Tensor {
+    let node = engine.network.nodes[index]
+    guard masksStart.contains(index) || masksEnd.contains(index), let value = padding[index],
+      let axis = node.axes[operand], let piece = schedule.pieces[index]
+    else { return tensor }
+    let place = engine.counting.place(node.inputs[operand])
+    let rate = rates[node.inputs[operand]]
+    let shift = piece.shifts[node.axes[..<operand].count { $0 != nil }]
+    let first = known[place] - schedule.held[place] + piece.from + shift
+    let perStep = chunk / rate.denominator * rate.numerator
+    let count = tensor.shape[axis]
+    func positions(_ factor: Int, _ offset: Int) throws -> Tensor {
+      let numbers = (0..<count).map { Int64((first + $0 + offset) * factor) }
+      let shape = [Int](repeating: 1, count: tensor.rank).enumerated().map { $0.offset == axis ? count : $0.element }
+      return try Tensor(numbers, shape: TensorShape(shape), device: .cpu)
+    }
+    var isThere: Tensor?
+    if masksStart.contains(index), let step = masks.step {
+      isThere = try (positions(1, 0) + step * perStep).greaterOrEqual(Tensor(scalar: Int64(0)))
+    }
+    if masksEnd.contains(index), let step = masks.step, let length = masks.length {
+      // Below rate · length + rest, without dividing.
+      let scaled = try positions(rate.denominator, -rest[place]) + step * (perStep * rate.denominator)
+      let before = try scaled.less(length * rate.numerator)
+      isThere = try isThere.map { try $0.logicalAnd(before) } ?? before
+    }
+    guard let isThere else { return tensor }
+    return try Tensor.where(isThere, tensor, Tensor.full([], value, dtype: tensor.dtype))
+  }
+}
+
+/// What tells which positions a stream has: how many steps have been, and how long it is.
+private struct StreamMasks {
+  var step: Tensor?
+  var length: Tensor?
+}
