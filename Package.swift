@@ -128,7 +128,9 @@ let layers: [Layer] = [
     ]),
   Layer(
     kind: .test, name: "ToeplitzCommandTests",
-    uses: ["Toeplitz", "ToeplitzModels", "ToeplitzONNX", "ToeplitzCommand", "ToeplitzTestSupport"]),
+    uses: [
+      "Toeplitz", "ToeplitzImage", "ToeplitzModels", "ToeplitzONNX", "ToeplitzCommand", "ToeplitzTestSupport",
+    ]),
 ]
 
 func target(_ layer: Layer) -> Target {

@@ -1,5 +1,6 @@
 import Foundation
 import Toeplitz
+import ToeplitzImage
 import ToeplitzTraining
 
 /// Two pairs of 3×3 convolutions with batch normalisation, a maximum pooling between them, and a linear layer.
@@ -38,6 +39,16 @@ struct ConfusionTable: CustomStringConvertible {
 
   var total: Int { counts.reduce(0) { $0 + $1.reduce(0, +) } }
   var accuracy: Double { Double(counts.indices.reduce(0) { $0 + counts[$1][$1] }) / Double(max(1, total)) }
+
+  /// A square for each pair, coloured by its share of the images of its class (row); classes go down and guesses to the right.
+  func picture() throws -> Picture {
+    let shares = counts.map { row in
+      let total = Double(max(1, row.reduce(0, +)))
+      return row.map { Double($0) / total }
+    }
+    let side = max(1, min(32, 640 / max(1, counts.count)))
+    return try Picture(heatMap: shares, range: 0...1, cell: (side, side))
+  }
 
   var description: String {
     let width = max(4, counts.flatMap { $0 }.map { "\($0)".count + 1 }.max() ?? 4)

@@ -68,9 +68,19 @@ struct DenoiserRun {
     return try (ratios.log() * 4.342944819032518).mean().item(Double.self)
   }
 
-  /// Writes the first held-out recording as it is, with noise, and without it again.
+  /// The logarithms of the magnitudes of one signal `[1, L]`: `[frames, bins]`.
+  private static func levels(_ signal: Tensor) throws -> Tensor {
+    let spectrum = try signal.stft(
+      fftSize: Denoiser.fftSize, hopSize: Denoiser.hopSize, window: Tensor.hann(Denoiser.fftSize))
+    return try (spectrum * spectrum).sum([3]).clip(from: 1e-8).log().squeezed(0)
+  }
+
+  /// Writes the first held-out recording as it is, with noise, and without it again, and the spectrograms of the three below one
+  /// another.
   func writeExample(to folder: String) throws {
     let cleaned = try denoised()
+    try Picture(spectrograms: [held.clean, held.noisy, cleaned].map { try Self.levels($0.slice(axis: 0, 0..<1)) })
+      .save(to: RunFolder(folder).file("spectrograms.png"))
     for (name, tensor) in [("clean", held.clean), ("noisy", held.noisy), ("denoised", cleaned)] {
       let path = URL(fileURLWithPath: folder).appending(path: "\(name).wav").path
       let writer = try WAVWriter(path: path, sampleRate: Denoiser.sampleRate, encoding: .int16)

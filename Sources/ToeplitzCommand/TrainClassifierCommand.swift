@@ -86,6 +86,7 @@ struct TrainClassifierCommand: ToolCommand {
       }
       guard isFirst else { continue }
       let table = try run.confusion()
+      try table.picture().save(to: RunFolder(folder).file("confusion.png"))
       let score = table.accuracy
       scores.append(score)
       print("\(folder): accuracy \(String(format: "%.4f", score)) on \(table.total) images that were held out")

@@ -9,6 +9,7 @@ struct VocoderRun: CustomStringConvertible {
   private let configurationFile: String
   private let folder: String
   private let recordings: SoundFolder
+  private let held: HeldOutSpeech?
 
   init(_ options: TrainVocoderCommand, _ processes: any Communicator) throws {
     let beginning = try options.from.map(Vocoder.locate)
@@ -51,6 +52,7 @@ struct VocoderRun: CustomStringConvertible {
       score: "held_out_mel", direction: .smaller,
       validate: held.map { held in { ["held_out_mel": try held.distance($0.generator)] } })
     folder = options.out
+    self.held = held
     recordings = data
   }
 
@@ -59,12 +61,19 @@ struct VocoderRun: CustomStringConvertible {
     String(format: "%d recordings, %.1f minutes", recordings.count, recordings.duration / 60)
   }
 
-  /// Writes config.json and generator.safetensors (the averages, if there are), and the authors' files of what training goes on
-  /// with.
+  /// Writes what the run has made.
+  ///
+  /// That is spectrograms of a held-out recording and of what the generator makes of it, config.json and generator.safetensors
+  /// (the averages, if there are), and the authors' files of what training goes on with.
   func writeModels() throws {
     let folder = try RunFolder(folder)
     let networks = trainer.model
     try trainer.withAverages { try folder.writeWeights(of: networks.generator, as: "generator.safetensors") }
+    if let example = try held.map({ held in try trainer.withAverages { try held.example(networks.generator.eval()) } }),
+      !example.isEmpty
+    {
+      try Picture(spectrograms: example).save(to: folder.file("spectrograms.png"))
+    }
     let file = try MappedFile(path: configurationFile)
     try AtomicFile.write(to: folder.file("config.json")) { try $0.write(file.bytes) }
     let steps = trainer.step
@@ -100,6 +109,14 @@ private struct HeldOutSpeech {
       return try Tensor(
         samples + [Float](repeating: 0, count: length - samples.count), shape: [1, length], device: .cpu)
     }
+  }
+
+  /// The log-mel spectrograms of the first signal and of what a generator makes of it: `[frames, bands]`.
+  func example(_ generator: HiFiGANGenerator) throws -> [Tensor] {
+    guard let signal = signals.first else { return [] }
+    let mel = try spectrogram.frames(of: signal)
+    let made = try spectrogram.frames(of: generator.compiled()(mel).squeezed(1))
+    return try [mel, made].map { try $0.squeezed(0).transposed(0, 1) }
   }
 
   /// The mean L1 distance of log-mel spectrograms of the signals and of what a generator makes of theirs.

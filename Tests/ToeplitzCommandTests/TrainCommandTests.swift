@@ -1,6 +1,7 @@
 import Foundation
 import Testing
 import Toeplitz
+import ToeplitzImage
 import ToeplitzTestSupport
 
 /// `toeplitz train` as users run it, and kill it.
@@ -39,6 +40,8 @@ import ToeplitzTestSupport
       let whole = try runTool(arguments + ["--out", "whole"], in: folder)
       #expect(whole.status == 0, "\(whole.errors)")
       #expect(whole.output.contains("accuracy"))
+      let confusion = try Picture(contentsOf: folder.appending(path: "whole/confusion.png").path)
+      #expect((confusion.width, confusion.height) == (96, 96))
       var random = RandomSource(seed: UInt64(Date().timeIntervalSince1970))
       var kills = 0
       var last = ToolRun(bytes: Data(), errors: "", status: -1, seconds: 0)

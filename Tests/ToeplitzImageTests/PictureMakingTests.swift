@@ -32,6 +32,27 @@ import ToeplitzTestSupport
     #expect(png.count < 3 * width * height + 3 * width * height / 8 + 100)
   }
 
+  @Test func heatMapsGoFromBlueToYellow() throws {
+    let map = try Picture(heatMap: [[0, 1, 2], [3, 4, .nan]], cell: (2, 3))
+    #expect((map.width, map.height) == (6, 6))
+    let bytes = map.bytes
+    func colour(_ x: Int, _ y: Int) -> [UInt8] { Array(bytes[(3 * (y * 6 + x))..<(3 * (y * 6 + x) + 3)]) }
+    for (x, y) in [(0, 0), (1, 2)] { #expect(colour(x, y) == [68, 1, 84]) }
+    #expect(colour(4, 0) == [33, 145, 140] && colour(0, 3) == [94, 201, 98])
+    #expect(colour(2, 5) == [253, 231, 37] && colour(5, 5) == [128, 128, 128])
+    // Beyond the range values have the colours of its ends; all alike is the lowest.
+    #expect(try Picture(heatMap: [[-9, 9]], range: 0...1).bytes == [68, 1, 84, 253, 231, 37])
+    #expect(try Picture(heatMap: [[5, 5]]).bytes == [68, 1, 84, 68, 1, 84])
+  }
+
+  @Test func heatMapsThatCannotBeAreRefused() throws {
+    #expect(throws: ToeplitzError.self) { try Picture(heatMap: []) }
+    #expect(throws: ToeplitzError.self) { try Picture(heatMap: [[]]) }
+    #expect(throws: ToeplitzError.self) { try Picture(heatMap: [[1, 2], [3]]) }
+    #expect(throws: ToeplitzError.self) { try Picture(heatMap: [[1]], cell: (0, 1)) }
+    #expect(throws: ToeplitzError.self) { try Picture(heatMap: [[1]], cell: (1 << 20, 1 << 20)) }
+  }
+
   @Test func runsAreWrittenShort() throws {
     let plain = try Picture(width: 200, height: 200, rgb: [UInt8](repeating: 9, count: 120_000))
     #expect(plain.pngBytes().count < 3_000)
