@@ -242,18 +242,23 @@ extension ConvolutionOperation: ExportableOperation {
     func spatial(_ shape: TensorShape) -> [Int] {
       layout == .channelsLast ? Array(shape.dropLast().suffix(rank)) : Array(shape.suffix(rank))
     }
-    var (low, high, added) = (g.paddingLow, g.paddingHigh, g.outputPadding)
-    // A few positions behind the last are padding of the output, with which a sum begins with its bias as it does here.
-    for axis in 0..<rank where g.isTransposed && g.paddingMode == .zeros && high[axis] < 0 {
-      let more = added[axis] - high[axis]
-      if more < max(g.stride[axis], g.dilation[axis]) { (added[axis], high[axis]) = (more, 0) }
+    var (low, high) = (g.paddingLow, g.paddingHigh)
+    if g.isTransposed, g.paddingMode == .zeros, (low + high).contains(where: { $0 < 0 }) {
+      // Positions beside the output are what zeros beside the input give, of which the rest is cut off.
+      func zeros(_ crop: [Int]) -> [Int] { zip(crop, g.stride).map { $0 < 0 ? ($1 - 1 - $0) / $1 : 0 } }
+      let (before, after) = (zeros(low), zeros(high))
+      chain.add("Pad", [try numbers([0, 0] + before + [0, 0] + after)])
+      for axis in 0..<rank {
+        low[axis] += before[axis] * g.stride[axis]
+        high[axis] += after[axis] * g.stride[axis]
+      }
     }
     let isPlain = g.paddingMode == .zeros && !(low + high).contains { $0 < 0 }
     var attributes: [String: ExportNode.Attribute] = [
       "kernel_shape": .ints(g.kernelSize), "strides": .ints(g.stride), "dilations": .ints(g.dilation),
       "group": .int(g.groups),
     ]
-    if g.isTransposed { attributes["output_padding"] = .ints(added) }
+    if g.isTransposed { attributes["output_padding"] = .ints(g.outputPadding) }
     var operands = (1..<inputs.count).map { ExportNode.Operand.input($0) }
     if !isPlain, !g.isTransposed {
       if g.paddingMode == .circular {
@@ -266,21 +271,17 @@ extension ConvolutionOperation: ExportableOperation {
         chain.add("Pad", [try numbers([0, 0] + low + [0, 0] + high)], ["mode": .string(mode)])
       }
     }
-    let crop = (low: low, high: high)
+    let crop = low
     if !isPlain { (low, high) = (low.map { _ in 0 }, high.map { _ in 0 }) }
     attributes["pads"] = .ints(low + high)
-    // What is added to or cut off the sums afterwards has no bias yet.
+    // What is added around the circle has no bias yet.
     let bias = !isPlain && g.isTransposed && operands.count > 1 ? operands.remove(at: 1) : nil
     chain.add(g.isTransposed ? "ConvTranspose" : "Conv", operands, attributes)
     if !isPlain, g.isTransposed {
-      if g.paddingMode == .circular {
-        let (from, to) = (spatial(inputs[0].shape), spatial(outputs[0].shape))
-        for axis in 0..<rank {
-          let size = (from[axis] - 1) * g.stride[axis] + g.extent(axis) + g.outputPadding[axis]
-          try chain.unwrap(axis: axis + 2, rank: rank + 2, size: size, low: crop.low[axis], length: to[axis])
-        }
-      } else {
-        chain.add("Pad", [try numbers([0, 0] + crop.low.map { -$0 } + [0, 0] + crop.high.map { -$0 })])
+      let (from, to) = (spatial(inputs[0].shape), spatial(outputs[0].shape))
+      for axis in 0..<rank {
+        let size = (from[axis] - 1) * g.stride[axis] + g.extent(axis) + g.outputPadding[axis]
+        try chain.unwrap(axis: axis + 2, rank: rank + 2, size: size, low: crop[axis], length: to[axis])
       }
       if let bias {
         let sums = chain.value
