@@ -88,11 +88,13 @@ import ToeplitzTestSupport
           read[phase] = min(read[phase]?.lowerBound ?? position, position)...position
         }
       }
-      let ahead = read.enumerated().compactMap { phase, range in
-        range.map { $0.upperBound - (middle + phase * ratio.denominator / ratio.numerator) }
+      let relative = read.enumerated().map { phase, range in
+        let own = middle + phase * ratio.denominator / ratio.numerator
+        return range.map { $0.lowerBound - own...$0.upperBound - own }
       }
       let label = "seed \(seed): \(network)\n\(plan)"
-      #expect(max(0, ahead.max() ?? 0) == plan.lookahead, "\(label): \(read)")
+      #expect(relative == plan.receptiveFields, "\(label)")
+      #expect(max(0, relative.compactMap { $0?.upperBound }.max() ?? 0) == plan.lookahead, "\(label): \(read)")
       #expect(read.compactMap { $0?.count }.max() ?? 1 == plan.receptiveField, "\(label): \(read)")
       // Latency: what has come out after whole blocks.
       var stream = try plan.makeStream()
