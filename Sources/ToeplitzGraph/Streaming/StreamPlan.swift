@@ -53,7 +53,9 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
   public let blockSize: Int
   /// Output positions for each input position.
   public let outputRatio: Fraction
-  /// By how many output positions the output is behind what as much input gives offline, after whole blocks.
+  /// By how many output positions the output is behind the input times the ratio, after whole blocks.
+  ///
+  /// Less than 0 where the network puts positions in front of its result, which come at once.
   public let latency: Int
   /// How many input positions beyond its own an output position reads, at most over the phases of a block.
   public let lookahead: Int
