@@ -3,16 +3,16 @@
 
     Scripts/sequence-layers.py [--tool .build/release/toeplitz] [--count 300] [--first 0] [--jobs 1] [--keep FOLDER]
 
-Needs the Python packages sequence-layers (0.2, in JAX on a CPU), numpy and onnx. Stack number i is the same each time: some layers
-that both have (convolutions, transposed convolutions, pooling, frames and their sums, up- and downsampling, dense layers,
+Needs the Python packages sequence-layers (0.2, in JAX on a CPU), numpy and onnx. Stack number i is the same each time: some
+layers that both have (convolutions, transposed convolutions, pooling, frames and their sums, up- and downsampling, dense layers,
 activations, gated units, layer normalisation, LSTMs, residual and parallel branches, delays and look-ahead), with random strides,
 dilations, groups and paddings. The same weights are written as an ONNX model. Compared are
 
-- outputs: of all layers at once, of steps of a block each, and of Toeplitz's offline run, within 1e-6 of the largest output (or of
-  1); Toeplitz's run in pieces of a random length must have the bits of its offline run;
+- outputs: of all layers at once, of steps of a block each, and of Toeplitz's offline run, within 1e-6 of the largest output (or
+  of 1); Toeplitz's run in pieces of a random length must have the bits of its offline run;
 - block size and output ratio;
-- `receptive_field_per_step`: first and last input position for each output position of a block. Where they differ, what NaN in
-  each input position changes in sequence-layers' own outputs decides;
+- `receptive_field_per_step`: first and last input position for each output position of a block. Where they differ, what a
+  change of each input position changes in sequence-layers' own outputs decides;
 - `output_latency` with `latency`, and `input_latency` with `lookahead`, which are defined differently: see `View`.
 
 Stacks that differ are printed and kept in FOLDER. Of four stacks one has layers that sequence-layers cannot step (`same` and
@@ -89,15 +89,17 @@ class Reference:
         return np.concatenate(ys, axis=1)[:, self.output_latency :]
 
     def probed(self, span, count):
-        """First and last input position that outputs of a block read, found by NaN."""
+        """First and last input position that outputs of a block read, found by what changes it."""
         middle = -(-span // self.block) * self.block
         length = 2 * middle + (1 + self.block) * self.block
         x = np.random.default_rng(0).normal(size=(1, length, self.shape.shape[0])).astype(np.float32)
         x = np.repeat(x, length + 1, axis=0)
-        x[np.arange(length), np.arange(length)] = np.nan
-        y = self.offline(x)[0]
-        # Some of XLA's functions make numbers of NaN, but others.
-        reached = ~(np.abs(y - y[-1]) <= 1e-5).all(axis=2)
+        reached = False
+        # Some of XLA's functions make numbers of NaN, and extremes may hide one that is not large.
+        for value in (np.nan, 1e3, -1e3):
+            x[np.arange(length), np.arange(length)] = value
+            y = self.offline(x)[0]
+            reached |= ~(np.abs(y - y[-1]) <= 1e-5).all(axis=2)
         first = int(middle * self.ratio)
         fields = []
         for phase in range(count):

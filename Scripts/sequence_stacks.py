@@ -97,7 +97,8 @@ class Draw:
                 dilations=[dilation], group=groups, pads=cut, output_padding=[added])
 
         label = f"transposed(k {kernel}, s {stride}, d {dilation}, g {groups}, {padding}, {outputs} out)"
-        return Part(label, config, outputs, export, fractions.Fraction(stride))
+        # Of positions that are not valid not all that they reach would be left out.
+        return Part(label, config, outputs, export, fractions.Fraction(stride), whole=padding == "valid")
 
     def pooling(self, channels, stride=None, padding=None):
         size, stride = self.random.randint(1, 5), stride or self.random.choice([1, 2, 3])
