@@ -41,10 +41,14 @@ struct InspectCommand: ToolCommand {
   @Flag(help: "Print instead how the model streams along its last open axis: latency, receptive field, state.")
   var stream = false
 
+  @Flag(help: "With --stream: print that as one line of JSON.")
+  var json = false
+
   @OptionGroup var options: ModelOptions
 
   func validate() throws {
     try options.validate()
+    guard stream || !json else { throw ValidationError("--json goes with --stream") }
     for size in sizes {
       guard let (_, value) = pair(size), let number = Int(value), number >= 0 else {
         throw ValidationError("--size takes NAME=SIZE, not \(size)")
@@ -74,7 +78,8 @@ struct InspectCommand: ToolCommand {
       try named?.executable(optimizes: !options.plain) ?? Executable(contentsOf: file, optimizes: !options.plain)
     for warning in executable.warnings { StandardStreams.warn("\(file): \(warning)") }
     if stream {
-      print(try executable.streamPlan())
+      let plan = try executable.streamPlan()
+      if json { try printJSON(StreamSummary(plan)) } else { print(plan) }
       return
     }
     let (inspection, refusal) = try inspection(executable)

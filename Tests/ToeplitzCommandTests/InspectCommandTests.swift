@@ -136,6 +136,20 @@ import ToeplitzTestSupport
     }
   }
 
+  @Test func plansAreWrittenAsJSON() throws {
+    try withFolder { folder in
+      let run = try runTool(["inspect", "vocoder", "--stream", "--json"], in: folder)
+      let object = try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [String: Any]
+      let plan = try #require(object, "\(run.errors)")
+      #expect(plan["block"] as? Int == 1 && plan["output_ratio"] as? [Int] == [256, 1])
+      let fields = try #require(plan["receptive_fields"] as? [[Int]])
+      #expect(fields.count == 256 && fields.map { $0[1] - $0[0] + 1 }.max() == plan["receptive_field"] as? Int)
+      #expect(fields.map { $0[1] }.max() == plan["lookahead"] as? Int && fields.allSatisfy { $0[0] < 0 })
+      let refused = try runTool(["inspect", "vocoder", "--json"], in: folder)
+      #expect(refused.status != 0 && refused.errors.contains("--json goes with --stream"), "\(refused.errors)")
+    }
+  }
+
   /// Before opset 14 further results meant training.
   @Test func oldExportsInTrainingModeAreRefused() throws {
     try withFolder { folder in

@@ -60,7 +60,7 @@ struct NetworkDraw {
   }
 
   mutating func step(_ network: inout RandomNetwork) throws {
-    switch pick(0...12) {
+    switch pick(0...14) {
     case 0, 1, 2: try convolution(&network)
     case 3: try convolution(&network, transposed: true)
     case 4:
@@ -91,6 +91,14 @@ struct NetworkDraw {
           "crop \(low) \(high)",
           { try $0.slice(axis: 2, min(low, $0.shape[2])..<max(min(low, $0.shape[2]), $0.shape[2] - high)) }
         ))
+    case 12:
+      let (low, step) = (pick(0...3), pick(2...3))
+      network.steps.append(
+        (
+          "every \(step). from \(low)",
+          { x in try x.slice(axis: 2, min(low, x.shape[2])..<x.shape[2], step: step) }
+        ))
+    case 13: network.steps.append(("softmax", { try $0.softmax(axis: 1) }))
     case 8: network.steps.append(("leaky", { try $0.leakyReLU(negativeSlope: 0.1) }))
     case 9: network.steps.append(("cumsum", { try $0.cumsum(axis: 2).cast(to: $0.dtype).tanh() }))
     case 10:

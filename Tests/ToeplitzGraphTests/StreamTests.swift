@@ -88,11 +88,13 @@ import ToeplitzTestSupport
           read[phase] = min(read[phase]?.lowerBound ?? position, position)...position
         }
       }
-      let ahead = read.enumerated().compactMap { phase, range in
-        range.map { $0.upperBound - (middle + phase * ratio.denominator / ratio.numerator) }
+      let relative = read.enumerated().map { phase, range in
+        let own = middle + phase * ratio.denominator / ratio.numerator
+        return range.map { $0.lowerBound - own...$0.upperBound - own }
       }
       let label = "seed \(seed): \(network)\n\(plan)"
-      #expect(max(0, ahead.max() ?? 0) == plan.lookahead, "\(label): \(read)")
+      #expect(relative == plan.receptiveFields, "\(label)")
+      #expect(max(0, relative.compactMap { $0?.upperBound }.max() ?? 0) == plan.lookahead, "\(label): \(read)")
       #expect(read.compactMap { $0?.count }.max() ?? 1 == plan.receptiveField, "\(label): \(read)")
       // Latency: what has come out after whole blocks.
       var stream = try plan.makeStream()
@@ -102,6 +104,25 @@ import ToeplitzTestSupport
       compared += 1
     }
     #expect(compared == 60)
+  }
+
+  /// Every second position of an odd or an even number of them is one rule.
+  @Test func strideSlicesFollowOneRule() throws {
+    var draw = NetworkDraw(random: RandomSource(seed: 3))
+    var network = RandomNetwork(channels: 2, dtype: .float32)
+    try draw.convolution(&network, kernel: 4, stride: 3)
+    network.steps.append(("half", { try $0.slice(axis: 2, 1..<$0.shape[2], step: 2) }))
+    let plan = try network.executable().streamPlan(shape: [1, 2, nil])
+    #expect(plan.blockSize == 6 && plan.outputRatio == StreamPlan.Fraction(1, 6), "\(plan)")
+    for length in 12...24 {
+      let x = try draw.tensor([1, 2, length], .float32)
+      var stream = try plan.makeStream()
+      let pieces = try [
+        stream.push(x.slice(axis: 2, 0..<7)), stream.push(x.slice(axis: 2, 7..<length)), stream.finish(),
+      ]
+      let joined = try Tensor.concatenate(pieces, axis: 2)
+      #expect(try joined.sameBits(as: network.executable().run([x])[0].copied()), "\(length)")
+    }
   }
 
   /// A crop of what is shorter than it tells nothing of longer inputs, and a kernel at a low rate fills last.

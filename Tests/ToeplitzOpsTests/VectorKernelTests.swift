@@ -189,6 +189,23 @@ import ToeplitzTestSupport
     }
   }
 
+  /// A stream may give one position alone, or many.
+  @Test func softmaxOfAColumnDoesNotDependOnThoseBesideIt() throws {
+    for length in [3, 12, 100] {
+      let x = try random([2, length, 37], UInt64(length), -5...5)
+      try eachSet { isa in
+        for whole in [try x.softmax(axis: 1), try x.logSoftmax(axis: 1)].enumerated() {
+          for size in [1, 2, 16, 20] {
+            let piece = try x.slice(axis: 2, 9..<(9 + size))
+            let alone = whole.offset == 0 ? try piece.softmax(axis: 1) : try piece.logSoftmax(axis: 1)
+            #expect(
+              try alone.sameBits(as: whole.element.slice(axis: 2, 9..<(9 + size)).copied()), "\(isa) \(length) \(size)")
+          }
+        }
+      }
+    }
+  }
+
   // MARK: Recurrent layers
 
   @Test(arguments: [Recurrence.Cell.simple, .gated(resetsAfter: true), .memory(couplesGates: false)])

@@ -28,6 +28,8 @@ extension AxisSoftmax: CPUKernel {
   }
 
   /// float32: along rows, or down columns that lie side by side.
+  ///
+  /// Their sums have another order, so a column by itself is no row: its bits may not depend on how many are beside it.
   private func vectorized(_ x: Tensor, _ axis: Int) throws -> Tensor {
     let y = try Tensor(uninitialized: x.shape, dtype: .float32, operation: name)
     guard x.count > 0 else { return y }
@@ -35,7 +37,7 @@ extension AxisSoftmax: CPUKernel {
     let outer = x.count / length / inner
     let table = tz_rows_kernels(InstructionSet.current.code).pointee
     let (from, to, isLogarithmic) = (x.pointer(Float.self), y.pointer(Float.self), isLogarithmic)
-    if inner == 1 {
+    if axis == x.rank - 1 {
       ThreadPool.shared.runRows(outer, width: 4 * length) { range in
         for row in range { table.softmax(from + row * length, to + row * length, length, isLogarithmic) }
       }

@@ -53,12 +53,20 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
   public let blockSize: Int
   /// Output positions for each input position.
   public let outputRatio: Fraction
-  /// By how many output positions the output is behind what as much input gives offline, after whole blocks.
+  /// By how many output positions the output is behind the input times the ratio, after whole blocks.
+  ///
+  /// Less than 0 where the network puts positions in front of its result, which come at once.
   public let latency: Int
   /// How many input positions beyond its own an output position reads, at most over the phases of a block.
   public let lookahead: Int
   /// From the first to the last input position that an output position reads, at most over the phases of a block.
   public let receptiveField: Int
+  /// For each output position of a block, in order: the first and the last input position that it reads, counted from its own,
+  /// which is its number divided by the ratio and rounded down; nil if it reads none.
+  ///
+  /// Operations that carry a state, such as recurrent layers, count as reading one position. Of blocks with more than 16384 outputs
+  /// the first as many are told.
+  public let receptiveFields: [ClosedRange<Int>?]
   /// What each operation contributes, in order.
   public let steps: [Step]
   /// Shape and element type of the input, with a time of 0.
@@ -107,7 +115,9 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
     steadyLength = warm
     latency = Int(lag(output).rounded())
     let field = try StreamField(network, rates, counters, counting)
-    (lookahead, receptiveField) = (field.lookahead, field.size)
+    receptiveFields = field.phases
+    lookahead = field.phases.reduce(0) { max($0, $1?.upperBound ?? 0) }
+    receptiveField = field.phases.reduce(1) { max($0, $1?.count ?? 0) }
     var steps: [Step] = []
     for node in network.nodes {
       let result = node.outputs[0]
@@ -185,8 +195,8 @@ struct StreamRates {
 
 /// Which input positions an output position reads, in the middle of a stream.
 struct StreamField {
-  private(set) var lookahead = 0
-  private(set) var size = 1
+  /// Of each output position of a block, from the first to the last, counted from its own; nil if it reads none.
+  private(set) var phases: [ClosedRange<Int>?] = []
 
   init(
     _ network: StreamNetwork, _ rates: StreamRates, _ counters: StreamCounters, _ counting: StreamCounting
@@ -211,10 +221,12 @@ struct StreamField {
       }
       guard let ranges = read[network.input]?.ranges, let low = ranges.first?.lowerBound,
         let high = ranges.last?.upperBound
-      else { continue }
+      else {
+        self.phases.append(nil)
+        continue
+      }
       let own = middle + phase * ratio.denominator / ratio.numerator
-      lookahead = max(lookahead, high - 1 - own)
-      size = max(size, high - low)
+      self.phases.append(low - own...high - 1 - own)
     }
   }
 

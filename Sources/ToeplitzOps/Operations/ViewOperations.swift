@@ -132,9 +132,9 @@ package struct Slice: TensorOperation {
     guard let time = call.axes[0] else { return .whole(because: "no operand has time") }
     let shape = call.inputs[0].shape
     guard (axis < 0 ? axis + shape.rank : axis) == time else { return .pointwise(axis: time) }
-    // The last window ends where the range does.
-    let last = range.lowerBound + max(0, call.outputs[0].shape[time] - 1) * step
-    let window = AxisWindow(extent: 1, stride: step, low: -range.lowerBound, high: last + 1 - shape[time])
+    // The last window ends before the range does, by what makes no whole step.
+    let end = min(range.upperBound, shape[time])
+    let window = AxisWindow(extent: 1, stride: step, low: -range.lowerBound, high: end - shape[time])
     return .window(window, axis: time) { low, _ in Slice(axis: time, range: max(0, -low)..<Int.max, step: step) }
   }
 }
