@@ -119,7 +119,9 @@ import ToeplitzTestSupport
       }
       let wanted = try state(SingleProcess())
       try FileManager.default.removeItem(at: folder.appending(path: "shared"))
-      for result in ThreadCommunicator.run(2, { try state($0) }) {
+      let results = ThreadCommunicator.run(2) { try state($0) }
+      for case .failure(let error) in results where !(error is ThreadCommunicator.Left) { throw error }
+      for result in results {
         for (name, value) in try result.get() {
           #expect(try value.sameBits(as: #require(wanted[name])), "\(name)")
         }

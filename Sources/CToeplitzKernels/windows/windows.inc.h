@@ -36,10 +36,12 @@ static void NAME(take_)(const float *x, float *y, const int32_t *places, ptrdiff
                         ptrdiff_t inner) {
   for (ptrdiff_t r = 0; r < rows; r++, x += length * inner, y += n * inner) {
     if (inner == 1) {
-      bool doubles = n == 2 * length;
-      for (ptrdiff_t i = 0; doubles && i < n; i++) doubles = places[i] == i / 2;
+      // Without a branch, so that it is computed in vectors: it is asked for each row.
+      int32_t others = n != 2 * length;
+      if (!others)
+        for (ptrdiff_t i = 0; i < n; i++) others |= places[i] ^ (int32_t)(i >> 1);
       ptrdiff_t i = 0;
-      if (doubles) {
+      if (!others) {
         typedef float pairs __attribute__((ext_vector_type(2 * TZ_BYTES / 4), aligned(4)));
         ptrdiff_t k = 0;
         for (; k + LANES <= length; k += LANES) {
