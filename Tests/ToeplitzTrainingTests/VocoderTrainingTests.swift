@@ -32,7 +32,7 @@ import ToeplitzTestSupport
        "resblock_kernel_sizes": [3], "resblock_dilation_sizes": [[1, 2]], "num_mels": 10, "n_fft": 128, "hop_size": 32,
        "win_size": 128, "sampling_rate": 16000, "fmin": 0, "fmax": 4000}
       """.utf8
-    ).write(to: path)
+    ).write(to: path, options: .atomic)  // Threads that play processes write it at the same time.
     return try HiFiGANConfiguration(contentsOf: path.path)
   }
 

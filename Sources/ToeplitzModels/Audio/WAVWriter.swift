@@ -168,7 +168,7 @@ public final class WAVWriter {
 
   /// Writes a whole file of one channel.
   ///
-  /// - Throws: As ``init(path:sampleRate:channelCount:encoding:)``, ``append(_:)`` and ``finish()``.
+  /// - Throws: As ``init(path:sampleRate:channelCount:encoding:isRaw:)``, ``append(_:)`` and ``finish()``.
   public static func write(
     _ samples: [Float], to path: String, sampleRate: Int, encoding: Encoding = .int16
   ) throws {
