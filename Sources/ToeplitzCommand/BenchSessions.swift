@@ -55,9 +55,7 @@ struct BenchSessions: Encodable {
     }
     while streams[0].outputPosition == 0, streams[0].position < 1 << 20 { _ = try push() }
     for _ in 0..<8 { _ = try push() }
-    let end = clock.now + .seconds(seconds)
-    var times: [(together: Double, alone: Double)] = []
-    while times.count < count ?? 20 || (count == nil && clock.now < end) { times.append(try push()) }
+    let times = try BenchStream.times(seconds: seconds, count: count, least: 20, push)
     (together, alone) = (Spread(times.map(\.together)).median, Spread(times.map(\.alone)).median)
     realTimeFactor = rate.map { Double(sessions * chunk) / $0 * 1000 / together }
   }

@@ -117,11 +117,14 @@ struct BenchStream: Encodable {
     processorSpread = processor.median > 0 ? processor.late / processor.median : nil
   }
 
-  private static func times(seconds: Double, count: Int?, _ measure: () throws -> Double) rethrows -> [Double] {
+  /// What `measure` gives, `count` times, or as often as `seconds` allow and at least `least` times.
+  static func times<Time>(
+    seconds: Double, count: Int?, least: Int = 100, _ measure: () throws -> Time
+  ) rethrows -> [Time] {
     let clock = ContinuousClock()
     let end = clock.now + .seconds(seconds)
-    var times: [Double] = []
-    while times.count < count ?? 100 || (count == nil && clock.now < end) { times.append(try measure()) }
+    var times: [Time] = []
+    while times.count < count ?? least || (count == nil && clock.now < end) { times.append(try measure()) }
     return times
   }
 

@@ -22,10 +22,10 @@ extension Picture {
     guard cell.width > 0, cell.height > 0 else {
       throw ToeplitzError(.argument, "heat map", expected: "cells of at least one pixel", got: "\(cell)")
     }
-    let (width, tooWide) = columns.multipliedReportingOverflow(by: cell.width)
-    let (height, tooHigh) = values.count.multipliedReportingOverflow(by: cell.height)
-    let (area, tooLarge) = width.multipliedReportingOverflow(by: height)
-    guard !tooWide, !tooHigh, !tooLarge, area <= Self.mostPixels else {
+    // Divided, since products of sizes may be too large for a number.
+    guard cell.width <= Self.mostPixels / columns,
+      cell.height <= Self.mostPixels / (columns * cell.width) / values.count
+    else {
       throw ToeplitzError(
         .argument, "heat map", expected: "at most \(Self.mostPixels) pixels",
         got: "\(columns) by \(values.count) cells of \(cell.width) by \(cell.height) pixels")
@@ -33,14 +33,13 @@ extension Picture {
     let finite = values.joined().filter(\.isFinite)
     let range = range ?? (finite.min() ?? 0)...(finite.max() ?? 1)
     var bytes: [UInt8] = []
-    bytes.reserveCapacity(3 * area)
     for row in values {
       let line = row.flatMap { value in
         Array(repeating: Self.colour(value, in: range), count: cell.width).flatMap { $0 }
       }
       for _ in 0..<cell.height { bytes += line }
     }
-    self.init(width: width, height: height, samples: .bytes(bytes))
+    self.init(width: columns * cell.width, height: values.count * cell.height, samples: .bytes(bytes))
   }
 
   /// Colours at even distances, of which brightness and hue both tell the value (after Smith and van der Walt's viridis, 2015).

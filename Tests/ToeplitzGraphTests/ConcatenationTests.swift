@@ -8,36 +8,15 @@ import ToeplitzTestSupport
 
 /// Concatenations whose operands are computed in their places.
 @Suite struct ConcatenationTests {
-  private typealias Body = (Tensor, (TensorShape) throws -> Tensor) throws -> [Tensor]
-
-  private func executable(_ outputs: Int, optimizes: Bool, _ body: @escaping Body) -> Executable {
-    let source = FunctionSource(
-      inputs: [PortDescription(name: "x")], outputs: (0..<outputs).map { "y\($0)" }
-    ) { operands, trace in
-      var random = RandomSource(seed: 4)
-      return try body(operands[0]) { shape in
-        trace.weight(try Tensor.randomUniform(shape, from: -1, to: 1, using: &random), name: "weight")
-      }
-    }
-    // Every test uses its executable alone.
-    nonisolated(unsafe) let sent = source
-    return Executable(sent, optimizes: optimizes)
-  }
-
   /// Compares both ways of computing a function twice in a row, and gives how many concatenations have parts in their places.
-  private func placed(_ shape: TensorShape, outputs: Int = 1, _ body: @escaping Body) throws -> Int {
-    var random = RandomSource(seed: 11)
-    let fast = executable(outputs, optimizes: true, body)
-    let plain = executable(outputs, optimizes: false, body)
-    for _ in 0..<2 {
-      let x = try Tensor.randomUniform(shape, from: -1, to: 1, using: &random)
-      for (got, expected) in zip(try fast.run([x]), try plain.run([x])) {
-        #expect(got.spec == expected.spec)
-        let distance = try got.distance(to: expected)
-        #expect(distance.absolute <= 1e-5 * max(1, distance.scale) && distance.sameSpecials, "\(distance)")
-      }
+  private func placed(
+    _ shape: TensorShape, outputs: Int = 1,
+    _ body: @escaping (Tensor, (TensorShape) throws -> Tensor) throws -> [Tensor]
+  ) throws -> Int {
+    let graph = try LoweringComparison.compare(shape, outputs: outputs, rounds: 2) { x, constants in
+      var own = constants
+      return try body(x) { try own.weight($0) }
     }
-    let graph = try fast.loweredGraph(for: [TensorSpec(shape, .float32)])
     let kernels = graph.nodes.compactMap { $0.operation as? any CPUKernel }
     try #require(kernels.count == graph.nodes.count)
     return ConcatenationPlacements(graph, kernels).emptyWholes.count

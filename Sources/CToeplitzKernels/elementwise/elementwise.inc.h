@@ -45,6 +45,27 @@ TZ_INLINE void NAME(store_some_)(float *y, VEC v, ptrdiff_t n) {
 #endif
 }
 
+// The same where `left` elements are left: a whole vector if there are so many, none if there are none.
+TZ_INLINE VEC NAME(load_left_)(const float *x, ptrdiff_t left) {
+  return left >= LANES ? *(const VECU *)x : left > 0 ? NAME(load_some_)(x, left) : (VEC)(0.0f);
+}
+TZ_INLINE void NAME(store_left_)(float *y, VEC v, ptrdiff_t left) {
+  if (left >= LANES)
+    *(VECU *)y = v;
+  else if (left > 0)
+    NAME(store_some_)(y, v, left);
+}
+
+// Every other element of two vectors, from the first on.
+TZ_INLINE VEC NAME(even_)(VEC low, VEC high) {
+  VEC even;
+  TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
+    even[j] = low[2 * j];
+    even[LANES / 2 + j] = high[2 * j];
+  }
+  return even;
+}
+
 TZ_INLINE IVEC NAME(bits_)(VEC v) { return __builtin_bit_cast(IVEC, v); }
 TZ_INLINE VEC NAME(value_)(IVEC v) { return __builtin_bit_cast(VEC, v); }
 TZ_INLINE VEC NAME(abs_)(VEC v) { return NAME(value_)(NAME(bits_)(v) & 0x7FFFFFFF); }
@@ -463,9 +484,9 @@ TZ_MAP(map_root_, f_root_)
 TZ_MAP(map_to_f16_, f_to_f16_)
 TZ_MAP(map_to_bf16_, f_to_bf16_)
 
-// The last elements, fewer than a vector, from the i-th on of an operand; one for all where its step is 0.
-TZ_INLINE VEC NAME(operand_)(const float *x, ptrdiff_t dx, ptrdiff_t i, ptrdiff_t n) {
-  return dx ? NAME(load_some_)(x + i, n) : (VEC)(*x);
+// The elements of an operand from the i-th on, of which `left` are left; one for all where its step is 0.
+TZ_INLINE VEC NAME(operand_)(const float *x, ptrdiff_t dx, ptrdiff_t i, ptrdiff_t left) {
+  return dx ? NAME(load_left_)(x + i, left) : (VEC)(*x);
 }
 
 // Functions of two numbers; truth is 1, and 0 is not. An operand whose step is 0 is one number for all.
@@ -540,12 +561,9 @@ static void NAME(quantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdif
   // Neither is subnormal or infinite.
   const bool multiplies = !ds && fabsf(*s) > 0x1p-100f && fabsf(*s) < 0x1p100f;
   for (ptrdiff_t i = 0; i < n; i += LANES) {
-    const bool whole = i + LANES <= n;
-    VEC v, scale = (VEC)(*s), zero = (VEC)(*o);
     const ptrdiff_t left = n - i;
-    v = whole && dx ? *(const VECU *)(x + i) : NAME(operand_)(x, dx, i, left);
-    if (ds) scale = whole ? *(const VECU *)(s + i) : NAME(load_some_)(s + i, left);
-    if (d_o) zero = whole ? *(const VECU *)(o + i) : NAME(load_some_)(o + i, left);
+    VEC v = NAME(operand_)(x, dx, i, left);
+    const VEC scale = NAME(operand_)(s, ds, i, left), zero = NAME(operand_)(o, d_o, i, left);
 #if defined(TZ_FUSES)
     v = multiplies ? NAME(quotient_)(v, scale, (VEC)(inverse)) : v / scale;
 #else
@@ -558,10 +576,7 @@ static void NAME(quantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdif
     v = NAME(round_)(v) + zero;
     v = v < low ? (VEC)(low) : v;
     v = v > high ? (VEC)(high) : v;
-    if (whole)
-      *(VECU *)(z + i) = v;
-    else
-      NAME(store_some_)(z + i, v, left);
+    NAME(store_left_)(z + i, v, left);
   }
 }
 static void NAME(dequantize_)(const float *x, ptrdiff_t dx, const float *s, ptrdiff_t ds, const float *o, ptrdiff_t d_o,
@@ -643,12 +658,7 @@ static void NAME(larger_)(const float *x, ptrdiff_t step, float *y, ptrdiff_t n)
   } else {
     // One element less than two vectors: after the last there may be none.
     for (; i + LANES < n; i += LANES) {
-      const VEC low = *(const VECU *)(x + 2 * i), high = *(const VECU *)(x + 2 * i + LANES);
-      VEC even;
-      TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
-        even[j] = low[2 * j];
-        even[LANES / 2 + j] = high[2 * j];
-      }
+      const VEC even = NAME(even_)(*(const VECU *)(x + 2 * i), *(const VECU *)(x + 2 * i + LANES));
       *(VECU *)(y + i) = NAME(larger_of_)(even, *(const VECU *)(y + i));
     }
   }

@@ -17,16 +17,6 @@ TZ_INLINE void NAME(gate_sums_)(const float *w, const ptrdiff_t units, const flo
   }
 }
 
-TZ_INLINE VEC NAME(load_units_)(const float *x, const ptrdiff_t left) {
-  return left >= LANES ? *(const VECU *)x : left > 0 ? NAME(load_some_)(x, left) : (VEC)(0.0f);
-}
-TZ_INLINE void NAME(store_units_)(float *y, const VEC v, const ptrdiff_t left) {
-  if (left >= LANES)
-    *(VECU *)y = v;
-  else if (left > 0)
-    NAME(store_some_)(y, v, left);
-}
-
 enum { NAME(cell_gated_) = 3, NAME(cell_memory_) = 4 };
 
 // One step of R rows for V vectors of units from `unit` on.
@@ -48,25 +38,25 @@ TZ_INLINE void NAME(units_step_)(const tz_recurrence *t, const float *gates, con
       VEC *a = acc + r * G * V + v;
       VEC h;
       if (G == NAME(cell_memory_)) {
-        const VEC i = NAME(v_sigmoid_)(NAME(load_units_)(x + t->places[0] * units, left) + a[0 * V]);
-        const VEC o = NAME(v_sigmoid_)(NAME(load_units_)(x + t->places[1] * units, left) + a[1 * V]);
-        const VEC f = NAME(v_sigmoid_)(NAME(load_units_)(x + t->places[2] * units, left) + a[2 * V]);
-        const VEC n = NAME(v_tanh_)(NAME(load_units_)(x + t->places[3] * units, left) + a[3 * V]);
+        const VEC i = NAME(v_sigmoid_)(NAME(load_left_)(x + t->places[0] * units, left) + a[0 * V]);
+        const VEC o = NAME(v_sigmoid_)(NAME(load_left_)(x + t->places[1] * units, left) + a[1 * V]);
+        const VEC f = NAME(v_sigmoid_)(NAME(load_left_)(x + t->places[2] * units, left) + a[2 * V]);
+        const VEC n = NAME(v_tanh_)(NAME(load_left_)(x + t->places[3] * units, left) + a[3 * V]);
         VECU *cell = (VECU *)(t->cell + r * row + u);
         const VEC c = f * *cell + i * n;
         *cell = c;
         h = o * NAME(v_tanh_)(c);
       } else if (G == NAME(cell_gated_)) {
-        const VEC z = NAME(v_sigmoid_)(NAME(load_units_)(x + t->places[0] * units, left) + a[0 * V]);
-        const VEC reset = NAME(v_sigmoid_)(NAME(load_units_)(x + t->places[1] * units, left) + a[1 * V]);
-        const VEC n = NAME(v_tanh_)(NAME(load_units_)(x + 2 * units, left) + reset * a[2 * V]);
+        const VEC z = NAME(v_sigmoid_)(NAME(load_left_)(x + t->places[0] * units, left) + a[0 * V]);
+        const VEC reset = NAME(v_sigmoid_)(NAME(load_left_)(x + t->places[1] * units, left) + a[1 * V]);
+        const VEC n = NAME(v_tanh_)(NAME(load_left_)(x + 2 * units, left) + reset * a[2 * V]);
         h = n + z * (*(const VECU *)(h0 + r * row + u) - n);
       } else {
-        h = NAME(load_units_)(x, left) + a[0];
+        h = NAME(load_left_)(x, left) + a[0];
         h = t->rectifies ? (h < 0.0f ? (VEC)(0.0f) : h) : NAME(v_tanh_)(h);
       }
       *(VECU *)(h1 + r * row + u) = h;
-      NAME(store_units_)(y + r * t->y_row + u, h, left);
+      NAME(store_left_)(y + r * t->y_row + u, h, left);
     }
 }
 

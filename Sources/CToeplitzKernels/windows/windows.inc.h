@@ -99,12 +99,7 @@ TZ_INLINE void NAME(pool_row_)(const int32_t *row, int32_t *best, ptrdiff_t outp
     TZ_ROLLED for (ptrdiff_t o = 0; o < outputs; o += LANES) {
       const IVEC low = NAME(largest_of_)(row + 2 * o, taps, dilation);
       const IVEC high = NAME(largest_of_)(row + 2 * o + LANES, taps, dilation);
-      IVEC even;
-      TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
-        even[j] = low[2 * j];
-        even[LANES / 2 + j] = high[2 * j];
-      }
-      *(NAME(ivecu_) *)(best + o) = even;
+      *(NAME(ivecu_) *)(best + o) = NAME(bits_)(NAME(even_)(NAME(value_)(low), NAME(value_)(high)));
     }
   } else {
     TZ_ROLLED for (ptrdiff_t o = 0; o < outputs; o++) {
@@ -193,13 +188,7 @@ static void NAME(pick_larger_)(const float *x, ptrdiff_t step, int32_t place, fl
     // With steps one element less than two vectors: after the last there may be none.
     for (; i + LANES + (step > 1) <= n; i += LANES, at += LANES * (int32_t)step) {
       VEC v = *(const VECU *)(x + i * step);
-      if (step == 2) {
-        const VEC low = v, high = *(const VECU *)(x + 2 * i + LANES);
-        TZ_UNROLL for (int j = 0; j < LANES / 2; j++) {
-          v[j] = low[2 * j];
-          v[LANES / 2 + j] = high[2 * j];
-        }
-      }
+      if (step == 2) v = NAME(even_)(v, *(const VECU *)(x + 2 * i + LANES));
       const VEC b = *(const VECU *)(best + i);
       const IVEC p = *(const NAME(ivecu_) *)(places + i), takes = (IVEC)(v > b) | (IVEC)(v != v) | (p < 0);
       *(VECU *)(best + i) = takes ? v : b;

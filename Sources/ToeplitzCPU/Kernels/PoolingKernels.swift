@@ -121,6 +121,7 @@ extension MaxPooling: CPUKernel {
     let outputPlane = axes.reduce(1) { $0 * $1.output }
     let source = x.pointer(T.self)
     let kernel = T.self == Float.self ? tz_elementwise_kernels(InstructionSet.current.code).pointee.larger : nil
+    let pick = T.self == Float.self ? tz_windows_kernels(InstructionSet.current.code).pointee.pick_larger : nil
     ThreadPool.shared.runRows(results[0].count / outputPlane, width: inputPlane) { range in
       withUnsafeTemporaryAllocation(of: T.self, capacity: max(1, axes[2].input)) { line in
         guard let line = line.baseAddress else { return }
@@ -128,12 +129,14 @@ extension MaxPooling: CPUKernel {
           let (from, to) = (source + plane * inputPlane, results[0].pointer(T.self) + plane * outputPlane)
           if let positions {
             let indices = results[1].pointer(Int64.self) + plane * outputPlane
-            if T.self == Float.self, inputPlane < Int(Int32.max) {
-              selectInRows(
-                axes, UnsafeRawPointer(from).assumingMemoryBound(to: Float.self),
-                UnsafeMutableRawPointer(to).assumingMemoryBound(to: Float.self), indices)
+            if let pick, inputPlane < Int(Int32.max) {
+              select(axes, from, to, indices, least) { (x, stride, place: Int32, best, places, n) in
+                pick(
+                  UnsafeRawPointer(x).assumingMemoryBound(to: Float.self), stride, place,
+                  UnsafeMutableRawPointer(best).assumingMemoryBound(to: Float.self), places, n)
+              }
             } else {
-              select(axes, from, to, indices, least)
+              select(axes, from, to, indices, least, pickLarger)
             }
             if case .tensor(let columnMajor) = positions {
               place(axes, indices, outputPlane, plane: plane * inputPlane, columnMajor: columnMajor)
@@ -205,21 +208,40 @@ extension MaxPooling: CPUKernel {
     return value == value ? most : value
   }
 
-  /// The same as ``select(_:_:_:_:_:)`` for float32, a row of outputs at a time.
-  private func selectInRows(
-    _ axes: [PoolAxis], _ x: UnsafePointer<Float>, _ y: UnsafeMutablePointer<Float>,
-    _ indices: UnsafeMutablePointer<Int64>
+  /// Lets each of some elements be an input with its place where that is larger or NaN, or where none is there yet: the inputs lie
+  /// `stride` apart, the first at `place`.
+  private typealias Pick<T, Place> = (
+    _ x: UnsafePointer<T>, _ stride: Int, _ place: Place, _ best: UnsafeMutablePointer<T>,
+    _ places: UnsafeMutablePointer<Place>, _ count: Int
+  ) -> Void
+
+  private func pickLarger<T: NumericTensorScalar>(
+    _ x: UnsafePointer<T>, _ stride: Int, _ place: Int64, _ best: UnsafeMutablePointer<T>,
+    _ places: UnsafeMutablePointer<Int64>, _ count: Int
+  ) {
+    for i in 0..<count {
+      let value = x[i * stride]
+      if places[i] < 0 || value > best[i] || value != value {
+        (best[i], places[i]) = (value, place + Int64(i * stride))
+      }
+    }
+  }
+
+  /// One plane with indices, a row of outputs at a time: of equal elements the first counts, of several NaN the last, as in PyTorch.
+  @inline(__always)
+  private func select<T: NumericTensorScalar, Place: FixedWidthInteger>(
+    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
+    _ indices: UnsafeMutablePointer<Int64>, _ least: T, _ pick: Pick<T, Place>
   ) {
     let (depth, height, width) = (axes[0], axes[1], axes[2])
     let windows = (0..<width.kernel).map { width.windows($0) }
-    let pick = tz_windows_kernels(InstructionSet.current.code).pointee.pick_larger
-    withUnsafeTemporaryAllocation(of: Int32.self, capacity: max(1, width.output)) { places in
+    withUnsafeTemporaryAllocation(of: Place.self, capacity: max(1, width.output)) { places in
       guard let line = places.baseAddress else { return }
       var row = 0
       for d in 0..<depth.output {
         for h in 0..<height.output {
           let best = y + row * width.output
-          best.update(repeating: -Float.infinity, count: width.output)
+          best.update(repeating: least, count: width.output)
           places.update(repeating: -1)
           for kd in depth.taps(d) {
             for kh in height.taps(h) {
@@ -227,42 +249,13 @@ extension MaxPooling: CPUKernel {
                 (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
               for (kw, range) in windows.enumerated() where !range.isEmpty {
                 let first = at * width.input + width.start(range.lowerBound) + kw * width.dilation
-                pick?(
-                  x + first, width.stride, Int32(first), best + range.lowerBound, line + range.lowerBound, range.count)
+                pick(
+                  x + first, width.stride, Place(first), best + range.lowerBound, line + range.lowerBound, range.count)
               }
             }
           }
           for w in 0..<width.output { indices[row * width.output + w] = Int64(line[w]) }
           row += 1
-        }
-      }
-    }
-  }
-
-  /// One plane with indices: of equal elements the first counts, of several NaN the last, as in PyTorch.
-  private func select<T: NumericTensorScalar>(
-    _ axes: [PoolAxis], _ x: UnsafeMutablePointer<T>, _ y: UnsafeMutablePointer<T>,
-    _ indices: UnsafeMutablePointer<Int64>, _ least: T
-  ) {
-    let (depth, height, width) = (axes[0], axes[1], axes[2])
-    var out = 0
-    for d in 0..<depth.output {
-      for h in 0..<height.output {
-        for w in 0..<width.output {
-          var (best, index) = (least, -1)
-          for kd in depth.taps(d) {
-            for kh in height.taps(h) {
-              let at =
-                (depth.start(d) + kd * depth.dilation) * height.input + height.start(h) + kh * height.dilation
-              for kw in width.taps(w) {
-                let here = at * width.input + width.start(w) + kw * width.dilation
-                if index < 0 || x[here] > best || x[here] != x[here] { (best, index) = (x[here], here) }
-              }
-            }
-          }
-          y[out] = best
-          indices[out] = Int64(index)
-          out += 1
         }
       }
     }
