@@ -27,6 +27,17 @@ struct RandomNetwork: CustomStringConvertible {
   }
 }
 
+extension NetworkDraw {
+  /// A network that streams in blocks of fewer than 40 positions, with its plan; nil where the next one does not.
+  mutating func streamed() -> (network: RandomNetwork, executable: Executable, plan: StreamPlan)? {
+    guard let network = try? self.network(dtype: .float32) else { return nil }
+    let executable = network.executable()
+    guard let plan = try? executable.streamPlan(shape: [1, network.inputChannels, nil]), plan.blockSize < 40
+    else { return nil }
+    return (network, executable, plan)
+  }
+}
+
 struct NetworkDraw {
   var random: RandomSource
   mutating func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }

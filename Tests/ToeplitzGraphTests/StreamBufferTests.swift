@@ -18,11 +18,8 @@ import ToeplitzTestSupport
     while found < count, seed < seeds + 50 * UInt64(count) {
       seed += 1
       var draw = NetworkDraw(random: RandomSource(seed: seed))
-      guard let network = try? draw.network(dtype: .float32) else { continue }
-      let inputs = network.inputChannels
-      let executable = network.executable()
-      guard let plan = try? executable.streamPlan(shape: [1, inputs, nil]), plan.blockSize < 40 else { continue }
-      let x = try draw.tensor([1, inputs, plan.blockSize * (8 + draw.pick(0...8))], .float32)
+      guard let (network, executable, plan) = draw.streamed() else { continue }
+      let x = try draw.tensor([1, network.inputChannels, plan.blockSize * (8 + draw.pick(0...8))], .float32)
       guard (try? executable.run([x])) != nil else { continue }
       try body(&draw, plan, executable, x, "seed \(seed): \(network)")
       found += 1

@@ -20,13 +20,10 @@ import ToeplitzTestSupport
     while found < count, seed < seeds + 60 * UInt64(count) {
       seed += 1
       var draw = NetworkDraw(random: RandomSource(seed: seed))
-      guard let network = try? draw.network(dtype: .float32) else { continue }
-      let inputs = network.inputChannels
-      let executable = network.executable()
-      guard let plan = try? executable.streamPlan(shape: [1, inputs, nil]), plan.blockSize < 40 else { continue }
+      guard let (network, executable, plan) = draw.streamed() else { continue }
       let label = "seed \(seed): \(network)"
       let chunk = plan.blockSize * draw.pick(1...3)
-      let x = try draw.tensor([1, inputs, chunk * draw.pick(6...12)], .float32)
+      let x = try draw.tensor([1, network.inputChannels, chunk * draw.pick(6...12)], .float32)
       guard let whole = try? executable.run([x])[0] else { continue }
       let model: [UInt8]
       do {

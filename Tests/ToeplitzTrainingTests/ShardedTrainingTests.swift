@@ -29,13 +29,8 @@ import ToeplitzTestSupport
   }
 
   private static func data(_ count: Int = 50) throws -> TensorDataset {
-    let labels = (0..<count).map { Int64($0 % 3) }
     var random = RandomSource(seed: 8)
-    let noise = try Tensor.randomNormal([count, 4], using: &random)
-    let centres = try Tensor(labels.flatMap { [Float($0) * 3 - 3, Float($0 % 2) * 4, 0, 0] }, shape: [count, 4])
-    return try TensorDataset([noise + centres, try Tensor(labels)]) { batch, random in
-      [try batch[0] + Tensor.randomNormal(batch[0].shape, standardDeviation: 0.1, using: &random), batch[1]]
-    }
+    return try Clouds.dataset(Tensor.randomNormal([count, 4], using: &random))
   }
 
   private static func trainer(
@@ -51,11 +46,7 @@ import ToeplitzTestSupport
     return try Trainer(
       Network(seed: weights), Optimizer(AdamW(lr: 0.03)), data: data, folder: folder, options: options,
       communicator: communicator,
-      validate: { model in
-        let guesses = try model(data.tensors[0]).argmax(axis: 1).scalars(Int64.self)
-        let right = zip(guesses, try data.tensors[1].scalars(Int64.self)).filter { $0 == $1 }.count
-        return ["accuracy": Double(right) / Double(data.count)]
-      }, loss: loss)
+      validate: { try Clouds.accuracy($0, data) }, loss: loss)
   }
 
   /// Everything that a run ends with.

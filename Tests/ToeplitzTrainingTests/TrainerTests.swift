@@ -27,12 +27,7 @@ import ToeplitzTestSupport
 
   /// Three clouds of points.
   private func data(_ count: Int = 50) throws -> TensorDataset {
-    let labels = (0..<count).map { Int64($0 % 3) }
-    let noise = try randomTensor([count, 4], dtype: .float32)
-    let centres = try Tensor(labels.flatMap { [Float($0) * 3 - 3, Float($0 % 2) * 4, 0, 0] }, shape: [count, 4])
-    return try TensorDataset([noise + centres, try Tensor(labels)]) { batch, random in
-      [try batch[0] + Tensor.randomNormal(batch[0].shape, standardDeviation: 0.1, using: &random), batch[1]]
-    }
+    try Clouds.dataset(randomTensor([count, 4], dtype: .float32))
   }
 
   private func trainer(
@@ -46,11 +41,7 @@ import ToeplitzTestSupport
     options.keptCheckpoints = 2
     return try Trainer(
       Network(), Optimizer(AdamW(lr: 0.03)), data: data, folder: folder, options: options,
-      validate: { model in
-        let guesses = try model(data.tensors[0]).argmax(axis: 1).scalars(Int64.self)
-        let right = zip(guesses, try data.tensors[1].scalars(Int64.self)).filter { $0 == $1 }.count
-        return ["accuracy": Double(right) / Double(data.count)]
-      }, loss: loss)
+      validate: { try Clouds.accuracy($0, data) }, loss: loss)
   }
 
   private func metrics(_ folder: URL) throws -> [String] {

@@ -64,8 +64,10 @@ public final class StepRandom: @unchecked Sendable {
   }
 }
 
-/// Runs `body`, in which dropout draws the numbers of this seed and step: the same whenever it is run.
-public func withStepRandom<Result>(seed: UInt64, step: Int, _ body: () throws -> Result) throws -> Result {
-  let key = try Tensor(scalar: StepRandom.key(seed: seed, step: step))
+/// Runs `body`, in which dropout draws the numbers of this seed, step and part of the batch: the same whenever it is run.
+public func withStepRandom<Result>(
+  seed: UInt64, step: Int, shard: Int = 0, _ body: () throws -> Result
+) throws -> Result {
+  let key = try Tensor(scalar: StepRandom.key(seed: seed, step: step, shard: shard))
   return try StepRandom.$current.withValue(StepRandom(key: key), operation: body)
 }

@@ -209,8 +209,7 @@ public final class Trainer<Model: Module> {
         defer { before.restore() }
         for (shard, batch) in zip(plan.own, batches) {
           before.restore()
-          let key = try Tensor(scalar: StepRandom.key(seed: options.seed, step: done, shard: shard))
-          _ = try StepRandom.$current.withValue(StepRandom(key: key)) {
+          _ = try withStepRandom(seed: options.seed, step: done, shard: shard) {
             try TrainingPhase.step(phases, model, optimizer, batch, onNonFinite: .throw)
           }
         }
