@@ -593,6 +593,49 @@ static void NAME(dequantize_)(const float *x, ptrdiff_t dx, const float *s, ptrd
   }
 }
 
+typedef uint8_t NAME(codes_) __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(1)));
+
+// Codes from the i-th on as numbers, each step rounded as by dequantize.
+TZ_INLINE VEC NAME(decoded_)(const tz_coded *x, ptrdiff_t i, ptrdiff_t left) {
+  NAME(codes_) codes = (NAME(codes_))(0);
+  if (left >= LANES)
+    codes = *(const NAME(codes_) *)(x->codes + i);
+  else
+    for (int k = 0; k < left; k++) codes[k] = x->codes[i + k];
+  const VEC v = __builtin_convertvector(__builtin_convertvector(codes ^ x->flip, IVEC), VEC);
+  return (v - x->zero) * x->scale;
+}
+
+// The codes of a function of two dequantised operands; the second may be one for all.
+TZ_INLINE void NAME(coded_pairs_)(const tz_coded_pairs *t, VEC (*f)(VEC, VEC), const bool is_single) {
+  const float magic = 0x1.8p23f;
+  // Bounds before rounding, which keeps order, so that whole numbers can be read off the lowest bits.
+  const VEC low = (VEC)((float)(t->low - t->zero)), high = (VEC)((float)(t->high - t->zero)), scale = (VEC)(t->scale);
+  const IVEC zero = (IVEC)(t->zero) - NAME(bits_)((VEC)(magic));
+  const VEC single = (VEC)(NAME(decoded_)(&t->y, 0, 1)[0]);
+  for (ptrdiff_t i = 0; i < t->count; i += LANES) {
+    const ptrdiff_t left = t->count - i;
+    const VEC a = NAME(decoded_)(&t->x, i, left), b = is_single ? single : NAME(decoded_)(&t->y, i, left);
+    VEC v = f(a, b) / scale;
+    v = v > low ? v : low;
+    v = v < high ? v : high;
+    const NAME(codes_) codes =
+      __builtin_convertvector(NAME(bits_)(v + magic) + zero, NAME(codes_)) ^ t->flip;
+    if (left >= LANES)
+      *(NAME(codes_) *)(t->z + i) = codes;
+    else
+      for (int k = 0; k < left; k++) t->z[i + k] = codes[k];
+  }
+}
+static void NAME(coded_sum_)(const tz_coded_pairs *t) {
+  if (t->is_single) NAME(coded_pairs_)(t, NAME(g_add_), true);
+  else NAME(coded_pairs_)(t, NAME(g_add_), false);
+}
+static void NAME(coded_product_)(const tz_coded_pairs *t) {
+  if (t->is_single) NAME(coded_pairs_)(t, NAME(g_multiply_), true);
+  else NAME(coded_pairs_)(t, NAME(g_multiply_), false);
+}
+
 #define TZ_NARROW(name, type)                                                                                  \
   static void NAME(f32_to_##name##_)(const float *x, type *y, ptrdiff_t n) {                                   \
     typedef type narrow __attribute__((ext_vector_type(TZ_BYTES / 4), aligned(1)));                            \
@@ -691,6 +734,7 @@ const tz_elementwise_table NAME(tz_elementwise_) = {
     [TZ_AND] = NAME(pairs_and_), [TZ_OR] = NAME(pairs_or_), [TZ_XOR] = NAME(pairs_xor_),
   },
   .select = NAME(select_), .quantize = NAME(quantize_), .dequantize = NAME(dequantize_),
+  .coded_sum = NAME(coded_sum_), .coded_product = NAME(coded_product_),
   .f32_to_u8 = NAME(f32_to_u8_), .f32_to_i8 = NAME(f32_to_i8_),
   .u8_to_f32 = NAME(u8_to_f32_), .i8_to_f32 = NAME(i8_to_f32_), .i32_to_f32 = NAME(i32_to_f32_),
   .i64_to_f32 = NAME(i64_to_f32_), .f32_to_truth = NAME(f32_to_truth_),

@@ -496,6 +496,25 @@ static inline bool tz_toom_run_turned(const tz_toom_table *table, tz_toom kind, 
 
 // ---- Elementwise -----------------------------------------------------------------------------------------
 
+/// Codes of numbers: (code ^ flip - zero) scale, where a flip of 0x80 makes signed codes unsigned.
+typedef struct {
+  const uint8_t *codes;
+  uint8_t flip;
+  float zero;  ///< of the unsigned codes
+  float scale;
+} tz_coded;
+
+/// A function of the numbers behind two rows of codes, as codes.
+typedef struct {
+  tz_coded x, y;
+  bool is_single;  ///< y is one code for all
+  uint8_t *z;
+  ptrdiff_t count;
+  uint8_t flip;
+  int32_t zero, low, high;  ///< the zero point and the bounds of unsigned codes
+  float scale;
+} tz_coded_pairs;
+
 /// The elementwise float32 functions of one instruction set, indexed by tz_unary, the conversions, and for pooling what
 /// lets y[i] be the larger of itself and x[i * step], NaN being larger than all; `step` is 1 or 2.
 typedef struct {
@@ -510,6 +529,9 @@ typedef struct {
   /// z = (x - zero) scale
   void (*dequantize)(const float *x, ptrdiff_t dx, const float *scale, ptrdiff_t ds, const float *zero, ptrdiff_t dz,
                      float *z, ptrdiff_t n);
+  /// z = clamp(round((x + y) / scale) + zero) as codes, and of the product.
+  void (*coded_sum)(const tz_coded_pairs *);
+  void (*coded_product)(const tz_coded_pairs *);
   /// Whole numbers within the type's range.
   void (*f32_to_u8)(const float *x, uint8_t *y, ptrdiff_t n);
   void (*f32_to_i8)(const float *x, int8_t *y, ptrdiff_t n);
@@ -808,6 +830,12 @@ void tz_words_transpose(const uint32_t *x, ptrdiff_t x_row, uint32_t *y, ptrdiff
 void tz_bytes_mapped(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, const uint8_t *table);
 /// y[i] becomes the larger of x[i] and itself: of unsigned bytes, or, where `flip` is 0x80, of signed ones.
 void tz_bytes_larger(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, uint8_t flip);
+
+/// The sums of `columns` columns of bytes, each changed by `flip` first, over rows that lie `row` bytes apart.
+void tz_bytes_add_rows(tz_isa isa, const uint8_t *x, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t columns, uint8_t flip,
+                       int32_t *sums);
+/// The sum of n bytes, each changed by `flip` first.
+int32_t tz_bytes_sum(tz_isa isa, const uint8_t *x, ptrdiff_t n, uint8_t flip);
 
 // ---- What the machine can do -----------------------------------------------------------------------------
 

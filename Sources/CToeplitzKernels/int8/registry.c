@@ -75,6 +75,59 @@ void tz_bytes_larger(tz_isa isa, const uint8_t *x, uint8_t *y, ptrdiff_t n, uint
   else bytes_larger(x, y, n, 0);
 }
 
+// A block of columns, whose sums stay in registers.
+static inline __attribute__((always_inline)) void bytes_add_block(const uint8_t *x, ptrdiff_t row, ptrdiff_t rows,
+                                                                  const int columns, const uint8_t flip, int32_t *sums) {
+  int32_t block[64] = {0};
+  for (ptrdiff_t i = 0; i < rows; i++)
+    for (int k = 0; k < columns; k++) block[k] += x[i * row + k] ^ flip;
+  memcpy(sums, block, (size_t)columns * sizeof *block);
+}
+static inline __attribute__((always_inline)) void bytes_add_rows(const uint8_t *x, ptrdiff_t row, ptrdiff_t rows,
+                                                                 ptrdiff_t columns, const uint8_t flip, int32_t *sums) {
+  ptrdiff_t j = 0;
+  for (; j + 64 <= columns; j += 64) bytes_add_block(x + j, row, rows, 64, flip, sums + j);
+  for (; j + 16 <= columns; j += 16) bytes_add_block(x + j, row, rows, 16, flip, sums + j);
+  for (; j < columns; j++) bytes_add_block(x + j, row, rows, 1, flip, sums + j);
+}
+static inline __attribute__((always_inline)) int32_t bytes_sum(const uint8_t *x, ptrdiff_t n, const uint8_t flip) {
+  int32_t sum = 0;
+  for (ptrdiff_t i = 0; i < n; i++) sum += x[i] ^ flip;
+  return sum;
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx512f,avx512bw"))) static void tz_bytes_add_rows_avx512(
+  const uint8_t *x, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t columns, uint8_t flip, int32_t *sums) {
+  bytes_add_rows(x, row, rows, columns, flip, sums);
+}
+__attribute__((target("avx2"))) static void tz_bytes_add_rows_avx2(const uint8_t *x, ptrdiff_t row, ptrdiff_t rows,
+                                                                   ptrdiff_t columns, uint8_t flip, int32_t *sums) {
+  bytes_add_rows(x, row, rows, columns, flip, sums);
+}
+__attribute__((target("avx2"))) static int32_t tz_bytes_sum_avx2(const uint8_t *x, ptrdiff_t n, uint8_t flip) {
+  return bytes_sum(x, n, flip);
+}
+#endif
+
+void tz_bytes_add_rows(tz_isa isa, const uint8_t *x, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t columns, uint8_t flip,
+                       int32_t *sums) {
+#if defined(__x86_64__)
+  if (isa == TZ_ISA_AVX512) return tz_bytes_add_rows_avx512(x, row, rows, columns, flip, sums);
+  if (isa == TZ_ISA_AVX2) return tz_bytes_add_rows_avx2(x, row, rows, columns, flip, sums);
+#endif
+  (void)isa;
+  bytes_add_rows(x, row, rows, columns, flip, sums);
+}
+
+int32_t tz_bytes_sum(tz_isa isa, const uint8_t *x, ptrdiff_t n, uint8_t flip) {
+#if defined(__x86_64__)
+  if (isa != TZ_ISA_BASELINE) return tz_bytes_sum_avx2(x, n, flip);
+#endif
+  (void)isa;
+  return bytes_sum(x, n, flip);
+}
+
 #if defined(__x86_64__)
 // 64 bytes at a time: two look-ups among 128 bytes each, chosen between by the highest bit.
 __attribute__((target("avx512f,avx512bw,avx512vbmi"))) static ptrdiff_t tz_bytes_mapped_vbmi(const uint8_t *x, uint8_t *y,

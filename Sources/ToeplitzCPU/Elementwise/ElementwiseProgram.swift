@@ -98,18 +98,11 @@ struct ElementwiseProgram: Sendable {
 
   /// The result of this shape for operands that broadcast to it.
   func run(_ inputs: [Tensor], shape: TensorShape, name: String) throws -> Tensor {
-    // Where operands lie in another order than that of the axes, so does the result.
-    if let order = Self.memoryOrder(inputs, shape) {
-      let moved = try inputs.map { input in
-        guard input.count != 1 else { return try input.reshaped([]) }
-        return try input.view(shape: shape, strides: input.broadcastStrides(to: shape), offset: input.offset)
-          .permuted(order)
-      }
-      let result = try run(moved, shape: TensorShape(order.map { shape[$0] }), name: name)
-      var back = [Int](repeating: 0, count: order.count)
-      for (at, axis) in order.enumerated() { back[axis] = at }
-      return try result.permuted(back)
-    }
+    try RowWalk.inMemoryOrder(inputs, shape) { try computed($0, shape: $1, name: name) }
+  }
+
+  /// The result for operands in the order of memory.
+  private func computed(_ inputs: [Tensor], shape: TensorShape, name: String) throws -> Tensor {
     let output = try Tensor(uninitialized: shape, dtype: type, operation: name)
     guard output.count > 0 else { return output }
     if let result = try mapped(inputs, output, name: name) { return result }
@@ -216,35 +209,6 @@ struct ElementwiseProgram: Sendable {
           : Tensor(codes.map { Int8(bitPattern: $0) }, shape: [256], device: .cpu), at: operand)
       return try run(operands, shape: [256], name: name)
     }
-  }
-
-  /// The axes from the one of the largest stride on, if the operands of the result's shape lie without gaps in one order that is
-  /// not that of their axes; else nil.
-  private static func memoryOrder(_ inputs: [Tensor], _ shape: TensorShape) -> [Int]? {
-    var found: [Int]?
-    for input in inputs where input.shape == shape {
-      if input.isContiguous { return nil }
-      if let found {
-        guard isDense(input, found) else { return nil }
-        continue
-      }
-      let order = shape.indices.sorted {
-        (input.strides[$0], shape[$0]) > (input.strides[$1], shape[$1])
-      }
-      guard isDense(input, order) else { return nil }
-      found = order
-    }
-    return found
-  }
-
-  /// Whether a tensor's elements follow one another in this order of its axes.
-  private static func isDense(_ tensor: Tensor, _ order: [Int]) -> Bool {
-    var expected = 1
-    for axis in order.reversed() where tensor.shape[axis] != 1 {
-      guard tensor.strides[axis] == expected else { return false }
-      expected *= tensor.shape[axis]
-    }
-    return true
   }
 
   /// Rows shorter than this are computed several at a time.

@@ -63,3 +63,51 @@ struct RowWalk: Sendable {
     return offset
   }
 }
+
+extension RowWalk {
+  /// What `body` gives for operands that broadcast to `shape`: where they lie in another order than that of the axes, it gets
+  /// them in that order, and its result is turned back.
+  static func inMemoryOrder(
+    _ inputs: [Tensor], _ shape: TensorShape, _ body: ([Tensor], TensorShape) throws -> Tensor
+  ) throws -> Tensor {
+    guard let order = memoryOrder(inputs, shape) else { return try body(inputs, shape) }
+    let moved = try inputs.map { input in
+      guard input.count != 1 else { return try input.reshaped([]) }
+      return try input.view(shape: shape, strides: input.broadcastStrides(to: shape), offset: input.offset)
+        .permuted(order)
+    }
+    let result = try body(moved, TensorShape(order.map { shape[$0] }))
+    var back = [Int](repeating: 0, count: order.count)
+    for (at, axis) in order.enumerated() { back[axis] = at }
+    return try result.permuted(back)
+  }
+
+  /// The axes from the one of the largest stride on, if the operands of the result's shape lie without gaps in one order that is
+  /// not that of their axes; else nil.
+  private static func memoryOrder(_ inputs: [Tensor], _ shape: TensorShape) -> [Int]? {
+    var found: [Int]?
+    for input in inputs where input.shape == shape {
+      if input.isContiguous { return nil }
+      if let found {
+        guard isDense(input, found) else { return nil }
+        continue
+      }
+      let order = shape.indices.sorted {
+        (input.strides[$0], shape[$0]) > (input.strides[$1], shape[$1])
+      }
+      guard isDense(input, order) else { return nil }
+      found = order
+    }
+    return found
+  }
+
+  /// Whether a tensor's elements follow one another in this order of its axes.
+  private static func isDense(_ tensor: Tensor, _ order: [Int]) -> Bool {
+    var expected = 1
+    for axis in order.reversed() where tensor.shape[axis] != 1 {
+      guard tensor.strides[axis] == expected else { return false }
+      expected *= tensor.shape[axis]
+    }
+    return true
+  }
+}

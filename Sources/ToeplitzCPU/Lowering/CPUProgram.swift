@@ -13,7 +13,8 @@ extension CPUDevice: LoweringBackend {
       UnreachedTaps.applied,
       ConvolutionFusions.applied,
       ResidualUnits.applied,
-      SeparableConvolutions.applied, RecurrentDirections.applied, NearestPlanes.applied, ElementwiseChains.applied,
+      SeparableConvolutions.applied, SqueezeExcitations.applied, RecurrentDirections.applied, NearestPlanes.applied,
+      ElementwiseChains.applied,
       QuantizedMaps.applied,
     ]
     var lowered = passes.reduce(graph) { $1($0, folded) }

@@ -10,6 +10,7 @@ enum QuantizedNetworks {
     guard graph.nodes.contains(where: { $0.operation is Dequantize || $0.operation is Quantize }) else { return graph }
     var graph = movingCodes(graph)
     graph = joiningConvolutions(graph, folded)
+    graph = QuantizedFunctions.applied(to: graph, folded)
     graph = repeatingConversions(graph)
     // What is left is computed with numbers.
     graph.removeDeadNodes()
@@ -128,16 +129,7 @@ enum QuantizedNetworks {
   }
 
   private static func join(_ index: Int, _ quantizer: Graph.Node, _ rewriter: inout GraphRewriter) {
-    var fused: [Int] = []
-    var value = quantizer.inputs[0]
-    var epilogue = Epilogue()
-    if let at = rewriter.soleMaker(value), let node = rewriter.nodes[at], let activation = Activation(node.operation),
-      QuantizedConvolution.bounds(Epilogue(activation: activation)) != nil
-    {
-      epilogue = Epilogue(activation: activation)
-      fused.append(at)
-      value = node.inputs[0]
-    }
+    var (value, epilogue, fused) = bounded(quantizer.inputs[0], rewriter)
     // A bias may stand behind a matrix product.
     var bias: Int?
     if let at = rewriter.soleMaker(value), let node = rewriter.nodes[at], node.arithmetic == .add,
@@ -179,8 +171,17 @@ enum QuantizedNetworks {
       by: Graph.Node(operation, inputs: operands, outputs: quantizer.outputs, path: path, fused: names))
   }
 
+  /// The value that a bound is applied to, if its maker is one, with the bound as an epilogue and the node that applies it.
+  static func bounded(_ value: Int, _ rewriter: GraphRewriter) -> (value: Int, epilogue: Epilogue, nodes: [Int]) {
+    guard let at = rewriter.soleMaker(value), let node = rewriter.nodes[at],
+      let activation = Activation(node.operation),
+      QuantizedConvolution.bounds(Epilogue(activation: activation)) != nil
+    else { return (value, Epilogue(), []) }
+    return (node.inputs[0], Epilogue(activation: activation), [at])
+  }
+
   /// The node that dequantises a value.
-  private static func codes(_ value: Int, _ rewriter: GraphRewriter) -> Graph.Node? {
+  static func codes(_ value: Int, _ rewriter: GraphRewriter) -> Graph.Node? {
     guard let at = rewriter.maker(value), let node = rewriter.nodes[at], node.operation is Dequantize else {
       return nil
     }

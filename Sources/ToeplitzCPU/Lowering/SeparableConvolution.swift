@@ -25,7 +25,8 @@ package struct SeparableConvolution: TensorOperation {
       && (geometries.count == 2 || isPointwise(geometries[0]) && geometries[0].outChannels == first.inChannels)
   }
 
-  private static func isPointwise(_ geometry: ConvolutionGeometry) -> Bool {
+  /// Whether a convolution of images is a linear map of the channels.
+  static func isPointwise(_ geometry: ConvolutionGeometry) -> Bool {
     func all(_ values: [Int], are value: Int) -> Bool { values.allSatisfy { $0 == value } }
     return geometry.rank == 2 && !geometry.isTransposed && geometry.groups == 1 && all(geometry.kernelSize, are: 1)
       && all(geometry.stride, are: 1) && all(geometry.paddingLow, are: 0) && all(geometry.paddingHigh, are: 0)

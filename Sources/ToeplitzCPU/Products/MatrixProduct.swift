@@ -87,19 +87,13 @@ extension FusedConvolution {
     let x = try convolution.canonical(operands.x.cast(to: .float32))
     let packed = try LinearPackings.packed(geometry, operands.weight, factors: operands.factors)
     let residuals = try operands.residuals.map { try $0.cast(to: .float32).dense() }
-    let bias = try operands.bias.map { try Self.padded($0.cast(to: .float32)) }
+    let bias = try operands.bias.map { try PackedMatrix.padded($0.cast(to: .float32)) }
     // The sums of a single row are all written before its residuals are read.
     let result =
       try (x.shape[2] > 1 ? overwritten(operands.residuals, .float32) : nil)
       ?? Tensor(uninitialized: output.shape, dtype: .float32, operation: name)
     let table = tz_products_kernels(InstructionSet.current.code)
-    let addresses = residuals.addresses
-    func address(_ at: UnsafeRawPointer?) -> UnsafePointer<Float>? { at?.assumingMemoryBound(to: Float.self) }
-    let activation = epilogue.activation?.function(InstructionSet.current)
-    let ending = tz_product_epilogue(
-      residual: (address(addresses.0), address(addresses.1)), scale: Float(epilogue.outputScale),
-      slope: Float(epilogue.outputSlope), activation: activation?.function, a: activation?.a ?? 0,
-      b: activation?.b ?? 0)
+    let ending = epilogue.ending(residuals)
     let isPlain = epilogue == Epilogue() && residuals.isEmpty
     withUnsafePointer(to: ending) { ending in
       MatrixProduct(
@@ -110,12 +104,18 @@ extension FusedConvolution {
     withExtendedLifetime((x, bias, residuals, result)) {}
     return try result.cast(to: output.dtype)
   }
+}
 
-  /// A bias with zeros up to whole panels.
-  private static func padded(_ bias: Tensor) throws -> Tensor {
-    let rest = bias.count % PackedMatrix.width
-    guard rest != 0 || !bias.isContiguous else { return bias }
-    let zeros = try Tensor.zeros([(PackedMatrix.width - rest) % PackedMatrix.width], dtype: .float32)
-    return try Tensor.concatenate([bias, zeros])
+extension Epilogue {
+  /// What the kernels of products do with their sums.
+  ///
+  /// - Parameter residuals: contiguous float32 tensors, which the caller keeps.
+  func ending(_ residuals: [Tensor] = []) -> tz_product_epilogue {
+    let addresses = residuals.addresses
+    func address(_ at: UnsafeRawPointer?) -> UnsafePointer<Float>? { at?.assumingMemoryBound(to: Float.self) }
+    let activation = activation?.function(InstructionSet.current)
+    return tz_product_epilogue(
+      residual: (address(addresses.0), address(addresses.1)), scale: Float(outputScale), slope: Float(outputSlope),
+      activation: activation?.function, a: activation?.a ?? 0, b: activation?.b ?? 0)
   }
 }

@@ -68,6 +68,16 @@ final class PackedMatrix: Sendable {
   }
 }
 
+extension PackedMatrix {
+  /// A bias with zeros up to whole panels.
+  static func padded(_ bias: Tensor) throws -> Tensor {
+    let rest = bias.count % width
+    guard rest != 0 || !bias.isContiguous else { return bias }
+    let zeros = try Tensor.zeros([(width - rest) % width], dtype: .float32)
+    return try Tensor.concatenate([bias, zeros])
+  }
+}
+
 /// The packed forms of a weight of linear maps, held by the weight's storage.
 final class LinearPackings: PreparedValue {
   private struct Key: Hashable, Sendable {

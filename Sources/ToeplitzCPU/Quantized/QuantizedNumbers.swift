@@ -13,25 +13,14 @@ struct QuantizedNumbers: Sendable {
   let flip: UInt8
 
   init(_ operation: QuantizedConvolution, _ packed: PackedInt8, _ inputs: [Tensor]) throws {
-    func number(_ tensor: Tensor) throws -> Float { try tensor.reshaped([]).item(Float.self) }
-    func code(_ tensor: Tensor) throws -> Int32 { try tensor.reshaped([]).cast(to: .int32).item(Int32.self) }
     let g = operation.convolution.geometry
-    let (inputScale, outputScale) = (try number(inputs[1]), try number(inputs[6]))
     let weightScales = try inputs[4].dense()
-    let isSigned = inputs[0].dtype == .int8
-    let shifted = try code(inputs[2]) + (isSigned ? 128 : 0)
-    inputZero = UInt8(clamping: shifted)
     // Sums are of unsigned bytes, results unsigned until the end.
-    let outputSigned = inputs[7].dtype == .int8
-    zero = try code(inputs[7]) + (outputSigned ? 128 : 0)
-    flip = outputSigned ? 0x80 : 0
-    func bound(_ number: Double, _ zero: Int32) -> Int32 {
-      let quantized = (Float(number) / outputScale).rounded(.toNearestOrEven) + Float(zero)
-      return Int32(min(255, max(0, quantized)))
-    }
-    let bounds = QuantizedConvolution.bounds(operation.convolution.epilogue) ?? (-.infinity, .infinity)
-    low = bound(bounds.low, zero)
-    high = max(low, bound(bounds.high, zero))
+    let input = try CodeScale(inputs[0].dtype, scale: inputs[1], zero: inputs[2])
+    let output = try CodeScale(inputs[7].dtype, scale: inputs[6], zero: inputs[7])
+    inputZero = UInt8(clamping: input.zero)
+    (zero, flip) = (output.zero, output.flip)
+    (low, high) = output.bounds(operation.convolution.epilogue)
     let outputs = g.outChannels / g.groups
     let groups = packed.form == .depthwise ? 1 : g.groups
     let perGroup = packed.form == .depthwise ? g.outChannels : outputs
@@ -47,14 +36,14 @@ struct QuantizedNumbers: Sendable {
           for group in 0..<(g.outChannels / max(1, perGroup)) {
             for inner in 0..<perGroup {
               let (at, channel) = (group * packed.padded + inner, group * perGroup + inner)
-              let product = inputScale * factors[channel * step]
-              scale[at] = product / outputScale
+              let product = input.scale * factors[channel * step]
+              scale[at] = product / output.scale
               var sum = codes?[channel] ?? 0
               if let reals {
                 sum = Int32(
                   clamping: Int64(converting: (Double(reals[channel]) / Double(product)).rounded(.toNearestOrEven)))
               }
-              bias[at] = sum &- shifted &* sums[channel]
+              bias[at] = sum &- input.zero &* sums[channel]
             }
           }
         }

@@ -15,7 +15,7 @@ extension Tensor {
   }
 
   /// The elements from each index of these axes to the next in row-major order; nil where that differs.
-  private func step(_ axes: Range<Int>) -> Int? {
+  func step(_ axes: Range<Int>) -> Int? {
     var (least, next): (Int?, Int) = (nil, 0)
     for axis in axes.reversed() where shape[axis] != 1 {
       guard least == nil || strides[axis] == next else { return nil }
