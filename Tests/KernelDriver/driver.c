@@ -98,6 +98,22 @@ static void check_elements(const tz_elementwise_table *table) {
     const float scale = 0.02f, zero = 100;
     table->quantize(y, 1, &scale, 0, &zero, 0, 0, 255, z, n);
     for (int i = 0; i < n; i++) expect("quantize", n, z[i], fmin(255, fmax(0, rintf(y[i] / scale) + zero)), 0);
+    uint8_t *codes = malloc((size_t)(3 * n + 1));
+    for (int i = 0; i < 2 * n + 1; i++) codes[i] = (uint8_t)(i * 37 + 11);
+    for (int kind = 0; kind < 4; kind++) {
+      const bool is_product = kind & 1, is_single = kind & 2;
+      const tz_coded_pairs pairs = {
+        {codes, 0, 120, 0.02f}, {codes + n, 0x80, 110, 0.03f}, is_single, codes + 2 * n + 1, n, 0x80, 130, 3, 250, 0.05f};
+      (is_product ? table->coded_product : table->coded_sum)(&pairs);
+      for (int i = 0; i < n; i++) {
+        const float a = ((float)codes[i] - 120) * 0.02f;
+        const float b = ((float)(codes[n + (is_single ? 0 : i)] ^ 0x80) - 110) * 0.03f;
+        const float sum = a + b, product = a * b;
+        const float code = fminf(250, fmaxf(3, rintf((is_product ? product : sum) / 0.05f) + 130));
+        expect("coded", n, pairs.z[i], (uint8_t)code ^ 0x80, 0);
+      }
+    }
+    free(codes);
     free(x), free(y), free(z), free(half);
   }
 }

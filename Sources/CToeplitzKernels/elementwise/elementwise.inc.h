@@ -186,7 +186,15 @@ TZ_INLINE VEC NAME(v_tanh_)(VEC x) {
 }
 #endif
 
-TZ_INLINE VEC NAME(v_sigmoid_)(VEC x) { return 1.0f / (1.0f + NAME(v_exp_)(-x)); }
+// x between bounds; NaN stays. In this form each is one instruction.
+TZ_INLINE VEC NAME(at_least_)(VEC x, float low) { return (VEC)(low) > x ? (VEC)(low) : x; }
+TZ_INLINE VEC NAME(at_most_)(VEC x, float high) { return (VEC)(high) < x ? (VEC)(high) : x; }
+
+// What the sigmoid divides by, 1 + e^-x. Beyond the bounds nothing changes.
+TZ_INLINE VEC NAME(sigmoid_divisor_)(VEC x) {
+  return 1.0f + NAME(exp_inside_)(-NAME(at_most_)(NAME(at_least_)(x, -89.0f), 104.0f));
+}
+TZ_INLINE VEC NAME(v_sigmoid_)(VEC x) { return 1.0f / NAME(sigmoid_divisor_)(x); }
 
 #ifdef TZ_LOOK_UP
 // 32 pieces of width 1/8; a sum with a number whose last bits are eighths gives the piece and its middle at once.
@@ -355,8 +363,8 @@ TZ_INLINE VEC NAME(f_sin_)(VEC x, float a, float b) { (void)a; (void)b; return N
 TZ_INLINE VEC NAME(f_log_)(VEC x, float a, float b) { (void)a; (void)b; return NAME(v_log_)(x); }
 TZ_INLINE VEC NAME(f_silu_)(VEC x, float a, float b) {
   (void)a; (void)b;
-  VEC y = x * NAME(v_sigmoid_)(x);
-  return x < -104.0f ? (VEC)(-0.0f) : y;  // -inf times 0
+  // The divisor is infinite from -89 on; minus infinity over that would be NaN.
+  return NAME(at_least_)(x, -89.0f) / NAME(sigmoid_divisor_)(x);
 }
 TZ_INLINE VEC NAME(f_gelu_)(VEC x, float a, float b) {
   (void)a; (void)b;
@@ -411,19 +419,13 @@ TZ_INLINE VEC NAME(f_clamp_)(VEC x, float a, float b) {
   VEC low = x < a ? (VEC)(a) : x;
   return low > b ? (VEC)(b) : low;
 }
-TZ_INLINE VEC NAME(f_hardswish_)(VEC x, float a, float b) {
-  (void)a; (void)b;
-  VEC t = x + 3.0f;
-  t = t > 6.0f ? (VEC)(6.0f) : t;
-  VEC y = x * (t * 0.166666667f);
-  y = x >= 3.0f ? x : y;
-  return x <= -3.0f ? (VEC)(0.0f) : y;
-}
+// A sixth of 6 rounds to 1.
 TZ_INLINE VEC NAME(f_hardsigmoid_)(VEC x, float a, float b) {
   (void)a; (void)b;
-  VEC y = (x + 3.0f) * 0.166666667f;
-  y = x >= 3.0f ? (VEC)(1.0f) : y;
-  return x <= -3.0f ? (VEC)(0.0f) : y;
+  return NAME(at_most_)(NAME(at_least_)(x + 3.0f, 0.0f), 6.0f) * 0.166666667f;
+}
+TZ_INLINE VEC NAME(f_hardswish_)(VEC x, float a, float b) {
+  return NAME(at_least_)(x, -3.0f) * NAME(f_hardsigmoid_)(x, a, b);
 }
 TZ_INLINE VEC NAME(f_softsign_)(VEC x, float a, float b) {
   (void)a; (void)b;

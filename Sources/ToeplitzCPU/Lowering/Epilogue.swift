@@ -30,6 +30,17 @@ package struct Epilogue: Sendable, Hashable {
     }
   }
 
+  /// The bounds of results, if it does nothing but bound them.
+  var bounds: (low: Double, high: Double)? {
+    switch self {
+    case Epilogue(): return (-.infinity, .infinity)
+    case Epilogue(outputSlope: 0): return (0, .infinity)
+    default:
+      guard case .clamp(let low, let high)? = activation, self == Epilogue(activation: activation) else { return nil }
+      return (low, high)
+    }
+  }
+
   /// What is left to do with the sums where a kernel has not done it.
   ///
   /// - Parameter residuals: tensors that are added first.

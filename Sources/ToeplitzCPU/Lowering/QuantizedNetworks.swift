@@ -10,7 +10,7 @@ enum QuantizedNetworks {
     guard graph.nodes.contains(where: { $0.operation is Dequantize || $0.operation is Quantize }) else { return graph }
     var graph = movingCodes(graph)
     graph = joiningConvolutions(graph, folded)
-    graph = QuantizedFunctions.applied(to: graph, folded)
+    graph = joiningFunctions(graph, folded)
     graph = repeatingConversions(graph)
     // What is left is computed with numbers.
     graph.removeDeadNodes()
@@ -172,16 +172,17 @@ enum QuantizedNetworks {
   }
 
   /// The value that a bound is applied to, if its maker is one, with the bound as an epilogue and the node that applies it.
-  static func bounded(_ value: Int, _ rewriter: GraphRewriter) -> (value: Int, epilogue: Epilogue, nodes: [Int]) {
+  private static func bounded(_ value: Int, _ rewriter: GraphRewriter) -> (value: Int, epilogue: Epilogue, nodes: [Int])
+  {
     guard let at = rewriter.soleMaker(value), let node = rewriter.nodes[at],
       let activation = Activation(node.operation),
-      QuantizedConvolution.bounds(Epilogue(activation: activation)) != nil
+      Epilogue(activation: activation).bounds != nil
     else { return (value, Epilogue(), []) }
     return (node.inputs[0], Epilogue(activation: activation), [at])
   }
 
   /// The node that dequantises a value.
-  static func codes(_ value: Int, _ rewriter: GraphRewriter) -> Graph.Node? {
+  private static func codes(_ value: Int, _ rewriter: GraphRewriter) -> Graph.Node? {
     guard let at = rewriter.maker(value), let node = rewriter.nodes[at], node.operation is Dequantize else {
       return nil
     }
@@ -233,6 +234,52 @@ enum QuantizedNetworks {
       let flat = try? factors.reshaped([factors.count])
     else { return nil }
     return (convolution, matrix, flat, weight.inputs[2])
+  }
+
+  // MARK: Sums, products, means
+
+  /// Joins sums, products and means of codes with the quantisation of their results.
+  private static func joiningFunctions(_ graph: Graph, _ folded: FoldedConstants) -> Graph {
+    var rewriter = GraphRewriter(graph, folded)
+    for index in rewriter.nodes.indices {
+      guard let node = rewriter.nodes[index], node.operation is Quantize, isByWhole(node, rewriter) else { continue }
+      joinFunction(index, node, &rewriter)
+    }
+    return rewriter.finished
+  }
+
+  /// Whether a conversion is by one scale and one zero point, which are constant, between bytes and float32.
+  private static func isByWhole(_ node: Graph.Node, _ rewriter: GraphRewriter) -> Bool {
+    let specs = rewriter.graph.specs
+    let (codes, numbers) =
+      node.operation is Quantize ? (node.outputs[0], node.inputs[0]) : (node.inputs[0], node.outputs[0])
+    return node.inputs[1...].allSatisfy { rewriter.constant($0)?.count == 1 }
+      && [.uint8, .int8].contains(specs[codes].dtype) && specs[numbers].dtype == .float32
+      && specs[node.inputs[1]].dtype == .float32
+  }
+
+  private static func joinFunction(_ index: Int, _ quantizer: Graph.Node, _ rewriter: inout GraphRewriter) {
+    let (value, epilogue, fused) = bounded(quantizer.inputs[0], rewriter)
+    guard let at = rewriter.soleMaker(value), let node = rewriter.nodes[at] else { return }
+    let sources = node.inputs.compactMap { codes($0, rewriter) }.filter { isByWhole($0, rewriter) }
+    guard sources.count == node.inputs.count else { return }
+    let operation: any TensorOperation
+    switch node.operation {
+    case _ where node.arithmetic == .add: operation = QuantizedArithmetic(.sum, epilogue: epilogue)
+    case _ where node.arithmetic == .multiply: operation = QuantizedArithmetic(.product, epilogue: epilogue)
+    case let reduction as Reduction where fused.isEmpty:
+      guard let mean = QuantizedMean(reduction, of: rewriter.graph.specs[sources[0].inputs[0]].shape) else { return }
+      operation = mean
+    default: return
+    }
+    let operands = sources.map { $0.inputs[0] } + sources.flatMap { $0.inputs[1...] } + quantizer.inputs[1...]
+    guard let spec = try? operation.infer(operands.map { rewriter.graph.specs[$0] }),
+      spec[0] == rewriter.graph.specs[quantizer.outputs[0]]
+    else { return }
+    let names = ([at] + fused).compactMap { rewriter.nodes[$0]?.operation.name } + ["quantize"]
+    for place in [at] + fused { rewriter.replace(place, by: nil) }
+    rewriter.replace(
+      index, by: Graph.Node(operation, inputs: operands, outputs: quantizer.outputs, path: node.path, fused: names))
   }
 }
 

@@ -23,7 +23,7 @@ struct CodeScale: Sendable {
       let quotient = number.isInfinite ? Float(scale < 0 ? -number : number) : Float(number) / scale
       return Int32(min(255, max(0, quotient.rounded(.toNearestOrEven) + Float(zero))))
     }
-    let bounds = QuantizedConvolution.bounds(epilogue) ?? (-.infinity, .infinity)
+    let bounds = epilogue.bounds ?? (-.infinity, .infinity)
     let (first, second) = (bound(bounds.low), bound(bounds.high))
     return (min(first, second), max(first, second))
   }

@@ -34,24 +34,12 @@ struct QuantizedConvolution: TensorOperation {
     convolution = FusedConvolution(map)
   }
 
-  /// The bounds of results; nil where the epilogue is another than a bound.
-  static func bounds(_ epilogue: Epilogue) -> (low: Double, high: Double)? {
-    switch epilogue {
-    case Epilogue(): return (-.infinity, .infinity)
-    case Epilogue(outputSlope: 0): return (0, .infinity)
-    default:
-      guard case .clamp(let low, let high)? = epilogue.activation, epilogue == Epilogue(activation: epilogue.activation)
-      else { return nil }
-      return (low, high)
-    }
-  }
-
   var name: String { "Quantized\(convolution.name)" }
 
   /// Whether a convolution has kernels.
   static func supports(_ convolution: FusedConvolution) -> Bool {
     let g = convolution.geometry
-    if g.isTransposed || g.inChannels == 0 || bounds(convolution.epilogue) == nil { return false }
+    if g.isTransposed || g.inChannels == 0 || convolution.epilogue.bounds == nil { return false }
     if convolution.isLinear { return true }
     return convolution.layout == .channelsFirst && g.rank <= 2 && g.paddingMode == .zeros
       && (g.paddingLow + g.paddingHigh).allSatisfy { $0 >= 0 }
