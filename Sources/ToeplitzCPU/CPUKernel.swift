@@ -1,5 +1,6 @@
 import CToeplitzKernels
 import Synchronization
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -31,7 +32,33 @@ package protocol CPUKernel: TensorOperation {
 
   /// Computes the only output into such a view.
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], into view: Tensor) throws
+
+  /// The axis along which the result is its operands, one after the other; nil where it is anything else.
+  var joinedAxis: Int? { get }
+
+  /// The operand like which the result should lie in memory, as both are walked together; nil where any order is as good.
+  func modelOfLayout(_ operands: [Tensor]) -> Tensor?
+
+  /// What computes a call whenever it is called, on what the operands hold then, without allocating memory; nil where there is none
+  /// for tensors that lie so.
+  ///
+  /// Subnormal numbers count as zero then, as far as ``flushesSubnormals`` says so.
+  func bound(_ call: BoundCall) throws -> BoundComputation?
 }
+
+/// Operands and results of an operation that stay where they are in memory.
+package struct BoundCall {
+  package var operands: [Tensor]
+  /// Where the results go; they share memory with no operand.
+  package var results: [Tensor]
+  /// For each operand whether its elements stay the same too.
+  package var areConstant: [Bool]
+  /// Where operands are copied to, and scratch memory.
+  package var memory: ProgramMemory
+}
+
+/// What computes a ``BoundCall``.
+package typealias BoundComputation = () throws -> Void
 
 extension CPUKernel {
   /// True.
@@ -51,6 +78,17 @@ extension CPUKernel {
 
   /// False.
   package func fillsViews(_ inputs: [TensorSpec]) -> Bool { false }
+
+  /// None.
+  package var joinedAxis: Int? { nil }
+
+  /// None.
+  package func modelOfLayout(_ operands: [Tensor]) -> Tensor? { nil }
+
+  /// None.
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    nil
+  }
 
   /// Copies what the kernel gives.
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], into view: Tensor) throws {

@@ -4,12 +4,22 @@ import ToeplitzGraph
 import ToeplitzONNX
 import ToeplitzTensor
 
-/// How often memory has been allocated, where a library that counts it stands in for `malloc`.
-private enum AllocationCounter {
+/// How often something has happened, where a library that counts it stands in for `malloc` and locks.
+private struct Counter {
   private typealias Function = @convention(c) () -> UInt
-  private static let function = dlsym(nil, "allocation_count").map { unsafeBitCast($0, to: Function.self) }
+  private let function: Function
 
-  static var count: UInt? { function.map { $0() } }
+  init?(_ name: String) {
+    guard let symbol = dlsym(nil, name) else { return nil }
+    function = unsafeBitCast(symbol, to: Function.self)
+  }
+
+  /// How often it happens in a call.
+  func count(calls: Int, _ body: () throws -> Void) rethrows -> Double {
+    let before = function()
+    for _ in 0..<calls { try body() }
+    return Double(function() - before) / Double(calls)
+  }
 }
 
 /// Pieces of one length through a streamed model, as `toeplitz bench --stream` prints and `--json` writes them.
@@ -34,6 +44,8 @@ struct BenchStream: Encodable {
   var pieces: Int
   /// How often a push allocates memory; nil unless something counts that (`Scripts/count-allocations.sh`).
   var allocations: Double?
+  /// The same of locks.
+  var locks: Double?
   var threads = ThreadPool.shared.threadCount
 
   enum CodingKeys: String, CodingKey {
@@ -47,7 +59,7 @@ struct BenchStream: Encodable {
     case processorSpread = "cpu_p99_by_median"
     case latency, lookahead
     case stateBytes = "state_bytes"
-    case pieces, allocations, threads
+    case pieces, allocations, locks, threads
   }
 
   /// The executable of a name or an ONNX model, and its plan.
@@ -79,7 +91,7 @@ struct BenchStream: Encodable {
     while stream.outputPosition == 0, stream.position < 1 << 20 { _ = try stream.push(x) }
     for _ in 0..<8 { _ = try stream.push(x) }
     let times: [Double]
-    (times, allocations) = try x.withElements(Float.self) { samples in
+    (times, allocations, locks) = try x.withElements(Float.self) { samples in
       // A phase may give more than another.
       let most =
         try (0..<plan.blockSize).map { _ in
@@ -94,9 +106,10 @@ struct BenchStream: Encodable {
           _ = try stream.push(samples, into: sound)
           return (clock.now - start) / .milliseconds(1)
         }
-        guard let before = AllocationCounter.count else { return (times, nil) }
-        for _ in 0..<64 { _ = try stream.push(samples, into: sound) }
-        return (times, AllocationCounter.count.map { Double($0 - before) / 64 })
+        func counted(_ name: String) throws -> Double? {
+          try Counter(name)?.count(calls: 64) { _ = try stream.push(samples, into: sound) }
+        }
+        return (times, try counted("allocation_count"), try counted("lock_count"))
       }
     }
     let spread = Spread(times)
@@ -131,7 +144,7 @@ struct BenchStream: Encodable {
   /// The table's columns.
   static let columns: [(title: String, isNumber: Bool)] = [
     ("chunk", true), ("median ms", true), ("99 % ms", true), ("worst ms", true), ("times real time", true),
-    ("work", true), ("cpu 99 %/median", true), ("allocations", true),
+    ("work", true), ("cpu 99 %/median", true), ("allocations", true), ("locks", true),
   ]
 
   /// Its row.
@@ -140,6 +153,7 @@ struct BenchStream: Encodable {
     return [
       "\(chunk)", number(milliseconds, 3), number(late, 3), number(worst, 3), number(realTimeFactor, 2),
       number(workShare, 3), number(processorSpread, 2), number(allocations, 1),
+      number(locks, 1),
     ]
   }
 }

@@ -12,6 +12,44 @@ package protocol Program: Sendable {
   ///   - inputs: the graph's inputs in order.
   ///   - observe: called after each step with its number in ``graph`` and its results.
   func run(_ inputs: [Tensor], observe: ((Int, [Tensor]) throws -> Void)?) throws -> [Tensor]
+
+  /// The program for inputs that stay at one place in memory, to be run again and again on what they hold then.
+  ///
+  /// It is run once on what they hold now.
+  ///
+  /// - Parameters:
+  ///   - inputs: the graph's inputs in order, which others may write between runs.
+  ///   - rooms: for inputs, by their places, memory that begins with them and has room for what is joined to them.
+  ///   - memory: where results lie; programs that never run at the same time may share it.
+  func bound(_ inputs: [Tensor], rooms: [Int: JoinRoom], memory: ProgramMemory) throws -> any BoundProgram
+}
+
+/// Memory that begins with an input of a program, and has room behind it for what a concatenation joins to it.
+package struct JoinRoom {
+  /// The memory, of the size of the concatenation.
+  package var whole: Tensor
+  /// The axis of the concatenation.
+  package var axis: Int
+
+  /// Room in a tensor.
+  package init(_ whole: Tensor, axis: Int) { (self.whole, self.axis) = (whole, axis) }
+}
+
+/// A program whose operands and results stay at one place in memory, so that it need not be told them and allocates none.
+///
+/// Whoever runs it does so from one thread at a time.
+package protocol BoundProgram: AnyObject {
+  /// The graph's outputs in order; each run writes them anew.
+  var outputs: [Tensor] { get }
+
+  /// The operations that allocate memory in each run, as they have no form for operands that stay at one place.
+  var allocating: [String] { get }
+
+  /// Whether it is what would be made now: the number of threads, or what else decides about kernels, may have changed.
+  var isCurrent: Bool { get }
+
+  /// Computes the outputs.
+  func run() throws
 }
 
 /// A device that compiles graphs.

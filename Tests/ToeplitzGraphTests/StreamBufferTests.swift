@@ -102,6 +102,64 @@ import ToeplitzTestSupport
     }
   }
 
+  /// A push into a buffer of so many elements, with its positions.
+  private func push(_ piece: Tensor, into stream: inout TensorStream, room: Int) throws -> (made: Int, sound: [Float]) {
+    var target = [Float](repeating: 7, count: room)
+    let made = try piece.withElements(Float.self) { source in
+      try target.withUnsafeMutableBufferPointer { try stream.push(source, into: $0) }
+    }
+    return (made, target)
+  }
+
+  /// Pushes in place have the bits of others, also between pushes of other lengths, in copies, and after pushes that failed.
+  @Test func preparedStreamsGiveTheBitsOfOthers() throws {
+    var (inPlace, patterns) = (0, 0)
+    try each(60, seeds: 40_000) { draw, plan, _, x, label in
+      let chunk = draw.pick(1...12)
+      var (plain, stream) = (try plan.makeStream(), try plan.makeStream())
+      try stream.prepare(maximumChunk: chunk)
+      var fork: TensorStream?
+      let rounds = plan.steadyLength / chunk + 3 * plan.blockSize + 20
+      guard rounds < 4000 else { return }
+      for round in 0..<rounds {
+        let isSteady = plain.position >= plan.steadyLength
+        let count = isSteady && draw.pick(0...7) == 0 ? draw.pick(0...9) : chunk
+        let piece = try draw.tensor(plan.input.shape.replacing(2, by: count), .float32)
+        let expected = try plain.push(piece)
+        if isSteady, expected.count > 0, draw.pick(0...5) == 0 {
+          #expect(throws: ToeplitzError.self) { try push(piece, into: &stream, room: expected.count - 1) }
+        }
+        if isSteady, draw.pick(0...9) == 0 { fork = stream }
+        if var other = fork {
+          fork = nil
+          #expect(
+            try push(piece, into: &other, room: expected.count).sound == expected.scalars(), "\(label), round \(round)")
+        }
+        if draw.pick(0...3) == 0 {
+          #expect(try stream.push(piece).sameBits(as: expected), "\(label), chunk \(chunk), round \(round)")
+        } else {
+          let (made, sound) = try push(piece, into: &stream, room: expected.count)
+          #expect(made == expected.shape[2])
+          #expect(
+            try sound.map(\.bitPattern) == expected.scalars(Float.self).map(\.bitPattern),
+            "\(label), chunk \(chunk), round \(round)")
+        }
+        if isSteady {
+          patterns += 1
+          if stream.isSteady { inPlace += 1 }
+        }
+        #expect(stream.position == plain.position && stream.outputPosition == plain.outputPosition)
+      }
+      let (state, other) = (try stream.state().tensors, try plain.state().tensors)
+      #expect(state.keys == other.keys)
+      for (name, tensor) in state { #expect(try other[name].map { try tensor.sameBits(as: $0) } == true, "\(name)") }
+      var (one, two) = (plain, stream)
+      guard let end = try? one.finish() else { return }
+      #expect(try two.finish().sameBits(as: end), "\(label)")
+    }
+    #expect(Double(inPlace) > 0.7 * Double(patterns), "\(inPlace) of \(patterns)")
+  }
+
   @Test func constantDelaysGiveAsMuchForEveryBlock() throws {
     try each(80, seeds: 30_000) { draw, plan, executable, x, label in
       let denominator = plan.outputRatio.denominator

@@ -11,7 +11,7 @@ import ToeplitzTestSupport
 @Suite struct StreamedFamilyTests {
   private func check(
     _ name: String, _ model: some UnaryLayer, channels: Int, length: Int, steps refused: String? = nil,
-    sourceLocation: SourceLocation = #_sourceLocation
+    allocating: Set<String> = [], sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     let plan = try model.streamPlan(shape: [1, channels, nil])
     let x = try Generator(seed: 9).uniform([1, channels, length], from: -1, to: 1)
@@ -29,6 +29,7 @@ import ToeplitzTestSupport
         try joined.copied().sameBits(as: whole.copied()), "\(name), chunk \(chunk)", sourceLocation: sourceLocation)
     }
     try checkTogether(plan, x, name, sourceLocation)
+    try checkInPlace(plan, x, name, allocating, sourceLocation)
     if let refused {
       #expect(sourceLocation: sourceLocation) {
         _ = try plan.onnxModel()
@@ -44,6 +45,31 @@ import ToeplitzTestSupport
         format: "| %@ | %d | %@ | %d | %d | %d | %d | %.0f | %.3f |", name, plan.blockSize,
         plan.outputRatio.description,
         plan.latency, plan.lookahead, plan.receptiveField, plan.stateBytes, plan.workPerStep, share))
+  }
+
+  /// Pushes in place are those of any stream, and only the named operations allocate memory.
+  private func checkInPlace(
+    _ plan: StreamPlan, _ x: Tensor, _ name: String, _ allocating: Set<String>, _ location: SourceLocation
+  ) throws {
+    for chunk in [plan.blockSize, 2 * plan.blockSize] {
+      let operations = try plan.allocatingOperations(chunk: chunk)
+      #expect(operations.map { Set($0) } == allocating, "\(name), chunk \(chunk)", sourceLocation: location)
+      var (plain, prepared) = (try plan.makeStream(), try plan.makeStream())
+      try prepared.prepare(maximumChunk: chunk)
+      var sound = [Float](repeating: 0, count: 0)
+      for first in stride(from: 0, to: 2 * x.shape[2] - chunk, by: chunk) {
+        let start = first % (x.shape[2] - chunk)
+        let piece = try x.slice(axis: 2, start..<(start + chunk)).copied()
+        let expected = try plain.push(piece)
+        sound = [Float](repeating: 0, count: expected.count)
+        try piece.withElements(Float.self) { source in
+          _ = try sound.withUnsafeMutableBufferPointer { try prepared.push(source, into: $0) }
+        }
+        #expect(
+          try sound.map(\.bitPattern) == expected.scalars(of: Float.self).map(\.bitPattern),
+          "\(name), chunk \(chunk), from \(first)", sourceLocation: location)
+      }
+    }
   }
 
   /// Three sessions in one call are three streams.

@@ -32,13 +32,6 @@ import ToeplitzTestSupport
     }
   }
 
-  /// The bytes of this process that are in memory; nil where the system does not tell.
-  private func residentBytes(_ field: String = "VmRSS") -> Int? {
-    guard let text = try? String(contentsOfFile: "/proc/self/status", encoding: .utf8) else { return nil }
-    let line = text.split(separator: "\n").first { $0.hasPrefix(field + ":") }
-    return line.flatMap { $0.split(whereSeparator: { !$0.isNumber }).first }.flatMap { Int($0) }.map { $0 << 10 }
-  }
-
   @Test func randomLengthsKeepMemoryFlat() throws {
     let model = try Network(layers: 3, channels: 8)
     let step = CompiledStep(model, try Optimizer(AdamW(lr: 1e-4))) { model, optimizer, batch in

@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -154,29 +155,71 @@ final class ConvolutionEngine {
     var memory: UnsafeMutableRawPointer
   }
 
-  private static let smallestScratch = 1 << 20
+  /// How units of work are handed out.
+  private struct Shares {
+    let units: Int
+    let items: Int
+    let threads: Int
+    /// Scratch memory of a thread.
+    let bytes: Int
+
+    private static let smallestScratch = 1 << 20
+
+    init(_ units: Int, work: Double, threads most: Int, scratchBytes: Int) {
+      // Small units are handed out several at a time; work of a few microseconds stays on this thread.
+      let amount = Int(min(work, 1e15))
+      self.units = units
+      items = work < 100_000 ? 1 : min(units, max(8 * most, min(16 * most, amount / 2_000_000), amount / 20_000_000))
+      threads = items == 1 ? 1 : most
+      // Few different sizes, so that a new length finds the block of another.
+      var bytes = Self.smallestScratch
+      while bytes < scratchBytes + scratchHead { bytes *= 2 }
+      self.bytes = bytes
+    }
+
+    var byteCount: Int { threads * bytes }
+
+    /// Notes that no thread's memory holds anything.
+    func begin(_ memory: UnsafeMutableRawPointer) {
+      for thread in 0..<threads { _ = exchangeHeld(memory + thread * bytes + scratchHead, -1) }
+    }
+
+    func work(_ item: Int, thread: Int, _ memory: UnsafeMutableRawPointer) -> Work {
+      let next = ThreadPool.itemAfter(item, of: items, thread: thread, threads: threads)
+      return Work(
+        units: (item * units / items)..<((item + 1) * units / items), next: next.map { $0 * units / items },
+        memory: memory + thread * bytes + scratchHead)
+    }
+  }
 
   /// Shares units of work, together `work` multiply-adds, among the threads; each has scratch memory.
   static func share(
     _ units: Int, work: Double, threads most: Int, scratchBytes: Int, name: String,
     _ body: @escaping (Work) -> Void
   ) throws {
-    // Small units are handed out several at a time; work of a few microseconds stays on this thread.
-    let amount = Int(min(work, 1e15))
-    let items =
-      work < 100_000 ? 1 : min(units, max(8 * most, min(16 * most, amount / 2_000_000), amount / 20_000_000))
-    let threads = items == 1 ? 1 : most
-    // Few different sizes, so that a new length finds the block of another.
-    var bytes = Self.smallestScratch
-    while bytes < scratchBytes + scratchHead { bytes *= 2 }
-    let scratch = try Storage(byteCount: threads * bytes, for: .scratch, operation: name)
-    for thread in 0..<threads { _ = exchangeHeld(scratch.base + thread * bytes + scratchHead, -1) }
-    ThreadPool.shared.run(items, threads: threads) { item, thread in
-      let next = ThreadPool.itemAfter(item, of: items, thread: thread, threads: threads)
-      body(
-        Work(
-          units: (item * units / items)..<((item + 1) * units / items), next: next.map { $0 * units / items },
-          memory: scratch.base + thread * bytes + scratchHead))
+    let shares = Shares(units, work: work, threads: most, scratchBytes: scratchBytes)
+    let scratch = try Storage(byteCount: shares.byteCount, for: .scratch, operation: name)
+    shares.begin(scratch.base)
+    ThreadPool.shared.run(shares.items, threads: shares.threads) { item, thread in
+      body(shares.work(item, thread: thread, scratch.base))
+    }
+  }
+
+  /// What shares units of work whenever it is called, in the scratch memory of a program.
+  static func sharing(
+    _ units: Int, work: Double, threads most: Int, scratchBytes: Int, name: String, memory: ProgramMemory,
+    _ body: @escaping (Work) -> Void
+  ) throws -> () -> Void {
+    let shares = Shares(units, work: work, threads: most, scratchBytes: scratchBytes)
+    try memory.reserveScratch(shares.byteCount, operation: name)
+    // Made once: a closure that is made in each call would be allocated in each.
+    let compute: (Int, Int) -> Void = { item, thread in
+      guard let scratch = memory.scratchBase else { return }
+      body(shares.work(item, thread: thread, scratch))
+    }
+    return {
+      if let scratch = memory.scratchBase { shares.begin(scratch) }
+      ThreadPool.shared.run(shares.items, threads: shares.threads, compute)
     }
   }
 
@@ -194,9 +237,14 @@ final class ConvolutionEngine {
 }
 
 extension Tensor {
+  /// Whether elements lie as far apart as those of `other`, which has this shape.
+  func liesLike(_ other: Tensor) -> Bool {
+    zip(shape.dimensions, zip(strides, other.strides)).allSatisfy { $0 == 1 || $1.0 == $1.1 }
+  }
+
   /// The same values in memory with the strides of `other`, an output of this shape, which has elements and memory of its own.
   fileprivate func laidOut(like other: Tensor) throws -> Tensor {
-    if strides == other.strides { return self }
+    if liesLike(other) { return self }
     let last = zip(shape.dimensions, other.strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 }
     let memory = try Tensor(uninitialized: [last + 1], dtype: dtype, operation: "layout")
     let result = memory.view(shape: shape, strides: other.strides, offset: 0)

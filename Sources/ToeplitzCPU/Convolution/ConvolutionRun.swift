@@ -1,5 +1,6 @@
 import CToeplitzKernels
 import Synchronization
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -91,12 +92,55 @@ final class ConvolutionRun {
       ways[index].transformed = task
       if try run(task) { return }
     }
+    try runDirectly(plan, rowGroup: index)
+  }
+
+  private func runDirectly(_ plan: ConvolutionPlan, rowGroup index: Int) throws {
     guard let task = try ways[index].direct ?? direct(plan, rowGroup: index) else { return }
     ways[index].direct = task
-    let steps = task.section.rows * engine.packed.stencil.channels * task.tapCount * engine.packed.stencil.groups
-    let work = Double(task.tiling.count.reduce(engine.batch, *)) * Double(steps)
     try ConvolutionEngine.share(
-      task.units, work: work, threads: form.threads, scratchBytes: task.scratchBytes, name: name
+      task.units, work: work(task), threads: form.threads, scratchBytes: task.scratchBytes, name: name
+    ) { task.run($0) }
+  }
+
+  /// The multiply-adds of a task.
+  private func work(_ task: TileTask) -> Double {
+    let steps = task.section.rows * engine.packed.stencil.channels * task.tapCount * engine.packed.stencil.groups
+    return Double(task.tiling.count.reduce(engine.batch, *)) * Double(steps)
+  }
+
+  // MARK: Tensors that stay where they are
+
+  /// What computes the convolution of these tensors whenever it is called, on what they hold then.
+  ///
+  /// - Parameter residuals: at most two, that lie as the output does.
+  func bound(input: Tensor, output: Tensor, residuals: [Tensor], memory: ProgramMemory) throws -> BoundComputation {
+    engine.bind(input: input, output: output, residuals: residuals)
+    let groups = try ways.indices.compactMap { try bound(rowGroup: $0, memory) }
+    return { [self] in
+      for group in groups { try group() }
+      withExtendedLifetime((self, input, output, residuals)) {}
+    }
+  }
+
+  private func bound(rowGroup index: Int, _ memory: ProgramMemory) throws -> BoundComputation? {
+    let plan = try plan(rowGroup: index)
+    if case .transformed(let schedule) = plan, let task = try transformed(schedule, rowGroup: index) {
+      let isFinite = Finiteness()
+      let share = try ConvolutionEngine.sharing(
+        task.units, work: .infinity, threads: form.threads, scratchBytes: task.scratchBytes, name: name, memory: memory
+      ) { work in
+        if isFinite.holds, !task.run(work) { isFinite.holds = false }
+      }
+      return { [unowned self] in
+        isFinite.holds = true
+        share()
+        if !isFinite.holds { try runDirectly(plan, rowGroup: index) }
+      }
+    }
+    guard let task = try direct(plan, rowGroup: index) else { return nil }
+    return try ConvolutionEngine.sharing(
+      task.units, work: work(task), threads: form.threads, scratchBytes: task.scratchBytes, name: name, memory: memory
     ) { task.run($0) }
   }
 

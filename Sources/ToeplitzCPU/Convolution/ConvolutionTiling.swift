@@ -229,29 +229,44 @@ struct ColumnChunking: Sendable {
     return (first * unit, ((index + 1) * units / count - first) * unit)
   }
 
-  /// Calls `body` with the pieces that narrow kernels compute of some columns.
+  /// The pieces that narrow kernels compute of some columns.
   ///
-  /// - Parameter complete: fills in where outputs and sums of piece `index` go.
+  /// - Parameters:
+  ///   - memory: where they are written, of ``pieceBytes(_:)`` bytes.
+  ///   - complete: fills in where outputs and sums of piece `index` go.
+  func pieces(
+    height: Int = 1, width: Int, pitch: Int = 0, cutsRows: Bool = false, in memory: UnsafeMutableRawPointer,
+    complete: (_ piece: inout tz_conv_piece, _ index: Int) -> Void
+  ) -> UnsafeBufferPointer<tz_conv_piece> {
+    let count = count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
+    let pieces = memory.bindMemory(to: tz_conv_piece.self, capacity: count)
+    for index in 0..<count {
+      let (column, columns) = columns(
+        index, of: count, height: height, width: width, pitch: pitch, cutsRows: cutsRows)
+      var piece = tz_conv_piece()
+      piece.column = column
+      piece.count = columns
+      piece.vectors = Int32(columns / unit)
+      complete(&piece, index)
+      (pieces + index).initialize(to: piece)
+    }
+    return UnsafeBufferPointer(start: pieces, count: count)
+  }
+
+  /// Calls `body` with the pieces of a row of columns.
   func withPieces(
-    height: Int = 1, width: Int, pitch: Int = 0, cutsRows: Bool = false,
-    complete: (_ piece: inout tz_conv_piece, _ index: Int) -> Void,
+    width: Int, complete: (_ piece: inout tz_conv_piece, _ index: Int) -> Void,
     _ body: (_ pieces: UnsafeBufferPointer<tz_conv_piece>) -> Void
   ) {
-    let count = count(height: height, width: width, pitch: pitch, cutsRows: cutsRows)
-    withUnsafeTemporaryAllocation(of: tz_conv_piece.self, capacity: count) { pieces in
-      for index in 0..<count {
-        let (column, columns) = columns(
-          index, of: count, height: height, width: width, pitch: pitch, cutsRows: cutsRows)
-        var piece = tz_conv_piece()
-        piece.column = column
-        piece.count = columns
-        piece.vectors = Int32(columns / unit)
-        complete(&piece, index)
-        pieces.initializeElement(at: index, to: piece)
-      }
-      body(UnsafeBufferPointer(pieces))
+    let bytes = Self.pieceBytes(count(height: 1, width: width, pitch: 0, cutsRows: false))
+    withUnsafeTemporaryAllocation(byteCount: bytes, alignment: 64) { memory in
+      guard let base = memory.baseAddress else { return }
+      body(pieces(width: width, in: base, complete: complete))
     }
   }
+
+  /// Bytes that so many pieces take, in lines of the cache.
+  static func pieceBytes(_ count: Int) -> Int { (count * MemoryLayout<tz_conv_piece>.stride + 63) / 64 * 64 }
 }
 
 /// The output positions of a row group and the reach of its taps, before they are cut into tiles.

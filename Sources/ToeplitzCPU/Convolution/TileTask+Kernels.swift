@@ -12,7 +12,7 @@ extension TileTask {
   /// that writing the output dominates, each output row is written from end to end.
   func compute(
     _ task: UnitTask, _ output: inout tz_conv_output, _ channels: Range<Int>, panel: UnsafeMutableRawPointer,
-    near: tz_near, next: UnsafeRawPointer?, partials: UnsafeMutableRawPointer
+    near: tz_near, next: UnsafeRawPointer?, partials: UnsafeMutableRawPointer, pieces: UnsafeMutableRawPointer
   ) {
     let section = layout.sections[task.convolutionGroup][groupIndex]
     let area = task.area
@@ -25,7 +25,7 @@ extension TileTask {
       blockBytes: stencil.channels * tapRows * layout.weightSize,
       passBytes: channels.count * tapRows * layout.weightSize, scales: layout.scalePointer(section),
       starts: layout.startPointer(section), isLast: channels.upperBound == stencil.channels, rows: section.rows,
-      next: next, panel: panel, partials: partials, chunks: chunks, cutsRows: cutsRows)
+      next: next, panel: panel, partials: partials, pieces: pieces, chunks: chunks, cutsRows: cutsRows)
     withUnsafePointers(&output, area, tiling.tapOffsets) { output, area, offsets in
       var tile = tz_conv_tile()
       tile.xs = readsInPlace ? engine.input.channel : tiling.panelChannel
@@ -78,8 +78,9 @@ extension TileTask {
     tile.acc = pass.partials
     tile.y = output.pointee.y
     tile.residual = output.pointee.residual
-    tiling.chunking.withPieces(height: height, width: width, pitch: tiling.pitch, cutsRows: pass.cutsRows) {
-      piece, index in
+    let pieces = tiling.chunking.pieces(
+      height: height, width: width, pitch: tiling.pitch, cutsRows: pass.cutsRows, in: pass.pieces
+    ) { piece, index in
       piece.output = pass.isLast && storesDirectly ? directOffset(area, piece.column, piece.count) : -1
       // What whole vectors compute past the end of a row is another call's: each output is stored once.
       if pass.cutsRows {
@@ -88,27 +89,24 @@ extension TileTask {
       }
       piece.block_sums = sumBytes
       piece.sums = (index * blocks.count - blocks.lowerBound) * sumBytes
-    } _: { pieces in
-      var sweep = tz_conv_sweep(
-        block_rows: Int32(blockRows), first_block: 0, end_block: 0, rows: Int32(pass.rows),
-        element: engine.elementSize, block_weights: pass.blockBytes, pieces: pieces.baseAddress,
-        piece_count: pieces.count, out: pass.isLast ? output : nil, area: area)
-      for range in blockRanges(blocks, passBytes: pass.passBytes) {
-        sweep.first_block = Int32(range.lowerBound)
-        sweep.end_block = Int32(range.upperBound)
-        tz_conv_run(engine.table, &tile, &sweep)
-      }
+    }
+    var sweep = tz_conv_sweep(
+      block_rows: Int32(blockRows), first_block: 0, end_block: 0, rows: Int32(pass.rows),
+      element: engine.elementSize, block_weights: pass.blockBytes, pieces: pieces.baseAddress,
+      piece_count: pieces.count, out: pass.isLast ? output : nil, area: area)
+    let ranges = rangeCount(blocks, passBytes: pass.passBytes)
+    for index in 0..<ranges {
+      sweep.first_block = Int32(blocks.lowerBound + index * blocks.count / ranges)
+      sweep.end_block = Int32(blocks.lowerBound + (index + 1) * blocks.count / ranges)
+      tz_conv_run(engine.table, &tile, &sweep)
     }
   }
 
-  /// Blocks whose weights stay in the second-level cache together; single ones where a block has so little arithmetic
-  /// that each output row should be written from end to end.
-  private func blockRanges(_ blocks: Range<Int>, passBytes: Int) -> [Range<Int>] {
+  /// Into how many ranges blocks are cut whose weights stay in the second-level cache together; single ones where a block has so
+  /// little arithmetic that each output row should be written from end to end.
+  private func rangeCount(_ blocks: Range<Int>, passBytes: Int) -> Int {
     let isLight = channelBlocks == 1 && CostEstimate.isLight(steps: stencil.channels * tapCount)
-    let count = isLight ? blocks.count : Self.passes(blocks.count, bytes: passBytes)
-    return (0..<count).map { index in
-      (blocks.lowerBound + index * blocks.count / count)..<(blocks.lowerBound + (index + 1) * blocks.count / count)
-    }
+    return isLight ? blocks.count : Self.passes(blocks.count, bytes: passBytes)
   }
 
   /// How often a tile's columns are gone through for blocks of so many bytes of weights each.
@@ -131,6 +129,7 @@ extension TileTask {
     var next: UnsafeRawPointer?
     var panel: UnsafeMutableRawPointer
     var partials: UnsafeMutableRawPointer
+    var pieces: UnsafeMutableRawPointer
     var chunks: Int
     var cutsRows: Bool
   }

@@ -31,6 +31,8 @@ final class TileTask {
   /// Bytes from the panel of one part of the channels to the next one's, if all are kept; 0 if they take turns.
   let partPitch: Int
   let mostPartials: Int
+  private let partialsBytes: Int
+  private let pieceBytes: Int
   let sumsPitch: Int
   let sumsBytes: Int
   /// Kernels of weights in fewer bits, where these are.
@@ -102,6 +104,8 @@ final class TileTask {
     let chunks = tiling.chunking.count(
       height: tiling.tileHeight, width: tiling.tileWidth, pitch: tiling.pitch, cutsRows: tiling.cutsRows)
     mostPartials = channelBlocks > 1 ? chunks * ((blocks + splits - 1) / splits + 1) : 1
+    partialsBytes = (mostPartials * partialBytes + 127) / 64 * 64
+    pieceBytes = layout.kind == .narrow ? ColumnChunking.pieceBytes(chunks) : 0
     // Sums of a wide block, turned round for the store.
     sumsPitch = spreadPitch(tiling.tileHeight * tiling.pitch + Self.sumsSlack, elementSize: engine.elementSize)
     sumsBytes = layout.kind == .wide ? blockRows * sumsPitch * engine.elementSize : 0
@@ -131,7 +135,7 @@ final class TileTask {
 
   /// Scratch memory that ``run(_:_:)`` needs.
   var scratchBytes: Int { ownBytes + (source?.scratchBytes ?? 0) }
-  private var ownBytes: Int { panelBytes + sumsBytes + (mostPartials * partialBytes + 127) / 64 * 64 }
+  private var ownBytes: Int { panelBytes + sumsBytes + partialsBytes + pieceBytes }
 
   /// Computes units of batch × tiles × groups × splits, counted in this order: threads share all operations by position, so
   /// that they find in their caches what they wrote.
@@ -225,7 +229,7 @@ final class TileTask {
         task, &output, channels, panel: panel, near: near ?? tz_near(),
         next: part + 1 < channelBlocks
           ? weights(task, self.channels(part + 1)) : follower.map { weights($0, self.channels(0)) },
-        partials: memory + panelBytes + sumsBytes)
+        partials: memory + panelBytes + sumsBytes, pieces: memory + panelBytes + sumsBytes + partialsBytes)
     }
   }
 

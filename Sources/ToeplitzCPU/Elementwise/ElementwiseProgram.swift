@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -14,19 +15,19 @@ struct ElementwiseProgram: Sendable {
   }
 
   /// The register of each input comes first, then those of results.
-  private var steps: [tz_step] = []
+  private(set) var steps: [tz_step] = []
   private(set) var registerCount: Int
   let inputCount: Int
   /// The register of the result.
   private(set) var result: Int
-  private let inputTypes: [DType]
+  let inputTypes: [DType]
   private let table = KeptValue<Tensor>()
-  private var type: DType
+  private(set) var type: DType
 
   /// Elements of a block: what lies between steps stays in the first-level cache.
   static let block = 1024
   /// Elements of a piece of work for a thread.
-  private static let piece = 1 << 14
+  static let piece = 1 << 14
   private static let mostRegisters = 64
 
   /// A program of operations, each with its operands; nil where a step is none of those that blocks are computed with.
@@ -106,73 +107,40 @@ struct ElementwiseProgram: Sendable {
     let output = try Tensor(uninitialized: shape, dtype: type, operation: name)
     guard output.count > 0 else { return output }
     if let result = try mapped(inputs, output, name: name) { return result }
-    let walk = RowWalk(inputs, shape)
-    let table = tz_elementwise_kernels(InstructionSet.current.code)
-    // Results may be written where they belong.
-    let writesResult = type == .float32
-    let perUnit = max(1, walk.length >= Self.shortRow || walk.rows == 1 ? 1 : Self.block / max(1, walk.length))
-    let segments = perUnit > 1 ? 1 : (walk.length + Self.block - 1) / Self.block
-    let units = perUnit > 1 ? (walk.rows + perUnit - 1) / perUnit : walk.rows * segments
-    let unitSize = perUnit > 1 ? perUnit * walk.length : min(walk.length, Self.block)
-    // A block of one step goes from memory to memory and may be long.
-    let together = max(1, Self.piece / max(1, unitSize * max(1, steps.count / 2)))
-    let items = (units + together - 1) / together
-    let (to, size) = (output.elements, type.byteSize)
-    let bases = inputs.map { UnsafeMutableRawPointer($0.elements) }
-    func body(_ item: Int) {
-      withBlocks { registers, single, memory in
-        for unit in item * together..<min(units, (item + 1) * together) {
-          let (row, from) = perUnit > 1 ? (unit * perUnit, 0) : (unit / segments, unit % segments * Self.block)
-          let rows = perUnit > 1 ? min(perUnit, walk.rows - row) : 1
-          let count = perUnit > 1 ? rows * walk.length : min(Self.block, walk.length - from)
-          let place = row * walk.length + from
-          for index in 0..<inputCount {
-            let block = memory + index * Self.block
-            single[index] = 0
-            let dtype = inputTypes[index]
-            let (base, step) = (bases[index], dtype.byteSize)
-            switch walk.kinds[index] {
-            case .whole:
-              registers[index] = Self.widened(table, base + place * step, dtype, block, count)
-            case .single:
-              registers[index] = Self.widened(table, base, dtype, block, 1)
-              single[index] = 1
-            case .rows where rows == 1:
-              let offset = walk.offset(index, row)
-              let inner = walk.innerStride(index)
-              if inner == 0 {
-                registers[index] = Self.widened(table, base + offset * step, dtype, block, 1)
-                single[index] = 1
-              } else if inner == 1 {
-                registers[index] = Self.widened(table, base + (offset + from) * step, dtype, block, count)
-              } else {
-                Self.gather(table, base + (offset + from * inner) * step, inner, dtype, block, count)
-                registers[index] = block
-              }
-            case .rows:
-              let inner = walk.innerStride(index)
-              for at in 0..<rows {
-                let start = base + walk.offset(index, row + at) * step
-                Self.spread(table, start, inner, dtype, block + at * walk.length, walk.length)
-              }
-              registers[index] = block
-            }
-          }
-          if writesResult { registers[result] = (to + place * size).assumingMemoryBound(to: Float.self) }
-          steps.withUnsafeBufferPointer {
-            tz_steps_run(table, $0.baseAddress, steps.count, registers, single, count)
-          }
-          finish(table, registers[result], single[result] != 0, to + place * size, count)
-        }
-      }
-    }
-    if items == 1 {
-      withFlushedSubnormals { body(0) }
+    let call = Call(self, inputs, output)
+    if call.items == 1 {
+      withFlushedSubnormals { call.run(0) }
     } else {
-      ThreadPool.shared.run(items) { item, _ in body(item) }
+      ThreadPool.shared.run(call.items) { item, _ in call.run(item) }
     }
     withExtendedLifetime((inputs, output)) {}
     return output
+  }
+
+  /// What computes the program for operands and a result that stay where they are in memory; nil where the result has gaps.
+  func bound(_ inputs: [Tensor], to output: Tensor, name: String, _ memory: ProgramMemory) throws -> BoundComputation? {
+    guard let order = Self.memoryOrder([output], output.shape) ?? (output.isContiguous ? [] : nil), output.count > 0
+    else { return nil }
+    var (operands, result) = (inputs, output)
+    if !order.isEmpty {
+      operands = try inputs.map { input in
+        guard input.count != 1 else { return try input.reshaped([]) }
+        let strides = input.broadcastStrides(to: output.shape)
+        return try input.view(shape: output.shape, strides: strides, offset: input.offset).permuted(order)
+      }
+      result = try output.permuted(order)
+    }
+    let call = Call(self, operands, result)
+    let threads = min(call.items, ThreadPool.shared.threadCount)
+    try memory.reserveScratch(threads * blockBytes, operation: name)
+    let compute: (Int, Int) -> Void = { item, thread in
+      guard let scratch = memory.scratchBase else { return }
+      call.run(item, scratch + thread * call.program.blockBytes)
+    }
+    return { [operands, result] in
+      ThreadPool.shared.run(call.items, threads: threads, compute)
+      withExtendedLifetime((operands, result)) {}
+    }
   }
 
   /// A function of bytes that are bytes again by a table of it, which the program itself makes; nil for everything else.
@@ -212,96 +180,5 @@ struct ElementwiseProgram: Sendable {
   }
 
   /// Rows shorter than this are computed several at a time.
-  private static let shortRow = 512
-
-  /// Calls `body` with the registers' addresses, whether each is one number, and memory for the inputs' blocks.
-  private func withBlocks(
-    _ body: (
-      UnsafeMutablePointer<UnsafeMutablePointer<Float>?>, UnsafeMutablePointer<UInt8>, UnsafeMutablePointer<Float>
-    )
-      -> Void
-  ) {
-    withUnsafeTemporaryAllocation(byteCount: registerCount * (Self.block * 4 + 8 + 8), alignment: 64) { memory in
-      guard let start = memory.baseAddress else { return }
-      let blocks = start.assumingMemoryBound(to: Float.self)
-      let pointers = (start + registerCount * Self.block * 4)
-        .assumingMemoryBound(to: UnsafeMutablePointer<Float>?.self)
-      for register in 0..<registerCount { pointers[register] = blocks + register * Self.block }
-      let single = (start + registerCount * (Self.block * 4 + 8)).assumingMemoryBound(to: UInt8.self)
-      for register in 0..<registerCount { single[register] = 0 }
-      body(pointers, single, blocks)
-    }
-  }
-
-  /// Stores a block of results in the result's type.
-  private func finish(
-    _ table: UnsafePointer<tz_elementwise_table>?, _ block: UnsafeMutablePointer<Float>?, _ isSingle: Bool,
-    _ to: UnsafeMutableRawPointer, _ count: Int
-  ) {
-    guard let block, let kernels = table?.pointee else { return }
-    // One number for a whole block.
-    if isSingle { block.update(repeating: block[0], count: count) }
-    switch type {
-    case .float32: break
-    case .float16: kernels.f32_to_f16(block, to.assumingMemoryBound(to: UInt16.self), count)
-    case .bfloat16: kernels.f32_to_bf16(block, to.assumingMemoryBound(to: UInt16.self), count)
-    case .uint8: kernels.f32_to_u8(block, to.assumingMemoryBound(to: UInt8.self), count)
-    case .int8: kernels.f32_to_i8(block, to.assumingMemoryBound(to: Int8.self), count)
-    default: kernels.f32_to_truth(block, to.assumingMemoryBound(to: UInt8.self), count)
-    }
-  }
-
-  /// Elements as float32: where they lie if they are, else converted into `block`.
-  @inline(__always)
-  private static func widened(
-    _ table: UnsafePointer<tz_elementwise_table>?, _ from: UnsafeMutableRawPointer, _ dtype: DType,
-    _ block: UnsafeMutablePointer<Float>, _ count: Int
-  ) -> UnsafeMutablePointer<Float> {
-    if dtype == .float32 { return from.assumingMemoryBound(to: Float.self) }
-    convert(table, from, dtype, block, count)
-    return block
-  }
-
-  private static func convert(
-    _ table: UnsafePointer<tz_elementwise_table>?, _ from: UnsafeMutableRawPointer, _ dtype: DType,
-    _ block: UnsafeMutablePointer<Float>, _ count: Int
-  ) {
-    guard let kernels = table?.pointee else { return }
-    switch dtype {
-    case .float16: kernels.f16_to_f32(from.assumingMemoryBound(to: UInt16.self), block, count)
-    case .bfloat16: kernels.bf16_to_f32(from.assumingMemoryBound(to: UInt16.self), block, count)
-    case .bool, .uint8: kernels.u8_to_f32(from.assumingMemoryBound(to: UInt8.self), block, count)
-    case .int8: kernels.i8_to_f32(from.assumingMemoryBound(to: Int8.self), block, count)
-    case .int32: kernels.i32_to_f32(from.assumingMemoryBound(to: Int32.self), block, count)
-    case .int64: kernels.i64_to_f32(from.assumingMemoryBound(to: Int64.self), block, count)
-    default: block.update(from: from.assumingMemoryBound(to: Float.self), count: count)
-    }
-  }
-
-  /// Elements some distance apart.
-  private static func gather(
-    _ table: UnsafePointer<tz_elementwise_table>?, _ from: UnsafeMutableRawPointer, _ stride: Int, _ dtype: DType,
-    _ block: UnsafeMutablePointer<Float>, _ count: Int
-  ) {
-    if dtype == .float32 {
-      let from = from.assumingMemoryBound(to: Float.self)
-      for i in 0..<count { block[i] = from[i * stride] }
-    } else {
-      for i in 0..<count { convert(table, from + i * stride * dtype.byteSize, dtype, block + i, 1) }
-    }
-  }
-
-  /// A row whose elements are side by side, the same, or some distance apart.
-  private static func spread(
-    _ table: UnsafePointer<tz_elementwise_table>?, _ from: UnsafeMutableRawPointer, _ stride: Int, _ dtype: DType,
-    _ block: UnsafeMutablePointer<Float>, _ count: Int
-  ) {
-    switch stride {
-    case 1: convert(table, from, dtype, block, count)
-    case 0:
-      convert(table, from, dtype, block, 1)
-      block.update(repeating: block[0], count: count)
-    default: gather(table, from, stride, dtype, block, count)
-    }
-  }
+  static let shortRow = 512
 }

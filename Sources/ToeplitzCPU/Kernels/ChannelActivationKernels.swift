@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -11,27 +12,41 @@ extension ChannelActivation: CPUKernel {
       return [try applyAll(self, inputs.map { try $0.cast(to: .float32) })[0].cast(to: x.dtype)]
     }
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
-    guard x.count > 0 else { return [y] }
-    let numbers = try inputs[1].cast(to: .float64).scalars(Double.self).map(parameters)
-    let rows = isShared(x.shape, inputs[1].shape) ? 1 : x.shape[0] * x.shape[1]
+    if x.count > 0 { computation(x, try inputs[1].cast(to: x.dtype).dense(), y)() }
+    return [y]
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    guard call.operands.allSatisfy({ $0.dtype == .float32 }), call.operands[0].count > 0, call.results[0].isContiguous
+    else {
+      return nil
+    }
+    var ordered = BoundOperands(call.memory, name: name)
+    return ordered.finished(
+      computation(try ordered.dense(call.operands[0]), try ordered.dense(call.operands[1]), call.results[0]))
+  }
+
+  /// What computes the result of contiguous tensors.
+  private func computation(_ x: Tensor, _ trained: Tensor, _ y: Tensor) -> () -> Void {
+    let rows = isShared(x.shape, trained.shape) ? 1 : x.shape[0] * x.shape[1]
     let width = x.count / rows
     let table = tz_elementwise_kernels(InstructionSet.current.code)
     let kernel: tz_unary = if case .leaky = function { TZ_LEAKY_RELU } else { TZ_SNAKE }
-    ThreadPool.shared.runRows(rows, width: width) { range in
+    return ThreadPool.shared.sharingRows(rows, width: width) { range in
       for row in range {
-        let (a, b) = numbers[row % numbers.count]
+        let at = row % trained.count
         if x.dtype == .float32 {
+          let (a, b) = parameters(Double(trained.pointer(Float.self)[at]))
           tz_unary_run(
             table, kernel, x.pointer(Float.self) + row * width, y.pointer(Float.self) + row * width, width,
             Float(a),
             Float(b))
         } else {
+          let (a, b) = parameters(trained.pointer(Double.self)[at])
           exact(x.pointer(Double.self) + row * width, y.pointer(Double.self) + row * width, width, a, b)
         }
       }
     }
-    withExtendedLifetime((x, y)) {}
-    return [y]
   }
 
   /// The kernel's two parameters for one trained number.

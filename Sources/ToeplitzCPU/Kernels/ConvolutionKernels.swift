@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -15,6 +16,10 @@ extension ConvolutionOperation: CPUKernel {
 
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], into view: Tensor) throws {
     try FusedConvolution(self).evaluate(inputs, outputs, into: view)
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    try FusedConvolution(self).bound(call)
   }
 
   /// A view with batch and channels first.
@@ -76,6 +81,42 @@ extension FusedConvolution: CPUKernel {
     _ = try evaluate(inputs, outputs, given: view)
   }
 
+  package func modelOfLayout(_ operands: [Tensor]) -> Tensor? {
+    // Another residual would be moved in each call.
+    self.operands(operands).residuals.first.flatMap { $0.hasRowsInOrder ? $0 : nil }
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    let (parts, type) = (self.operands(call.operands), call.operands[0].dtype)
+    // What weights are packed to is made once.
+    guard call.areConstant[1..<(call.operands.count - residualCount)].allSatisfy({ $0 }) else { return nil }
+    if isProduct(type) { return try boundLinear(call) }
+    guard call.results[0].count > 0, type == type.convolutionStorage,
+      type.convolutionType == .float32 || epilogue.activation == nil,
+      !geometry.isTransposed || geometry.paddingMode != .circular
+    else { return nil }
+    /// The view with batch and channels first, if no copy is needed for one.
+    func seen(_ tensor: Tensor) throws -> Tensor? {
+      let view = try convolution.canonical(tensor)
+      return view.storage === tensor.storage ? view : nil
+    }
+    guard let input = try seen(parts.x), let output = try seen(call.results[0]) else { return nil }
+    let kept = try pack(geometry, parts.weight, parts.bias, parts.factors)
+    guard !kept.packed.hasNonFinite || !TapwiseTranspose.mayReadOutside(geometry) else { return nil }
+    var laidOut = BoundOperands(call.memory, name: name)
+    let residuals = try parts.residuals.compactMap { given -> Tensor? in
+      guard let residual = try seen(given) else { return nil }
+      // One set of offsets serves residuals and output.
+      return try residual.liesLike(output) ? residual : laidOut.laidOut(residual, output.strides)
+    }
+    guard residuals.count == residualCount else { return nil }
+    let form = try ConvolutionRun.Form(input, output, epilogue, mode: geometry.paddingMode, name: geometry.name)
+    let run = ConvolutionRun(
+      form, kept.packed, input: input, output: output, epilogue: epilogue, name: geometry.name)
+    return laidOut.finished(
+      try run.bound(input: input, output: output, residuals: residuals, memory: call.memory))
+  }
+
   /// Computes the output into the given tensor, if there is one.
   private func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec], given: Tensor?) throws -> [Tensor] {
     let operands = operands(inputs)
@@ -113,14 +154,8 @@ extension FusedConvolution: CPUKernel {
     guard let residual = overwrittenResidual.map({ residuals[residuals.startIndex + $0] }), residual.dtype == type,
       !geometry.isTransposed, geometry.groups == 1, geometry.outChannels > 1,
       Numerics.current == .invariant || geometry.kernelSize.allSatisfy({ $0 == 1 }),
-      !convolution.isLinear || residual.isContiguous
+      !convolution.isLinear || residual.isContiguous, residual.hasRowsInOrder
     else { return nil }
-    // Rows one after the other, as ``memory(_:_:)`` lays them out.
-    var least = 1
-    for (size, stride) in zip(residual.shape.dimensions, residual.strides).reversed() where size != 1 {
-      guard stride >= least else { return nil }
-      least = stride * size
-    }
     return residual
   }
 

@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -127,13 +128,32 @@ extension LayerNormalize: CPUKernel {
   ) throws -> Tensor {
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     guard x.count > 0 else { return y }
-    let width = shape.reduce(1, *)
     let weight = hasWeight ? try inputs[1].dense() : nil
     let bias = hasBias ? try inputs[hasWeight ? 2 : 1].dense() : nil
+    computation(x, type, weight, bias, y)()
+    return y
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    guard call.operands[0].dtype == .float32, call.operands[0].count > 0, call.results[0].isContiguous else {
+      return nil
+    }
+    var ordered = BoundOperands(call.memory, name: name)
+    let dense = try call.operands.map { try ordered.dense($0) }
+    return ordered.finished(
+      computation(
+        dense[0], Float.self, hasWeight ? dense[1] : nil, hasBias ? dense[hasWeight ? 2 : 1] : nil, call.results[0]))
+  }
+
+  /// What computes the result of contiguous tensors.
+  private func computation<T: BinaryFloatingPoint & TensorScalar>(
+    _ x: Tensor, _ type: T.Type, _ weight: Tensor?, _ bias: Tensor?, _ y: Tensor
+  ) -> () -> Void {
+    let width = shape.reduce(1, *)
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
     let (weights, biases) = (weight?.pointer(T.self), bias?.pointer(T.self))
     let table = tz_rows_kernels(InstructionSet.current.code).pointee
-    ThreadPool.shared.runRows(x.count / width, width: width) { range in
+    return ThreadPool.shared.sharingRows(x.count / width, width: width) { range in
       for row in range {
         let (from, to) = (source + row * width, target + row * width)
         let (mean, variance) = moments(UnsafePointer(from), width, table)
@@ -150,9 +170,8 @@ extension LayerNormalize: CPUKernel {
         if let weights { for i in 0..<width { to[i] *= weights[i] } }
         if let biases { for i in 0..<width { to[i] += biases[i] } }
       }
+      withExtendedLifetime((x, y, weight, bias)) {}
     }
-    withExtendedLifetime((x, y, weight, bias)) {}
-    return y
   }
 }
 

@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -19,6 +20,10 @@ extension Recurrence: CPUKernel {
     }
     ThreadPool.shared.run(run.parts) { part, _ in run(part) }
     return try run.results
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    try RecurrenceRun.bound([(self, call)])
   }
 }
 
@@ -67,6 +72,21 @@ struct ParallelRecurrences: TensorOperation, CPUKernel {
     let parts = all.indices.flatMap { index in (0..<all[index].parts).map { (index, $0) } }
     ThreadPool.shared.run(parts.count) { item, _ in all[parts[item].0](parts[item].1) }
     return try all.flatMap { try $0.results }
+  }
+
+  func bound(_ call: BoundCall) throws -> BoundComputation? {
+    var first = 0
+    let calls = zip(recurrences, zip(parts(call.operands), parts(call.areConstant))).map { recurrence, given in
+      let count = recurrence.hasCell ? 3 : 2
+      defer { first += count }
+      return (
+        recurrence,
+        BoundCall(
+          operands: given.0, results: Array(call.results[first..<(first + count)]), areConstant: given.1,
+          memory: call.memory)
+      )
+    }
+    return try RecurrenceRun.bound(calls)
   }
 
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
@@ -125,6 +145,7 @@ private struct RecurrenceRun: @unchecked Sendable {
   private let steps: Int
   private let width: Int
   private let places: [Int]
+  private let stand: (Int32, Int32, Int32, Int32)
   private let isReversed: Bool
   private let rectifies: Bool
   private let lengths: [Int]?
@@ -140,7 +161,12 @@ private struct RecurrenceRun: @unchecked Sendable {
   private let table: UnsafePointer<tz_recurrence_table>?
 
   /// Nil where cells are not the usual ones.
-  init?(_ operation: Recurrence, _ inputs: [Tensor], _ outputs: [TensorSpec], _ lengths: [Int]?) throws {
+  ///
+  /// - Parameter results: where results and last states go; nil for memory of their own.
+  init?(
+    _ operation: Recurrence, _ inputs: [Tensor], _ outputs: [TensorSpec], _ lengths: [Int]?,
+    into results: [Tensor]? = nil
+  ) throws {
     let x = operation.operands(inputs)
     type = x.gates.dtype
     guard [.float32, .float16, .bfloat16].contains(type), operation.clip == nil, !operation.hasPeepholes,
@@ -177,10 +203,15 @@ private struct RecurrenceRun: @unchecked Sendable {
       }
       withExtendedLifetime(given) {}
     }
-    y = try Tensor(uninitialized: outputs[0].shape, dtype: .float32, operation: operation.name)
+    let numbers = places.map { Int32($0) } + [0, 0, 0]
+    stand = (numbers[0], numbers[1], numbers[2], numbers[3])
+    y = try results?[0] ?? Tensor(uninitialized: outputs[0].shape, dtype: .float32, operation: operation.name)
     let shape: TensorShape = [batch, units]
-    hidden = try x.hidden?.cast(to: .float32).copied() ?? Tensor.zeros(shape, dtype: .float32)
-    memory = operation.hasCell ? try x.cell?.cast(to: .float32).copied() ?? Tensor.zeros(shape, dtype: .float32) : nil
+    func state(_ given: Tensor?) throws -> Tensor {
+      try given?.cast(to: .float32).copied() ?? Tensor.zeros(shape, dtype: .float32)
+    }
+    hidden = try results?[1] ?? state(x.hidden)
+    memory = operation.hasCell ? try results?[2] ?? state(x.cell) : nil
     // Sequences of different lengths go one by one.
     rows = lengths != nil ? 1 : max(1, min(3, batch / ThreadPool.shared.threadCount))
   }
@@ -188,8 +219,54 @@ private struct RecurrenceRun: @unchecked Sendable {
   /// How many parts there are, which may be computed at the same time.
   var parts: Int { (batch + rows - 1) / rows }
 
+  /// What computes several layers at the same time.
+  ///
+  /// - Returns: nil where cells are not the usual ones, weights are not constant, or tensors are not contiguous and float32.
+  static func bound(_ calls: [(operation: Recurrence, call: BoundCall)]) throws -> BoundComputation? {
+    guard let memory = calls.first?.call.memory else { return nil }
+    var ordered = BoundOperands(memory, name: "RNN")
+    var (runs, states) = ([RecurrenceRun](), [ElementCopy]())
+    for (operation, call) in calls {
+      let (given, areConstant) = (operation.operands(call.operands), operation.operands(call.areConstant))
+      guard !operation.hasLengths, areConstant.recurrent, areConstant.bias ?? true, given.gates.dtype == .float32,
+        call.results.allSatisfy({ $0.isContiguous && $0.dtype == .float32 })
+      else { return nil }
+      var operands = call.operands
+      operands[0] = try ordered.dense(operands[0])
+      guard let run = try RecurrenceRun(operation, operands, call.results.map(\.spec), nil, into: call.results)
+      else { return nil }
+      for (state, result) in zip([given.hidden, given.cell], call.results.dropFirst()) {
+        let first = try state ?? Tensor.zeros(result.shape, dtype: .float32)
+        guard first.dtype == .float32 else { return nil }
+        states.append(ElementCopy(from: first, to: result))
+      }
+      runs.append(run)
+    }
+    let bytes = ((runs.map(\.scratchBytes).max() ?? 0) + 63) / 64 * 64
+    let parts = runs.indices.flatMap { index in (0..<runs[index].parts).map { (index, $0) } }
+    let threads = max(1, min(parts.count, ThreadPool.shared.threadCount))
+    try memory.reserveScratch(threads * bytes, operation: "RNN")
+    let compute: (Int, Int) -> Void = { [runs] item, thread in
+      guard let scratch = memory.scratchBase else { return }
+      runs[parts[item].0].compute(parts[item].1, scratch + thread * bytes)
+    }
+    return ordered.finished { [states] in
+      for copy in states { copy.run() }
+      ThreadPool.shared.run(parts.count, threads: threads, compute)
+    }
+  }
+
+  /// Bytes that computing a part takes.
+  private var scratchBytes: Int { 9 * ((units + width - 1) / width * width) * 4 }
+
   /// Computes some sequences.
   func callAsFunction(_ part: Int) {
+    withUnsafeTemporaryAllocation(byteCount: scratchBytes, alignment: 64) { scratch in
+      if let base = scratch.baseAddress { compute(part, base) }
+    }
+  }
+
+  private func compute(_ part: Int, _ base: UnsafeMutableRawPointer) {
     let first = part * rows
     let count = min(rows, batch - first)
     let size = (units + width - 1) / width * width
@@ -197,39 +274,35 @@ private struct RecurrenceRun: @unchecked Sendable {
     let length = lengths?[first] ?? steps
     let start = isReversed ? length - 1 : 0
     let sign = isReversed ? -1 : 1
-    withUnsafeTemporaryAllocation(byteCount: 9 * size * 4, alignment: 64) { scratch in
-      guard let base = scratch.baseAddress else { return }
-      let states = base.assumingMemoryBound(to: Float.self)
-      states.update(repeating: 0, count: 9 * size)
-      let (h, c) = (states, states + 6 * size)
-      let own = hidden.pointer(Float.self) + first * units
-      let cells = memory.map { $0.pointer(Float.self) + first * units }
-      for row in 0..<count {
-        (h + row * size).update(from: own + row * units, count: units)
-        if let cells { (c + row * size).update(from: cells + row * units, count: units) }
-      }
-      if length > 0 {
-        var t = tz_recurrence()
-        t.gates = UnsafePointer(gates.pointer(Float.self) + (start * batch + first) * gateCount * units)
-        (t.gates_step, t.gates_row) = (sign * batch * gateCount * units, gateCount * units)
-        t.weights = UnsafePointer(packed.weights.base.assumingMemoryBound(to: Float.self))
-        t.bias = UnsafePointer(bias.pointer(Float.self))
-        (t.hidden, t.next, t.cell, t.state_row) = (h, states + 3 * size, c, size)
-        t.y = y.pointer(Float.self) + (start * batch + first) * units
-        (t.y_step, t.y_row, t.steps, t.units) = (sign * batch * units, units, length, units)
-        let stand = places.map { Int32($0) } + [0, 0, 0]
-        t.places = (stand[0], stand[1], stand[2], stand[3])
-        t.rectifies = rectifies
-        tz_recurrence_run(table, cell, Int32(count), &t)
-      }
-      // Sequences that are over give zeros.
-      for step in length..<max(length, steps) {
-        (y.pointer(Float.self) + (step * batch + first) * units).update(repeating: 0, count: count * units)
-      }
-      for row in 0..<count {
-        (own + row * units).update(from: h + row * size, count: units)
-        cells.map { ($0 + row * units).update(from: c + row * size, count: units) }
-      }
+    let states = base.assumingMemoryBound(to: Float.self)
+    states.update(repeating: 0, count: 9 * size)
+    let (h, c) = (states, states + 6 * size)
+    let own = hidden.pointer(Float.self) + first * units
+    let cells = memory.map { $0.pointer(Float.self) + first * units }
+    for row in 0..<count {
+      (h + row * size).update(from: own + row * units, count: units)
+      if let cells { (c + row * size).update(from: cells + row * units, count: units) }
+    }
+    if length > 0 {
+      var t = tz_recurrence()
+      t.gates = UnsafePointer(gates.pointer(Float.self) + (start * batch + first) * gateCount * units)
+      (t.gates_step, t.gates_row) = (sign * batch * gateCount * units, gateCount * units)
+      t.weights = UnsafePointer(packed.weights.base.assumingMemoryBound(to: Float.self))
+      t.bias = UnsafePointer(bias.pointer(Float.self))
+      (t.hidden, t.next, t.cell, t.state_row) = (h, states + 3 * size, c, size)
+      t.y = y.pointer(Float.self) + (start * batch + first) * units
+      (t.y_step, t.y_row, t.steps, t.units) = (sign * batch * units, units, length, units)
+      t.places = stand
+      t.rectifies = rectifies
+      tz_recurrence_run(table, cell, Int32(count), &t)
+    }
+    // Sequences that are over give zeros.
+    for step in length..<max(length, steps) {
+      (y.pointer(Float.self) + (step * batch + first) * units).update(repeating: 0, count: count * units)
+    }
+    for row in 0..<count {
+      (own + row * units).update(from: h + row * size, count: units)
+      cells.map { ($0 + row * units).update(from: c + row * size, count: units) }
     }
   }
 

@@ -46,33 +46,54 @@ extension Reduction: CPUKernel {
   // MARK: float32
 
   /// Sums, means, variances and extremes of float32 numbers, wherever the axes that go stand; nil for everything else.
+  private func vectorized(_ x: Tensor, _ gone: [Int], _ output: TensorSpec) throws -> Tensor? {
+    guard x.dtype == .float32 || x.dtype == .float16 || x.dtype == .bfloat16,
+      let computation = try computation(x.cast(to: .float32), gone, dense: { try $0.dense() })
+    else { return nil }
+    let result = try Tensor(uninitialized: output.shape, dtype: .float32, operation: name)
+    computation(result)()
+    return try result.cast(to: output.dtype)
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    guard call.operands[0].dtype == .float32, call.results[0].dtype == .float32, call.results[0].isContiguous else {
+      return nil
+    }
+    var ordered = BoundOperands(call.memory, name: name)
+    let computation = try computation(call.operands[0], reduced(call.operands[0].shape)) { try ordered.dense($0) }
+    return computation.map { ordered.finished($0(call.results[0])) }
+  }
+
+  /// What computes float32 numbers into a contiguous result; nil where there is no kernel.
   ///
   /// Sums go along the rows of the last axis if it goes, in chains of their own, and from row to row; otherwise down its
   /// columns.
-  private func vectorized(_ x: Tensor, _ gone: [Int], _ output: TensorSpec) throws -> Tensor? {
+  ///
+  /// - Parameter dense: what gives a contiguous copy.
+  private func computation(
+    _ wide: Tensor, _ gone: [Int], dense: (Tensor) throws -> Tensor
+  ) throws -> ((Tensor) -> () -> Void)? {
     switch function {
     case .sum, .mean, .maximum, .minimum, .variance: break
     case .product, .argMaximum, .argMinimum: return nil
     }
-    guard x.dtype == .float32 || x.dtype == .float16 || x.dtype == .bfloat16, x.count > 0, !gone.isEmpty else {
-      return nil
-    }
-    let wide = try x.cast(to: .float32)
+    guard wide.count > 0, !gone.isEmpty else { return nil }
     if !wide.isContiguous {
       // In the order of memory, if that leaves the order of what is kept.
       let order = wide.shape.indices.sorted { (wide.strides[$0], $1) > (wide.strides[$1], $0) }
       let moved = try wide.permuted(order)
       let kept = order.filter { !gone.contains($0) }
       if moved.isContiguous, kept == kept.sorted() {
-        return try vectorized(moved, order.indices.filter { gone.contains(order[$0]) }, output)
+        return try computation(moved, order.indices.filter { gone.contains(order[$0]) }, dense: dense)
       }
     }
     // The last axes alone: rows that may lie apart, as those of small images do.
-    if gone == Array((x.rank - gone.count)..<x.rank) {
-      let (rows, distance) = try wide.rows(ofLast: gone.count)
-      return try alongRows(rows, distance, gone.reduce(1) { $0 * x.shape[$1] }, output)
+    if gone == Array((wide.rank - gone.count)..<wide.rank) {
+      let (rows, distance) = try wide.rows(ofLast: gone.count, dense: dense)
+      let width = gone.reduce(1) { $0 * wide.shape[$1] }
+      return { alongRows(rows, distance, width, $0) }
     }
-    let x = try wide.isContiguous ? wide : wide.dense()
+    let x = try wide.isContiguous ? wide : dense(wide)
     // Neighbouring axes of one kind are one.
     var axes: [(size: Int, isGone: Bool)] = []
     for axis in x.shape.indices where x.shape[axis] != 1 {
@@ -93,50 +114,55 @@ extension Reduction: CPUKernel {
     else { return nil }
     func stride(_ axis: Int) -> Int { axes[(axis + 1)...].reduce(1) { $0 * $1.size } }
     func run(_ axis: Int) -> (count: Int, step: Int) { (axes[axis].size, stride(axis)) }
-    let result = try Tensor(uninitialized: output.shape, dtype: .float32, operation: name)
     let width = goneAxes.reduce(1) { $0 * axes[$1].size }
     let table = tz_rows_kernels(InstructionSet.current.code).pointee
-    let (from, to) = (x.pointer(Float.self), result.pointer(Float.self))
+    let from = x.pointer(Float.self)
     if isRow {
       let length = axes[axes.count - 1].size
       let others = goneAxes.count == 2 ? run(goneAxes[0]) : (count: 1, step: 0)
       let inner = keptAxes.last.map(run) ?? (count: 1, step: 0)
       let outer = keptAxes.count == 2 ? stride(keptAxes[0]) : 0
       let isMinimum = function == .minimum
-      ThreadPool.shared.runRows(result.count, width: width) { range in
-        for row in range {
-          let start = from + row / inner.count * outer + row % inner.count * inner.step
-          switch function {
-          case .maximum, .minimum:
-            var best = isMinimum ? table.smallest(start, length) : table.largest(start, length)
-            for other in 1..<max(1, others.count) {
-              let next = start + other * others.step
-              let value = isMinimum ? table.smallest(next, length) : table.largest(next, length)
-              if value.isNaN || (isMinimum ? value < best : value > best) { best = value }
+      return { result in
+        let to = result.pointer(Float.self)
+        return ThreadPool.shared.sharingRows(result.count, width: width) { range in
+          for row in range {
+            let start = from + row / inner.count * outer + row % inner.count * inner.step
+            switch function {
+            case .maximum, .minimum:
+              var best = isMinimum ? table.smallest(start, length) : table.largest(start, length)
+              for other in 1..<max(1, others.count) {
+                let next = start + other * others.step
+                let value = isMinimum ? table.smallest(next, length) : table.largest(next, length)
+                if value.isNaN || (isMinimum ? value < best : value > best) { best = value }
+              }
+              to[row] = best
+            case .variance:
+              let squares = table.squares(start, length, table.sum(start, length) / Double(length))
+              to[row] = Float(squares / Swift.max(0, Double(length) - correction))
+            default:
+              var sum = table.sum(start, length)
+              for other in 1..<max(1, others.count) { sum += table.sum(start + other * others.step, length) }
+              to[row] = Float(function == .mean ? sum / Double(width) : sum)
             }
-            to[row] = best
-          case .variance:
-            let squares = table.squares(start, length, table.sum(start, length) / Double(length))
-            to[row] = Float(squares / Swift.max(0, Double(length) - correction))
-          default:
-            var sum = table.sum(start, length)
-            for other in 1..<max(1, others.count) { sum += table.sum(start + other * others.step, length) }
-            to[row] = Float(function == .mean ? sum / Double(width) : sum)
           }
+          withExtendedLifetime((x, result)) {}
         }
       }
-    } else {
-      // Down columns, some of which are side by side.
-      let columns = axes[axes.count - 1].size
-      let near = goneAxes.last.map(run) ?? (count: 1, step: 0)
-      let far = goneAxes.count == 2 ? run(goneAxes[0]) : (count: 1, step: 0)
-      let outerCount = keptAxes.count == 2 ? axes[keptAxes[0]].size : 1
-      let outer = keptAxes.count == 2 ? stride(keptAxes[0]) : 0
-      let together = 256
-      let blocks = (columns + together - 1) / together
-      let elementwise = tz_elementwise_kernels(InstructionSet.current.code)
-      let isExtreme = function == .maximum || function == .minimum
-      ThreadPool.shared.runRows(outerCount * blocks, width: width * min(columns, together)) { range in
+    }
+    // Down columns, some of which are side by side.
+    let columns = axes[axes.count - 1].size
+    let near = goneAxes.last.map(run) ?? (count: 1, step: 0)
+    let far = goneAxes.count == 2 ? run(goneAxes[0]) : (count: 1, step: 0)
+    let outerCount = keptAxes.count == 2 ? axes[keptAxes[0]].size : 1
+    let outer = keptAxes.count == 2 ? stride(keptAxes[0]) : 0
+    let together = 256
+    let blocks = (columns + together - 1) / together
+    let elementwise = tz_elementwise_kernels(InstructionSet.current.code)
+    let isExtreme = function == .maximum || function == .minimum
+    return { result in
+      let to = result.pointer(Float.self)
+      return ThreadPool.shared.sharingRows(outerCount * blocks, width: width * min(columns, together)) { range in
         for item in range {
           let first = item % blocks * together
           let count = min(together, columns - first)
@@ -156,19 +182,17 @@ extension Reduction: CPUKernel {
             }
           }
         }
+        withExtendedLifetime((x, result)) {}
       }
     }
-    withExtendedLifetime((x, result)) {}
-    return try result.cast(to: output.dtype)
   }
 
   /// Rows of `width` elements, `distance` elements apart.
-  private func alongRows(_ x: Tensor, _ distance: Int, _ width: Int, _ output: TensorSpec) throws -> Tensor {
-    let result = try Tensor(uninitialized: output.shape, dtype: .float32, operation: name)
+  private func alongRows(_ x: Tensor, _ distance: Int, _ width: Int, _ result: Tensor) -> () -> Void {
     let table = tz_rows_kernels(InstructionSet.current.code).pointee
     let (from, to) = (x.pointer(Float.self), result.pointer(Float.self))
     let (function, correction) = (function, correction)
-    ThreadPool.shared.runRows(result.count, width: width) { range in
+    return ThreadPool.shared.sharingRows(result.count, width: width) { range in
       for row in range {
         let start = from + row * distance
         switch function {
@@ -181,9 +205,8 @@ extension Reduction: CPUKernel {
         default: to[row] = Float(table.sum(start, width))
         }
       }
+      withExtendedLifetime((x, result)) {}
     }
-    withExtendedLifetime((x, result)) {}
-    return try result.cast(to: output.dtype)
   }
 
   // MARK: Every type

@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -17,6 +18,18 @@ extension CumulativeSum: CPUKernel {
     }
   }
 
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    guard call.operands[0].dtype == .float32, call.results.allSatisfy(\.isContiguous) else { return nil }
+    var ordered = BoundOperands(call.memory, name: name)
+    let x = try ordered.dense(call.operands[0])
+    let carried = carries ? try ordered.dense(call.operands[1]) : nil
+    let axis = try x.shape.normalizedAxis(axis, operation: name)
+    let last = carries ? call.results[1] : nil
+    return ordered.finished {
+      scan(x, axis, carried, from: 0.0, { $0 + Double($1 as Float) }, { Float($0) }, call.results[0], last)
+    }
+  }
+
   @inline(__always)
   private func scan<T: TensorScalar, Sum: TensorScalar>(
     _ x: Tensor, _ axis: Int, _ carried: Tensor?, from zero: Sum, _ add: (Sum, T) -> Sum, _ narrow: (Sum) -> T
@@ -24,8 +37,18 @@ extension CumulativeSum: CPUKernel {
     let (x, carried) = (try x.dense(), try carried?.dense())
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     let last = try carried.map { try Tensor(uninitialized: $0.shape, dtype: $0.dtype, operation: name) }
+    scan(x, axis, carried, from: zero, add, narrow, y, last)
+    return [y] + [last].compactMap { $0 }
+  }
+
+  /// The same of contiguous tensors.
+  @inline(__always)
+  private func scan<T: TensorScalar, Sum: TensorScalar>(
+    _ x: Tensor, _ axis: Int, _ carried: Tensor?, from zero: Sum, _ add: (Sum, T) -> Sum, _ narrow: (Sum) -> T,
+    _ y: Tensor, _ last: Tensor?
+  ) {
     let length = x.shape[axis]
-    let inner = x.shape.dropFirst(axis + 1).reduce(1, *)
+    let inner = x.shape.dimensions[(axis + 1)...].reduce(1, *)
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
     for lane in 0..<(length == 0 ? last?.count ?? 0 : x.count / length) {
       var at = (lane / inner) * length * inner + lane % inner
@@ -38,6 +61,5 @@ extension CumulativeSum: CPUKernel {
       last?.pointer(Sum.self)[lane] = sum
     }
     withExtendedLifetime((x, y, carried, last)) {}
-    return [y] + [last].compactMap { $0 }
   }
 }

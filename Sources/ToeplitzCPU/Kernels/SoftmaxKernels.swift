@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -32,28 +33,40 @@ extension AxisSoftmax: CPUKernel {
   /// Their sums have another order, so a column by itself is no row: its bits may not depend on how many are beside it.
   private func vectorized(_ x: Tensor, _ axis: Int) throws -> Tensor {
     let y = try Tensor(uninitialized: x.shape, dtype: .float32, operation: name)
-    guard x.count > 0 else { return y }
+    if x.count > 0 { computation(x, axis, y)() }
+    return y
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    let x = call.operands[0]
+    guard x.dtype == .float32, x.rank > 0, x.count > 0, call.results[0].isContiguous else { return nil }
+    var ordered = BoundOperands(call.memory, name: name)
+    let dense = try ordered.dense(x)
+    return ordered.finished(computation(dense, try x.shape.normalizedAxis(axis, operation: name), call.results[0]))
+  }
+
+  /// What computes the result of contiguous tensors.
+  private func computation(_ x: Tensor, _ axis: Int, _ y: Tensor) -> () -> Void {
     let (length, inner) = (x.shape[axis], x.shape.dimensions[(axis + 1)...].reduce(1, *))
     let outer = x.count / length / inner
     let table = tz_rows_kernels(InstructionSet.current.code).pointee
     let (from, to, isLogarithmic) = (x.pointer(Float.self), y.pointer(Float.self), isLogarithmic)
     if axis == x.rank - 1 {
-      ThreadPool.shared.runRows(outer, width: 4 * length) { range in
+      return ThreadPool.shared.sharingRows(outer, width: 4 * length) { range in
         for row in range { table.softmax(from + row * length, to + row * length, length, isLogarithmic) }
-      }
-    } else {
-      let together = 64
-      let blocks = (inner + together - 1) / together
-      ThreadPool.shared.runRows(outer * blocks, width: 4 * length * min(inner, together)) { range in
-        for item in range {
-          let first = item / blocks * length * inner + item % blocks * together
-          table.softmax_columns(
-            from + first, to + first, length, inner, min(together, inner - item % blocks * together), isLogarithmic)
-        }
+        withExtendedLifetime((x, y)) {}
       }
     }
-    withExtendedLifetime((x, y)) {}
-    return y
+    let together = 64
+    let blocks = (inner + together - 1) / together
+    return ThreadPool.shared.sharingRows(outer * blocks, width: 4 * length * min(inner, together)) { range in
+      for item in range {
+        let first = item / blocks * length * inner + item % blocks * together
+        table.softmax_columns(
+          from + first, to + first, length, inner, min(together, inner - item % blocks * together), isLogarithmic)
+      }
+      withExtendedLifetime((x, y)) {}
+    }
   }
 
   /// One row.

@@ -1,8 +1,11 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
 extension Concatenate: CPUKernel {
+  package var joinedAxis: Int? { axis }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let axis = try outputs[0].shape.normalizedAxis(axis, operation: name)
     // Where all operands have their channels last in memory, so has the result.
@@ -24,6 +27,20 @@ extension Concatenate: CPUKernel {
     }
     return [result]
   }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    let result = call.results[0]
+    let axis = try result.shape.normalizedAxis(axis, operation: name)
+    var start = 0
+    let copies = call.operands.map { operand in
+      defer { start += operand.shape[axis] }
+      return ElementCopy(
+        from: operand,
+        to: result.view(
+          shape: operand.shape, strides: result.strides, offset: result.offset + start * result.strides[axis]))
+    }
+    return { for copy in copies { copy.run() } }
+  }
 }
 
 extension Tensor {
@@ -41,26 +58,40 @@ extension Tensor {
 
 extension PadAxis: CPUKernel {
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
-    let x = inputs[0]
+    // Made first: a size that does not fit into memory is refused before anything else is.
+    let result = try Tensor(uninitialized: outputs[0].shape, dtype: inputs[0].dtype, operation: name)
+    for copy in try copies(inputs[0], result) { copy.run() }
+    return [result]
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    let copies = try copies(call.operands[0], call.results[0])
+    return { for copy in copies { copy.run() } }
+  }
+
+  /// What fills a result.
+  private func copies(_ x: Tensor, _ result: Tensor) throws -> [ElementCopy] {
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     let size = x.shape[axis]
-    // Made first: a size that does not fit into memory is refused before anything else is.
-    let result = try Tensor(uninitialized: outputs[0].shape, dtype: x.dtype, operation: name)
-    func fill(from start: Int, with part: Tensor) {
-      result.view(shape: part.shape, strides: result.strides, offset: start * result.strides[axis]).fillOnce(from: part)
+    func filling(from start: Int, with part: Tensor) -> ElementCopy {
+      ElementCopy(
+        from: part,
+        to: result.view(
+          shape: part.shape, strides: result.strides, offset: result.offset + start * result.strides[axis]))
     }
     // Negative padding crops.
     let kept = max(0, -low)..<(size + min(0, high))
-    fill(from: max(0, low), with: try x.slice(axis: axis, kept))
+    var copies = [filling(from: max(0, low), with: try x.slice(axis: axis, kept))]
     if low > 0 {
-      fill(from: 0, with: try edge(x, axis, low, mirrored: 1..<(low + 1), wrapped: (size - low)..<size, at: 0))
+      let part = try edge(x, axis, low, mirrored: 1..<(low + 1), wrapped: (size - low)..<size, at: 0)
+      copies.append(filling(from: 0, with: part))
     }
     if high > 0 {
       let part = try edge(
         x, axis, high, mirrored: (size - 1 - high)..<(size - 1), wrapped: 0..<high, at: size - 1)
-      fill(from: result.shape[axis] - high, with: part)
+      copies.append(filling(from: result.shape[axis] - high, with: part))
     }
-    return [result]
+    return copies
   }
 
   /// What stands in `count` positions at one end, as a view.

@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -10,6 +11,16 @@ extension Reshape: CPUKernel {
     }
     let flat = try x.dense()
     return [flat.view(shape: shape, strides: shape.contiguousStrides, offset: flat.offset)]
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    // Only what is copied gets here.
+    guard call.results[0].isContiguous else { return nil }
+    let shape = call.operands[0].shape
+    let copy = ElementCopy(
+      from: call.operands[0],
+      to: call.results[0].view(shape: shape, strides: shape.contiguousStrides, offset: call.results[0].offset))
+    return { copy.run() }
   }
 
   /// The strides with which `x` can be seen in another shape without a copy, if only axes of size 1 come or go.

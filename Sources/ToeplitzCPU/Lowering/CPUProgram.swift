@@ -24,7 +24,7 @@ extension CPUDevice: LoweringBackend {
 }
 
 /// The steps of a lowered graph in order, with what can be forgotten after each.
-private final class CPUProgram: Program {
+final class CPUProgram: Program {
   let graph: Graph
   private let steps: [Step]
   /// The constants; nil for values that are computed.
@@ -94,7 +94,7 @@ private final class CPUProgram: Program {
   /// A node with what is known of its operands.
   ///
   /// An object, because a copy of its references would take as long as a small convolution.
-  private final class Step: Sendable {
+  final class Step: Sendable {
     let kernel: any CPUKernel
     private let mayOverwrite: Bool
     let path: String
@@ -154,7 +154,15 @@ private final class CPUProgram: Program {
     return try outputs.map { try Self.required(values[$0]) }
   }
 
-  private static func required(_ value: Tensor?) throws -> Tensor {
+  func bound(_ given: [Tensor], rooms: [Int: JoinRoom], memory: ProgramMemory) throws -> any BoundProgram {
+    var values = initial
+    for (id, tensor) in zip(inputs, given) { values[id] = tensor }
+    let rooms = Dictionary(uniqueKeysWithValues: rooms.map { (inputs[$0.key], $0.value) })
+    return try BoundCPUProgram(
+      steps, values, areConstant: initial.map { $0 != nil }, outputs: outputs, rooms: rooms, memory)
+  }
+
+  static func required(_ value: Tensor?) throws -> Tensor {
     guard let value else {
       throw ToeplitzError(.argument, "Executable", expected: "a value that a step has made", got: "none")
     }

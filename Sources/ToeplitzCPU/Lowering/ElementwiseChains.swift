@@ -61,6 +61,10 @@ struct ElementwiseChain: TensorOperation, CPUKernel {
     [try program.run(inputs, shape: outputs[0].shape, name: "chain")]
   }
 
+  func bound(_ call: BoundCall) throws -> BoundComputation? {
+    try program.bound(call.operands, to: call.results[0], name: "chain", call.memory)
+  }
+
   /// The result for each value of the one operand that is not a single number, if those and the results are bytes.
   func byteTable(of operand: Int, _ others: [Tensor]) throws -> Tensor {
     try program.byteTable(of: operand, others, name: "chain")

@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -22,7 +23,10 @@ struct MatrixProduct {
   static let smallWork = 1 << 16
 
   /// Computes all of it on all threads.
-  func run(_ b: PackedMatrix, table: UnsafePointer<tz_products_table>?) {
+  func run(_ b: PackedMatrix, table: UnsafePointer<tz_products_table>?) { computation(b, table: table)() }
+
+  /// What computes all of it on all threads.
+  func computation(_ b: PackedMatrix, table: UnsafePointer<tz_products_table>?) -> () -> Void {
     let pool = ThreadPool.shared
     let work = rows * b.panels * b.panelSize
     let most = work < Self.smallWork ? 1 : min(8 * pool.threadCount, max(1, work / Self.smallWork))
@@ -30,13 +34,14 @@ struct MatrixProduct {
     // Several register blocks of rows at a time, so that a panel read from the second-level cache serves all of them.
     let rowItems = max(1, min(most, rows / (4 * height)))
     let panelItems = max(1, min(b.panels, most / rowItems))
-    guard rowItems * panelItems > 1 else { return part(b, 0..<rows, 0..<b.panels, table) }
-    pool.run(rowItems * panelItems) { item, _ in
+    guard rowItems * panelItems > 1 else { return { part(b, 0..<rows, 0..<b.panels, table) } }
+    let compute: (Int, Int) -> Void = { item, _ in
       let (row, panel) = (item / panelItems, item % panelItems)
       part(
         b, rows * row / rowItems..<rows * (row + 1) / rowItems,
         b.panels * panel / panelItems..<b.panels * (panel + 1) / panelItems, table)
     }
+    return { pool.run(rowItems * panelItems, compute) }
   }
 
   /// Computes some rows and panels on this thread.
@@ -92,17 +97,44 @@ extension FusedConvolution {
     let result =
       try (x.shape[2] > 1 ? overwritten(operands.residuals, .float32) : nil)
       ?? Tensor(uninitialized: output.shape, dtype: .float32, operation: name)
+    withExtendedLifetime((x, bias, residuals, result)) {
+      computation(x, packed, bias: bias, residuals, result)()
+    }
+    return try result.cast(to: output.dtype)
+  }
+
+  /// The same of float32 tensors that stay where they are; weights and bias are constants.
+  func boundLinear(_ call: BoundCall) throws -> BoundComputation? {
+    let (operands, result) = (operands(call.operands), call.results[0])
+    guard operands.x.dtype == .float32, result.isContiguous, operands.bias?.dtype ?? .float32 == .float32 else {
+      return nil
+    }
+    var ordered = BoundOperands(call.memory, name: name)
+    var x = try convolution.canonical(operands.x)
+    if x.storage !== operands.x.storage { x = try convolution.canonical(ordered.dense(operands.x)) }
+    let packed = try LinearPackings.packed(geometry, operands.weight, factors: operands.factors)
+    let residuals = try operands.residuals.map { try ordered.dense($0) }
+    let bias = try operands.bias.map { try Self.padded($0) }
+    let compute = computation(x, packed, bias: bias, residuals, result)
+    return ordered.finished {
+      compute()
+      withExtendedLifetime((x, bias, residuals, result)) {}
+    }
+  }
+
+  /// What computes the product of float32 rows `[1, C, rows]` into contiguous ones.
+  private func computation(
+    _ x: Tensor, _ packed: PackedMatrix, bias: Tensor?, _ residuals: [Tensor], _ result: Tensor
+  ) -> () -> Void {
     let table = tz_products_kernels(InstructionSet.current.code)
     let ending = epilogue.ending(residuals)
     let isPlain = epilogue == Epilogue() && residuals.isEmpty
-    withUnsafePointer(to: ending) { ending in
-      MatrixProduct(
-        a: x.pointer(), aRow: x.strides[2], aStep: x.strides[1], c: result.pointer(), cRow: geometry.outChannels,
-        rows: x.shape[2], start: bias.map { UnsafePointer($0.pointer(Float.self)) }, epilogue: isPlain ? nil : ending
-      ).run(packed, table: table)
-    }
-    withExtendedLifetime((x, bias, residuals, result)) {}
-    return try result.cast(to: output.dtype)
+    let kept = isPlain ? nil : KeptEpilogue(ending)
+    let compute = MatrixProduct(
+      a: x.pointer(), aRow: x.strides[2], aStep: x.strides[1], c: result.pointer(), cRow: geometry.outChannels,
+      rows: x.shape[2], start: bias.map { UnsafePointer($0.pointer(Float.self)) }, epilogue: kept?.address
+    ).computation(packed, table: table)
+    return { withExtendedLifetime(kept) { compute() } }
   }
 }
 
@@ -118,4 +150,15 @@ extension Epilogue {
       residual: (address(addresses.0), address(addresses.1)), scale: Float(outputScale), slope: Float(outputSlope),
       activation: activation?.function, a: activation?.a ?? 0, b: activation?.b ?? 0)
   }
+}
+
+/// An epilogue at one place in memory, where products that are computed later find it.
+private final class KeptEpilogue {
+  private let memory = UnsafeMutablePointer<tz_product_epilogue>.allocate(capacity: 1)
+
+  init(_ epilogue: tz_product_epilogue) { memory.initialize(to: epilogue) }
+
+  deinit { memory.deallocate() }
+
+  var address: UnsafePointer<tz_product_epilogue> { UnsafePointer(memory) }
 }

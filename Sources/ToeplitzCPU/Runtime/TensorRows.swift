@@ -2,14 +2,27 @@ import ToeplitzOps
 import ToeplitzTensor
 
 extension Tensor {
+  /// Whether rows follow one another, maybe with room between them.
+  var hasRowsInOrder: Bool {
+    var least = 1
+    for (size, stride) in zip(shape.dimensions, strides).reversed() where size != 1 {
+      guard stride >= least else { return false }
+      least = stride * size
+    }
+    return true
+  }
+
   /// The elements as rows, each the last `count` axes in row-major order.
   ///
+  /// - Parameter dense: what gives a contiguous copy.
   /// - Returns: this tensor, or a contiguous copy where its rows lie otherwise, and the elements from one row to the next.
-  func rows(ofLast count: Int) throws -> (tensor: Tensor, distance: Int) {
+  func rows(
+    ofLast count: Int, dense: (Tensor) throws -> Tensor = { try $0.contiguous() }
+  ) throws -> (tensor: Tensor, distance: Int) {
     let first = rank - count
     let width = shape.dimensions[first...].reduce(1, *)
     guard let inner = step(first..<rank), inner == 1, let distance = step(0..<first) else {
-      return (try contiguous(), width)
+      return (try dense(self), width)
     }
     return (self, distance)
   }

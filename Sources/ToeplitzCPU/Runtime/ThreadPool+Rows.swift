@@ -9,11 +9,15 @@ extension ThreadPool {
   ///
   /// - Parameter width: elements of one row.
   func runRows(_ rows: Int, width: Int, _ body: @escaping (Range<Int>) -> Void) {
-    guard rows > 0 else { return }
+    sharingRows(rows, width: width, body)()
+  }
+
+  /// What calls `body` so whenever it is called, without allocating memory.
+  func sharingRows(_ rows: Int, width: Int, _ body: @escaping (Range<Int>) -> Void) -> () -> Void {
     let most = max(1, Self.piece / max(1, width))
-    run((rows + most - 1) / most) { item, _ in
-      body(item * most..<min(rows, (item + 1) * most))
-    }
+    let items = rows > 0 ? (rows + most - 1) / most : 0
+    let compute: (Int, Int) -> Void = { item, _ in body(item * most..<min(rows, (item + 1) * most)) }
+    return { [self] in run(items, compute) }
   }
 }
 

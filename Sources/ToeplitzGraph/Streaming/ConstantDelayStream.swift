@@ -17,8 +17,8 @@ public struct ConstantDelayStream: Sendable {
   /// By how many output positions the output is behind that of the whole, at all times.
   public let delay: Int
   private var stream: TensorStream
-  /// What has come out of the stream and not yet gone out of here.
-  private var pending: Tensor
+  /// What has come out of the stream and not yet gone out of here; nil only while a block is computed.
+  private var pending: PositionQueue?
 
   init(_ plan: StreamPlan, block: Int) throws {
     try StreamPlan.require(block, "block")
@@ -32,13 +32,16 @@ public struct ConstantDelayStream: Sendable {
     outputBlock = block / ratio.denominator * ratio.numerator
     delay = try Self.delay(plan, block, outputBlock)
     stream = try plan.makeStream()
+    try stream.prepare(maximumChunk: block)
     pending = try Self.zeros(plan, delay)
   }
 
-  private static func zeros(_ plan: StreamPlan, _ count: Int) throws -> Tensor {
-    let network = plan.engine.network
-    let spec = network.spec(network.outputs[0], length: count)
-    return try Tensor.zeros(spec.shape, dtype: spec.dtype)
+  private static func zeros(_ plan: StreamPlan, _ count: Int) throws -> PositionQueue {
+    try PositionQueue(Self.outputSpec(plan, 0), axis: plan.outputAxes[0], zeros: count)
+  }
+
+  private static func outputSpec(_ plan: StreamPlan, _ count: Int) -> TensorSpec {
+    plan.engine.network.spec(plan.engine.network.outputs[0], length: count)
   }
 
   /// The most positions that are ever missing after a number of blocks.
@@ -67,31 +70,49 @@ public struct ConstantDelayStream: Sendable {
   ///
   /// - Throws: ``ToeplitzError`` if the tensor does not fit or the stream has ended; the stream is as it was then.
   public mutating func process(_ block: Tensor) throws -> Tensor {
-    let axis = plan.timeAxis
-    guard block.rank == plan.input.shape.rank, block.shape[axis] == self.block else {
+    guard try plan.length(of: block, "ConstantDelayStream") == self.block, !block.isTraced else {
       throw ToeplitzError(
-        .shape, "ConstantDelayStream", expected: "\(self.block) positions on axis \(axis)", got: "\(block.spec)")
+        .shape, "ConstantDelayStream", expected: "\(self.block) computed positions on axis \(plan.timeAxis)",
+        got: "\(block.spec)")
     }
-    return try take(stream.push(block))
+    let spec = Self.outputSpec(plan, outputBlock)
+    let result = try Tensor(uninitialized: spec.shape, dtype: spec.dtype, operation: "stream")
+    try process(result.elements) {
+      $0.input.fillOnce(from: block)
+    } otherwise: {
+      block
+    }
+    return result
   }
 
   /// Takes a block from a buffer and writes as many output positions as belong to one into another, in row-major order.
+  ///
+  /// Once delays are filled it allocates no memory where ``TensorStream/push(_:into:)`` does not.
   ///
   /// - Throws: As ``process(_:)``, or if the buffers are not just as long as that takes.
   public mutating func process<Scalar: TensorScalar>(
     _ block: UnsafeBufferPointer<Scalar>, into target: UnsafeMutableBufferPointer<Scalar>
   ) throws {
-    let room = pending.shape.replacing(outputAxis, by: outputBlock).reduce(1, *)
-    guard target.count == room, Scalar.dtype == pending.dtype else {
+    let (plan, count) = (plan, self.block)
+    let engine = plan.engine
+    let (size, room) = (engine.inputWidth * count, engine.outputWidth * outputBlock)
+    guard target.count == room, Scalar.dtype == engine.outputType else {
       throw ToeplitzError(
-        .shape, "ConstantDelayStream", expected: "room for \(room) elements of \(pending.dtype)",
+        .shape, "ConstantDelayStream", expected: "room for \(room) elements of \(engine.outputType)",
         got: "\(target.count) of \(Scalar.dtype)")
     }
-    let tensor = try Tensor(
-      bytes: UnsafeRawBufferPointer(block), shape: plan.input.shape.replacing(plan.timeAxis, by: self.block),
-      dtype: Scalar.dtype)
-    try process(tensor).withElements(Scalar.self) { elements in
-      if let source = elements.baseAddress { target.baseAddress?.update(from: source, count: elements.count) }
+    guard block.count == size, Scalar.dtype == plan.input.dtype else {
+      throw ToeplitzError(
+        .shape, "ConstantDelayStream", expected: "a block of \(size) elements of \(plan.input.dtype)",
+        got: "\(block.count) of \(Scalar.dtype)")
+    }
+    guard let source = block.baseAddress, let to = target.baseAddress else { return }
+    try process(UnsafeMutableRawPointer(to)) {
+      $0.inputRows.write(from: source)
+    } otherwise: {
+      try Tensor(
+        bytes: UnsafeRawBufferPointer(block), shape: plan.input.shape.replacing(plan.timeAxis, by: count),
+        dtype: Scalar.dtype)
     }
   }
 
@@ -100,8 +121,8 @@ public struct ConstantDelayStream: Sendable {
   /// - Throws: As ``TensorStream/finish()``.
   public mutating func finish() throws -> Tensor {
     let end = try stream.finish()
-    defer { pending = end }
-    return try Tensor.concatenate([pending, end], axis: outputAxis)
+    defer { pending = nil }
+    return try Tensor.concatenate([pending.map { try $0.waiting }, end].compactMap { $0 }, axis: plan.outputAxes[0])
   }
 
   /// Goes back to the beginning.
@@ -110,13 +131,29 @@ public struct ConstantDelayStream: Sendable {
     pending = try Self.zeros(plan, delay)
   }
 
-  private var outputAxis: Int { plan.outputAxes[0] }
-
-  private mutating func take(_ made: Tensor) throws -> Tensor {
-    let all = try Tensor.concatenate([pending, made], axis: outputAxis)
-    let out = try all.slice(axis: outputAxis, 0..<outputBlock).copied()
-    pending = try all.slice(axis: outputAxis, outputBlock..<all.shape[outputAxis]).copied()
-    return out
+  /// Computes a block.
+  ///
+  /// - Parameters:
+  ///   - target: where the output positions of a block go.
+  ///   - give: writes the block to where it is computed in place.
+  ///   - otherwise: the block, if it is not.
+  private mutating func process(
+    _ target: UnsafeMutableRawPointer, give: (SteadyStream.Phase) throws -> Void, otherwise: () throws -> Tensor
+  ) throws {
+    // Taken out, since who shares its memory would have to copy it.
+    guard var queue = pending.take() else {
+      throw ToeplitzError(
+        .argument, "ConstantDelayStream", expected: "a stream that goes on", got: "one that was finished")
+    }
+    defer { pending = queue }
+    let isDone: Void? = try stream.pushInPlace(block, give: give) { phase in
+      if let output = phase.output { try queue.append(phase.outputCount, of: output) }
+    }
+    if isDone == nil {
+      let made = try stream.push(otherwise())
+      try queue.append(made.shape[plan.outputAxes[0]], of: StridedRows(contiguous: made.contiguous()))
+    }
+    try queue.removeFirst(outputBlock, into: target)
   }
 }
 

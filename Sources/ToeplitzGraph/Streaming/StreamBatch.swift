@@ -84,7 +84,7 @@ public struct StreamBatch: Sendable {
       stream = own
     }
     let id = SessionID(number: next)
-    add([id], stream.memory)
+    add([id], try stream.memory())
     members[id]?.counters = stream.counters
     return id
   }

@@ -8,6 +8,10 @@ final class StreamEngine: Sendable {
   let folded: FoldedConstants
   /// The places of the states in the lists of carried tensors.
   let carried: [TensorSpec]
+  /// Elements of a position of the input and of the first output, and the type of the latter.
+  let inputWidth: Int
+  let outputWidth: Int
+  let outputType: DType
 
   private enum Entry {
     case seen
@@ -28,6 +32,9 @@ final class StreamEngine: Sendable {
       if case .state(let carried, _) = node.kind { return carried }
       return []
     }
+    inputWidth = network.spec(network.input, length: 1).shape.reduce(1, *)
+    outputWidth = network.spec(network.outputs[0], length: 1).shape.reduce(1, *)
+    outputType = network.specs[network.outputs[0]].dtype
   }
 
   /// What is kept between pushes: for each value with time the positions that are held, if there are any, then the states.
@@ -56,10 +63,14 @@ final class StreamEngine: Sendable {
       try isIdle
       ? (outputs: network.outputs.map { _ in nil }, memory: memory)
       : push(schedule.new[0] > 0 ? input : nil, schedule, memory)
-    let outputs = try zip(network.outputs, result.outputs).map { value, tensor in
+    return (try outputs(result.outputs), result.memory)
+  }
+
+  /// The new positions of the outputs, none where nothing has been computed.
+  func outputs(_ made: [Tensor?]) throws -> [Tensor] {
+    try zip(network.outputs, made).map { value, tensor in
       try tensor ?? Tensor.zeros(network.spec(value, length: 0).shape, dtype: network.specs[value].dtype)
     }
-    return (outputs, result.memory)
   }
 
   /// The network for so many sessions at a time.
@@ -69,26 +80,28 @@ final class StreamEngine: Sendable {
   private func push(
     _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory
   ) throws -> (outputs: [Tensor?], memory: Memory) {
-    let known = entries.withLock { entries -> Entry? in
-      if let entry = entries[schedule] { return entry }
+    let isKnown = entries.withLock { entries -> Bool in
+      if entries[schedule] != nil { return true }
       if entries.count >= Self.mostSchedules { entries.removeAll() }
       entries[schedule] = .seen
-      return nil
+      return false
     }
-    let compiled: any Program
-    switch known {
-    case nil: return try tidied(compute(input, schedule, memory))
-    case .seen:
-      compiled = try compile(input, schedule, memory)
-      entries.withLock { $0[schedule] = .compiled(compiled) }
-    case .compiled(let program): compiled = program
-    }
+    guard isKnown else { return try tidied(compute(input, schedule, memory)) }
+    let compiled = try program(input, schedule, memory)
     let given = [input].compactMap { $0 } + memory.held.compactMap { $0 } + memory.carried
     var results = try compiled.run(given, observe: nil)[...]
     func take(_ isThere: Bool) -> Tensor? { isThere ? results.popFirst() : nil }
     let outputs = network.outputs.map { take(schedule.new[counting.place($0)] > 0) }
     let held = counting.timed.indices.map { take(length($0, schedule) > 0) }
     return try tidied((outputs, Memory(held: held, carried: Array(results))))
+  }
+
+  /// What computes pushes of a schedule, from an input and a memory of these shapes; compiled now if it has not been before.
+  func program(_ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory) throws -> any Program {
+    if case .compiled(let program) = entries.withLock({ $0[schedule] }) { return program }
+    let compiled = try compile(input, schedule, memory)
+    entries.withLock { $0[schedule] = .compiled(compiled) }
+    return compiled
   }
 
   /// Whether pushes of a schedule need not be compiled any more.

@@ -53,6 +53,7 @@ extension TensorStream {
     }
     tensors["known"] = try numbers(counters.known)
     tensors["kept"] = try numbers(counters.kept)
+    let memory = try memory()
     for (place, tensor) in memory.held.enumerated() { tensors["held.\(place)"] = tensor }
     for (place, tensor) in memory.carried.enumerated() { tensors["carried.\(place)"] = tensor }
     let metadata = [
@@ -86,7 +87,7 @@ extension TensorStream {
       return try Self.tensor("held.\(place)", state, network.spec(value, length: length))
     }
     let carried = try engine.carried.enumerated().map { try Self.tensor("carried.\($0)", state, $1) }
-    (counters, memory) = (next, StreamEngine.Memory(held: held, carried: carried))
+    resume(next, StreamEngine.Memory(held: held, carried: carried))
   }
 
   private static func tensor(_ name: String, _ state: StreamState, _ spec: TensorSpec) throws -> Tensor {

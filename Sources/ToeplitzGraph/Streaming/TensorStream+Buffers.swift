@@ -28,27 +28,36 @@ extension TensorStream {
   public mutating func push<Scalar: TensorScalar>(
     _ chunk: UnsafeBufferPointer<Scalar>, into target: UnsafeMutableBufferPointer<Scalar>
   ) throws -> Int {
-    let network = plan.engine.network
-    let (spec, output) = (plan.input, network.outputs[0])
-    guard Scalar.dtype == spec.dtype, Scalar.dtype == network.specs[output].dtype else {
+    let engine = plan.engine
+    guard Scalar.dtype == plan.input.dtype, Scalar.dtype == engine.outputType else {
       throw ToeplitzError(
-        .dtype, "TensorStream.push", expected: "\(spec.dtype) in and \(network.specs[output].dtype) out",
+        .dtype, "TensorStream.push", expected: "\(plan.input.dtype) in and \(engine.outputType) out",
         got: "\(Scalar.dtype)")
     }
-    let width = spec.shape.replacing(plan.timeAxis, by: 1).reduce(1, *)
+    let width = engine.inputWidth
     guard width > 0, chunk.count % width == 0 else {
       throw ToeplitzError(
         .shape, "TensorStream.push", expected: "a multiple of \(width) elements", got: "\(chunk.count)")
     }
     let count = chunk.count / width
-    let (next, schedule) = try next(by: count)
-    let made = schedule.new[firstOutput]
-    let wanted = network.spec(output, length: made).shape.reduce(1, *)
-    guard wanted <= target.count else {
+    func requireRoom(_ wanted: Int) throws {
+      guard wanted > target.count else { return }
       throw ToeplitzError(.shape, "TensorStream.push", expected: "room for \(wanted) elements", got: "\(target.count)")
     }
+    let written = try pushInPlace(count) { phase in
+      try requireRoom(phase.output?.count ?? 0)
+      if let source = chunk.baseAddress { phase.inputRows.write(from: source) }
+    } take: { phase in
+      if let output = phase.output, let to = target.baseAddress { output.read(to: to) }
+      return phase.outputCount
+    }
+    if let written { return written }
+    let (next, schedule) = try next(by: count)
+    let made = schedule.new[firstOutput]
+    try requireRoom(engine.network.spec(engine.network.outputs[0], length: made).shape.reduce(1, *))
     let tensor = try Tensor(
-      bytes: UnsafeRawBufferPointer(chunk), shape: spec.shape.replacing(plan.timeAxis, by: count), dtype: spec.dtype)
+      bytes: UnsafeRawBufferPointer(chunk), shape: plan.input.shape.replacing(plan.timeAxis, by: count),
+      dtype: plan.input.dtype)
     let result = try advance(tensor, to: next, schedule)[0]
     try result.withElements(Scalar.self) { elements in
       if let source = elements.baseAddress { target.baseAddress?.update(from: source, count: elements.count) }
@@ -56,23 +65,47 @@ extension TensorStream {
     return made
   }
 
-  /// Compiles what pushes of so many positions compute from here on, so that none of them has to.
+  /// Makes ready for pushes of so many positions: compiles what they compute from here on, and makes the memory in which they compute.
   ///
-  /// Shorter pushes are compiled when their pattern comes for the second time.
+  /// Once delays are filled, ``push(_:into:)`` of just so many positions allocates no memory, if all operations of the network can be
+  /// computed so (``StreamPlan/allocatingOperations(chunk:)``); nor does it take a lock or call the system, with one thread. A copy of the
+  /// stream makes its own memory at its first such push. Other pushes go on as without, and are compiled when their pattern comes for
+  /// the second time.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` for a number below 1 or a stream that has ended.
-  public func prepare(maximumChunk: Int) throws {
+  public mutating func prepare(maximumChunk: Int) throws {
     try StreamPlan.require(maximumChunk, "maximumChunk")
-    var copy = self
-    let zeros = try Tensor.zeros(plan.input.shape.replacing(plan.timeAxis, by: maximumChunk), dtype: plan.input.dtype)
-    let cycle = plan.blockSize / gcd(plan.blockSize, maximumChunk)
+    let copy = try plan.steadyStream(from: self, chunk: maximumChunk)
+    try prepareSteady(maximumChunk, at: copy.counters)
+  }
+}
+
+extension StreamPlan {
+  /// A copy of a stream after so many pushes of `chunk` positions that all delays are filled and all patterns compiled.
+  fileprivate func steadyStream(from stream: TensorStream, chunk: Int) throws -> TensorStream {
+    var copy = stream
+    let zeros = try Tensor.zeros(input.shape.replacing(timeAxis, by: chunk), dtype: input.dtype)
+    let cycle = blockSize / gcd(blockSize, chunk)
     var compiled = 0
     // A pattern may repeat while a longer delay is filled; what takes too long is compiled while the stream runs.
-    for _ in 0..<max(4096, 4 * cycle) where compiled < cycle || copy.position < plan.steadyLength {
-      let (next, schedule) = try copy.next(by: maximumChunk)
-      compiled = plan.engine.isCompiled(schedule) ? compiled + 1 : 0
+    for _ in 0..<max(4096, 4 * cycle) where compiled < cycle || copy.position < steadyLength {
+      let (next, schedule) = try copy.next(by: chunk)
+      compiled = engine.isCompiled(schedule) ? compiled + 1 : 0
       _ = try copy.advance(zeros, to: next, schedule)
     }
+    return copy
+  }
+
+  /// The operations, with their layers, that allocate memory in each ``TensorStream/push(_:into:)`` of `chunk` positions after
+  /// ``TensorStream/prepare(maximumChunk:)``.
+  ///
+  /// - Returns: an operation for each time that it allocates in a cycle of pushes; nil where no push computes in place, as their
+  ///   patterns do not come again soon enough.
+  /// - Throws: ``ToeplitzError`` of kind `argument` for a chunk below 1.
+  public func allocatingOperations(chunk: Int) throws -> [String]? {
+    try Self.require(chunk, "chunk")
+    let stream = try steadyStream(from: makeStream(), chunk: chunk)
+    return try SteadyStream(engine, chunk: chunk, block: blockSize, stream.counters)?.allocating
   }
 }
 

@@ -8,7 +8,14 @@ public struct TensorStream: Sendable {
   /// The plan it follows.
   public let plan: StreamPlan
   var counters: StreamCounters
-  var memory: StreamEngine.Memory
+  /// What it keeps, unless that lies in ``steady``.
+  private var tensors: StreamEngine.Memory
+  /// Memory for pushes of one length in place, once they have been prepared.
+  private var steady: SteadyStream?
+  /// Whether the state lies there.
+  private(set) var isSteady = false
+  /// The positions of the pushes that have been prepared.
+  private var prepared: Int?
 
   init(_ plan: StreamPlan) throws {
     self.init(plan, plan.engine.counting.beginning, try plan.engine.beginning())
@@ -16,7 +23,7 @@ public struct TensorStream: Sendable {
 
   /// A stream that goes on from what another has kept.
   init(_ plan: StreamPlan, _ counters: StreamCounters, _ memory: StreamEngine.Memory) {
-    (self.plan, self.counters, self.memory) = (plan, counters, memory)
+    (self.plan, self.counters, tensors) = (plan, counters, memory)
   }
 
   /// How many input positions have been pushed.
@@ -37,7 +44,17 @@ public struct TensorStream: Sendable {
 
   /// The same, of all outputs.
   public mutating func pushAll(_ chunk: Tensor) throws -> [Tensor] {
-    try advance(chunk, by: plan.length(of: chunk, "TensorStream.push"), ends: false)
+    let count = try plan.length(of: chunk, "TensorStream.push")
+    if !chunk.isTraced {
+      let engine = plan.engine
+      let made = try pushInPlace(count) {
+        $0.input.fillOnce(from: chunk)
+      } take: { phase in
+        try engine.outputs(phase.outputs.map { try $0?.copied() })
+      }
+      if let made { return made }
+    }
+    return try advance(chunk, by: count, ends: false)
   }
 
   /// Ends the stream: gives the first output's positions that were waiting for more input, as they are at the end.
@@ -48,8 +65,11 @@ public struct TensorStream: Sendable {
   /// The same, of all outputs.
   public mutating func finishAll() throws -> [Tensor] { try advance(nil, by: 0, ends: true) }
 
-  /// Goes back to the beginning.
-  public mutating func reset() throws { self = try TensorStream(plan) }
+  /// Goes back to the beginning; what has been prepared stays so.
+  public mutating func reset() throws {
+    (counters, tensors) = (plan.engine.counting.beginning, try plan.engine.beginning())
+    isSteady = false
+  }
 
   /// What the next `count` positions make of the stream.
   func next(by count: Int, ends: Bool = false) throws -> (counters: StreamCounters, schedule: StreamSchedule) {
@@ -68,9 +88,60 @@ public struct TensorStream: Sendable {
 
   /// Computes what was scheduled.
   mutating func advance(_ chunk: Tensor?, to next: StreamCounters, _ schedule: StreamSchedule) throws -> [Tensor] {
-    let result = try plan.engine.advance(chunk, schedule, memory)
-    (counters, memory) = (next, result.memory)
+    let result = try plan.engine.advance(chunk, schedule, memory())
+    (counters, tensors, isSteady) = (next, result.memory, false)
     return result.outputs
+  }
+
+  /// What it keeps.
+  func memory() throws -> StreamEngine.Memory {
+    if isSteady, let steady { try steady.memory() } else { tensors }
+  }
+
+  /// Goes on from what another stream has kept.
+  mutating func resume(_ counters: StreamCounters, _ memory: StreamEngine.Memory) {
+    (self.counters, tensors, isSteady) = (counters, memory, false)
+  }
+
+  // MARK: In place
+
+  /// Makes memory for pushes of `count` positions in place, from what they are at `counters` on.
+  mutating func prepareSteady(_ count: Int, at counters: StreamCounters) throws {
+    if isSteady { resume(self.counters, try memory()) }
+    // What cannot be bound is computed as without.
+    steady = try? SteadyStream(plan.engine, chunk: count, block: plan.blockSize, counters)
+    prepared = steady?.chunk
+  }
+
+  /// Computes a push of `count` positions in place, if that has been prepared.
+  ///
+  /// - Parameters:
+  ///   - give: writes the positions to where they are read.
+  ///   - take: reads what the push has made, before the stream goes on.
+  /// - Returns: what `take` gives; nil if the push is to be computed otherwise.
+  mutating func pushInPlace<Result>(
+    _ count: Int, give: (SteadyStream.Phase) throws -> Void, take: (SteadyStream.Phase) throws -> Result
+  ) throws -> Result? {
+    guard count == prepared, !counters.isEnded, try isReady(count), let steady else { return nil }
+    try give(steady.phase)
+    try steady.compute()
+    let result = try take(steady.phase)
+    steady.advance(&counters)
+    return result
+  }
+
+  /// Whether the state lies where a push of `count` positions computes in place, or has been brought there.
+  private mutating func isReady(_ count: Int) throws -> Bool {
+    // Another stream, of which this is a copy or which is one of this, may still refer to it.
+    let isOwn = isKnownUniquelyReferenced(&steady) && steady?.isCurrent == true
+    if isSteady, isOwn { return true }
+    guard counters.known[0] >= plan.steadyLength else { return false }
+    resume(counters, try memory())
+    if !isOwn { try prepareSteady(count, at: counters) }
+    guard let steady, steady.load(tensors, at: position, before: try next(by: count).schedule) else { return false }
+    isSteady = true
+    tensors = StreamEngine.Memory(held: [], carried: [])
+    return true
   }
 }
 

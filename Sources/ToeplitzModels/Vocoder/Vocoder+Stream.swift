@@ -22,6 +22,7 @@ extension Vocoder {
       resampler = try Resampler(from: inputRate, to: vocoder.sampleRate).makeStream()
       mel = vocoder.mel.makeStream()
       network = try vocoder.generator.streamPlan().makeStream()
+      try network.prepare(maximumChunk: framesPerStep)
       waiting = try Tensor.zeros([1, vocoder.mel.configuration.melCount, 0])
       self.framesPerStep = framesPerStep
     }

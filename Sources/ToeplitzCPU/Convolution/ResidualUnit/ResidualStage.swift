@@ -50,6 +50,11 @@ struct ResidualStage {
     (channelBlocks > 1 ? section.blocks * columns : chunking.most) * section.blockRows * elementSize
   }
 
+  /// Bytes of the kernel calls for so many columns.
+  func pieceBytes(columns: Int) -> Int {
+    ColumnChunking.pieceBytes(chunking.count(height: 1, width: columns, pitch: 0, cutsRows: false))
+  }
+
   /// Whole vectors of so many columns.
   func roundedUp(_ columns: Int) -> Int { (columns + chunking.unit - 1) / chunking.unit * chunking.unit }
 
@@ -75,10 +80,11 @@ struct ResidualStage {
   /// - Parameters:
   ///   - panel: column 0 of the part's first channel.
   ///   - pitch: elements from one channel of the panel to the next.
+  ///   - pieces: memory for kernel calls of so many columns.
   ///   - store: the whole output and the area of the columns, where ``Target/wholeColumns`` are not all.
   func run(
     part: Int, panel: UnsafeRawPointer, pitch: Int, columns: Int, partials: UnsafeMutableRawPointer,
-    target: Target, table: UnsafePointer<tz_conv_table>,
+    pieces memory: UnsafeMutableRawPointer, target: Target, table: UnsafePointer<tz_conv_table>,
     store: (output: UnsafePointer<tz_conv_output>, area: UnsafePointer<tz_conv_area>)?
   ) {
     let range = channelRange(part)
@@ -104,27 +110,26 @@ struct ResidualStage {
       tile.y = target.y
       tile.residual = target.residual
       let blockSums = channelBlocks > 1 ? section.blockRows * elementSize : 0
-      chunking.withPieces(width: columns) { piece, _ in
+      let pieces = chunking.pieces(width: columns, in: memory) { piece, _ in
         piece.output = isLast && piece.column + piece.count <= target.wholeColumns ? piece.column : -1
         // Sums of a piece: [block][row][column].
         piece.sums = piece.column * section.blocks * blockSums
         piece.block_sums = piece.count * blockSums
-      } _: { pieces in
-        var sweep = tz_conv_sweep()
-        sweep.block_rows = Int32(section.blockRows)
-        sweep.rows = Int32(section.rows)
-        sweep.element = elementSize
-        sweep.block_weights = channels * tapBytes
-        sweep.pieces = pieces.baseAddress
-        sweep.piece_count = pieces.count
-        sweep.out = isLast ? store?.output : nil
-        sweep.area = store?.area
-        let group = max(1, Self.weightBudget / (range.count * tapBytes))
-        for first in stride(from: 0, to: section.blocks, by: group) {
-          sweep.first_block = Int32(first)
-          sweep.end_block = Int32(min(first + group, section.blocks))
-          tz_conv_run(table, &tile, &sweep)
-        }
+      }
+      var sweep = tz_conv_sweep()
+      sweep.block_rows = Int32(section.blockRows)
+      sweep.rows = Int32(section.rows)
+      sweep.element = elementSize
+      sweep.block_weights = channels * tapBytes
+      sweep.pieces = pieces.baseAddress
+      sweep.piece_count = pieces.count
+      sweep.out = isLast ? store?.output : nil
+      sweep.area = store?.area
+      let group = max(1, Self.weightBudget / (range.count * tapBytes))
+      for first in stride(from: 0, to: section.blocks, by: group) {
+        sweep.first_block = Int32(first)
+        sweep.end_block = Int32(min(first + group, section.blocks))
+        tz_conv_run(table, &tile, &sweep)
       }
     }
   }

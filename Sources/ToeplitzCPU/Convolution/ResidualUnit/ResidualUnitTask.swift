@@ -32,6 +32,7 @@ struct ResidualUnitTask {
   private let panelBytes: Int
   private let middleBytes: Int
   private let partialBytes: Int
+  private let pieceBytes: Int
 
   init(
     _ schedule: ResidualUnitSchedule, first: ResidualStage, second: ResidualStage, epilogue: Epilogue,
@@ -61,6 +62,8 @@ struct ResidualUnitTask {
     let partials = max(
       first.partialBytes(columns: middleColumns), second.partialBytes(columns: second.roundedUp(width)))
     partialBytes = (partials + 63) / 64 * 64
+    pieceBytes = max(
+      first.pieceBytes(columns: middleColumns), second.pieceBytes(columns: second.roundedUp(width)))
   }
 
   /// Goes on with other tensors, which lie like those that it was made for; the caller keeps them alive.
@@ -73,7 +76,7 @@ struct ResidualUnitTask {
   }
 
   /// Scratch memory that ``run(_:_:)`` needs.
-  var scratchBytes: Int { panelBytes + middleBytes + partialBytes }
+  var scratchBytes: Int { panelBytes + middleBytes + partialBytes + pieceBytes }
 
   /// Computes units of batch × tiles.
   func run(_ units: Range<Int>, _ memory: UnsafeMutableRawPointer) {
@@ -104,8 +107,8 @@ struct ResidualUnitTask {
     for part in 0..<first.channelBlocks {
       pack(sample, first.channelRange(part), origin + first.lowest, columns + first.span, memory)
       first.run(
-        part: part, panel: memory, pitch: panelPitch, columns: columns, partials: middle + middleBytes, target: target,
-        table: table, store: nil)
+        part: part, panel: memory, pitch: panelPitch, columns: columns, partials: middle + middleBytes,
+        pieces: middle + middleBytes + partialBytes, target: target, table: table, store: nil)
     }
     // Padding is zeros of the rectified values.
     let low = min(needed, max(0, -origin))
@@ -152,7 +155,8 @@ struct ResidualUnitTask {
         for part in 0..<second.channelBlocks {
           second.run(
             part: part, panel: middle + second.channelRange(part).lowerBound * middlePitch * elementSize,
-            pitch: middlePitch, columns: columns, partials: middle + middleBytes, target: target, table: table,
+            pitch: middlePitch, columns: columns, partials: middle + middleBytes,
+            pieces: middle + middleBytes + partialBytes, target: target, table: table,
             store: (description, area))
         }
       }
