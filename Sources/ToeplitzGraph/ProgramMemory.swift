@@ -6,6 +6,8 @@ package final class ProgramMemory {
   private var free: [Storage] = []
   /// Scratch memory, of as many bytes as any operation has asked for.
   private var scratch: Storage?
+  /// Bytes of all its blocks.
+  package private(set) var byteCount = 0
 
   /// Memory that nothing uses yet.
   package init() {}
@@ -18,7 +20,9 @@ package final class ProgramMemory {
       if best.map({ block.byteCount <= free[$0].byteCount }) ?? true { best = index }
     }
     if let best { return free.remove(at: best) }
-    return try Storage(byteCount: byteCount, operation: operation)
+    let block = try Storage(byteCount: byteCount, operation: operation)
+    self.byteCount += byteCount
+    return block
   }
 
   /// Takes back a block whose contents nobody needs any more.
@@ -27,6 +31,7 @@ package final class ProgramMemory {
   /// Makes scratch memory of at least so many bytes.
   package func reserveScratch(_ byteCount: Int, operation: String) throws {
     guard byteCount > scratch?.byteCount ?? 0 else { return }
+    self.byteCount += byteCount - (scratch?.byteCount ?? 0)
     scratch = try Storage(byteCount: byteCount, for: .scratch, operation: operation)
   }
 

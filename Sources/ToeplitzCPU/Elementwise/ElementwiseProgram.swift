@@ -119,7 +119,7 @@ struct ElementwiseProgram: Sendable {
 
   /// What computes the program for operands and a result that stay where they are in memory; nil where the result has gaps.
   func bound(_ inputs: [Tensor], to output: Tensor, name: String, _ memory: ProgramMemory) throws -> BoundComputation? {
-    guard let order = Self.memoryOrder([output], output.shape) ?? (output.isContiguous ? [] : nil), output.count > 0
+    guard let order = RowWalk.memoryOrder([output], output.shape) ?? (output.isContiguous ? [] : nil), output.count > 0
     else { return nil }
     var (operands, result) = (inputs, output)
     if !order.isEmpty {

@@ -84,7 +84,7 @@ extension RowWalk {
 
   /// The axes from the one of the largest stride on, if the operands of the result's shape lie without gaps in one order that is
   /// not that of their axes; else nil.
-  private static func memoryOrder(_ inputs: [Tensor], _ shape: TensorShape) -> [Int]? {
+  static func memoryOrder(_ inputs: [Tensor], _ shape: TensorShape) -> [Int]? {
     var found: [Int]?
     for input in inputs where input.shape == shape {
       if input.isContiguous { return nil }

@@ -18,6 +18,8 @@ final class BoundCPUProgram: BoundProgram {
   private let steps: [Step]
   let outputs: [Tensor]
   let allocating: [String]
+  /// Bytes of results that each run copies, as their kernels have no form for memory that they are given.
+  let copiedByteCount: Int
   private let numerics = Numerics.current
   private let instructions = InstructionSet.current
   private let threads = ThreadPool.shared.threadCount
@@ -34,8 +36,12 @@ final class BoundCPUProgram: BoundProgram {
     for step in steps { try binding.add(step) }
     self.steps = binding.steps
     allocating = binding.allocating
+    copiedByteCount = binding.copiedByteCount
     self.outputs = try outputs.map { try CPUProgram.required(binding.values[$0]) }
   }
+
+  /// Steps that kernels compute in place.
+  var stepsInPlace: Int { steps.count - allocating.count }
 
   var isCurrent: Bool {
     numerics == Numerics.current && instructions == InstructionSet.current
@@ -66,6 +72,7 @@ final class BoundCPUProgram: BoundProgram {
     private let areConstant: [Bool]
     private(set) var steps: [Step] = []
     private(set) var allocating: [String] = []
+    private(set) var copiedByteCount = 0
     private var rooms: [Int: JoinRoom]
     private let memory: ProgramMemory
     /// Where values are wanted by the concatenation that has room for them.
@@ -145,6 +152,10 @@ final class BoundCPUProgram: BoundProgram {
         return append(step, compute)
       }
       allocating.append(step.path.isEmpty ? step.kernel.name : "\(step.kernel.name) '\(step.path)'")
+      if targets.count == 1, step.kernel.fillsViews(operands.map(\.spec)) {
+        return append(step) { _ = try step.run(operands, into: targets[0]) }
+      }
+      copiedByteCount += targets.reduce(0) { $0 + $1.count * $1.dtype.byteSize }
       let (kernel, specs) = (step.kernel, step.specs)
       append(step) {
         for (target, result) in try zip(targets, kernel.run(operands, specs)) { target.fillOnce(from: result) }

@@ -35,6 +35,8 @@ final class CPUProgram: Program {
   private let placements: ConcatenationPlacements
   /// What it takes at least, and the step that takes it.
   private let leastMemory: (byteCount: Int, step: Int)
+  /// Its bound forms, for calls that take little time beside what their tensors do.
+  private let inPlace = CallsInPlace()
 
   init(_ graph: Graph, _ folded: FoldedConstants) throws {
     var last = [Int](repeating: -1, count: graph.specs.count)
@@ -138,6 +140,9 @@ final class CPUProgram: Program {
         .memory, steps[leastMemory.step].kernel.name, expected: Platform.memoryBound,
         got: "a need for at least \(leastMemory.byteCount)", path: steps[leastMemory.step].path)
     }
+    if observe == nil, leastMemory.byteCount <= CallsInPlace.mostBytes, let results = try inPlace.run(self, given) {
+      return results
+    }
     var values = initial
     for (id, tensor) in zip(inputs, given) { values[id] = tensor }
     var wholes = placements.emptyWholes
@@ -155,6 +160,13 @@ final class CPUProgram: Program {
   }
 
   func bound(_ given: [Tensor], rooms: [Int: JoinRoom], memory: ProgramMemory) throws -> any BoundProgram {
+    try boundInPlace(given, rooms: rooms, memory)
+  }
+
+  /// The same as ``bound(_:rooms:memory:)``.
+  func boundInPlace(
+    _ given: [Tensor], rooms: [Int: JoinRoom] = [:], _ memory: ProgramMemory
+  ) throws -> BoundCPUProgram {
     var values = initial
     for (id, tensor) in zip(inputs, given) { values[id] = tensor }
     let rooms = Dictionary(uniqueKeysWithValues: rooms.map { (inputs[$0.key], $0.value) })

@@ -114,7 +114,7 @@ extension FusedConvolution {
     if x.storage !== operands.x.storage { x = try convolution.canonical(ordered.dense(operands.x)) }
     let packed = try LinearPackings.packed(geometry, operands.weight, factors: operands.factors)
     let residuals = try operands.residuals.map { try ordered.dense($0) }
-    let bias = try operands.bias.map { try Self.padded($0) }
+    let bias = try operands.bias.map { try PackedMatrix.padded($0) }
     let compute = computation(x, packed, bias: bias, residuals, result)
     return ordered.finished {
       compute()
@@ -127,9 +127,7 @@ extension FusedConvolution {
     _ x: Tensor, _ packed: PackedMatrix, bias: Tensor?, _ residuals: [Tensor], _ result: Tensor
   ) -> () -> Void {
     let table = tz_products_kernels(InstructionSet.current.code)
-    let ending = epilogue.ending(residuals)
-    let isPlain = epilogue == Epilogue() && residuals.isEmpty
-    let kept = isPlain ? nil : KeptEpilogue(ending)
+    let kept = KeptEpilogue(epilogue, residuals)
     let compute = MatrixProduct(
       a: x.pointer(), aRow: x.strides[2], aStep: x.strides[1], c: result.pointer(), cRow: geometry.outChannels,
       rows: x.shape[2], start: bias.map { UnsafePointer($0.pointer(Float.self)) }, epilogue: kept?.address
@@ -142,7 +140,7 @@ extension Epilogue {
   /// What the kernels of products do with their sums.
   ///
   /// - Parameter residuals: contiguous float32 tensors, which the caller keeps.
-  func ending(_ residuals: [Tensor] = []) -> tz_product_epilogue {
+  fileprivate func ending(_ residuals: [Tensor]) -> tz_product_epilogue {
     let addresses = residuals.addresses
     func address(_ at: UnsafeRawPointer?) -> UnsafePointer<Float>? { at?.assumingMemoryBound(to: Float.self) }
     let activation = activation?.function(InstructionSet.current)
@@ -153,10 +151,14 @@ extension Epilogue {
 }
 
 /// An epilogue at one place in memory, where products that are computed later find it.
-private final class KeptEpilogue {
+final class KeptEpilogue {
   private let memory = UnsafeMutablePointer<tz_product_epilogue>.allocate(capacity: 1)
 
-  init(_ epilogue: tz_product_epilogue) { memory.initialize(to: epilogue) }
+  /// Nil where there is nothing to do.
+  init?(_ epilogue: Epilogue, _ residuals: [Tensor] = []) {
+    if epilogue == Epilogue(), residuals.isEmpty { return nil }
+    memory.initialize(to: epilogue.ending(residuals))
+  }
 
   deinit { memory.deallocate() }
 
