@@ -308,3 +308,24 @@ final class Vocos: Module, UnaryLayer {
     return try sound / convTranspose1d(ones, squares, stride: hop, padding: ends).clip(from: 1e-6)
   }
 }
+
+/// A decoder that repeats positions where others have transposed convolutions.
+final class RepeatingDecoder: Module, UnaryLayer {
+  let first, middle, last: CausalConv
+  let norm: LayerNorm
+  private let up: Upsample
+
+  init(latent: Int, channels: Int, factor: Int) throws {
+    first = try CausalConv(latent, channels, 3)
+    middle = try CausalConv(channels, channels, 5)
+    last = try CausalConv(channels, 1, 5)
+    norm = try LayerNorm(normalizedShape: [channels])
+    up = try Upsample(scaleFactor: Double(factor))
+    super.init()
+  }
+
+  func forward(_ x: Tensor) throws -> Tensor {
+    let y = try norm(up(first(x).silu()).transposed(1, 2)).transposed(1, 2)
+    return try last((y + middle(y)).softmax(axis: 1))
+  }
+}

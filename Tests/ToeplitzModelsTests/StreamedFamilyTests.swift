@@ -163,6 +163,10 @@ import ToeplitzTestSupport
       steps: "reflect padding")
   }
 
+  @Test func decodersThatRepeat() throws {
+    try check("Repeating decoder", RepeatingDecoder(latent: 8, channels: 12, factor: 5), channels: 8, length: 40)
+  }
+
   @Test func separators() throws {
     try check("Conv-TasNet, causal", ConvTasNet(channels: 16, isCausal: true), channels: 1, length: 800)
     try check("Demucs, causal", Demucs(channels: 8, depth: 3, bidirectional: false), channels: 1, length: 640)

@@ -1,4 +1,5 @@
 import CToeplitzKernels
+import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
 
@@ -14,6 +15,25 @@ extension Resample: CPUKernel {
       return [try samples.taken(from: x, axis, outputs[0], name)]
     case .weighted(let terms, let fill): return [try blend(x, axis, terms, fill, outputs[0])]
     }
+  }
+
+  package func bound(_ call: BoundCall) throws -> BoundComputation? {
+    let (x, y) = (call.operands[0], call.results[0])
+    let axis = try x.shape.normalizedAxis(axis, operation: name)
+    let length = x.shape[axis]
+    // Each position several times: a copy for each time.
+    guard length > 0, let positions = rule.nearestPositions(length: length) else { return nil }
+    let times = positions.count / length
+    guard times * length == positions.count, positions.indices.allSatisfy({ positions[$0] == $0 / times }) else {
+      return nil
+    }
+    var strides = y.strides
+    strides[axis] *= times
+    let copies = (0..<times).map { time in
+      ElementCopy(
+        from: x, to: y.view(shape: x.shape, strides: strides, offset: y.offset + time * y.strides[axis]))
+    }
+    return { for copy in copies { copy.run() } }
   }
 
   /// Weighted sums of positions, in float64.
