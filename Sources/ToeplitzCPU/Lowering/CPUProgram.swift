@@ -13,7 +13,8 @@ extension CPUDevice: LoweringBackend {
       UnreachedTaps.applied,
       ConvolutionFusions.applied,
       ResidualUnits.applied,
-      SeparableConvolutions.applied, RecurrentDirections.applied, NearestPlanes.applied, ElementwiseChains.applied,
+      SeparableConvolutions.applied, RecurrentDirections.applied, NearestPlanes.applied,
+      RectifiedNormalizations.applied, ElementwiseChains.applied,
       QuantizedMaps.applied,
     ]
     var lowered = passes.reduce(graph) { $1($0, folded) }
@@ -34,6 +35,8 @@ private final class CPUProgram: Program {
   private let placements: ConcatenationPlacements
   /// What it takes at least, and the step that takes it.
   private let leastMemory: (byteCount: Int, step: Int)
+
+  var leastByteCount: Int { leastMemory.byteCount }
 
   init(_ graph: Graph, _ folded: FoldedConstants) throws {
     var last = [Int](repeating: -1, count: graph.specs.count)
