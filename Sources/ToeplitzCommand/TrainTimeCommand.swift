@@ -3,6 +3,7 @@ import Foundation
 import Toeplitz
 import ToeplitzGraph
 import ToeplitzModels
+import ToeplitzTensor
 import ToeplitzTraining
 
 /// `toeplitz train time`: how long a step of training of a published network takes.
@@ -31,6 +32,8 @@ struct TrainTimeCommand: ToolCommand {
 
   func execute() throws {
     threads.apply()
+    let before = Platform.peakMemory
+    defer { print(String(format: "%.0f MB at the peak", Double(Platform.peakMemory - before) / 1e6)) }
     let generator = Generator(seed: 1)
     switch network {
     case .resnet18:
@@ -65,8 +68,9 @@ struct TrainTimeCommand: ToolCommand {
     var kinds: [String: (count: Int, seconds: Double)] = [:]
     if profile {
       step.observe = { node, seconds in
-        kinds[node.operation.name, default: (0, 0)].count += 1
-        kinds[node.operation.name, default: (0, 0)].seconds += seconds
+        let name = node?.operation.name ?? "updates of parameters"
+        kinds[name, default: (0, 0)].count += 1
+        kinds[name, default: (0, 0)].seconds += seconds
       }
     }
     let times = Spread(

@@ -6,6 +6,9 @@ package protocol Program: Sendable {
   /// The graph after lowering, with a node for each step.
   var graph: Graph { get }
 
+  /// The most bytes that results of steps take at one time, as far as shapes tell.
+  var leastByteCount: Int { get }
+
   /// Computes the outputs.
   ///
   /// - Parameters:

@@ -18,6 +18,18 @@ package enum Platform {
     return pages > 0 && size > 0 && !overflow ? bytes : 1 << 34
   }()
 
+  /// The most bytes of this process that have been in memory at one time so far.
+  package static var peakMemory: Int {
+    var usage = rusage()
+    #if canImport(Darwin)
+      return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss : 0
+    #elseif canImport(Glibc)
+      return getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 ? usage.ru_maxrss << 10 : 0
+    #else
+      return getrusage(RUSAGE_SELF, &usage) == 0 ? usage.ru_maxrss << 10 : 0
+    #endif
+  }
+
   /// Bytes of the largest cache that a processor of this machine sees; 32 MiB where the system does not say.
   package static let lastLevelCache: Int = {
     #if canImport(Darwin)

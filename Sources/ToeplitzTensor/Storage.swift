@@ -136,6 +136,20 @@ extension Storage {
   fileprivate static func release(_ byteCount: Int) { taken.wrappingSubtract(byteCount, ordering: .relaxed) }
 }
 
+/// Says that some bytes of freed blocks will be taken again and again for as long as it exists, such as those of a step of training;
+/// else some would go back to the system each time, and be cleared by it when they are wanted.
+package final class KeptMemory: Sendable {
+  private let byteCount: Int
+
+  /// - Parameter byteCount: at most a quarter of the machine's memory counts.
+  package init(byteCount: Int) {
+    self.byteCount = max(0, min(byteCount, Platform.physicalMemory / 4))
+    BlockCache.expected.add(self.byteCount, ordering: .relaxed)
+  }
+
+  deinit { BlockCache.expected.subtract(byteCount, ordering: .relaxed) }
+}
+
 /// Keeps freed large blocks for the next tensor that fits into one.
 ///
 /// A fresh 40 MB block costs the system's page faults, several times the time of the arithmetic on it
@@ -159,11 +173,13 @@ package final class BlockCache: Sendable {
   ///
   /// Of larger ones it returns some to the system whenever they are freed, which stops all threads of the process.
   private static let smallestKept = 1 << 12
-  /// At most this many bytes are kept unused.
-  private static let limit = min(Platform.physicalMemory / 16, 1 << 28)
+  /// At most this many bytes are kept unused, besides those that somebody will take again (``KeptMemory``).
+  private static let ownLimit = min(Platform.physicalMemory / 16, 1 << 28)
+  fileprivate static let expected = Atomic(0)
+  private static var limit: Int { ownLimit + expected.load(ordering: .relaxed) }
   /// Tensors together hold at most this many bytes of blocks that are far too large for them: small results that are
   /// kept must not tie up the memory of large ones that were not.
-  fileprivate static let excessLimit = limit / 4
+  fileprivate static var excessLimit: Int { limit / 4 }
 
   fileprivate struct State {
     var blocks: [Block] = []

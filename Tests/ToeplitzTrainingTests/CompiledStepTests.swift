@@ -38,6 +38,32 @@ import ToeplitzTestSupport
     return try mse(checkpointed { try model.last(model.drop(y)) }, batch[1])
   }
 
+  /// Parameters and what is remembered of them are written over, unless somebody else holds them.
+  @Test func updatesTakeNoMemoryButForWhatOthersHold() throws {
+    let model = try Network()
+    let optimizer = try Optimizer(AdamW(lr: 0.01))
+    let step = CompiledStep(model, optimizer) { model, optimizer, batch in
+      let (value, gradients) = try valueAndGradient(of: model) { try loss($0, batch, checkpoints: false) }
+      try optimizer.update(model, with: gradients)
+      return [value]
+    }
+    func values() -> [Tensor] {
+      let parameters = ModelValues([model]).parameters.map(\.parameter)
+      return parameters.map(\.value) + parameters.flatMap { optimizer.memories[ObjectIdentifier($0)]?.tensors ?? [] }
+    }
+    func places() -> [ObjectIdentifier] { values().map { ObjectIdentifier($0.storage) } }
+    _ = try step.run(inputs(0, length: 8))
+    let before = places()
+    _ = try step.run(inputs(1, length: 8))
+    #expect(places() == before)
+    let held = values()
+    let copies = try held.map { try $0.copied() }
+    _ = try step.run(inputs(2, length: 8))
+    #expect(zip(places(), before).allSatisfy { $0 != $1 })
+    for (value, copy) in zip(held, copies) { #expect(try value.sameBits(as: copy)) }
+    for (value, copy) in zip(values(), copies) { #expect(try !value.sameBits(as: copy)) }
+  }
+
   /// Eager, compiled and checkpointed steps give the same bits, at several lengths, with a learning rate that changes.
   @Test(arguments: [0, 1, 2, 3])
   func stepsGiveTheSameBits(rule: Int) throws {

@@ -155,6 +155,7 @@ import ToeplitzTestSupport
       let compiled = CompiledStep(networks, try Optimizer(SGD(lr: 1e-9))) { try TrainingPhase.step(phases, $0, $1, $2) }
       var hyperbolic = 0
       compiled.observe = { node, _ in
+        guard let node else { return }
         if "\(node.operation)".lowercased().contains("tanh") || node.operation.name == "tanh" { hyperbolic += 1 }
       }
       _ = try compiled.run([randomTensor([1, 512], dtype: .float32)])

@@ -715,6 +715,43 @@ typedef struct {
   ptrdiff_t place;  ///< elements from the first of the residuals to those of the first result
 } tz_product;
 
+/// Rows of weights where they lie times columns of inputs, over channels and taps:
+///
+///     y[r * y_row + places[j]] = start[r] + sum over c, k of w[r * w_row + c * w_channel + w_taps[k]]
+///                                                           * x[c * x_channel + x_taps[k] + j]
+///
+/// Channels are the outer loop and taps the inner, as in every convolution.
+typedef struct {
+  const float *w;
+  ptrdiff_t w_row, w_channel;  ///< elements between rows, between channels
+  const int32_t *w_taps;
+  const float *x;  ///< whole vectors are read
+  ptrdiff_t x_channel;
+  const int32_t *x_taps;
+  int32_t channels, taps;
+  int32_t rows;     ///< at most those of a register block
+  int32_t columns;  ///< at most TZ_PANEL
+  const float *start;  ///< NULL for zeros
+  float *y;
+  ptrdiff_t y_row;
+  const int32_t *places;
+} tz_tap_product;
+
+/// Sums over runs of steps that follow one another in rows and in a panel:
+///
+///     sums[i * TZ_PANEL + j] += sum over n, k of a[i * a_row + n * a_run + k] * b[n * b_run + k * TZ_PANEL + j]
+typedef struct {
+  const float *a;
+  ptrdiff_t a_row, a_run;
+  const float *b;
+  ptrdiff_t b_run;
+  ptrdiff_t runs, steps;
+  float *sums;
+  int32_t rows;     ///< at most those of a register block
+  int32_t columns;  ///< at most TZ_PANEL; whole vectors are computed
+  bool adds;        ///< the sums go on, else they begin with zero
+} tz_run_product;
+
 /// The products of one instruction set.
 typedef struct {
   int32_t rows;      ///< rows of a register block
@@ -724,6 +761,9 @@ typedef struct {
   void (*row)(const tz_product *, ptrdiff_t panel);
   /// Does what the epilogue says with `count` sums y, whose residuals begin at element `at`.
   void (*finish)(const tz_product_epilogue *, float *y, ptrdiff_t at, ptrdiff_t count);
+  /// Whether all results are finite.
+  bool (*taps)(const tz_tap_product *);
+  void (*runs)(const tz_run_product *);
 } tz_products_table;
 
 /// The products of an instruction set; lower sets stand in where this build lacks one.
@@ -735,6 +775,8 @@ static inline void tz_product_panel(const tz_products_table *table, const tz_pro
 static inline void tz_product_row(const tz_products_table *table, const tz_product *p, ptrdiff_t panel) {
   table->row(p, panel);
 }
+static inline bool tz_product_taps(const tz_products_table *table, const tz_tap_product *p) { return table->taps(p); }
+static inline void tz_product_runs(const tz_products_table *table, const tz_run_product *p) { table->runs(p); }
 static inline void tz_product_finish(const tz_products_table *table, const tz_product_epilogue *e, float *y,
                                      ptrdiff_t at, ptrdiff_t count) {
   table->finish(e, y, at, count);

@@ -146,5 +146,145 @@ static void NAME(row_)(const tz_product *t, const ptrdiff_t panel) {
   TZ_UNROLL for (int v = 0; v < 8; v++) *(VECU *)(t->c + v * LANES) = acc[v];
 }
 
+// R rows and V vectors of columns of a product over taps; sums is [R][V vectors].
+TZ_INLINE void NAME(taps_)(const tz_tap_product *t, const int R, const int V, float *sums) {
+  VEC acc[TZ_ROWS * 2];
+  const int half = (R + 1) / 2;
+  const ptrdiff_t row = t->w_row * 4, next = t->x_channel, step = t->w_channel * 4;
+  const int32_t *w_taps = t->w_taps, *x_taps = t->x_taps;
+  const int taps = t->taps;
+  TZ_UNROLL for (int r = 0; r < R; r++)
+    TZ_UNROLL for (int v = 0; v < V; v++) acc[r * V + v] = (VEC)(t->start ? t->start[r] + 0.0f : 0.0f);  // -0 begins as 0
+  const char *w = (const char *)t->w;
+  const float *x = t->x;
+  // Where channels lie further apart than rows, the processor does not see what comes next.
+  const ptrdiff_t span = step > row ? R * row : 0;
+  for (int c = t->channels; c > 0; c--, w += step, x += next) {
+    for (ptrdiff_t at = 0; at < span; at += 64) __builtin_prefetch(w + 3 * step + at, 0, 3);
+    for (int k = 0; k < taps; k++) {
+      const float *b = x + x_taps[k];
+      const char *p = w + 4 * (ptrdiff_t)w_taps[k], *q = p + half * row;
+      __asm__("" : "+r"(p), "+r"(q));  // as above
+      VEC in[2];
+      TZ_UNROLL for (int v = 0; v < V; v++) in[v] = *(const VECU *)(b + v * LANES);
+      TZ_UNROLL for (int r = 0; r < R; r++) {
+        float a;
+        __builtin_memcpy(&a, r < half ? p + r * row : q + (r - half) * row, 4);
+        TZ_UNROLL for (int v = 0; v < V; v++) {
+          acc[r * V + v] += (VEC)(a) * in[v];
+          TZ_KEEP(acc[r * V + v]);
+        }
+      }
+    }
+  }
+  TZ_UNROLL for (int r = 0; r < R; r++)
+    TZ_UNROLL for (int v = 0; v < V; v++) *(VECU *)(sums + (r * V + v) * LANES) = acc[r * V + v];
+}
+
+// The same of a product of runs, in columns from `column` on.
+TZ_INLINE void NAME(runs_)(const tz_run_product *t, const int R, const int V, const ptrdiff_t column) {
+  VEC acc[TZ_ROWS * 2];
+  const int half = (R + 1) / 2;
+  const ptrdiff_t row = t->a_row * 4, a_run = t->a_run * 4, b_run = t->b_run, steps = t->steps;
+  float *sums = t->sums + column;
+  TZ_UNROLL for (int r = 0; r < R; r++)
+    TZ_UNROLL for (int v = 0; v < V; v++)
+      acc[r * V + v] = t->adds ? *(const VECU *)(sums + r * TZ_PANEL + v * LANES) : (VEC)(0.0f);
+  const char *a = (const char *)t->a;
+  const float *first = t->b + column;
+  for (ptrdiff_t n = t->runs; n > 0; n--, a += a_run, first += b_run) {
+    const char *p = a, *q = a + half * row;
+    const float *b = first;
+    _Pragma("clang loop unroll_count(2)") for (ptrdiff_t k = steps; k > 0; k--, p += 4, q += 4, b += TZ_PANEL) {
+      VEC in[2];
+      __asm__("" : "+r"(p), "+r"(q));  // as above
+      TZ_UNROLL for (int v = 0; v < V; v++) in[v] = *(const VECU *)(b + v * LANES);
+      TZ_UNROLL for (int r = 0; r < R; r++) {
+        float x;
+        __builtin_memcpy(&x, r < half ? p + r * row : q + (r - half) * row, 4);
+        TZ_UNROLL for (int v = 0; v < V; v++) {
+          acc[r * V + v] += (VEC)(x) * in[v];
+          TZ_KEEP(acc[r * V + v]);
+        }
+      }
+    }
+  }
+  TZ_UNROLL for (int r = 0; r < R; r++)
+    TZ_UNROLL for (int v = 0; v < V; v++) *(VECU *)(sums + r * TZ_PANEL + v * LANES) = acc[r * V + v];
+}
+
+#define TZ_RUNS(R)                                                                                  \
+  static __attribute__((noinline)) void NAME(runs_##R##x1_)(const tz_run_product *t, ptrdiff_t c) { \
+    NAME(runs_)(t, R, 1, c);                                                                        \
+  }                                                                                                 \
+  static __attribute__((noinline)) void NAME(runs_##R##x2_)(const tz_run_product *t, ptrdiff_t c) { \
+    NAME(runs_)(t, R, 2, c);                                                                        \
+  }
+#define TZ_RUN_NAMES(V)                                                                 \
+  { NAME(runs_1x##V##_), NAME(runs_2x##V##_), NAME(runs_3x##V##_), NAME(runs_4x##V##_), \
+    NAME(runs_5x##V##_), NAME(runs_6x##V##_), TZ_MORE_RUN_NAMES(V) }
+TZ_RUNS(1) TZ_RUNS(2) TZ_RUNS(3) TZ_RUNS(4) TZ_RUNS(5) TZ_RUNS(6)
+#if TZ_ROWS > 6
+TZ_RUNS(7) TZ_RUNS(8) TZ_RUNS(9) TZ_RUNS(10) TZ_RUNS(11) TZ_RUNS(12) TZ_RUNS(13) TZ_RUNS(14)
+#define TZ_MORE_RUN_NAMES(V) NAME(runs_7x##V##_), NAME(runs_8x##V##_), NAME(runs_9x##V##_), NAME(runs_10x##V##_), \
+  NAME(runs_11x##V##_), NAME(runs_12x##V##_), NAME(runs_13x##V##_), NAME(runs_14x##V##_)
+#else
+#define TZ_MORE_RUN_NAMES(V)
+#endif
+typedef void (*NAME(runs_function_))(const tz_run_product *, ptrdiff_t);
+static const NAME(runs_function_) NAME(run_blocks_)[2][TZ_ROWS] = {TZ_RUN_NAMES(1), TZ_RUN_NAMES(2)};
+
+static void NAME(run_product_)(const tz_run_product *t) {
+  const int vectors = (t->columns + LANES - 1) / LANES;
+  for (int v = 0; v < vectors; v += 2) {
+    const int wide = vectors - v >= 2 ? 2 : 1;
+    NAME(run_blocks_)[wide - 1][t->rows - 1](t, v * LANES);
+  }
+}
+
+#define TZ_TAPS(R)                                                                                                      \
+  static __attribute__((noinline)) void NAME(taps_##R##x1_)(const tz_tap_product *t, float *s) { NAME(taps_)(t, R, 1, s); } \
+  static __attribute__((noinline)) void NAME(taps_##R##x2_)(const tz_tap_product *t, float *s) { NAME(taps_)(t, R, 2, s); }
+#define TZ_TAP_NAMES(V)                                                                                  \
+  { NAME(taps_1x##V##_), NAME(taps_2x##V##_), NAME(taps_3x##V##_), NAME(taps_4x##V##_),                  \
+    NAME(taps_5x##V##_), NAME(taps_6x##V##_), TZ_MORE_TAP_NAMES(V) }
+TZ_TAPS(1) TZ_TAPS(2) TZ_TAPS(3) TZ_TAPS(4) TZ_TAPS(5) TZ_TAPS(6)
+#if TZ_ROWS > 6
+TZ_TAPS(7) TZ_TAPS(8) TZ_TAPS(9) TZ_TAPS(10) TZ_TAPS(11) TZ_TAPS(12) TZ_TAPS(13) TZ_TAPS(14)
+#define TZ_MORE_TAP_NAMES(V) NAME(taps_7x##V##_), NAME(taps_8x##V##_), NAME(taps_9x##V##_), NAME(taps_10x##V##_), \
+  NAME(taps_11x##V##_), NAME(taps_12x##V##_), NAME(taps_13x##V##_), NAME(taps_14x##V##_)
+#else
+#define TZ_MORE_TAP_NAMES(V)
+#endif
+typedef void (*NAME(taps_function_))(const tz_tap_product *, float *);
+static const NAME(taps_function_) NAME(tap_blocks_)[2][TZ_ROWS] = {TZ_TAP_NAMES(1), TZ_TAP_NAMES(2)};
+
+static bool NAME(tap_product_)(const tz_tap_product *t) {
+  float sums[TZ_ROWS * 2 * LANES] __attribute__((aligned(64)));
+  const int vectors = (t->columns + LANES - 1) / LANES;
+  uint32_t most = 0;
+  for (int v = 0; v < vectors; v += 2) {
+    const int wide = vectors - v >= 2 ? 2 : 1;
+    const int first = v * LANES, count = t->columns - first < wide * LANES ? t->columns - first : wide * LANES;
+    tz_tap_product part = *t;
+    part.x += first;
+    NAME(tap_blocks_)[wide - 1][t->rows - 1](&part, sums);
+    for (int r = 0; r < t->rows; r++) {
+      const float *from = sums + r * wide * LANES;
+      float *y = t->y + r * t->y_row;
+      const int32_t *places = t->places + first;
+      for (int j = 0; j < count; j++) {
+        uint32_t bits;
+        __builtin_memcpy(&bits, from + j, 4);
+        bits &= 0x7FFFFFFF;
+        most = bits > most ? bits : most;
+        y[places[j]] = from[j];
+      }
+    }
+  }
+  return most < 0x7F800000;
+}
+
 const tz_products_table NAME(tz_products_) = {.rows = TZ_ROWS, .together = TZ_TOGETHER, .panel = NAME(panel_), .row = NAME(row_),
-                                              .finish = NAME(finish_)};
+                                              .finish = NAME(finish_), .taps = NAME(tap_product_),
+                                              .runs = NAME(run_product_)};

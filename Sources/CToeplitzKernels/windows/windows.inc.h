@@ -195,9 +195,12 @@ static void NAME(pick_larger_)(const float *x, ptrdiff_t step, int32_t place, fl
       *(NAME(ivecu_) *)(places + i) = takes ? at : p;
     }
   }
+  // Without branches, which would often be guessed wrong.
   for (; i < n; i++) {
-    const float v = x[i * step];
-    if (v > best[i] || v != v || places[i] < 0) best[i] = v, places[i] = place + (int32_t)(i * step);
+    const float v = x[i * step], b = best[i];
+    const int32_t p = places[i], takes = -((v > b) | (v != v) | (p < 0));
+    best[i] = takes ? v : b;
+    places[i] = (takes & (place + (int32_t)(i * step))) | (~takes & p);
   }
 }
 

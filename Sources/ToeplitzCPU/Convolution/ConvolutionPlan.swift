@@ -75,7 +75,7 @@ extension PackedWeights {
     guard Numerics.current == .fast, type == .float32 else {
       return .direct(try schedule(request, name: name, readsInPlace: readsInPlace))
     }
-    return try fastPlans.plan(request) {
+    return try plans.fastPlans.plan(request) {
       let (stencil, group) = (stencil, stencil.rowGroups[request.rowGroup])
       // The algorithm decides about bits, the cut does not. So the algorithm is the best one for a single thread and sample.
       var alone = request
@@ -100,7 +100,7 @@ extension PackedWeights {
   func schedule(
     _ request: ConvolutionPlan.Request, name: String, readsInPlace: (PositionGrid) -> Bool
   ) throws -> ConvolutionSchedule {
-    try schedules.plan(request) {
+    try plans.schedules.plan(request) {
       try ConvolutionSchedule(
         stencil: stencil, group: stencil.rowGroups[request.rowGroup], outputSize: request.outputSize,
         samples: request.batch, threads: request.threads, table: request.table, elementSize: elementSize,

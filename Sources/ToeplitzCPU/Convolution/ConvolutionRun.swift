@@ -211,7 +211,7 @@ final class ConvolutionRun {
 }
 
 /// Whether all threads have seen only finite results.
-private final class Finiteness: Sendable {
+final class Finiteness: Sendable {
   private let seen = Atomic<Bool>(true)
   var holds: Bool {
     get { seen.load(ordering: .relaxed) }

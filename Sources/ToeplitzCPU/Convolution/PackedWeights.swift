@@ -44,9 +44,8 @@ package final class PackedWeights: Sendable {
   /// Whether some weights of a transposed convolution are infinite or NaN (see ``TapwiseTranspose``).
   let hasNonFinite: Bool
   let geometry: ConvolutionGeometry
-  /// How the work is cut for the sizes seen last, directly and where fewer multiplications are allowed.
-  let schedules = RecentPlans<ConvolutionSchedule>()
-  let fastPlans = RecentPlans<ConvolutionPlan>()
+  /// How the work is cut.
+  let plans: GeometryPlans
   private let layouts = Lock<[PackedLayout?]>(BlockKind.allCases.map { _ in nil })
   /// Transformed weights, once they have been wanted; nil where they are not finite.
   private let transformed = Lock<[ToomCookWeights.Key: ToomCookWeights?]>([:])
@@ -60,7 +59,6 @@ package final class PackedWeights: Sendable {
     _ geometry: ConvolutionGeometry, weight: Tensor, factors: Tensor? = nil, bias: Tensor?,
     storage: WeightStorage = .full
   ) throws {
-    stencil = try ConvolutionStencil(geometry)
     self.geometry = geometry
     weightStorage = weight.storage
     weightView = TensorView(weight)
@@ -70,12 +68,17 @@ package final class PackedWeights: Sendable {
     let converted = try bias?.cast(to: weight.dtype.convolutionType)
     self.bias = try converted?.storage === weight.storage ? converted?.copied() : converted
     type = weight.dtype.convolutionType
+    let size = type.byteSize
     guard geometry.isTransposed || storage != .full else {
       (self.storage, hasNonFinite) = (.full, false)
+      plans = try GeometryPlans.of(geometry, elementSize: size, wideWeightSize: size)
+      stencil = plans.stencil
       return
     }
     let values = try Self.converted(weight, factors, geometry)
     self.storage = try storage.usable(for: values)
+    plans = try GeometryPlans.of(geometry, elementSize: size, wideWeightSize: self.storage.byteSize(of: size))
+    stencil = plans.stencil
     // Rounding to bfloat16 may overflow; int8 is for finite weights only.
     let stored = try self.storage == .bfloat16 ? self.storage.rounded(values, geometry).weight : values
     hasNonFinite = try TapwiseTranspose.mayReadOutside(geometry) && stored.hasNonFinite()
@@ -149,6 +152,12 @@ package final class PackedWeights: Sendable {
   }
 }
 
+/// How long weights keep their values.
+package enum WeightUse {
+  /// Whether they are about to change, as those of a step of training, so that nothing that is made of them is kept.
+  @TaskLocal package static var isTransient = false
+}
+
 /// The packed forms of one weight, held by the weight's storage.
 final class WeightPackings: PreparedValue {
   /// Which part of the storage the weight is, and how it is stored.
@@ -185,6 +194,10 @@ final class WeightPackings: PreparedValue {
     _ geometry: ConvolutionGeometry, weight: Tensor, factors: Tensor? = nil, bias: Tensor?,
     storage: WeightStorage = .full
   ) throws -> Kept {
+    func make() throws -> Kept {
+      Kept(packed: try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: storage))
+    }
+    if WeightUse.isTransient { return try make() }
     let key = Key(view: TensorView(weight), storage: storage)
     return try weight.storage.prepared(key) { WeightPackings() }.kept.withLock { kept in
       if let index = kept.lastIndex(where: { $0.packed.geometry == geometry }) {
@@ -194,8 +207,7 @@ final class WeightPackings: PreparedValue {
           return found
         }
       }
-      let made = Kept(
-        packed: try PackedWeights(geometry, weight: weight, factors: factors, bias: bias, storage: storage))
+      let made = try make()
       kept.append(made)
       if kept.count > mostGeometries { kept.removeFirst() }
       return made

@@ -2,16 +2,16 @@ import CToeplitzKernels
 import ToeplitzOps
 import ToeplitzTensor
 
-/// The weight's gradient of a convolution without groups, of float32 numbers, as matrix products over positions.
+/// The weight's gradient of a convolution of few input channels without groups, of float32 numbers, as one matrix product over
+/// positions (of more channels: ``WeightGradientPanels``).
 ///
-///     w[tap][o][c] = Σ_position dy[o][position] · x[c][position · stride + tap · dilation]
+///     w[o][tap][c] = Σ_position dy[o][position] · x[c][position · stride + tap · dilation]
 ///
 /// A part of the positions is done after the other. Of each the cotangent is copied with rows that do not fall on each other in
-/// the cache, and the input is transposed, channels last, with its padding; so a tap is an offset into it, a stride a step, and
-/// channels are the columns of ``tz_product``. Where outputs are images the rows of a tap are copied together first, 128 bytes
-/// at a time, which the rows of all output channels share. Inputs of few channels are laid out for all taps at once instead.
+/// the cache, and the input is transposed, channels last, with its padding, and laid out for all taps at once: the columns of
+/// ``tz_product``.
 ///
-/// Each result is one chain of multiply-adds in the order of samples and positions: threads share output channels and taps.
+/// Each result is one chain of multiply-adds in the order of samples and positions: threads share output channels and columns.
 struct WeightGradientRun {
   /// Three spatial axes, the missing ones first with size 1.
   private struct Axis {
@@ -35,8 +35,6 @@ struct WeightGradientRun {
   /// The axis along which samples are cut into parts: the outermost that is there.
   private let cut: Int
   private let taps: Int
-  /// Whether all taps are laid out at once.
-  private let joinsTaps: Bool
 
   private static let width = PackedMatrix.width
   /// Positions of a part: what belongs to them stays in the second-level cache.
@@ -61,8 +59,10 @@ struct WeightGradientRun {
     (samples, inputs, outputs) = (x.shape[0], x.shape[1], dy.shape[1])
     cut = missing
     taps = axes.reduce(1) { $0 * $1.kernel }
-    joinsTaps = inputs < 16
   }
+
+  /// Whether a convolution has so few input channels.
+  static func suits(_ conv: ConvolutionGeometry) -> Bool { conv.inChannels / conv.groups < 16 }
 
   /// Samples and outputs along the cut axis that are computed together.
   private struct Part {
@@ -86,73 +86,45 @@ struct WeightGradientRun {
     }
   }
 
-  /// The gradient, `[taps, O, C]`, or `[O, taps, C]` where taps are joined.
+  /// The gradient `[O, taps, C]`.
   private func computed() throws -> Tensor {
-    let columns = joinsTaps ? taps * inputs : inputs
+    let columns = taps * inputs
     let panels = (columns + Self.width - 1) / Self.width
-    let matrices = joinsTaps ? 1 : taps
     let result = try Tensor(
-      uninitialized: [matrices, outputs, columns], dtype: .float32, operation: "convolution weight gradient")
+      uninitialized: [outputs, columns], dtype: .float32, operation: "convolution weight gradient")
     let parts = parts
     let most = parts.reduce(0) { max($0, positions($1)) }
-    // An odd number of lines of the cache from row to row.
-    let pitch = (most + 15) / 16 * 16 + ((most + 15) / 16 % 2 == 0 ? 16 : 0)
+    let pitch = spreadPitch(most, elementSize: 4)
     let left = try scratch(outputs * pitch)
-    let slab = try scratch(parts.reduce(0) { max($0, slabSize($1)) } * (joinsTaps ? inputs : panels * Self.width))
-    let joined = try joinsTaps ? scratch(most * panels * Self.width) : nil
+    let slab = try scratch(parts.reduce(0) { max($0, slabSize($1)) } * inputs)
+    let joined = try scratch(most * panels * Self.width)
     let pool = ThreadPool.shared
-    let threads = pool.threadCount
-    let needsRows = !joinsTaps && cut < 2
-    let rows = needsRows ? try scratch(threads * most * Self.width) : nil
     let table = tz_products_kernels(InstructionSet.current.code)
     let height = Int(tz_products_rows(table))
-    // Rows that were copied together should serve many channels.
-    let least = needsRows ? 2 * height : height
-    let wanted = (4 * threads + matrices * panels - 1) / (matrices * panels)
-    let blocks = max(1, min((outputs + least - 1) / least, wanted))
+    let wanted = (4 * pool.threadCount + panels - 1) / panels
+    let blocks = max(1, min((outputs + height - 1) / height, wanted))
     for (index, part) in parts.enumerated() {
-      pack(part, left: pointer(left), pitch: pitch, slab: pointer(slab), panels: panels)
-      if let joined { join(part, slab: pointer(slab), to: pointer(joined), columns: panels * Self.width) }
+      pack(part, left: pointer(left), pitch: pitch, slab: pointer(slab))
+      join(part, slab: pointer(slab), to: pointer(joined), columns: panels * Self.width)
       let count = positions(part)
-      pool.run(matrices * panels * blocks, threads: threads) { item, thread in
-        let (panel, rest) = (item / blocks % panels, item % blocks)
-        let tap = item / blocks / panels
-        let first = outputs * rest / blocks
+      pool.run(panels * blocks) { item, _ in
+        let (panel, block) = item.quotientAndRemainder(dividingBy: blocks)
+        let first = outputs * block / blocks
         var one = tz_product()
+        one.a = UnsafePointer(pointer(left) + first * pitch)
         one.a_row = pitch
         one.a_step = 1
-        one.rows = outputs * (rest + 1) / blocks - first
+        (one.b, one.b_step) = (UnsafePointer(pointer(joined) + panel * Self.width), panels * Self.width)
+        one.rows = outputs * (block + 1) / blocks - first
+        one.steps = count
         one.c_row = columns
-        one.c = result.pointer(Float.self) + (tap * outputs + first) * columns + panel * Self.width
+        one.c = result.pointer(Float.self) + first * columns + panel * Self.width
         one.columns = Int32(min(Self.width, columns - panel * Self.width))
         one.adds = index > 0
-        one.a = UnsafePointer(pointer(left) + first * pitch)
-        one.steps = count
-        if let joined {
-          (one.b, one.b_step) = (UnsafePointer(pointer(joined) + panel * Self.width), panels * Self.width)
-          tz_product_panel(table, &one)
-        } else if let rows {
-          let own = pointer(rows) + thread * most * Self.width
-          gather(part, tap: tap, slab: pointer(slab) + panel * slabSize(part) * Self.width, to: own)
-          (one.b, one.b_step) = (UnsafePointer(own), Self.width)
-          tz_product_panel(table, &one)
-        } else {
-          // Sequences: a tap is an offset.
-          let (axis, extent) = (axes[2], slabSize(part) / part.samples.count)
-          let from = pointer(slab) + panel * slabSize(part) * Self.width
-          one.b_step = axis.stride * Self.width
-          one.steps = part.along.count
-          for sample in part.samples.indices {
-            let at = sample - part.samples.lowerBound
-            one.b = UnsafePointer(from + (at * extent + tap * axis.dilation) * Self.width)
-            one.a = UnsafePointer(pointer(left) + first * pitch + at * part.along.count)
-            tz_product_panel(table, &one)
-            one.adds = true
-          }
-        }
+        tz_product_panel(table, &one)
       }
     }
-    withExtendedLifetime((x, dy, left, slab, joined, rows)) {}
+    withExtendedLifetime((x, dy, left, slab, joined)) {}
     return result
   }
 
@@ -161,9 +133,7 @@ struct WeightGradientRun {
     guard samples > 0, axes.allSatisfy({ $0.output > 0 }) else {
       return try Tensor.zeros([outputs, inputs, taps], dtype: .float32)
     }
-    let result = try computed()
-    guard joinsTaps else { return try result.permuted([1, 2, 0]) }
-    return try result.reshaped([outputs, taps, inputs]).permuted([0, 2, 1])
+    return try computed().reshaped([outputs, taps, inputs]).permuted([0, 2, 1])
   }
 
   // MARK: Layout
@@ -193,12 +163,9 @@ struct WeightGradientRun {
 
   /// Copies a part's cotangent, and its input with padding, transposed.
   private func pack(
-    _ part: Part, left: UnsafeMutablePointer<Float>, pitch: Int, slab: UnsafeMutablePointer<Float>, panels: Int
+    _ part: Part, left: UnsafeMutablePointer<Float>, pitch: Int, slab: UnsafeMutablePointer<Float>
   ) {
-    let width = joinsTaps ? inputs : Self.width
-    let chunks = joinsTaps ? 1 : panels
     let extents = (0..<3).map { axes[$0].extent(outputs(part, $0)) }
-    let size = slabSize(part)
     let inner = (0..<3).reduce(1) { $0 * outputs(part, $1) }
     let first = part.along.lowerBound
     let (channelStride, sampleStride) = (dy.strides[1], dy.strides[0])
@@ -206,7 +173,7 @@ struct WeightGradientRun {
     let skipped = first * (cut < 2 ? axes[(cut + 1)...].reduce(1) { $0 * $1.output } : 1)
     let from = dy.pointer(Float.self) + skipped
     let copies = (outputs + 15) / 16
-    let planes = part.samples.count * chunks * extents[0]
+    let planes = part.samples.count * extents[0]
     ThreadPool.shared.run(copies + planes) { item, _ in
       guard item >= copies else {
         for output in item * 16..<min(outputs, item * 16 + 16) {
@@ -218,21 +185,18 @@ struct WeightGradientRun {
         return
       }
       let plane = item - copies
-      let (chunk, rest) = (plane / (part.samples.count * extents[0]), plane % (part.samples.count * extents[0]))
-      let (at, z) = (rest / extents[0], rest % extents[0])
-      let to = slab + (chunk * size + (at * extents[0] + z) * extents[1] * extents[2]) * width
-      let channels = min(width, inputs - chunk * width)
-      let base =
-        x.pointer(Float.self) + (part.samples.lowerBound + at) * x.strides[0] + chunk * width * x.strides[1]
-      packPlane(z + (cut == 0 ? first * axes[0].stride : 0), part, base, to, width: width, channels, extents)
+      let (at, z) = plane.quotientAndRemainder(dividingBy: extents[0])
+      let to = slab + (at * extents[0] + z) * extents[1] * extents[2] * inputs
+      let base = x.pointer(Float.self) + (part.samples.lowerBound + at) * x.strides[0]
+      packPlane(z + (cut == 0 ? first * axes[0].stride : 0), part, base, to, extents)
     }
   }
 
   /// Rows of one plane of the padded input.
   private func packPlane(
-    _ z: Int, _ part: Part, _ base: UnsafeMutablePointer<Float>, _ to: UnsafeMutablePointer<Float>, width: Int,
-    _ channels: Int, _ extents: [Int]
+    _ z: Int, _ part: Part, _ base: UnsafeMutablePointer<Float>, _ to: UnsafeMutablePointer<Float>, _ extents: [Int]
   ) {
+    let width = inputs
     func begin(_ axis: Int) -> Int {
       (axis == cut ? part.along.lowerBound * axes[axis].stride : 0) - axes[axis].low
     }
@@ -250,39 +214,10 @@ struct WeightGradientRun {
       line.update(repeating: 0, count: inside.lowerBound * width)
       (line + inside.upperBound * width).update(repeating: 0, count: (extents[2] - inside.upperBound) * width)
       guard !inside.isEmpty else { continue }
-      if channels < width {
-        (line + inside.lowerBound * width).update(repeating: 0, count: inside.count * width)
-      }
       let source =
         base + plane * axes[0].inputStride + y * axes[1].inputStride
         + (inside.lowerBound + start) * axes[2].inputStride
-      tz_transpose(source, x.strides[1], channels, inside.count, line + inside.lowerBound * width, width)
-    }
-  }
-
-  /// Copies the channels that a tap sees under each output of a part one after the other.
-  private func gather(_ part: Part, tap: Int, slab: UnsafeMutablePointer<Float>, to: UnsafeMutablePointer<Float>) {
-    let extents = (0..<3).map { axes[$0].extent(outputs(part, $0)) }
-    let counts = (0..<3).map { outputs(part, $0) }
-    let at = [tap / (axes[1].kernel * axes[2].kernel), tap / axes[2].kernel % axes[1].kernel, tap % axes[2].kernel]
-    let bytes = Self.width * 4
-    var next = UnsafeMutableRawPointer(to)
-    for sample in 0..<part.samples.count {
-      for z in 0..<counts[0] {
-        let plane = sample * extents[0] + z * axes[0].stride + at[0] * axes[0].dilation
-        for y in 0..<counts[1] {
-          let row = plane * extents[1] + y * axes[1].stride + at[1] * axes[1].dilation
-          let from = slab + (row * extents[2] + at[2] * axes[2].dilation) * Self.width
-          if axes[2].stride == 1 {
-            next.copyMemory(from: from, byteCount: counts[2] * bytes)
-          } else {
-            for column in 0..<counts[2] {
-              (next + column * bytes).copyMemory(from: from + column * axes[2].stride * Self.width, byteCount: bytes)
-            }
-          }
-          next += counts[2] * bytes
-        }
-      }
+      tz_transpose(source, x.strides[1], width, inside.count, line + inside.lowerBound * width, width)
     }
   }
 

@@ -33,15 +33,20 @@ extension ConvolutionWeightGradient: CPUKernel {
   private func gradient(_ read: Tensor, _ made: Tensor, _ conv: ConvolutionGeometry, _ padding: [Int]) throws -> Tensor
   {
     let (groups, outputs, inputs) = (conv.groups, conv.outChannels / conv.groups, conv.inChannels / conv.groups)
-    if groups == 1 { return try WeightGradientRun(read, made, conv, padding: padding)() }
+    func whole(_ read: Tensor, _ made: Tensor) throws -> Tensor {
+      WeightGradientRun.suits(conv)
+        ? try WeightGradientRun(read, made, conv, padding: padding)()
+        : try WeightGradientPanels(read, made, conv, padding: padding)()
+    }
+    if groups == 1 { return try whole(read, made) }
     let taps = conv.kernelSize.reduce(1, *)
     let result = try Tensor(uninitialized: [groups, outputs, inputs, taps], dtype: .float32, operation: name)
     let failure = Lock<(any Error)?>(nil)
     func one(_ group: Int) {
       do {
-        let part = try WeightGradientRun(
+        let part = try whole(
           read.slice(axis: 1, (group * inputs)..<((group + 1) * inputs)),
-          made.slice(axis: 1, (group * outputs)..<((group + 1) * outputs)), conv, padding: padding)()
+          made.slice(axis: 1, (group * outputs)..<((group + 1) * outputs)))
         result.view(
           shape: [outputs, inputs, taps], strides: Array(result.strides.dropFirst()),
           offset: group * outputs * inputs * taps

@@ -135,7 +135,7 @@ extension FusedConvolution: CPUKernel {
       try circular.run(
         input: input, packed: pack(circular.whole, operands.weight, nil, operands.factors).packed, bias: operands.bias,
         output: convolution.canonical(result), epilogue: epilogue, residuals: residuals)
-    } else {
+    } else if try !computeUnpacked(operands.weight, operands.bias, input, convolution.canonical(result)) {
       let kept = try pack(geometry, operands.weight, operands.bias, operands.factors)
       try ConvolutionEngine.run(
         geometry, packed: kept.packed, runs: kept.runs, input: input, output: convolution.canonical(result),
@@ -143,6 +143,14 @@ extension FusedConvolution: CPUKernel {
         residuals: residuals)
     }
     return [try (activation.map { try $0(result) } ?? result).cast(to: inputs[0].dtype)]
+  }
+
+  /// Computes the output with the weight as it lies, where that pays since the weight is about to change.
+  private func computeUnpacked(_ weight: Tensor, _ bias: Tensor?, _ input: Tensor, _ output: Tensor) throws -> Bool {
+    guard WeightUse.isTransient, epilogue == Epilogue(), residualCount == 0, !hasWeightFactors, weightStorage == .full,
+      let run = try TapProductRun(geometry, weight: weight, bias: bias, input: input, output: output)
+    else { return false }
+    return try run(name: name)
   }
 
   /// The residual whose memory becomes the output's.

@@ -34,10 +34,15 @@ extension GroupMoments: CPUKernel {
 }
 
 extension NormalizeChannels: CPUKernel {
+  /// The result for float32 numbers, which may then be rectified.
+  func normalized(_ inputs: [Tensor], rectifies: Bool) throws -> Tensor {
+    try normalize(inputs[0].dense(), Float.self, inputs, rectifies: rectifies)
+  }
+
   package func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let x = try inputs[0].dense()
     switch x.dtype {
-    case .float32: return [try normalize(x, Float.self, inputs)]
+    case .float32: return [try normalized(inputs, rectifies: false)]
     case .float64: return [try normalize(x, Double.self, inputs)]
     default:
       return [
@@ -75,11 +80,12 @@ extension NormalizeChannels: CPUKernel {
   }
 
   private func normalize<T: BinaryFloatingPoint & TensorScalar>(
-    _ x: Tensor, _ type: T.Type, _ inputs: [Tensor]
+    _ x: Tensor, _ type: T.Type, _ inputs: [Tensor], rectifies: Bool = false
   ) throws -> Tensor {
     let y = try Tensor(uninitialized: x.shape, dtype: x.dtype, operation: name)
     guard x.count > 0 else { return y }
     let (source, target) = (x.pointer(T.self), y.pointer(T.self))
+    let functions = tz_elementwise_kernels(InstructionSet.current.code)
     let rowCount = x.shape[0] * x.shape[1]
     let width = x.count / rowCount
     let table = tz_rows_kernels(InstructionSet.current.code).pointee
@@ -89,6 +95,7 @@ extension NormalizeChannels: CPUKernel {
           for at in range {
             let row = rows[at % rows.count]
             target[at] = (source[at] - row.center) * row.scale + row.shift
+            if rectifies, target[at] < 0 { target[at] = 0 }
           }
           return
         }
@@ -98,6 +105,8 @@ extension NormalizeChannels: CPUKernel {
             table.normalize(
               x.pointer(Float.self) + at * width, y.pointer(Float.self) + at * width, width, Float(row.center),
               Float(row.scale), Float(row.shift))
+            let result = y.pointer(Float.self) + at * width
+            if rectifies { tz_unary_run(functions, TZ_LEAKY_RELU, result, result, width, 0, 0) }
           }
           return
         }

@@ -14,7 +14,7 @@ extension CPUDevice: LoweringBackend {
       ConvolutionFusions.applied,
       ResidualUnits.applied,
       SeparableConvolutions.applied, SqueezeExcitations.applied, RecurrentDirections.applied, NearestPlanes.applied,
-      ElementwiseChains.applied,
+      RectifiedNormalizations.applied, ElementwiseChains.applied,
       QuantizedMaps.applied,
     ]
     var lowered = passes.reduce(graph) { $1($0, folded) }
@@ -37,6 +37,8 @@ final class CPUProgram: Program {
   private let leastMemory: (byteCount: Int, step: Int)
   /// Its bound forms, for calls that take little time beside what their tensors do.
   private let inPlace = CallsInPlace()
+
+  var leastByteCount: Int { leastMemory.byteCount }
 
   init(_ graph: Graph, _ folded: FoldedConstants) throws {
     var last = [Int](repeating: -1, count: graph.specs.count)

@@ -1,3 +1,4 @@
+import ToeplitzCPU
 import ToeplitzGraph
 import ToeplitzOps
 import ToeplitzTensor
@@ -11,12 +12,10 @@ struct Recording {
   private let made: [Int: [(result: Int, output: Int)]]
 
   /// What a trace has recorded for some of its values.
-  init(_ trace: Trace, outputs: [Tensor]) throws {
-    let ports = try outputs.map { Graph.Port(name: "", value: try trace.id(of: $0)) }
-    var graph = Graph(trace.close(), outputs: ports)
-    graph.removeDeadNodes()
-    graph.mergeEqualNodes()
-    graph.removeDeadNodes()
+  init(_ trace: Trace, outputs: [Tensor]) throws { try self.init(Graph(trace, outputs: outputs)) }
+
+  /// A graph without equal nodes.
+  init(_ graph: Graph) throws {
     self.graph = graph
     program = try lower(graph, FoldedConstants())
     let wanted = Dictionary(grouping: program.graph.outputs.indices) { [program] in program.graph.outputs[$0].value }
@@ -33,16 +32,18 @@ struct Recording {
   ///   - observe: hears of each operation, with the seconds that it took.
   ///   - hear: gets each output, with its number, as soon as it is computed; not those that are inputs or constants.
   func run(
-    _ inputs: [Tensor], observe: ((Graph.Node, Double) -> Void)? = nil, hear: ((Int, Tensor) throws -> Void)? = nil
+    _ inputs: [Tensor], observe: ((Graph.Node?, Double) -> Void)? = nil, hear: ((Int, Tensor) throws -> Void)? = nil
   ) throws -> [Tensor] {
     let inputs = try inputs.map { try $0.aligned() }
-    guard observe != nil || hear != nil else { return try program.run(inputs, observe: nil) }
-    var last = ContinuousClock.now
-    return try program.run(inputs) { step, results in
-      let now = ContinuousClock.now
-      observe?(program.graph.nodes[step], (now - last) / .seconds(1))
-      for (result, output) in hear == nil ? [] : made[step] ?? [] { try hear?(output, results[result]) }
-      last = .now
+    return try WeightUse.$isTransient.withValue(true) {
+      guard observe != nil || hear != nil else { return try program.run(inputs, observe: nil) }
+      var last = ContinuousClock.now
+      return try program.run(inputs) { step, results in
+        let now = ContinuousClock.now
+        observe?(program.graph.nodes[step], (now - last) / .seconds(1))
+        for (result, output) in hear == nil ? [] : made[step] ?? [] { try hear?(output, results[result]) }
+        last = .now
+      }
     }
   }
 
@@ -60,5 +61,24 @@ struct Recording {
       }
     } catch is Found {}
     return found
+  }
+}
+
+extension Graph {
+  /// What a trace has recorded for some of its values, equal nodes once.
+  init(_ trace: Trace, outputs: [Tensor]) throws {
+    let ports = try outputs.map { Graph.Port(name: "", value: try trace.id(of: $0)) }
+    self.init(trace.close(), outputs: ports)
+    removeDeadNodes()
+    mergeEqualNodes()
+    removeDeadNodes()
+  }
+
+  /// The same operations for other results.
+  func giving(_ values: [Int]) -> Graph {
+    var graph = self
+    graph.outputs = values.map { Graph.Port(name: "", value: $0) }
+    graph.removeDeadNodes()
+    return graph
   }
 }

@@ -43,8 +43,8 @@ public final class CompiledStep<Model: Module> {
     values = ModelValues([model])
   }
 
-  /// Hears of each operation of a step, with the seconds that it took; for measurements.
-  package var observe: ((Graph.Node, Double) -> Void)?
+  /// Hears of each operation of a step, with the seconds that it took, and of the updates of parameters; for measurements.
+  package var observe: ((Graph.Node?, Double) -> Void)?
 
   /// How many signatures are remembered.
   public var programCount: Int { programs.count }
@@ -63,8 +63,13 @@ public final class CompiledStep<Model: Module> {
 
   /// Computes one step with the random numbers of a key.
   ///
-  /// - Parameter hear: gets most of what the function returns, with its number, as soon as it is computed.
-  func run(_ inputs: [Tensor], key: Int64, hear: ((Int, Tensor) throws -> Void)? = nil) throws -> [Tensor] {
+  /// - Parameters:
+  ///   - hear: gets most of what the function returns, with its number, as soon as it is computed.
+  ///   - accepts: whether the step counts, given all of that; if not, nothing changes.
+  func run(
+    _ inputs: [Tensor], key: Int64, hear: ((Int, Tensor) throws -> Void)? = nil,
+    accepts: (([Tensor]) throws -> Bool)? = nil
+  ) throws -> [Tensor] {
     for (name, parameter) in values.parameters { try optimizer.remember(parameter, name) }
     let state = StepState(values, optimizer)
     let signature = Signature(inputs: inputs.map(\.spec), model: state.tensors.map(\.spec), layout: state.layout)
@@ -79,7 +84,7 @@ public final class CompiledStep<Model: Module> {
       if programs.count >= limit { programs.removeFirst() }
       programs.append((signature, program))
     }
-    return try program.run(state, inputs, key: key, observe: observe, hear: hear)
+    return try program.run(state, inputs, key: key, observe: observe, hear: hear, accepts: accepts)
   }
 
   private struct Signature: Equatable {
@@ -130,6 +135,19 @@ private struct StepState {
       + ids.flatMap { optimizer.memories[$0]?.tensors ?? [] }
   }
 
+  /// For each of the ``tensors`` a number that those have in common which belong to one parameter.
+  var owners: [Int] {
+    let count = values.parameters.count + values.buffers.count
+    return Array(0..<count)
+      + ids.enumerated().flatMap { index, id in (optimizer.memories[id]?.tensors ?? []).map { _ in index } }
+  }
+
+  /// Lets go of the tensors, which then belong to who has taken them, until they are assigned again.
+  func release() throws {
+    let none = try Tensor.zeros([])
+    assign(tensors.map { _ in none })
+  }
+
   /// Puts tensors, in the order of ``tensors``, in place.
   func assign(_ tensors: [Tensor]) {
     var rest = tensors[...]
@@ -160,11 +178,15 @@ private struct StepProgram {
 
   private let recording: Recording
   private let factors: [Factors]
-  /// The state's tensors that change, in the order of the results after the function's own.
+  /// The state's tensors that the graph changes, in the order of the results after the function's own.
   private let assigned: [Int]
+  /// What changes the others.
+  private let updates: ParameterUpdates
   private let outputCount: Int
   /// How often each parameter is updated.
-  private let updates: [Int]
+  private let updateCounts: [Int]
+  /// What a step takes waits for the next one.
+  private let memory: KeptMemory
 
   /// Records a step.
   init(_ state: StepState, _ inputs: [TensorSpec], _ body: ([Tensor]) throws -> [Tensor]) throws {
@@ -229,30 +251,45 @@ private struct StepProgram {
         .shape, "CompiledStep", expected: "a new value \(traced[index].spec) of '\(names[index])'",
         got: "\(changed[index].spec)")
     }
-    updates = zip(state.steps, steps).map { $0 - $1 }
-    self.assigned = assigned
+    updateCounts = zip(state.steps, steps).map { $0 - $1 }
     self.factors = factors
     outputCount = outputs.count
-    recording = try Recording(trace, outputs: outputs + assigned.map { changed[$0] })
+    let graph = try Graph(trace, outputs: outputs + assigned.map { changed[$0] })
+    let results = graph.outputs.map(\.value)
+    let kept = Array(results.prefix(outputCount))
+    let values = zip(assigned, results.dropFirst(outputCount)).map { (state: $0, value: $1) }
+    let updates = ParameterUpdates(
+      graph, inputs: graph.inputs.prefix(traced.count).map(\.value), assigned: values, kept: Set(kept),
+      together: state.owners)
+    let others = values.filter { !updates.replaced.contains($0.state) }
+    self.assigned = others.map(\.state)
+    self.updates = updates
+    recording = try Recording(graph.giving(kept + others.map(\.value) + updates.needed))
+    memory = KeptMemory(byteCount: recording.program.leastByteCount)
   }
 
   /// Computes a step and assigns what it changes.
   func run(
-    _ state: StepState, _ inputs: [Tensor], key: Int64, observe: ((Graph.Node, Double) -> Void)?,
-    hear: ((Int, Tensor) throws -> Void)?
+    _ state: StepState, _ inputs: [Tensor], key: Int64, observe: ((Graph.Node?, Double) -> Void)?,
+    hear: ((Int, Tensor) throws -> Void)?, accepts: (([Tensor]) throws -> Bool)?
   ) throws -> [Tensor] {
     let steps = state.steps
     let numbers = try factors.flatMap { item in
       try state.optimizer.groups[item.group].rule.factors(step: steps[item.parameter] + item.ahead)
         .map { try Tensor(scalar: $0) }
     }
-    var tensors = state.tensors
     let results = try recording.run(
-      tensors + inputs + [Tensor(scalar: key)] + numbers, observe: observe,
+      state.tensors + inputs + [Tensor(scalar: key)] + numbers, observe: observe,
       hear: hear.map { hear in { index, tensor in if index < outputCount { try hear(index, tensor) } } })
+    let outputs = Array(results.prefix(outputCount))
+    guard try accepts?(outputs) ?? true else { return outputs }
+    let needed = Array(results.dropFirst(outputCount + assigned.count))
+    var tensors = state.tensors
+    try state.release()
+    defer { state.assign(tensors) }
+    try updates.run(&tensors, needed, observe: observe)
     for (index, value) in zip(assigned, results.dropFirst(outputCount)) { tensors[index] = value }
-    state.assign(tensors)
-    state.steps = zip(steps, updates).map { $0 + $1 }
-    return Array(results.prefix(outputCount))
+    state.steps = zip(steps, updateCounts).map { $0 + $1 }
+    return outputs
   }
 }

@@ -195,16 +195,25 @@ public final class Trainer<Model: Module> {
     let wanted = request(&order, done)
     var ahead = order
     let batches = try loader.batch(wanted, next: order.epoch < options.epochs ? request(&ahead, done + 1) : nil)
-    let before = StepSnapshot(compiledStep.values, optimizer)
-    let numbers =
-      plan.count > 1
-      ? try shardedStep.run(batches, seed: options.seed, step: done)
-      : try compiledStep.run(batches[0], seed: options.seed, step: done).map { try $0.item(Double.self) }
+    // A single graph changes nothing before its numbers are known; and what nobody holds can be written over.
+    let before = plan.count > 1 ? StepSnapshot(compiledStep.values, optimizer) : nil
+    var numbers: [Double] = []
+    if plan.count > 1 {
+      numbers = try shardedStep.run(batches, seed: options.seed, step: done)
+    } else {
+      func accepts(_ results: [Tensor]) throws -> Bool {
+        numbers = try results.map { try $0.item(Double.self) }
+        return numbers.allSatisfy(\.isFinite)
+      }
+      _ = try compiledStep.run(
+        batches[0], key: StepRandom.key(seed: options.seed, step: done), accepts: accepts)
+    }
     let metricNames = phases.flatMap(\.metrics)
     let metrics = Dictionary(zip(metricNames, numbers.dropFirst(2))) { first, _ in first }
     guard numbers.allSatisfy(\.isFinite) else {
-      before.restore()
+      before?.restore()
       if options.onNonFinite == .throw {
+        let before = StepSnapshot(compiledStep.values, optimizer)
         // Once more, one operation after the other, to see where it begins; that may be in another process.
         defer { before.restore() }
         for (shard, batch) in zip(plan.own, batches) {
