@@ -12,8 +12,8 @@ final class SteadyStream: @unchecked Sendable {
   /// One of the pushes that come in turns.
   struct Phase {
     let schedule: StreamSchedule
-    /// Where in a block the push begins.
-    fileprivate let start: Int
+    /// How far the stream was that it was made for.
+    fileprivate let counters: StreamCounters
     /// Where the new positions of the input are to be written.
     let input: Tensor
     /// The new positions of the outputs, nil where there are none.
@@ -38,6 +38,8 @@ final class SteadyStream: @unchecked Sendable {
   private let buffers: [Buffer?]
   private let carried: [Tensor]
   private let phases: [Phase]
+  /// How many positions of each value a turn through all phases makes.
+  private let cycleCounts: [Int]
   /// The phase that comes next.
   private var next = 0
 
@@ -52,11 +54,15 @@ final class SteadyStream: @unchecked Sendable {
     let cycle = block / gcd(block, chunk)
     guard cycle <= Self.mostPhases else { return nil }
     var counters = counters
-    let position = counters.known[0]
-    let schedules = try (0..<2 * cycle).map { _ in try engine.counting.advance(&counters, by: chunk, ends: false) }
-    guard schedules.prefix(cycle).elementsEqual(schedules.suffix(cycle)), schedules[0].new[0] == chunk else {
-      return nil
+    var starts: [StreamCounters] = []
+    let schedules = try (0..<2 * cycle).map { _ in
+      starts.append(counters)
+      return try engine.counting.advance(&counters, by: chunk, ends: false)
     }
+    cycleCounts = zip(starts[cycle].known, starts[0].known).map { $0 - $1 }
+    guard schedules.prefix(cycle).elementsEqual(schedules.suffix(cycle)), schedules[0].new[0] == chunk,
+      zip(starts[cycle].kept, starts[0].kept).map({ $0 - $1 }) == cycleCounts
+    else { return nil }
     (self.engine, self.chunk, self.block) = (engine, chunk, block)
     buffers = try Buffer.all(engine, schedules.prefix(cycle))
     carried = try engine.carried.map { try Tensor.zeros($0.shape, dtype: $0.dtype) }
@@ -65,8 +71,7 @@ final class SteadyStream: @unchecked Sendable {
     for (index, schedule) in schedules.prefix(cycle).enumerated() {
       phases.append(
         try Self.phase(
-          engine, schedule, start: (position + index * chunk) % block, before: schedules[index + 1].held, buffers,
-          carried, memory))
+          engine, schedule, starts[index], before: schedules[index + 1].held, buffers, carried, memory))
     }
     self.phases = phases
   }
@@ -77,20 +82,30 @@ final class SteadyStream: @unchecked Sendable {
   /// Whether its programs are those that would be made now.
   var isCurrent: Bool { phases[0].program.isCurrent }
 
-  /// Takes over the state of a stream, whose next push, from a position on, has the given schedule.
+  /// Takes over the state of a stream that is so far.
   ///
-  /// - Returns: false if that schedule is none of its own.
-  func load(_ memory: StreamEngine.Memory, at position: Int, before schedule: StreamSchedule) -> Bool {
-    // Equal schedules may be followed by others elsewhere in a block.
-    guard let index = phases.firstIndex(where: { $0.start == position % block && $0.schedule == schedule }) else {
-      return false
-    }
+  /// - Returns: false if that is none of the states that it knows.
+  func load(_ memory: StreamEngine.Memory, _ counters: StreamCounters) -> Bool {
+    guard let index = phases.firstIndex(where: { isWholeBlocks(from: $0.counters, to: counters) }) else { return false }
     for (buffer, tensor) in zip(buffers, memory.held) {
       if let buffer, let tensor { buffer.held(tensor.shape[buffer.axis]).fillOnce(from: tensor) }
     }
     for (state, tensor) in zip(carried, memory.carried) { state.fillOnce(from: tensor) }
     next = index
     return true
+  }
+
+  /// Whether all values are equally many blocks further.
+  private func isWholeBlocks(from: StreamCounters, to: StreamCounters) -> Bool {
+    let distance = to.known[0] - from.known[0]
+    guard distance % block == 0, !to.isEnded else { return false }
+    let blocksOfCycle = phases.count * chunk / block
+    return cycleCounts.indices.allSatisfy { place in
+      let (moved, overflow) = cycleCounts[place].multipliedReportingOverflow(by: distance / block)
+      return !overflow && moved % blocksOfCycle == 0
+        && to.known[place] - from.known[place] == moved / blocksOfCycle
+        && to.kept[place] - from.kept[place] == moved / blocksOfCycle
+    }
   }
 
   /// The state, in tensors of its own.
@@ -176,7 +191,7 @@ final class SteadyStream: @unchecked Sendable {
 
   /// - Parameter before: how many positions are held before the push after this one.
   private static func phase(
-    _ engine: StreamEngine, _ schedule: StreamSchedule, start: Int, before: [Int], _ buffers: [Buffer?],
+    _ engine: StreamEngine, _ schedule: StreamSchedule, _ counters: StreamCounters, before: [Int], _ buffers: [Buffer?],
     _ carried: [Tensor],
     _ memory: ProgramMemory
   ) throws -> Phase {
@@ -227,7 +242,7 @@ final class SteadyStream: @unchecked Sendable {
     }
     guard let inputRows = StridedRows(input) else { throw refusal("rows of the input") }
     return Phase(
-      schedule: schedule, start: start, input: input, outputs: outputs, output: rows,
+      schedule: schedule, counters: counters, input: input, outputs: outputs, output: rows,
       outputCount: schedule.new[counting.place(network.outputs[0])], inputRows: inputRows, program: program,
       gathered: gathered, staged: staged, moves: moves)
   }

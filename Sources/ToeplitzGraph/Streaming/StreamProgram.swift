@@ -23,7 +23,7 @@ final class StreamEngine: Sendable {
   /// The network for several sessions at a time, as far as somebody has asked for it.
   let stacks = Lock<StreamStacks>(StreamStacks())
   /// A steady stream has a few schedules in turns; one of random pieces has many.
-  private static let mostSchedules = 256
+  static let mostSchedules = 256
 
   init(_ network: StreamNetwork, _ folded: FoldedConstants = FoldedConstants()) {
     (self.network, self.folded) = (network, folded)
@@ -102,6 +102,18 @@ final class StreamEngine: Sendable {
     let compiled = try compile(input, schedule, memory)
     entries.withLock { $0[schedule] = .compiled(compiled) }
     return compiled
+  }
+
+  /// Compiles pushes of a schedule, unless that has been done.
+  func compile(_ schedule: StreamSchedule) throws {
+    guard !isCompiled(schedule) else { return }
+    func zeros(_ value: Int, _ length: Int) throws -> Tensor? {
+      let spec = network.spec(value, length: length)
+      return length > 0 ? try Tensor.zeros(spec.shape, dtype: spec.dtype) : nil
+    }
+    let held = try zip(counting.timed, schedule.held).map { try zeros($0, $1) }
+    _ = try program(
+      zeros(network.input, schedule.new[0]), schedule, Memory(held: held, carried: beginning().carried))
   }
 
   /// Whether pushes of a schedule need not be compiled any more.

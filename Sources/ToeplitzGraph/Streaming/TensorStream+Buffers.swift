@@ -75,25 +75,30 @@ extension TensorStream {
   /// - Throws: ``ToeplitzError`` of kind `argument` for a number below 1 or a stream that has ended.
   public mutating func prepare(maximumChunk: Int) throws {
     try StreamPlan.require(maximumChunk, "maximumChunk")
-    let copy = try plan.steadyStream(from: self, chunk: maximumChunk)
-    try prepareSteady(maximumChunk, at: copy.counters)
+    _ = try next(by: maximumChunk)
+    let steady = try plan.steadyCounters(after: counters, chunk: maximumChunk)
+    if let steady { try plan.compile(chunk: maximumChunk, from: steady) }
+    try prepareSteady(maximumChunk, at: steady)
   }
 }
 
 extension StreamPlan {
-  /// A copy of a stream after so many pushes of `chunk` positions that all delays are filled and all patterns compiled.
-  fileprivate func steadyStream(from stream: TensorStream, chunk: Int) throws -> TensorStream {
-    var copy = stream
-    let zeros = try Tensor.zeros(input.shape.replacing(timeAxis, by: chunk), dtype: input.dtype)
-    let cycle = blockSize / gcd(blockSize, chunk)
-    var compiled = 0
-    // A pattern may repeat while a longer delay is filled; what takes too long is compiled while the stream runs.
-    for _ in 0..<max(4096, 4 * cycle) where compiled < cycle || copy.position < steadyLength {
-      let (next, schedule) = try copy.next(by: chunk)
-      compiled = engine.isCompiled(schedule) ? compiled + 1 : 0
-      _ = try copy.advance(zeros, to: next, schedule)
+  /// The counters once pushes of `chunk` positions have filled all delays; nil where that takes very many.
+  fileprivate func steadyCounters(after counters: StreamCounters, chunk: Int) throws -> StreamCounters? {
+    var counters = counters
+    // Push by push: what is final depends on whether an operation takes the length that has come so far.
+    for _ in 0..<4096 where counters.known[0] < steadyLength {
+      _ = try engine.counting.advance(&counters, by: chunk, ends: false)
     }
-    return copy
+    return counters.known[0] < steadyLength ? nil : counters
+  }
+
+  /// Compiles the pushes of `chunk` positions that come in turns; where these are too many, the others are compiled while streams run.
+  fileprivate func compile(chunk: Int, from counters: StreamCounters) throws {
+    var counters = counters
+    for _ in 0..<min(blockSize / gcd(blockSize, chunk), StreamEngine.mostSchedules / 2) {
+      try engine.compile(engine.counting.advance(&counters, by: chunk, ends: false))
+    }
   }
 
   /// The operations, with their layers, that allocate memory in each ``TensorStream/push(_:into:)`` of `chunk` positions after
@@ -104,8 +109,8 @@ extension StreamPlan {
   /// - Throws: ``ToeplitzError`` of kind `argument` for a chunk below 1.
   public func allocatingOperations(chunk: Int) throws -> [String]? {
     try Self.require(chunk, "chunk")
-    let stream = try steadyStream(from: makeStream(), chunk: chunk)
-    return try SteadyStream(engine, chunk: chunk, block: blockSize, stream.counters)?.allocating
+    guard let steady = try steadyCounters(after: engine.counting.beginning, chunk: chunk) else { return nil }
+    return try SteadyStream(engine, chunk: chunk, block: blockSize, steady)?.allocating
   }
 }
 

@@ -105,9 +105,11 @@ public struct TensorStream: Sendable {
 
   // MARK: In place
 
-  /// Makes memory for pushes of `count` positions in place, from what they are at `counters` on.
-  mutating func prepareSteady(_ count: Int, at counters: StreamCounters) throws {
+  /// Makes memory for pushes of `count` positions in place, as they are from `counters` on; nil leaves that to the first push which can.
+  mutating func prepareSteady(_ count: Int, at counters: StreamCounters?) throws {
     if isSteady { resume(self.counters, try memory()) }
+    (steady, prepared) = (nil, count)
+    guard let counters else { return }
     // What cannot be bound is computed as without.
     steady = try? SteadyStream(plan.engine, chunk: count, block: plan.blockSize, counters)
     prepared = steady?.chunk
@@ -137,8 +139,10 @@ public struct TensorStream: Sendable {
     if isSteady, isOwn { return true }
     guard counters.known[0] >= plan.steadyLength else { return false }
     resume(counters, try memory())
-    if !isOwn { try prepareSteady(count, at: counters) }
-    guard let steady, steady.load(tensors, at: position, before: try next(by: count).schedule) else { return false }
+    if !isOwn || steady?.load(tensors, counters) != true {
+      try prepareSteady(count, at: counters)
+      guard steady?.load(tensors, counters) == true else { return false }
+    }
     isSteady = true
     tensors = StreamEngine.Memory(held: [], carried: [])
     return true
