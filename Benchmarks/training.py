@@ -22,7 +22,7 @@ NAMES = ("hifigan", "resnet18", "unet")
 def resident(field):
     """Megabytes of this process, at the moment (VmRSS) or at most so far (VmHWM)."""
     with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) for line in status if line.startswith(field)) / 1024
+        return next(int(line.split()[1]) for line in status if line.startswith(field)) * 1024 / 1e6
 
 
 def network(name):

@@ -53,7 +53,7 @@ final class TapProductPlan: Sendable {
   /// Nil where a tap reads nothing but padding, whose weight might not be finite, or where there are too many elements to count.
   init?(
     _ stencil: ConvolutionStencil, kernelSize: [Int], samples: Int, inputSize: SIMD3<Int>, outputSize: SIMD3<Int>,
-    lanes: Int
+    lanes: Int, rows: Int
   ) {
     self.samples = samples
     self.inputSize = inputSize
@@ -131,15 +131,17 @@ final class TapProductPlan: Sendable {
     }
     guard used.allSatisfy({ $0 }), !lines.isEmpty else { return nil }
     (self.lines, self.inputOffsets, self.kernelIndices) = (lines, inputOffsets, kernelIndices)
-    // The products, and both ends.
+    // Whole register blocks, a little more than the products, and both ends.
+    let blocks = Double((stencil.outputs + rows - 1) / rows * rows)
     let outputs = Double(samples * outputSize[0] * outputSize[1] * outputSize[2])
     let inputs = Double(samples * inputSize[0] * inputSize[1] * inputSize[2])
     cost =
-      vectors * Double(stencil.channels * stencil.outputs) * StepTime().narrow(vectors: 1, blockRows: 1, calls: 0)
+      vectors * Double(stencil.channels) * blocks * StepTime().narrow(vectors: 1, blockRows: 1, calls: 0) * Self.beside
       + outputs * Double(stencil.outputs) * Self.outputTime + inputs * Double(stencil.channels) * Self.inputTime
   }
 
-  /// Nanoseconds for an element of the output and of the input.
+  /// What kernels do beside multiplying, and nanoseconds for an element of the output and of the input.
+  private static let beside = 1.08
   private static let outputTime = 0.7
   private static let inputTime = 0.35
 

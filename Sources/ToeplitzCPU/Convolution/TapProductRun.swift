@@ -28,8 +28,6 @@ struct TapProductRun {
   private static let fewestWeights = 1 << 13
   /// Nanoseconds for a byte of packed weights: they are read and written, and memory for them is new.
   private static let packTime = 0.35
-  /// By how much wide blocks take longer than estimated, measured in steps of training.
-  private static let wideShare = 1.25
   /// Bytes of inputs that lines of one item read at most, so that they stay in the second-level cache.
   private static let itemBytes = 384 * 1024
 
@@ -54,7 +52,7 @@ struct TapProductRun {
     let known: (TapProductPlan, Bool)? = try plans.products.plan(request) {
       let plan = TapProductPlan(
         stencil, kernelSize: geometry.kernelSize, samples: input.shape[0], inputSize: read.size, outputSize: made.size,
-        lanes: Int(kernels.pointee.lanes))
+        lanes: Int(kernels.pointee.lanes), rows: Int(tz_products_rows(table)))
       guard let plan else { return nil }
       let other = try Self.packedCost(plans, request, weights: weight.count, name: geometry.name)
       return (plan, plan.cost < other)
@@ -91,8 +89,8 @@ struct TapProductRun {
           table: one.table, elementSize: 4, wideWeightSize: 4, skipped: one.inputSize, name: name,
           readsInPlace: { _ in false })
       }
-      // Of one sample. Wide blocks, whose weights come from memory for each sample, take longer than estimated.
-      total += schedule.cost * Double(request.batch) * (schedule.kind == .wide ? Self.wideShare : 1)
+      // Of one sample.
+      total += schedule.cost * Double(request.batch)
     }
     return total
   }
