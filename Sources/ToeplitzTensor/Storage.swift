@@ -78,8 +78,20 @@ package final class Storage: Sendable {
     self.owner = owner
   }
 
+  /// The bytes of another storage, whose contents change from time to time, under another identity: nothing that was made of
+  /// earlier contents is taken for what is there now.
+  package init(renewing other: Storage) {
+    (base, byteCount, device) = (other.base, other.byteCount, other.device)
+    block = nil
+    cache = .tensors
+    owner = other
+  }
+
   /// Whether the bytes belong to somebody else, such as a mapped file.
-  package var isBorrowed: Bool { owner != nil }
+  package var isBorrowed: Bool { owner.map { ($0 as? Storage)?.isBorrowed ?? true } ?? false }
+
+  /// Whether no other object refers to the bytes.
+  package var ownsBlock: Bool { owner == nil }
 
   /// Lets the system take back the memory of bytes that are mapped from a file; they are read again when wanted.
   package func forgetFilePages() {

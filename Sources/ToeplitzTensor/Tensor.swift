@@ -116,6 +116,11 @@ public struct Tensor: Sendable {
     Tensor(storage: storage, shape: shape, strides: strides, offset: offset, dtype: dtype)
   }
 
+  /// The same view under another identity (``Storage/init(renewing:)``).
+  package func renewed() -> Tensor {
+    Tensor(storage: Storage(renewing: storage), shape: shape, strides: strides, offset: offset, dtype: dtype)
+  }
+
   /// The same values, contiguous; this tensor itself if it is contiguous already.
   public func contiguous() throws -> Tensor {
     isContiguous ? self : try copied()
@@ -168,7 +173,7 @@ public struct Tensor: Sendable {
   ///
   /// What had been made of the memory (``Storage/prepared(_:_:)``) is forgotten if so.
   package mutating func ownsStorage() -> Bool {
-    guard case .stored(var storage) = payload, !storage.isBorrowed else { return false }
+    guard case .stored(var storage) = payload, storage.ownsBlock else { return false }
     payload = .moved
     defer { payload = .stored(storage) }
     guard isKnownUniquelyReferenced(&storage) else { return false }

@@ -29,7 +29,15 @@ import ToeplitzTestSupport
       let mode = pick(0...3) == 0 ? PaddingMode.allCases[pick(0...(PaddingMode.allCases.count - 1))] : .zeros
       let geometry: ConvolutionGeometry
       var input = [pick(1...2), channels.0]
-      switch pick(0...4) {
+      switch pick(0...5) {
+      case 5:
+        // The gradient of a dilated convolution, and the same with strides.
+        geometry = try ConvolutionGeometry(
+          rank: 1, isTransposed: true, inChannels: channels.0, outChannels: channels.1,
+          kernelSize: PerAxis(pick(2...9)),
+          stride: PerAxis(pick(0...2) == 0 ? pick(2...3) : 1), padding: .uniform(pick(0...9)),
+          dilation: PerAxis(pick(2...6)), groups: groups)
+        input += [pick(8...200)]
       case 4:
         let stride = (pick(1...4), pick(1...4))
         geometry = try ConvolutionGeometry(

@@ -22,8 +22,8 @@ extension ChannelActivation: CPUKernel {
       return nil
     }
     var ordered = BoundOperands(call.memory, name: name)
-    return ordered.finished(
-      computation(try ordered.dense(call.operands[0]), try ordered.dense(call.operands[1]), call.results[0]))
+    let (x, trained) = (try ordered.dense(call.operands[0]), try ordered.dense(call.operands[1]))
+    return ordered.finished(computation(x, trained, call.results[0]))
   }
 
   /// What computes the result of contiguous tensors.

@@ -152,13 +152,16 @@ final class BoundCPUProgram: BoundProgram {
         return append(step, compute)
       }
       allocating.append(step.path.isEmpty ? step.kernel.name : "\(step.kernel.name) '\(step.path)'")
+      let stays = step.inputs.map { areConstant[$0] }
+      // What kernels keep of operands is right for these alone.
+      func current() -> [Tensor] { zip(operands, stays).map { $1 ? $0 : $0.renewed() } }
       if targets.count == 1, step.kernel.fillsViews(operands.map(\.spec)) {
-        return append(step) { _ = try step.run(operands, into: targets[0]) }
+        return append(step) { _ = try step.run(current(), into: targets[0]) }
       }
       copiedByteCount += targets.reduce(0) { $0 + $1.count * $1.dtype.byteSize }
       let (kernel, specs) = (step.kernel, step.specs)
       append(step) {
-        for (target, result) in try zip(targets, kernel.run(operands, specs)) { target.fillOnce(from: result) }
+        for (target, result) in try zip(targets, kernel.run(current(), specs)) { target.fillOnce(from: result) }
       }
     }
 

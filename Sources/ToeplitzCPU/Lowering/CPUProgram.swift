@@ -35,8 +35,8 @@ final class CPUProgram: Program {
   private let placements: ConcatenationPlacements
   /// What it takes at least, and the step that takes it.
   private let leastMemory: (byteCount: Int, step: Int)
-  /// Its bound forms, for calls that take little time beside what their tensors do.
-  private let inPlace = CallsInPlace()
+  /// Its bound forms, for calls that take little time beside what their tensors do; nil where weights change from call to call.
+  private let inPlace: CallsInPlace?
 
   var leastByteCount: Int { leastMemory.byteCount }
 
@@ -61,6 +61,10 @@ final class CPUProgram: Program {
       let packed = Set(kernel.packedOperands.map { node.inputs[$0] })
       aligned.formUnion(node.inputs.filter { !packed.contains($0) })
     }
+    let packsConstants = zip(graph.nodes, kernels).allSatisfy { node, kernel in
+      kernel.packedOperands.allSatisfy { initial[node.inputs[$0]] != nil }
+    }
+    inPlace = packsConstants ? CallsInPlace() : nil
     for id in aligned { initial[id] = try initial[id].map(folded.aligned) }
     steps = graph.nodes.enumerated().map { index, node in
       let dead = Set(node.inputs + node.outputs).filter { last[$0] == index && initial[$0] == nil }
@@ -142,7 +146,7 @@ final class CPUProgram: Program {
         .memory, steps[leastMemory.step].kernel.name, expected: Platform.memoryBound,
         got: "a need for at least \(leastMemory.byteCount)", path: steps[leastMemory.step].path)
     }
-    if observe == nil, leastMemory.byteCount <= CallsInPlace.mostBytes, let results = try inPlace.run(self, given) {
+    if observe == nil, leastMemory.byteCount <= CallsInPlace.mostBytes, let results = try inPlace?.run(self, given) {
       return results
     }
     var values = initial

@@ -46,7 +46,8 @@ extension ToomCookTask {
       if plan.dilation > 1 {
         // A tile's outputs of all residues are as many phases; each lies in a row of its own.
         (column, image) = (1, columns)
-        phases = (0..<plan.tileColumns).map { (0, 0, Int32($0)) }
+        let (d, h, w) = rowGroup.phase(0)
+        phases = (0..<plan.tileColumns).map { (d, h, w + Int32($0 * stencil.outStep[2])) }
         widePhases = plan.tileColumns
       } else {
         (column, image) = (plan.tile, 0)
@@ -144,7 +145,9 @@ extension ToomCookTask {
     if plan.isSquare {
       description.step.1 *= plan.tile
     } else if plan.dilation > 1 {
-      description.step.2 = plan.tileColumns
+      // Tiles are counted from the first position.
+      description.step.2 *= plan.tileColumns
+      description.shift.2 -= schedule.positions.first[2] * stencil.outStep[2]
     }
     return description
   }
