@@ -8,10 +8,10 @@ import ToeplitzTensor
 ///
 /// Small networks take longer to pass tensors from step to step than to copy a few.
 final class CallsInPlace: Sendable {
-  /// Programs whose results need more memory have better uses of it, and of time.
-  static let mostBytes = 1 << 24
+  /// Programs whose results need more memory win less time than they hold memory.
+  static let mostBytes = 1 << 22
   /// At most this many bytes are held by all of a process.
-  private static let mostBytesOfAll = min(1 << 27, Platform.physicalMemory / 64)
+  private static let mostBytesOfAll = min(1 << 26, Platform.physicalMemory / 64)
   private static let bytesOfAll = Atomic(0)
   /// As many calls as may be under way at one time; others pass tensors.
   private static let mostForms = 2
