@@ -52,21 +52,24 @@ TZ_INLINE void NAME(block_)(const tz_product *t, const char *a, const int R, con
     NAME(block_)(t, a, R, V, column, to, to_row, from, from_row);                                                      \
   }
 #define TZ_BOTH(R) TZ_BLOCK(R, 1) TZ_BLOCK(R, 2)
-#define TZ_NAMES(V)                                                                                          \
-  { NAME(block_1x##V##_), NAME(block_2x##V##_), NAME(block_3x##V##_), NAME(block_4x##V##_),                  \
-    NAME(block_5x##V##_), NAME(block_6x##V##_), TZ_MORE_NAMES(V) }
-TZ_BOTH(1) TZ_BOTH(2) TZ_BOTH(3) TZ_BOTH(4) TZ_BOTH(5) TZ_BOTH(6)
+// Something for each number of rows that a block may have, and the functions made so with V vectors.
 #if TZ_ROWS > 6
-TZ_BOTH(7) TZ_BOTH(8) TZ_BOTH(9) TZ_BOTH(10) TZ_BOTH(11) TZ_BOTH(12) TZ_BOTH(13) TZ_BOTH(14)
-#define TZ_MORE_NAMES(V) NAME(block_7x##V##_), NAME(block_8x##V##_), NAME(block_9x##V##_), NAME(block_10x##V##_), \
-  NAME(block_11x##V##_), NAME(block_12x##V##_), NAME(block_13x##V##_), NAME(block_14x##V##_)
+#define TZ_EACH_ROWS(DO) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9) DO(10) DO(11) DO(12) DO(13) DO(14)
+#define TZ_FUNCTIONS(base, V) \
+  { NAME(base##1x##V##_), NAME(base##2x##V##_), NAME(base##3x##V##_), NAME(base##4x##V##_), NAME(base##5x##V##_), \
+    NAME(base##6x##V##_), NAME(base##7x##V##_), NAME(base##8x##V##_), NAME(base##9x##V##_), NAME(base##10x##V##_), \
+    NAME(base##11x##V##_), NAME(base##12x##V##_), NAME(base##13x##V##_), NAME(base##14x##V##_) }
 #else
-#define TZ_MORE_NAMES(V)
+#define TZ_EACH_ROWS(DO) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6)
+#define TZ_FUNCTIONS(base, V) \
+  { NAME(base##1x##V##_), NAME(base##2x##V##_), NAME(base##3x##V##_), NAME(base##4x##V##_), NAME(base##5x##V##_), \
+    NAME(base##6x##V##_) }
 #endif
+TZ_EACH_ROWS(TZ_BOTH)
 
 typedef void (*NAME(block_function_))(const tz_product *, const char *, ptrdiff_t, float *, ptrdiff_t, const float *,
                                       ptrdiff_t);
-static const NAME(block_function_) NAME(blocks_)[2][TZ_ROWS] = {TZ_NAMES(1), TZ_NAMES(2)};
+static const NAME(block_function_) NAME(blocks_)[2][TZ_ROWS] = {TZ_FUNCTIONS(block_, 1), TZ_FUNCTIONS(block_, 2)};
 
 // What comes after the sums of `count` elements in a row, which are y's, but for the activation; residuals lie as they do
 // in the result.
@@ -220,19 +223,9 @@ TZ_INLINE void NAME(runs_)(const tz_run_product *t, const int R, const int V, co
   static __attribute__((noinline)) void NAME(runs_##R##x2_)(const tz_run_product *t, ptrdiff_t c) { \
     NAME(runs_)(t, R, 2, c);                                                                        \
   }
-#define TZ_RUN_NAMES(V)                                                                 \
-  { NAME(runs_1x##V##_), NAME(runs_2x##V##_), NAME(runs_3x##V##_), NAME(runs_4x##V##_), \
-    NAME(runs_5x##V##_), NAME(runs_6x##V##_), TZ_MORE_RUN_NAMES(V) }
-TZ_RUNS(1) TZ_RUNS(2) TZ_RUNS(3) TZ_RUNS(4) TZ_RUNS(5) TZ_RUNS(6)
-#if TZ_ROWS > 6
-TZ_RUNS(7) TZ_RUNS(8) TZ_RUNS(9) TZ_RUNS(10) TZ_RUNS(11) TZ_RUNS(12) TZ_RUNS(13) TZ_RUNS(14)
-#define TZ_MORE_RUN_NAMES(V) NAME(runs_7x##V##_), NAME(runs_8x##V##_), NAME(runs_9x##V##_), NAME(runs_10x##V##_), \
-  NAME(runs_11x##V##_), NAME(runs_12x##V##_), NAME(runs_13x##V##_), NAME(runs_14x##V##_)
-#else
-#define TZ_MORE_RUN_NAMES(V)
-#endif
+TZ_EACH_ROWS(TZ_RUNS)
 typedef void (*NAME(runs_function_))(const tz_run_product *, ptrdiff_t);
-static const NAME(runs_function_) NAME(run_blocks_)[2][TZ_ROWS] = {TZ_RUN_NAMES(1), TZ_RUN_NAMES(2)};
+static const NAME(runs_function_) NAME(run_blocks_)[2][TZ_ROWS] = {TZ_FUNCTIONS(runs_, 1), TZ_FUNCTIONS(runs_, 2)};
 
 static void NAME(run_product_)(const tz_run_product *t) {
   const int vectors = (t->columns + LANES - 1) / LANES;
@@ -245,19 +238,9 @@ static void NAME(run_product_)(const tz_run_product *t) {
 #define TZ_TAPS(R)                                                                                                      \
   static __attribute__((noinline)) void NAME(taps_##R##x1_)(const tz_tap_product *t, float *s) { NAME(taps_)(t, R, 1, s); } \
   static __attribute__((noinline)) void NAME(taps_##R##x2_)(const tz_tap_product *t, float *s) { NAME(taps_)(t, R, 2, s); }
-#define TZ_TAP_NAMES(V)                                                                                  \
-  { NAME(taps_1x##V##_), NAME(taps_2x##V##_), NAME(taps_3x##V##_), NAME(taps_4x##V##_),                  \
-    NAME(taps_5x##V##_), NAME(taps_6x##V##_), TZ_MORE_TAP_NAMES(V) }
-TZ_TAPS(1) TZ_TAPS(2) TZ_TAPS(3) TZ_TAPS(4) TZ_TAPS(5) TZ_TAPS(6)
-#if TZ_ROWS > 6
-TZ_TAPS(7) TZ_TAPS(8) TZ_TAPS(9) TZ_TAPS(10) TZ_TAPS(11) TZ_TAPS(12) TZ_TAPS(13) TZ_TAPS(14)
-#define TZ_MORE_TAP_NAMES(V) NAME(taps_7x##V##_), NAME(taps_8x##V##_), NAME(taps_9x##V##_), NAME(taps_10x##V##_), \
-  NAME(taps_11x##V##_), NAME(taps_12x##V##_), NAME(taps_13x##V##_), NAME(taps_14x##V##_)
-#else
-#define TZ_MORE_TAP_NAMES(V)
-#endif
+TZ_EACH_ROWS(TZ_TAPS)
 typedef void (*NAME(taps_function_))(const tz_tap_product *, float *);
-static const NAME(taps_function_) NAME(tap_blocks_)[2][TZ_ROWS] = {TZ_TAP_NAMES(1), TZ_TAP_NAMES(2)};
+static const NAME(taps_function_) NAME(tap_blocks_)[2][TZ_ROWS] = {TZ_FUNCTIONS(taps_, 1), TZ_FUNCTIONS(taps_, 2)};
 
 static bool NAME(tap_product_)(const tz_tap_product *t) {
   float sums[TZ_ROWS * 2 * LANES] __attribute__((aligned(64)));
