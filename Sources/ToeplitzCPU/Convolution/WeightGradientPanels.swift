@@ -13,34 +13,9 @@ import ToeplitzTensor
 ///
 /// Each result is one chain of multiply-adds in the order of positions and samples: threads share output channels and panels.
 struct WeightGradientPanels {
-  /// Three spatial axes, the missing ones first with size 1.
-  private struct Axis {
-    var input = 1
-    var inputStride = 0
-    var output = 1
-    var outputStride = 0
-    var kernel = 1
-    var stride = 1
-    var dilation = 1
-    var low = 0
-
-    /// How far behind `output · stride` a tap reads.
-    func offset(_ tap: Int) -> Int { tap * dilation - low }
-    /// Those of some outputs for which a tap reads the input.
-    func inside(_ outputs: Range<Int>, tap: Int) -> Range<Int> {
-      let first = max(outputs.lowerBound, ceilDivide(-offset(tap), stride))
-      return first..<max(first, min(outputs.upperBound, ceilDivide(input - offset(tap), stride)))
-    }
-    /// What the taps of some outputs read of the input.
-    func read(_ outputs: Range<Int>) -> Range<Int> {
-      let first = min(input, max(0, outputs.lowerBound * stride - low))
-      return first..<max(first, min(input, (outputs.upperBound - 1) * stride + offset(kernel - 1) + 1))
-    }
-  }
-
   private let x: Tensor
   private let dy: Tensor
-  private let axes: [Axis]
+  private let axes: [WeightGradientAxis]
   private let samples: Int
   private let inputs: Int
   private let outputs: Int
@@ -58,17 +33,9 @@ struct WeightGradientPanels {
   ///   - dy: the cotangent `[N, O, …]`, whose rows are contiguous.
   init(_ x: Tensor, _ dy: Tensor, _ conv: ConvolutionGeometry, padding: [Int]) {
     (self.x, self.dy) = (x, dy)
-    let missing = 3 - conv.rank
-    var axes = [Axis](repeating: Axis(), count: 3)
-    for axis in 0..<conv.rank {
-      axes[missing + axis] = Axis(
-        input: x.shape[axis + 2], inputStride: x.strides[axis + 2], output: dy.shape[axis + 2],
-        outputStride: dy.strides[axis + 2], kernel: conv.kernelSize[axis], stride: conv.stride[axis],
-        dilation: conv.dilation[axis], low: padding[axis])
-    }
-    self.axes = axes
+    axes = WeightGradientAxis.three(x, dy, conv, padding: padding)
     (samples, inputs, outputs) = (x.shape[0], x.shape[1], dy.shape[1])
-    cut = missing
+    cut = 3 - conv.rank
     taps = axes.reduce(1) { $0 * $1.kernel }
     table = tz_products_kernels(InstructionSet.current.code)
   }

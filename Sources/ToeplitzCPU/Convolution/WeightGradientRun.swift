@@ -13,22 +13,9 @@ import ToeplitzTensor
 ///
 /// Each result is one chain of multiply-adds in the order of samples and positions: threads share output channels and columns.
 struct WeightGradientRun {
-  /// Three spatial axes, the missing ones first with size 1.
-  private struct Axis {
-    var input = 1
-    var inputStride = 0
-    var output = 1
-    var kernel = 1
-    var stride = 1
-    var dilation = 1
-    var low = 0
-    /// Positions of the input, padding included, that the outputs of a part read.
-    func extent(_ outputs: Int) -> Int { (outputs - 1) * stride + (kernel - 1) * dilation + 1 }
-  }
-
   private let x: Tensor
   private let dy: Tensor
-  private let axes: [Axis]
+  private let axes: [WeightGradientAxis]
   private let samples: Int
   private let inputs: Int
   private let outputs: Int
@@ -48,16 +35,9 @@ struct WeightGradientRun {
   ///   - dy: the cotangent `[N, O, …]`, whose rows are contiguous.
   init(_ x: Tensor, _ dy: Tensor, _ conv: ConvolutionGeometry, padding: [Int]) {
     (self.x, self.dy) = (x, dy)
-    let missing = 3 - conv.rank
-    var axes = [Axis](repeating: Axis(), count: 3)
-    for axis in 0..<conv.rank {
-      axes[missing + axis] = Axis(
-        input: x.shape[axis + 2], inputStride: x.strides[axis + 2], output: dy.shape[axis + 2],
-        kernel: conv.kernelSize[axis], stride: conv.stride[axis], dilation: conv.dilation[axis], low: padding[axis])
-    }
-    self.axes = axes
+    axes = WeightGradientAxis.three(x, dy, conv, padding: padding)
     (samples, inputs, outputs) = (x.shape[0], x.shape[1], dy.shape[1])
-    cut = missing
+    cut = 3 - conv.rank
     taps = axes.reduce(1) { $0 * $1.kernel }
   }
 
