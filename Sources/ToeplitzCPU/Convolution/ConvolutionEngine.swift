@@ -245,8 +245,7 @@ extension Tensor {
   /// The same values in memory with the strides of `other`, an output of this shape, which has elements and memory of its own.
   fileprivate func laidOut(like other: Tensor) throws -> Tensor {
     if liesLike(other) { return self }
-    let last = zip(shape.dimensions, other.strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 }
-    let memory = try Tensor(uninitialized: [last + 1], dtype: dtype, operation: "layout")
+    let memory = try Tensor(uninitialized: [shape.span(other.strides)], dtype: dtype, operation: "layout")
     let result = memory.view(shape: shape, strides: other.strides, offset: 0)
     result.fillOnce(from: self)
     return result

@@ -10,6 +10,14 @@ struct BlockFunction {
     var function: UInt32
     var a: Float = 0
     var b: Float = 0
+
+    /// The step for operands and a result in certain registers.
+    func onRegisters(_ operands: [Int], to register: Int) -> tz_step {
+      func operand(_ at: Int) -> UInt8 { UInt8(at < operands.count ? operands[at] : operands[0]) }
+      return tz_step(
+        kind: UInt8(kind.rawValue), function: UInt8(function), to: UInt8(register),
+        from: (operand(0), operand(1), operand(2)), a: a, b: b)
+    }
   }
   /// Nil where the result is the operand as it is.
   var step: Step?

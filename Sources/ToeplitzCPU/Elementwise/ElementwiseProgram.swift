@@ -88,11 +88,7 @@ struct ElementwiseProgram: Sendable {
   }
 
   private mutating func add(_ step: BlockFunction.Step, _ operands: [Int], to register: Int) {
-    func operand(_ at: Int) -> UInt8 { UInt8(at < operands.count ? operands[at] : operands[0]) }
-    steps.append(
-      tz_step(
-        kind: UInt8(step.kind.rawValue), function: UInt8(step.function), to: UInt8(register),
-        from: (operand(0), operand(1), operand(2)), a: step.a, b: step.b))
+    steps.append(step.onRegisters(operands, to: register))
   }
 
   // MARK: Running
@@ -123,11 +119,7 @@ struct ElementwiseProgram: Sendable {
     else { return nil }
     var (operands, result) = (inputs, output)
     if !order.isEmpty {
-      operands = try inputs.map { input in
-        guard input.count != 1 else { return try input.reshaped([]) }
-        let strides = input.broadcastStrides(to: output.shape)
-        return try input.view(shape: output.shape, strides: strides, offset: input.offset).permuted(order)
-      }
+      operands = try RowWalk.turned(inputs, output.shape, order)
       result = try output.permuted(order)
     }
     let call = Call(self, operands, result)

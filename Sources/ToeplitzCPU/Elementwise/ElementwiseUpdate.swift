@@ -72,11 +72,7 @@ package struct ElementwiseUpdate: Sendable {
       let register = (kept.contains(index) ? nil : free.popLast()) ?? registerCount
       registerCount = max(registerCount, register + 1)
       registers.append(register)
-      func operand(_ at: Int) -> UInt8 { UInt8(at < from.count ? from[at] : from[0]) }
-      steps.append(
-        tz_step(
-          kind: UInt8(step.kind.rawValue), function: UInt8(step.function), to: UInt8(register),
-          from: (operand(0), operand(1), operand(2)), a: step.a, b: step.b))
+      steps.append(step.onRegisters(from, to: register))
       for case .step(let used) in Set(item.sources) where lastUse[.step(used)] == index && !kept.contains(used) {
         free.append(registers[used])
       }

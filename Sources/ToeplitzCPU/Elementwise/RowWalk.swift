@@ -71,15 +71,19 @@ extension RowWalk {
     _ inputs: [Tensor], _ shape: TensorShape, _ body: ([Tensor], TensorShape) throws -> Tensor
   ) throws -> Tensor {
     guard let order = memoryOrder(inputs, shape) else { return try body(inputs, shape) }
-    let moved = try inputs.map { input in
+    let result = try body(turned(inputs, shape, order), TensorShape(order.map { shape[$0] }))
+    var back = [Int](repeating: 0, count: order.count)
+    for (at, axis) in order.enumerated() { back[axis] = at }
+    return try result.permuted(back)
+  }
+
+  /// Operands that broadcast to `shape` with its axes in another order.
+  static func turned(_ inputs: [Tensor], _ shape: TensorShape, _ order: [Int]) throws -> [Tensor] {
+    try inputs.map { input in
       guard input.count != 1 else { return try input.reshaped([]) }
       return try input.view(shape: shape, strides: input.broadcastStrides(to: shape), offset: input.offset)
         .permuted(order)
     }
-    let result = try body(moved, TensorShape(order.map { shape[$0] }))
-    var back = [Int](repeating: 0, count: order.count)
-    for (at, axis) in order.enumerated() { back[axis] = at }
-    return try result.permuted(back)
   }
 
   /// The axes from the one of the largest stride on, if the operands of the result's shape lie without gaps in one order that is

@@ -21,7 +21,7 @@ extension ChannelActivation: CPUKernel {
     else {
       return nil
     }
-    var ordered = BoundOperands(call.memory, name: name)
+    let ordered = BoundOperands(call.memory, name: name)
     let (x, trained) = (try ordered.dense(call.operands[0]), try ordered.dense(call.operands[1]))
     return ordered.finished(computation(x, trained, call.results[0]))
   }

@@ -103,7 +103,7 @@ extension FusedConvolution: CPUKernel {
     guard let input = try seen(parts.x), let output = try seen(call.results[0]) else { return nil }
     let kept = try pack(geometry, parts.weight, parts.bias, parts.factors)
     guard !kept.packed.hasNonFinite || !TapwiseTranspose.mayReadOutside(geometry) else { return nil }
-    var laidOut = BoundOperands(call.memory, name: name)
+    let laidOut = BoundOperands(call.memory, name: name)
     let residuals = try parts.residuals.compactMap { given -> Tensor? in
       guard let residual = try seen(given) else { return nil }
       // One set of offsets serves residuals and output.

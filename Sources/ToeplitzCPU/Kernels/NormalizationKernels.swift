@@ -147,7 +147,7 @@ extension LayerNormalize: CPUKernel {
     guard call.operands[0].dtype == .float32, call.operands[0].count > 0, call.results[0].isContiguous else {
       return nil
     }
-    var ordered = BoundOperands(call.memory, name: name)
+    let ordered = BoundOperands(call.memory, name: name)
     let dense = try call.operands.map { try ordered.dense($0) }
     return ordered.finished(
       computation(

@@ -224,7 +224,7 @@ private struct RecurrenceRun: @unchecked Sendable {
   /// - Returns: nil where cells are not the usual ones, weights are not constant, or tensors are not contiguous and float32.
   static func bound(_ calls: [(operation: Recurrence, call: BoundCall)]) throws -> BoundComputation? {
     guard let memory = calls.first?.call.memory else { return nil }
-    var ordered = BoundOperands(memory, name: "RNN")
+    let ordered = BoundOperands(memory, name: "RNN")
     var (runs, states) = ([RecurrenceRun](), [ElementCopy]())
     for (operation, call) in calls {
       let (given, areConstant) = (operation.operands(call.operands), operation.operands(call.areConstant))

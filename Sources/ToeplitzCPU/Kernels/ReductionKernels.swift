@@ -59,7 +59,7 @@ extension Reduction: CPUKernel {
     guard call.operands[0].dtype == .float32, call.results[0].dtype == .float32, call.results[0].isContiguous else {
       return nil
     }
-    var ordered = BoundOperands(call.memory, name: name)
+    let ordered = BoundOperands(call.memory, name: name)
     let computation = try computation(call.operands[0], reduced(call.operands[0].shape)) { try ordered.dense($0) }
     return computation.map { ordered.finished($0(call.results[0])) }
   }

@@ -20,7 +20,7 @@ extension CumulativeSum: CPUKernel {
 
   package func bound(_ call: BoundCall) throws -> BoundComputation? {
     guard call.operands[0].dtype == .float32, call.results.allSatisfy(\.isContiguous) else { return nil }
-    var ordered = BoundOperands(call.memory, name: name)
+    let ordered = BoundOperands(call.memory, name: name)
     let x = try ordered.dense(call.operands[0])
     let carried = carries ? try ordered.dense(call.operands[1]) : nil
     let axis = try x.shape.normalizedAxis(axis, operation: name)

@@ -40,7 +40,7 @@ extension AxisSoftmax: CPUKernel {
   package func bound(_ call: BoundCall) throws -> BoundComputation? {
     let x = call.operands[0]
     guard x.dtype == .float32, x.rank > 0, x.count > 0, call.results[0].isContiguous else { return nil }
-    var ordered = BoundOperands(call.memory, name: name)
+    let ordered = BoundOperands(call.memory, name: name)
     let dense = try ordered.dense(x)
     return ordered.finished(computation(dense, try x.shape.normalizedAxis(axis, operation: name), call.results[0]))
   }

@@ -20,9 +20,7 @@ extension Concatenate: CPUKernel {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: outputs[0].dtype, operation: name)
     var start = 0
     for input in inputs where input.shape[axis] > 0 {
-      let target = result.view(
-        shape: input.shape, strides: result.strides, offset: start * result.strides[axis])
-      target.fillOnceTogether(from: input)
+      result.part(input.shape, axis: axis, from: start).fillOnceTogether(from: input)
       start += input.shape[axis]
     }
     return [result]
@@ -34,10 +32,7 @@ extension Concatenate: CPUKernel {
     var start = 0
     let copies = call.operands.map { operand in
       defer { start += operand.shape[axis] }
-      return ElementCopy(
-        from: operand,
-        to: result.view(
-          shape: operand.shape, strides: result.strides, offset: result.offset + start * result.strides[axis]))
+      return ElementCopy(from: operand, to: result.part(operand.shape, axis: axis, from: start))
     }
     return { for copy in copies { copy.run() } }
   }
@@ -74,10 +69,7 @@ extension PadAxis: CPUKernel {
     let axis = try x.shape.normalizedAxis(axis, operation: name)
     let size = x.shape[axis]
     func filling(from start: Int, with part: Tensor) -> ElementCopy {
-      ElementCopy(
-        from: part,
-        to: result.view(
-          shape: part.shape, strides: result.strides, offset: result.offset + start * result.strides[axis]))
+      ElementCopy(from: part, to: result.part(part.shape, axis: axis, from: start))
     }
     // Negative padding crops.
     let kept = max(0, -low)..<(size + min(0, high))

@@ -103,9 +103,7 @@ final class BoundCPUProgram: BoundProgram {
       var start = 0
       return sizes.map { size in
         defer { start += size }
-        return whole.view(
-          shape: whole.shape.replacing(room.axis, by: size), strides: whole.strides,
-          offset: whole.offset + start * whole.strides[room.axis])
+        return whole.part(whole.shape.replacing(room.axis, by: size), axis: room.axis, from: start)
       }
     }
 
@@ -194,8 +192,8 @@ final class BoundCPUProgram: BoundProgram {
       // Neither overlapping nor backwards.
       let isPlain = !result.isContiguous && result.strides.allSatisfy { $0 > 0 } && result.count > 0
       let strides = isPlain ? result.strides : result.shape.contiguousStrides
-      let last = isPlain ? zip(result.shape.dimensions, strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 } : result.count - 1
-      let block = try memory.take(max(0, last + 1) * result.dtype.byteSize, operation: step.kernel.name)
+      let count = isPlain ? result.shape.span(strides) : result.count
+      let block = try memory.take(count * result.dtype.byteSize, operation: step.kernel.name)
       blocks[ObjectIdentifier(block)] = (block, 0)
       return Tensor(storage: block, shape: result.shape, strides: strides, offset: 0, dtype: result.dtype)
     }

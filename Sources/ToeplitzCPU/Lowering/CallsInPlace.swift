@@ -44,10 +44,7 @@ final class CallsInPlace: Sendable {
     }
 
     func run(_ given: [Tensor]) throws -> [Tensor] {
-      for (input, tensor) in zip(inputs, given) {
-        // Threads are worth their start for more than this.
-        if input.count > 1 << 14 { input.fillOnceTogether(from: tensor) } else { input.fillOnce(from: tensor) }
-      }
+      for (input, tensor) in zip(inputs, given) { input.fillOnceTogether(from: tensor) }
       try program.run()
       return try program.outputs.map { try $0.copied() }
     }

@@ -66,7 +66,7 @@ struct ConcatenationPlacements: Sendable {
     let spec = wholes[place.whole].spec
     let whole = try made[place.whole] ?? Tensor(uninitialized: spec.shape, dtype: spec.dtype, operation: "concatenate")
     made[place.whole] = whole
-    return Self.part(whole, place.start, place.shape)
+    return whole.part(place.shape, axis: 1, from: place.start)
   }
 
   /// The result of a step that is one of the concatenations; nil for all others.
@@ -74,12 +74,8 @@ struct ConcatenationPlacements: Sendable {
     guard !wholes.isEmpty, let index = concatenations[step], let whole = made[index] else { return nil }
     made[index] = nil
     for (part, operand) in zip(wholes[index].parts, operands) where !part.isPlaced {
-      Self.part(whole, part.start, operand.shape).fillOnceTogether(from: operand)
+      whole.part(operand.shape, axis: 1, from: part.start).fillOnceTogether(from: operand)
     }
     return [whole]
-  }
-
-  private static func part(_ whole: Tensor, _ start: Int, _ shape: TensorShape) -> Tensor {
-    whole.view(shape: shape, strides: whole.strides, offset: start * whole.strides[1])
   }
 }

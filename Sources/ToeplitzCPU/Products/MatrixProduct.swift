@@ -109,7 +109,7 @@ extension FusedConvolution {
     guard operands.x.dtype == .float32, result.isContiguous, operands.bias?.dtype ?? .float32 == .float32 else {
       return nil
     }
-    var ordered = BoundOperands(call.memory, name: name)
+    let ordered = BoundOperands(call.memory, name: name)
     var x = try convolution.canonical(operands.x)
     if x.storage !== operands.x.storage { x = try convolution.canonical(ordered.dense(operands.x)) }
     let packed = try LinearPackings.packed(geometry, operands.weight, factors: operands.factors)

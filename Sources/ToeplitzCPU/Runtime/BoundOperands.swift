@@ -2,7 +2,7 @@ import ToeplitzGraph
 import ToeplitzTensor
 
 /// Operands of a bound computation in the order of memory that its kernel wants, with the copies that bring them there.
-struct BoundOperands {
+final class BoundOperands {
   private let memory: ProgramMemory
   private let name: String
   private var copies: [ElementCopy] = []
@@ -11,14 +11,13 @@ struct BoundOperands {
   init(_ memory: ProgramMemory, name: String) { (self.memory, self.name) = (memory, name) }
 
   /// The same values, contiguous.
-  mutating func dense(_ tensor: Tensor) throws -> Tensor {
+  func dense(_ tensor: Tensor) throws -> Tensor {
     try tensor.isContiguous ? tensor : laidOut(tensor, tensor.shape.contiguousStrides)
   }
 
   /// The same values with other strides.
-  mutating func laidOut(_ tensor: Tensor, _ strides: [Int]) throws -> Tensor {
-    let last = zip(tensor.shape.dimensions, strides).reduce(0) { $0 + ($1.0 - 1) * $1.1 }
-    let block = try memory.take(max(0, last + 1) * tensor.dtype.byteSize, operation: name)
+  func laidOut(_ tensor: Tensor, _ strides: [Int]) throws -> Tensor {
+    let block = try memory.take(tensor.shape.span(strides) * tensor.dtype.byteSize, operation: name)
     blocks.append(block)
     let moved = Tensor(storage: block, shape: tensor.shape, strides: strides, offset: 0, dtype: tensor.dtype)
     copies.append(ElementCopy(from: tensor, to: moved))

@@ -1,7 +1,21 @@
 import ToeplitzOps
 import ToeplitzTensor
 
+extension TensorShape {
+  /// Elements from the first to the last of a tensor of this shape, both included, with strides that are not negative; 0 if it
+  /// has none.
+  func span(_ strides: [Int]) -> Int {
+    if dimensions.contains(0) { return 0 }
+    return zip(dimensions, strides).reduce(1) { sum, axis in sum + (axis.0 - 1) * axis.1 }
+  }
+}
+
 extension Tensor {
+  /// The positions of an axis from `start` on, as many as a shape has there.
+  func part(_ shape: TensorShape, axis: Int, from start: Int) -> Tensor {
+    view(shape: shape, strides: strides, offset: offset + start * strides[axis])
+  }
+
   /// Whether rows follow one another, maybe with room between them.
   var hasRowsInOrder: Bool {
     var least = 1

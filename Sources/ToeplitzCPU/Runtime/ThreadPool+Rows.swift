@@ -3,7 +3,7 @@ import ToeplitzTensor
 
 extension ThreadPool {
   /// Elements of one piece of work: some ten microseconds.
-  private static let piece = 1 << 14
+  fileprivate static let piece = 1 << 14
 
   /// Calls `body` with ranges that together are `0..<rows`, on several threads where there are many elements.
   ///
@@ -24,7 +24,9 @@ extension ThreadPool {
 extension Tensor {
   /// The same as ``fillOnce(from:)``, on several threads where there are many elements.
   func fillOnceTogether(from source: Tensor) {
-    guard let axis = shape.dimensions.firstIndex(where: { $0 > 1 }) else { return fillOnce(from: source) }
+    guard count > ThreadPool.piece, let axis = shape.dimensions.firstIndex(where: { $0 > 1 }) else {
+      return fillOnce(from: source)
+    }
     ThreadPool.shared.runRows(shape[axis], width: count / shape[axis]) { range in
       func part(_ tensor: Tensor) -> Tensor {
         tensor.view(
