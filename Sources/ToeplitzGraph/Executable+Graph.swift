@@ -42,7 +42,7 @@ extension Executable {
   ///
   /// - Throws: As ``graph(for:)``.
   public func loweredGraph(for inputs: [TensorSpec]) throws -> Graph {
-    try lower(graph(for: inputs), folded, optimizes: optimizes).graph
+    try lower(graph(for: inputs), folded, optimizes ? .fused : .nodeByNode).graph
   }
 
   /// The steps of the programs for some inputs, with what was fused into each.

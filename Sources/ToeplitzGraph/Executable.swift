@@ -305,7 +305,7 @@ public final class Executable: Sendable {
   ) throws -> Segment {
     try table.entry(specs).segment {
       let recorded = try record(from: position, values, specs, constants)
-      let program = try lower(recorded.graph, folded, optimizes: optimizes)
+      let program = try lower(recorded.graph, folded, optimizes ? .fused : .nodeByNode)
       return Segment(program, recorded)
     }
   }

@@ -55,17 +55,38 @@ package protocol BoundProgram: AnyObject {
   func run() throws
 }
 
+/// How much of a graph is computed together.
+package enum Lowering: Sendable {
+  /// Each node by itself.
+  case nodeByNode
+  /// Fused, to the bits of the nodes one after the other.
+  case exact
+  /// Fused, also where that rounds otherwise: constants disappear in weights, and quantised layers compute with integers.
+  case fused
+}
+
 /// A device that compiles graphs.
 package protocol LoweringBackend: Backend {
-  /// A program for a graph, optimised or node by node.
-  static func lower(_ graph: Graph, _ folded: FoldedConstants, optimizes: Bool) throws -> any Program
+  /// A program for a graph.
+  static func lower(_ graph: Graph, _ folded: FoldedConstants, _ lowering: Lowering) throws -> any Program
+
+  /// A graph of operations that everyone knows, whose exact lowering has the bits of the fused one of `graph`, but for quantised layers.
+  static func simplified(_ graph: Graph, _ folded: FoldedConstants) -> Graph
 }
 
 /// The processor's program for a graph.
-package func lower(_ graph: Graph, _ folded: FoldedConstants, optimizes: Bool = true) throws -> any Program {
+package func lower(
+  _ graph: Graph, _ folded: FoldedConstants, _ lowering: Lowering = .fused
+) throws -> any Program {
+  let backend = try loweringBackend()
+  try EnvironmentVariable.check()
+  return try backend.lower(graph, folded, lowering)
+}
+
+/// What lowers graphs for the processor.
+func loweringBackend() throws -> any LoweringBackend.Type {
   guard let backend = cpuBackend as? any LoweringBackend.Type else {
     throw ToeplitzError(.device, "Executable", expected: "the target ToeplitzCPU to be linked", got: "no kernels")
   }
-  try EnvironmentVariable.check()
-  return try backend.lower(graph, folded, optimizes: optimizes)
+  return backend
 }

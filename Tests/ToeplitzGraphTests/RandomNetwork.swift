@@ -70,8 +70,58 @@ struct NetworkDraw {
     network.channels = outputs
   }
 
+  /// Attention to few positions around each, which others are left out of by numbers added to scores or put in their place.
+  mutating func attention(_ network: inout RandomNetwork) throws {
+    let (past, future, size) = (pick(0...12), pick(0...1) * pick(0...6), pick(1...4))
+    let (channels, adds) = (network.channels, pick(0...1) == 0)
+    let block = pick(0...2) == 0 ? pick(2...5) : 1
+    let (q, k) = (try tensor([size, channels], network.dtype), try tensor([size, channels], network.dtype))
+    let v = try tensor([channels, channels], network.dtype)
+    network.steps.append(
+      (
+        "attention \(past) \(future) in blocks of \(block)",
+        { x in
+          guard x.shape[2] <= 2048 else {
+            throw ToeplitzError(.shape, "attention", expected: "at most 2048 positions", got: "\(x.shape[2])")
+          }
+          let keys = try Tensor.range(to: Double(x.shape[2]), dtype: .float64)
+          let blocks = try (keys / Double(block)).floor() * Double(block)
+          let distance = try keys - blocks.reshaped([x.shape[2], 1])
+          let mask = try distance.greaterOrEqual(Tensor(scalar: Double(-past)))
+            .logicalAnd(distance.lessOrEqual(Tensor(scalar: Double(future + block - 1))))
+          let scores = try q.matmul(x).transposed(1, 2).matmul(k.matmul(x))
+          let left = try Tensor.full([], -.infinity, dtype: x.dtype)
+          let masked =
+            try adds
+            ? scores + Tensor.where(mask, Tensor.full([], 0, dtype: x.dtype), left) : Tensor.where(mask, scores, left)
+          return try x + masked.softmax(axis: -1).matmul(v.matmul(x).transposed(1, 2)).transposed(1, 2)
+        }
+      ))
+  }
+
+  /// What compilation makes part of a convolution's weights, or one operation of several: its results round otherwise.
+  mutating func constants(_ network: inout RandomNetwork) throws {
+    try convolution(&network)
+    let channels = network.channels
+    let (one, two) = (try tensor([1, channels, 1], network.dtype), try tensor([channels], network.dtype))
+    let (three, four) = (try tensor([channels], network.dtype), try tensor([channels], network.dtype).exp())
+    let steps: [(name: String, apply: (Tensor) throws -> Tensor)] = [
+      ("scale and shift", { try $0 * one + 0.3 }), ("third", { try $0 / 3.0 }),
+      (
+        "normalize",
+        {
+          let operation = NormalizeChannels(name: "BatchNorm", eps: 1e-5, hasWeight: true, hasBias: true)
+          return try applyAll(operation, [$0, two, four, three, two])[0]
+        }
+      ),
+      ("x sigmoid x", { try $0 * $0.sigmoid() }),
+      ("x (1 + erf x)", { try $0 * (($0 / 2.0.squareRoot()).erf() + 1.0) * 0.5 }),
+    ]
+    network.steps.append(steps[pick(0...4)])
+  }
+
   mutating func step(_ network: inout RandomNetwork) throws {
-    switch pick(0...14) {
+    switch pick(0...16) {
     case 0, 1, 2: try convolution(&network)
     case 3: try convolution(&network, transposed: true)
     case 4:
@@ -109,6 +159,8 @@ struct NetworkDraw {
           "every \(step). from \(low)",
           { x in try x.slice(axis: 2, min(low, x.shape[2])..<x.shape[2], step: step) }
         ))
+    case 14: try attention(&network)
+    case 15: try constants(&network)
     case 13: network.steps.append(("softmax", { try $0.softmax(axis: 1) }))
     case 8: network.steps.append(("leaky", { try $0.leakyReLU(negativeSlope: 0.1) }))
     case 9: network.steps.append(("cumsum", { try $0.cumsum(axis: 2).cast(to: $0.dtype).tanh() }))

@@ -89,6 +89,8 @@ import ToeplitzTestSupport
   @Test func preparedStreamsCompileNothing() throws {
     try each(30, seeds: 20_000) { draw, plan, _, x, label in
       let chunk = draw.pick(1...12)
+      // More patterns are compiled as they come.
+      guard plan.patternSize / gcd(plan.patternSize, chunk) <= StreamEngine.mostSchedules / 2 else { return }
       var stream = try plan.makeStream()
       try stream.prepare(maximumChunk: chunk)
       #expect(stream.position == 0)
@@ -272,7 +274,9 @@ import ToeplitzTestSupport
       #expect(plan.workPerStep >= 0)
       for chunk in [plan.blockSize, 3 * plan.blockSize] {
         let share = try plan.workShare(chunk: chunk)
-        #expect(share > 0.999 && share < 1.001, "\(label): \(share)")
+        // Keys are read from a multiple of 32 positions on, and by some queries at a time.
+        let most = label.contains("attention") ? 12 : 1.001
+        #expect(share > 0.999 && share < most, "\(label): \(share)")
       }
     }
   }

@@ -38,8 +38,10 @@ import ToeplitzTestSupport
         }
         let known = found.compactMap { $0 }
         let ports = try known.map { Graph.Port(name: "", value: try trace.id(of: $0)) }
-        var results = try lower(Graph(trace.close(), outputs: ports), FoldedConstants(), optimizes: optimizes)
-          .run(sample.inputs.map { try $0.aligned() }, observe: nil)[...]
+        var results = try lower(
+          Graph(trace.close(), outputs: ports), FoldedConstants(), optimizes ? .fused : .nodeByNode
+        )
+        .run(sample.inputs.map { try $0.aligned() }, observe: nil)[...]
         return found.map { $0 == nil ? nil : results.removeFirst() }
       }
 

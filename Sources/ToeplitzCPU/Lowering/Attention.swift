@@ -27,102 +27,160 @@ struct FusedAttention: TensorOperation, CPUKernel {
   func evaluate(_ inputs: [Tensor], _ outputs: [TensorSpec]) throws -> [Tensor] {
     let result = try Tensor(uninitialized: outputs[0].shape, dtype: .float32, operation: name)
     guard result.count > 0 else { return [result] }
-    let axes = result.rank - 2
-    let batch = Array(result.shape.dimensions[..<axes])
-    func wide(_ tensor: Tensor, _ rows: Int, _ columns: Int) -> Tensor {
-      let shape = TensorShape(batch + [rows, columns])
-      return tensor.view(shape: shape, strides: tensor.broadcastStrides(to: shape), offset: tensor.offset)
-    }
-    let (rows, depth) = (inputs[0].shape[inputs[0].rank - 2], inputs[0].shape[inputs[0].rank - 1])
-    let (keys, width) = (inputs[1].shape[inputs[1].rank - 1], result.shape[axes + 1])
-    let (q, k, v) = (wide(inputs[0], rows, depth), wide(inputs[1], depth, keys), wide(inputs[2], keys, width))
-    let masks = inputs[3...].map { wide($0, rows, keys) }
-    let products = tz_products_kernels(InstructionSet.current.code)
-    let elements = tz_elementwise_kernels(InstructionSet.current.code)
-    let table = tz_rows_kernels(InstructionSet.current.code).pointee
-    let panel = PackedMatrix.width
-    let (keyPanels, valuePanels) = ((keys + panel - 1) / panel, (width + panel - 1) / panel)
-    let height = Int(tz_products_rows(products))
-    let count = batch.reduce(1, *)
-    let pool = ThreadPool.shared
-    // Each item packs keys and values once.
-    let splits = max(1, min(rows / (4 * height), (4 * pool.threadCount + count - 1) / count))
-    let room = keyPanels * panel * depth + valuePanels * panel * keys + height * keyPanels * panel
-    let scale = scale.map { Float($0) }
-    let to = result.pointer(Float.self)
-    pool.run(count * splits) { item, _ in
-      withUnsafeTemporaryAllocation(of: Float.self, capacity: room) { memory in
-        guard let packedKeys = memory.baseAddress else { return }
-        let packedValues = packedKeys + keyPanels * panel * depth
-        let scores = packedValues + valuePanels * panel * keys
-        let (index, split) = (item / splits, item % splits)
-        func start(_ tensor: Tensor) -> UnsafeMutablePointer<Float> {
-          var (rest, offset) = (index, 0)
-          for axis in (0..<axes).reversed() {
-            offset += rest % batch[axis] * tensor.strides[axis]
-            rest /= batch[axis]
-          }
-          return tensor.pointer(Float.self) + offset
-        }
-        let (query, key, value) = (start(q), start(k), start(v))
-        let (keyStrides, valueStrides) = (Array(k.strides[axes...]), Array(v.strides[axes...]))
-        for at in 0..<keyPanels {
-          PackedMatrix.pack(
-            key + at * panel * keyStrides[1], keyStrides, packedKeys + at * panel * depth, depth,
-            min(panel, keys - at * panel))
-        }
-        for at in 0..<valuePanels {
-          PackedMatrix.pack(
-            value + at * panel * valueStrides[1], valueStrides, packedValues + at * panel * keys, keys,
-            min(panel, width - at * panel))
-        }
-        let (first, end) = (rows * split / splits, rows * (split + 1) / splits)
-        let blocks = (end - first + height - 1) / height
-        for block in 0..<blocks {
-          let row = first + (end - first) * block / blocks
-          let own = first + (end - first) * (block + 1) / blocks - row
-          var one = tz_product()
-          one.a = UnsafePointer(query + row * q.strides[axes])
-          (one.a_row, one.a_step) = (q.strides[axes], q.strides[axes + 1])
-          (one.rows, one.steps, one.c_row, one.b_step) = (own, depth, keys, panel)
-          for at in 0..<keyPanels {
-            one.b = UnsafePointer(packedKeys + at * panel * depth)
-            one.c = scores + at * panel
-            one.columns = Int32(min(panel, keys - at * panel))
-            tz_product_panel(products, &one)
-          }
-          if var scale {
-            tz_pairs_one(elements, TZ_MULTIPLY, scores, &scale, scores, own * keys)
-          }
-          for mask in masks {
-            let (rowStride, step) = (mask.strides[axes], mask.strides[axes + 1])
-            for at in 0..<own {
-              let (line, other) = (scores + at * keys, start(mask) + (row + at) * rowStride)
-              if step == 1 {
-                tz_pairs_run(elements, TZ_ADD, line, other, line, keys)
-              } else {
-                for j in 0..<keys { line[j] += other[j * step] }
-              }
-            }
-          }
-          for at in 0..<own { table.softmax(scores + at * keys, scores + at * keys, keys, false) }
-          (one.a, one.a_row, one.a_step) = (UnsafePointer(scores), keys, 1)
-          (one.steps, one.c_row) = (keys, width)
-          for at in 0..<valuePanels {
-            one.b = UnsafePointer(packedValues + at * panel * keys)
-            one.c = to + (index * rows + row) * width + at * panel
-            one.columns = Int32(min(panel, width - at * panel))
-            tz_product_panel(products, &one)
-          }
-        }
+    let items = AttentionItems(inputs, result, scale: scale)
+    ThreadPool.shared.run(items.count) { item, _ in
+      withUnsafeTemporaryAllocation(of: Float.self, capacity: items.room) { memory in
+        if let scratch = memory.baseAddress { items.compute(item, scratch) }
       }
     }
     withExtendedLifetime((inputs, result)) {}
     return [result]
   }
 
+  func bound(_ call: BoundCall) throws -> BoundComputation? {
+    let (operands, result) = (call.operands, call.results[0])
+    guard result.isContiguous, result.count > 0 else { return nil }
+    let items = AttentionItems(operands, result, scale: scale)
+    let (pool, memory) = (ThreadPool.shared, call.memory)
+    try memory.reserveScratch(pool.threadCount * items.room * MemoryLayout<Float>.stride, operation: name)
+    let compute: (Int, Int) -> Void = { item, thread in
+      guard let scratch = memory.scratchBase else { return }
+      items.compute(item, scratch.assumingMemoryBound(to: Float.self) + thread * items.room)
+      withExtendedLifetime((operands, result)) {}
+    }
+    return { pool.run(items.count, compute) }
+  }
+
   var gradient: GradientRule { .none(because: "it is made by compilation, after differentiation") }
   func time(_ call: TimeCall) -> TimeRule { .whole(because: "it is made by compilation, after planning") }
+}
+
+/// Items of work of an attention, each of which packs keys and values once and computes some queries.
+private struct AttentionItems {
+  /// How many items there are, and floats that each wants as scratch memory.
+  let count: Int
+  let room: Int
+  private let q: Operand
+  private let k: Operand
+  private let v: Operand
+  private let masks: [Operand]
+  private let batch: [Int]
+  private let rows: Int
+  private let depth: Int
+  private let keys: Int
+  private let width: Int
+  private let splits: Int
+  private let scale: Float?
+  private let to: UnsafeMutablePointer<Float>
+  private let products: UnsafePointer<tz_products_table>?
+  private let elements: UnsafePointer<tz_elementwise_table>?
+  private let table: tz_rows_table
+
+  /// A tensor with the batch axes of the result.
+  private struct Operand {
+    let base: UnsafeMutablePointer<Float>
+    let strides: [Int]
+    /// Of the last two axes.
+    let matrix: [Int]
+
+    init(_ tensor: Tensor, _ shape: TensorShape) {
+      strides = tensor.broadcastStrides(to: shape)
+      matrix = Array(strides.suffix(2))
+      base = tensor.pointer(Float.self)
+    }
+
+    /// Where a matrix begins.
+    func start(_ index: Int, _ batch: [Int]) -> UnsafeMutablePointer<Float> {
+      var (rest, offset) = (index, 0)
+      for axis in batch.indices.reversed() {
+        offset += rest % batch[axis] * strides[axis]
+        rest /= batch[axis]
+      }
+      return base + offset
+    }
+  }
+
+  /// - Parameter result: contiguous.
+  init(_ inputs: [Tensor], _ result: Tensor, scale: Double?) {
+    let axes = result.rank - 2
+    let batch = Array(result.shape.dimensions[..<axes])
+    (rows, depth) = (inputs[0].shape[inputs[0].rank - 2], inputs[0].shape[inputs[0].rank - 1])
+    (keys, width) = (inputs[1].shape[inputs[1].rank - 1], result.shape[axes + 1])
+    let (rows, depth, keys, width) = (rows, depth, keys, width)
+    q = Operand(inputs[0], TensorShape(batch + [rows, depth]))
+    k = Operand(inputs[1], TensorShape(batch + [depth, keys]))
+    v = Operand(inputs[2], TensorShape(batch + [keys, width]))
+    masks = inputs[3...].map { Operand($0, TensorShape(batch + [rows, keys])) }
+    products = tz_products_kernels(InstructionSet.current.code)
+    elements = tz_elementwise_kernels(InstructionSet.current.code)
+    table = tz_rows_kernels(InstructionSet.current.code).pointee
+    let panel = PackedMatrix.width
+    let height = Int(tz_products_rows(products))
+    let matrices = batch.reduce(1, *)
+    splits = max(1, min(rows / (4 * height), (4 * ThreadPool.shared.threadCount + matrices - 1) / matrices))
+    count = matrices * splits
+    let (keyPanels, valuePanels) = ((keys + panel - 1) / panel, (width + panel - 1) / panel)
+    room = keyPanels * panel * depth + valuePanels * panel * keys + height * keyPanels * panel
+    (self.batch, self.scale, to) = (batch, scale.map { Float($0) }, result.pointer(Float.self))
+  }
+
+  /// Computes an item with scratch memory.
+  func compute(_ item: Int, _ packedKeys: UnsafeMutablePointer<Float>) {
+    let (panel, height) = (PackedMatrix.width, Int(tz_products_rows(products)))
+    let (keyPanels, valuePanels) = ((keys + panel - 1) / panel, (width + panel - 1) / panel)
+    let packedValues = packedKeys + keyPanels * panel * depth
+    let scores = packedValues + valuePanels * panel * keys
+    let (index, split) = (item / splits, item % splits)
+    let (query, key, value) = (q.start(index, batch), k.start(index, batch), v.start(index, batch))
+    for at in 0..<keyPanels {
+      PackedMatrix.pack(
+        key + at * panel * k.matrix[1], k.matrix, packedKeys + at * panel * depth, depth, min(panel, keys - at * panel))
+    }
+    for at in 0..<valuePanels {
+      PackedMatrix.pack(
+        value + at * panel * v.matrix[1], v.matrix, packedValues + at * panel * keys, keys,
+        min(panel, width - at * panel))
+    }
+    let (first, end) = (rows * split / splits, rows * (split + 1) / splits)
+    let blocks = (end - first + height - 1) / height
+    for block in 0..<blocks {
+      let row = first + (end - first) * block / blocks
+      let own = first + (end - first) * (block + 1) / blocks - row
+      var one = tz_product()
+      one.a = UnsafePointer(query + row * q.matrix[0])
+      (one.a_row, one.a_step) = (q.matrix[0], q.matrix[1])
+      (one.rows, one.steps, one.c_row, one.b_step) = (own, depth, keys, panel)
+      for at in 0..<keyPanels {
+        one.b = UnsafePointer(packedKeys + at * panel * depth)
+        one.c = scores + at * panel
+        one.columns = Int32(min(panel, keys - at * panel))
+        tz_product_panel(products, &one)
+      }
+      if var scale {
+        tz_pairs_one(elements, TZ_MULTIPLY, scores, &scale, scores, own * keys)
+      }
+      for mask in masks {
+        let start = mask.start(index, batch)
+        for at in 0..<own {
+          let (line, other) = (scores + at * keys, start + (row + at) * mask.matrix[0])
+          if mask.matrix[1] == 1 {
+            tz_pairs_run(elements, TZ_ADD, line, other, line, keys)
+          } else {
+            for j in 0..<keys { line[j] += other[j * mask.matrix[1]] }
+          }
+        }
+      }
+      for at in 0..<own { table.softmax(scores + at * keys, scores + at * keys, keys, false) }
+      (one.a, one.a_row, one.a_step) = (UnsafePointer(scores), keys, 1)
+      (one.steps, one.c_row) = (keys, width)
+      for at in 0..<valuePanels {
+        one.b = UnsafePointer(packedValues + at * panel * keys)
+        one.c = to + (index * rows + row) * width + at * panel
+        one.columns = Int32(min(panel, width - at * panel))
+        tz_product_panel(products, &one)
+      }
+    }
+  }
 }
 
 extension FusedAttention: CountedOperation {

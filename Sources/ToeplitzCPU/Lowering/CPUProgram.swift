@@ -4,22 +4,34 @@ import ToeplitzTensor
 
 extension CPUDevice: LoweringBackend {
   package static func lower(
-    _ graph: Graph, _ folded: FoldedConstants, optimizes: Bool
+    _ graph: Graph, _ folded: FoldedConstants, _ lowering: Lowering
   ) throws -> any Program {
-    guard optimizes else { return try CPUProgram(graph, folded) }
-    let passes = [
-      QuantizedNetworks.applied, IntegerSums.applied, Attentions.applied, ActivationPatterns.applied,
-      ConstantProducts.applied,
-      UnreachedTaps.applied,
-      ConvolutionFusions.applied,
-      ResidualUnits.applied,
-      SeparableConvolutions.applied, SqueezeExcitations.applied, RecurrentDirections.applied, NearestPlanes.applied,
-      RectifiedNormalizations.applied, ElementwiseChains.applied,
-      QuantizedMaps.applied,
-    ]
+    typealias Pass = (Graph, FoldedConstants) -> Graph
+    let first: [Pass]
+    let fusions: Pass
+    switch lowering {
+    case .nodeByNode: return try CPUProgram(graph, folded)
+    case .exact: (first, fusions) = ([IntegerSums.applied, Attentions.applied], ConvolutionFusions.exact)
+    case .fused:
+      first = [QuantizedNetworks.applied, IntegerSums.applied, Attentions.applied, ActivationPatterns.applied]
+      fusions = ConvolutionFusions.applied
+    }
+    let passes: [Pass] =
+      first + [
+        ConstantProducts.applied, UnreachedTaps.applied, fusions, ResidualUnits.applied, SeparableConvolutions.applied,
+        SqueezeExcitations.applied, RecurrentDirections.applied, NearestPlanes.applied, RectifiedNormalizations.applied,
+        ElementwiseChains.applied, QuantizedMaps.applied,
+      ]
     var lowered = passes.reduce(graph) { $1($0, folded) }
     lowered.removeDeadNodes()
     return try CPUProgram(lowered, folded)
+  }
+
+  package static func simplified(_ graph: Graph, _ folded: FoldedConstants) -> Graph {
+    let passes = [ActivationPatterns.applied, ConstantProducts.applied, ConvolutionFusions.folded]
+    var simple = passes.reduce(graph) { $1($0, folded) }
+    simple.removeDeadNodes()
+    return simple
   }
 }
 

@@ -52,19 +52,67 @@ struct ConvolutionNode {
 /// its data is in registers; a normalisation with constant statistics disappears in weight and bias.
 struct ConvolutionFusions {
   private var rewriter: GraphRewriter
+  /// Whether results must have the bits of the operations one after the other.
+  private var isExact = false
 
   /// The graph after fusion.
   static func applied(to graph: Graph, _ folded: FoldedConstants) -> Graph {
     var pass = Self(rewriter: GraphRewriter(graph, folded))
-    pass.run()
+    pass.foldConstants()
+    pass.fuse()
     return pass.rewriter.finished
   }
 
-  private mutating func run() {
+  /// The same to the bits of the operations one after the other.
+  static func exact(_ graph: Graph, _ folded: FoldedConstants) -> Graph {
+    var pass = Self(rewriter: GraphRewriter(graph, folded), isExact: true)
+    pass.fuse()
+    return pass.rewriter.finished
+  }
+
+  /// The graph whose convolutions have constants after them as part of weights and biases, and nothing else fused.
+  static func folded(_ graph: Graph, _ folded: FoldedConstants) -> Graph {
+    var pass = Self(rewriter: GraphRewriter(graph, folded))
+    pass.foldConstants()
+    pass.scaleWeights()
+    return pass.rewriter.finished
+  }
+
+  private mutating func foldConstants() {
     for index in rewriter.nodes.indices {
       guard let node = rewriter.nodes[index] else { continue }
       switch node.operation {
       case let normalization as NormalizeChannels: foldNormalization(index, node, normalization)
+      case let binary as Binary: foldArithmetic(index, node, binary)
+      default: break
+      }
+    }
+  }
+
+  /// Makes convolutions into which nothing but constants was fused plain ones again.
+  private mutating func scaleWeights() {
+    for index in rewriter.nodes.indices {
+      guard let node = rewriter.nodes[index], let fused = node.operation as? FusedConvolution,
+        let parts = ConvolutionNode(node)
+      else { continue }
+      var weight = parts.weight
+      if let factors = rewriter.constant(parts.factors), let constant = rewriter.constant(weight),
+        let scaled = rewriter.folded.result(ScaledWeight(geometry: fused.geometry), constant, factors)
+      {
+        weight = rewriter.graph.constant(scaled)
+      }
+      let inputs = [parts.x, weight] + [parts.bias].compactMap { $0 }
+      rewriter.replace(
+        index,
+        by: Graph.Node(
+          fused.convolution, inputs: inputs, outputs: node.outputs, path: node.path, fused: node.fused))
+    }
+  }
+
+  private mutating func fuse() {
+    for index in rewriter.nodes.indices {
+      guard let node = rewriter.nodes[index] else { continue }
+      switch node.operation {
       case let binary as Binary: fuseArithmetic(index, node, binary)
       default: if let activation = Activation(node.operation) { fuseActivation(index, node, activation) }
       }
@@ -184,16 +232,25 @@ struct ConvolutionFusions {
     }
   }
 
-  private mutating func fuseArithmetic(_ index: Int, _ node: Graph.Node, _ binary: Binary) {
+  /// A convolution that a constant is added to, or multiplied or divided by.
+  private func changed(
+    _ node: Graph.Node, _ binary: Binary
+  ) -> (source: (index: Int, node: Graph.Node, parts: ConvolutionNode), constant: Int, kind: FoldedChannels.Kind)? {
     let kinds: [Binary.Function: FoldedChannels.Kind] = [.add: .add, .multiply: .multiply, .divide: .divide]
-    guard let kind = kinds[binary.function] else { return }
-    if let at = node.inputs.firstIndex(where: { rewriter.constant($0) != nil }) {
-      guard let source = convolution(node.inputs[1 - at]), source.parts.endsPlainly, kind != .divide || at == 1,
-        rewriter.graph.specs[node.outputs[0]] == rewriter.graph.specs[node.inputs[1 - at]]
-      else { return }
-      return foldConstant(node.inputs[at], source, index, node, kind)
+    guard let kind = kinds[binary.function], let at = node.inputs.firstIndex(where: { rewriter.constant($0) != nil }),
+      let source = convolution(node.inputs[1 - at]), source.parts.endsPlainly, kind != .divide || at == 1,
+      rewriter.graph.specs[node.outputs[0]] == rewriter.graph.specs[node.inputs[1 - at]]
+    else { return nil }
+    return (source, node.inputs[at], kind)
+  }
+
+  private mutating func fuseArithmetic(_ index: Int, _ node: Graph.Node, _ binary: Binary) {
+    if let found = changed(node, binary) {
+      return fuseConstant(found.constant, found.source, index, node, found.kind)
     }
-    guard kind == .add, node.inputs[0] != node.inputs[1] else { return }
+    guard binary.function == .add, node.inputs[0] != node.inputs[1],
+      node.inputs.allSatisfy({ rewriter.constant($0) == nil })
+    else { return }
     // Of two convolutions the later one takes the other's result.
     let sources = node.inputs.compactMap { convolution($0) }
       .filter { $0.parts.endsPlainly && $0.parts.residuals.count < 2 }
@@ -204,25 +261,29 @@ struct ConvolutionFusions {
     move(source, to: index, node) { $0.residuals.append(other) }
   }
 
-  private mutating func foldConstant(
+  private mutating func foldArithmetic(_ index: Int, _ node: Graph.Node, _ binary: Binary) {
+    guard let (source, value, kind) = changed(node, binary) else { return }
+    let output = rewriter.graph.specs[node.outputs[0]].shape
+    let spec = rewriter.graph.specs[value]
+    let count = spec.shape.reduce(1, *)
+    // The channels of a constant must stand where the output's are.
+    let axis = source.parts.operation.convolution.channelAxis(output.rank) - (output.rank - spec.shape.rank)
+    let channels = source.parts.operation.geometry.outChannels
+    guard count == 1 || count == channels && axis >= 0 && spec.shape[axis] == channels else { return }
+    fold(kind, [value], source, to: index, node)
+  }
+
+  private mutating func fuseConstant(
     _ value: Int, _ source: (index: Int, node: Graph.Node, parts: ConvolutionNode), _ index: Int, _ user: Graph.Node,
     _ kind: FoldedChannels.Kind
   ) {
-    let output = rewriter.graph.specs[user.outputs[0]].shape
     let spec = rewriter.graph.specs[value]
-    let count = spec.shape.reduce(1, *)
-    if source.parts.residuals.isEmpty {
-      // The channels of a constant must stand where the output's are.
-      let axis = source.parts.operation.convolution.channelAxis(output.rank) - (output.rank - spec.shape.rank)
-      let channels = source.parts.operation.geometry.outChannels
-      if count == 1 || count == channels && axis >= 0 && spec.shape[axis] == channels {
-        if fold(kind, [value], source, to: index, user) { return }
-      }
-    }
     if kind == .add, spec == rewriter.graph.specs[user.outputs[0]], source.parts.residuals.count < 2 {
       return move(source, to: index, user) { $0.residuals.append(value) }
     }
     guard kind != .add, let number = rewriter.graph.number(value), number != 0 || kind == .multiply else { return }
+    // Only a power of two divides as its inverse multiplies.
+    guard !isExact || kind == .multiply || number.significandWidth == 0 else { return }
     move(source, to: index, user) { $0.operation.epilogue.outputScale = kind == .divide ? 1 / number : number }
   }
 

@@ -33,7 +33,7 @@ final class SteadyStream: @unchecked Sendable {
 
   /// Input positions of each push.
   let chunk: Int
-  private let block: Int
+  private let pattern: Int
   private let engine: StreamEngine
   private let buffers: [Buffer?]
   private let carried: [Tensor]
@@ -48,10 +48,10 @@ final class SteadyStream: @unchecked Sendable {
 
   /// For pushes of `chunk` positions from a state on that has seen so many.
   ///
-  /// - Parameter block: input positions after which the pattern repeats.
+  /// - Parameter pattern: input positions after which pushes compute the same again.
   /// - Returns: nil where the schedules do not come again, as delays are still filled, or are too many.
-  init?(_ engine: StreamEngine, chunk: Int, block: Int, _ counters: StreamCounters) throws {
-    let cycle = block / gcd(block, chunk)
+  init?(_ engine: StreamEngine, chunk: Int, pattern: Int, _ counters: StreamCounters) throws {
+    let cycle = pattern / gcd(pattern, chunk)
     guard cycle <= Self.mostPhases else { return nil }
     var counters = counters
     var starts: [StreamCounters] = []
@@ -63,7 +63,7 @@ final class SteadyStream: @unchecked Sendable {
     guard schedules.prefix(cycle).elementsEqual(schedules.suffix(cycle)), schedules[0].new[0] == chunk,
       zip(starts[cycle].kept, starts[0].kept).map({ $0 - $1 }) == cycleCounts
     else { return nil }
-    (self.engine, self.chunk, self.block) = (engine, chunk, block)
+    (self.engine, self.chunk, self.pattern) = (engine, chunk, pattern)
     buffers = try Buffer.all(engine, schedules.prefix(cycle))
     carried = try engine.carried.map { try Tensor.zeros($0.shape, dtype: $0.dtype) }
     let memory = ProgramMemory()
@@ -86,7 +86,9 @@ final class SteadyStream: @unchecked Sendable {
   ///
   /// - Returns: false if that is none of the states that it knows.
   func load(_ memory: StreamEngine.Memory, _ counters: StreamCounters) -> Bool {
-    guard let index = phases.firstIndex(where: { isWholeBlocks(from: $0.counters, to: counters) }) else { return false }
+    guard let index = phases.firstIndex(where: { isWholePatterns(from: $0.counters, to: counters) }) else {
+      return false
+    }
     for (buffer, tensor) in zip(buffers, memory.held) {
       if let buffer, let tensor { buffer.held(tensor.shape[buffer.axis]).fillOnce(from: tensor) }
     }
@@ -95,16 +97,16 @@ final class SteadyStream: @unchecked Sendable {
     return true
   }
 
-  /// Whether all values are equally many blocks further.
-  private func isWholeBlocks(from: StreamCounters, to: StreamCounters) -> Bool {
+  /// Whether all values are equally many patterns further.
+  private func isWholePatterns(from: StreamCounters, to: StreamCounters) -> Bool {
     let distance = to.known[0] - from.known[0]
-    guard distance % block == 0, !to.isEnded else { return false }
-    let blocksOfCycle = phases.count * chunk / block
+    guard distance % pattern == 0, !to.isEnded else { return false }
+    let patternsOfCycle = phases.count * chunk / pattern
     return cycleCounts.indices.allSatisfy { place in
-      let (moved, overflow) = cycleCounts[place].multipliedReportingOverflow(by: distance / block)
-      return !overflow && moved % blocksOfCycle == 0
-        && to.known[place] - from.known[place] == moved / blocksOfCycle
-        && to.kept[place] - from.kept[place] == moved / blocksOfCycle
+      let (moved, overflow) = cycleCounts[place].multipliedReportingOverflow(by: distance / pattern)
+      return !overflow && moved % patternsOfCycle == 0
+        && to.known[place] - from.known[place] == moved / patternsOfCycle
+        && to.kept[place] - from.kept[place] == moved / patternsOfCycle
     }
   }
 

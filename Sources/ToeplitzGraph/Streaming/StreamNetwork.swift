@@ -23,14 +23,20 @@ struct StreamNetwork: Sendable {
     input = graph.inputs[0].value
     outputs = graph.outputs.map(\.value)
     axes[input] = timeAxis
+    var scores = ScoreTracking(graph)
     for node in graph.nodes {
-      if node.inputs.allSatisfy({ axes[$0] == nil }) {
+      if node.inputs.allSatisfy({ axes[$0] == nil && !scores.isTracked($0) }) {
         // Weights of weights: once and for all.
         let operands = try node.inputs.map { try Self.known(constants[$0], node) }
         for (output, tensor) in zip(node.outputs, try applyAll(node.operation, operands)) { constants[output] = tensor }
         continue
       }
-      let made = try Self.node(node, graph, axes)
+      let made: StreamNode
+      switch try scores.follow(node, axes, constants) {
+      case .tracked: continue
+      case .ended(let attention, let axis): made = Self.node(node, attention, axis: axis, specs)
+      case nil: made = try Self.node(node, graph, axes)
+      }
       for output in made.outputs {
         axes[output] = made.axis
         // What is empty tells no rule, and an axis of size 1 may be another; longer inputs may tell.
@@ -41,13 +47,14 @@ struct StreamNetwork: Sendable {
             got: "\(length) of \(node.operation.name) for an input of \(specs[input])", path: node.path)
         }
       }
-      for value in Set(node.inputs) where axes[value] != nil { users[value, default: []].append(nodes.count) }
+      for value in Set(made.inputs) where axes[value] != nil { users[value, default: []].append(nodes.count) }
       nodes.append(made)
     }
     for port in graph.outputs where axes[port.value] == nil {
       throw ToeplitzError(
         .unsupported, "streamPlan", expected: "outputs along time",
-        got: "'\(port.name)', which does not depend on the input's time")
+        got: scores.isTracked(port.value)
+          ? "'\(port.name)', of pairs of positions" : "'\(port.name)', which does not depend on the input's time")
     }
   }
 
@@ -67,6 +74,15 @@ struct StreamNetwork: Sendable {
     ToeplitzError(
       .unsupported, "streamPlan", expected: "operations that a stream can compute piece by piece",
       got: "\(operation.name): \(reason)", path: path)
+  }
+
+  private static func node(
+    _ last: Graph.Node, _ attention: StreamAttention, axis: Int, _ specs: [TensorSpec]
+  ) -> StreamNode {
+    StreamNode(
+      operation: last.operation, kind: .attention(attention), inputs: attention.inputs.map(\.value),
+      axes: attention.inputs.map(\.axis), outputs: last.outputs, axis: axis, path: last.path,
+      specs: attention.inputs.map { specs[$0.value] })
   }
 
   private static func node(_ node: Graph.Node, _ graph: Graph, _ axes: [Int: Int]) throws -> StreamNode {
@@ -123,7 +139,7 @@ struct StreamNetwork: Sendable {
         }
         let length = other.specs[b.outputs[0]].shape[b.axis]
         let expected: any TensorOperation = resized?(length) ?? a.operation
-        guard AnyHashable(expected) == AnyHashable(b.operation) else {
+        guard AnyHashable(expected) == AnyHashable(b.operation) || Self.givesShape(expected, b, in: other) else {
           throw refuse("an attribute changes with the length")
         }
       case (.window, .window) where !a.kind.follows(b.kind):
@@ -131,6 +147,7 @@ struct StreamNetwork: Sendable {
       case (.overlapAdd, .overlapAdd) where !a.kind.follows(b.kind):
         throw refuse("its padding changes with the length")
       case (.enclosed, .enclosed) where !a.kind.follows(b.kind): throw refuse("constants change with the length")
+      case (.attention, .attention) where !a.kind.follows(b.kind): throw refuse("its masks change with the length")
       case _ where a.kind.follows(b.kind): break
       default: throw refuse("it follows another rule for another length")
       }
@@ -145,8 +162,18 @@ struct StreamNetwork: Sendable {
 }
 
 extension StreamNetwork {
+  /// Whether a reshape or expansion, which may leave sizes open, is the same as that of a node.
+  private static func givesShape(_ operation: any TensorOperation, _ node: StreamNode, in network: StreamNetwork)
+    -> Bool
+  {
+    guard operation is Reshape && node.operation is Reshape || operation is Expand && node.operation is Expand else {
+      return false
+    }
+    return (try? operation.infer(node.specs)) == node.outputs.map { network.specs[$0] }
+  }
+
   /// Whether two tensors hold the same bytes.
-  private static func areEqual(_ a: Tensor, _ b: Tensor) throws -> Bool {
+  static func areEqual(_ a: Tensor, _ b: Tensor) throws -> Bool {
     let (one, two) = (try a.copied(), try b.copied())
     let count = one.count * one.dtype.byteSize
     let bytes = [one, two].map { UnsafeRawBufferPointer(start: $0.elements, count: count) }
@@ -236,7 +263,7 @@ struct StreamCounting: Sendable {
       if ends {
         guard let total else {
           throw ToeplitzError(
-            .shape, node.operation.name, expected: "a stream whose length it can compute",
+            .shape, node.name, expected: "a stream whose length it can compute",
             got: "\(totals[place.input] ?? 0) positions at its end", path: node.path)
         }
         end = max(first, total)
@@ -254,7 +281,7 @@ struct StreamCounting: Sendable {
       for user in users[place] {
         let node = network.nodes[user]
         let next = counters.known[nodes[user].outputs[0]]
-        needed = min(needed, node.needed(from: next, known: counters.known[place]))
+        needed = min(needed, node.needed(from: next, known: counters.known[place], of: timed[place]))
       }
       counters.kept[place] = ends ? counters.known[place] : max(before.kept[place], min(needed, counters.known[place]))
     }

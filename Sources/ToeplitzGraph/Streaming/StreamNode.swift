@@ -13,6 +13,8 @@ struct StreamNode: Sendable {
     case state(carried: [TensorSpec], stepped: any TensorOperation)
     /// Constants before and after the positions.
     case enclosed(before: Int, after: Int)
+    /// Each position reads some around it, which masks leave.
+    case attention(StreamAttention)
 
     /// Whether another reads the same positions.
     func follows(_ other: Kind) -> Bool {
@@ -25,6 +27,7 @@ struct StreamNode: Sendable {
       case (.state, .state): true
       case (.enclosed(let before, let after), .enclosed(let otherBefore, let otherAfter)):
         (before, after) == (otherBefore, otherAfter)
+      case (.attention(let one), .attention(let other)): one.follows(other)
       default: false
       }
     }
@@ -39,6 +42,8 @@ struct StreamNode: Sendable {
   var outputs: [Int]
   var axis: Int
   var path: String
+  /// What the node computes, for people.
+  var name: String { if case .attention = kind { "attention" } else { operation.name } }
   /// What padding of zeros stands for; nil where windows at the ends have fewer positions.
   var padding: Double?
   /// The specifications of the operands, for the length that was recorded.
@@ -83,7 +88,7 @@ struct StreamNode: Sendable {
     case .overlapAdd(let window, _):
       let count = (length - 1) * window.stride + window.span - window.low - window.high
       return length > 0 && count > 0 ? count : nil
-    case .state: return length
+    case .state, .attention: return length
     case .enclosed(let before, let after): return length + before + after
     }
   }
@@ -101,6 +106,7 @@ struct StreamNode: Sendable {
     case .overlapAdd(let window, let recropped): whole = try? recropped(window.low, window.high)
     case .state: whole = operation
     case .enclosed(let before, let after): return before + after
+    case .attention: return 0
     }
     return (try? whole?.infer(empty))?.first?.shape[axis]
   }
@@ -116,11 +122,12 @@ struct StreamNode: Sendable {
     case .overlapAdd(let window, _): return max(0, known * window.stride - window.low)
     case .state: return known
     case .enclosed(let before, _): return known + before
+    case .attention(let attention): return attention.window.ready(known)
     }
   }
 
-  /// The first position of the input that results from `next` on may still read, when `known` are there.
-  func needed(from next: Int, known: Int) -> Int {
+  /// The first position of an input that results from `next` on may still read, when `known` are there.
+  func needed(from next: Int, known: Int, of value: Int) -> Int {
     switch kind {
     case .blocks(let from, let to, let reach, _): return max(0, next / to - reach) * from
     case .window(let window, let mode, _):
@@ -134,6 +141,9 @@ struct StreamNode: Sendable {
       return min(ceilDivide(next + window.low - window.span + 1, window.stride), known - 1)
     case .state: return next
     case .enclosed(let before, _): return next - before
+    case .attention(let attention):
+      let isKey = attention.inputs.contains { $0.value == value && $0.side == .key }
+      return isKey ? min(next, attention.window.firstKey(from: next)) : next
     }
   }
 
@@ -149,6 +159,8 @@ struct StreamNode: Sendable {
     var high = 0
     /// Results before the first that is wanted.
     var dropped = 0
+    /// The number of the first result, up to multiples of what rules repeat after.
+    var phase = 0
     var count: Int
     /// For each operand with time where its held positions begin, counted from those of the first such operand.
     var shifts: [Int] = []
@@ -194,12 +206,35 @@ struct StreamNode: Sendable {
       return Piece(
         from: max(0, first - before), end: min(known, max(0, end - before)), low: max(0, before - first),
         high: isEnded ? min(after, max(0, end - total)) : 0, count: count)
+    case .attention(let attention):
+      let phase = first % attention.window.period
+      let keys = attention.window.keys(first..<end, phase: phase)
+      let from = max(0, keys.lowerBound)
+      return Piece(
+        from: from, end: max(from, min(known, keys.upperBound)), dropped: first - from, phase: phase, count: count)
     }
   }
 
-  /// The results of a piece from the operands, of which the one with time holds its positions, and what is carried on.
-  func results(_ piece: Piece, _ operands: [Tensor], carried: [Tensor]) throws -> (results: [Tensor], carried: [Tensor])
-  {
+  /// Whether an operand is read at the positions of the results alone, whatever others are.
+  func isQuery(_ operand: Int) -> Bool {
+    if case .attention(let attention) = kind { attention.inputs[operand].side == .query } else { false }
+  }
+
+  /// The positions of an operand that are taken for a piece, counted as the piece's are.
+  func positions(_ piece: Piece, operand: Int) -> Range<Int> {
+    guard isQuery(operand) else { return piece.from..<piece.end }
+    return piece.from + piece.dropped..<piece.from + piece.dropped + piece.count
+  }
+
+  /// The results of a piece from the operands, of which those with time hold its positions, and what is carried on.
+  ///
+  /// - Parameters:
+  ///   - presence: where some positions of the first operand are none of the stream's, which there are.
+  ///   - constant: what takes the place of a constant that is no operand.
+  func results(
+    _ piece: Piece, _ operands: [Tensor], carried: [Tensor], presence: Tensor?,
+    constant: @escaping (Tensor) throws -> Tensor
+  ) throws -> (results: [Tensor], carried: [Tensor]) {
     func cut(_ tensors: [Tensor]) throws -> [Tensor] {
       try tensors.prefix(outputs.count).map { tensor in
         guard tensor.shape[axis] != piece.count else { return tensor }
@@ -222,6 +257,8 @@ struct StreamNode: Sendable {
         index < timed ? piece.low > 0 : index > timed ? piece.high > 0 : piece.end > piece.from
       }
       return (try [Tensor.concatenate(parts.map(\.element), axis: axis)], [])
+    case .attention(let attention):
+      return ([try attention.results(piece, operands, axis: axis, presence: presence, constant: constant)], [])
     }
   }
 

@@ -80,6 +80,8 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
   /// Multiply-adds for each input position, in the network as a whole.
   public let workPerStep: Double
 
+  /// The least multiple of the block after which pushes compute the same again.
+  let patternSize: Int
   let engine: StreamEngine
   /// Input positions, a multiple of the block, after which all delays are filled.
   package let steadyLength: Int
@@ -94,7 +96,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
     input = network.spec(network.input, length: 0)
     let counting = engine.counting
     let rates = StreamRates(network)
-    blockSize = rates.blockSize
+    (blockSize, patternSize) = (rates.blockSize, rates.patternSize)
     let output = network.outputs[0]
     outputRatio = rates[output]
     // Run until all delays are filled and all that is ever held is.
@@ -128,7 +130,10 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
       let place = counting.place(node.inputs[node.timed])
       let next = counters.known[counting.place(result)]
       let held =
-        counters.known[place] - max(counters.kept[place], node.needed(from: next, known: counters.known[place]))
+        counters.known[place]
+        - max(
+          counters.kept[place],
+          node.needed(from: next, known: counters.known[place], of: node.inputs[node.timed]))
       let spec = network.spec(node.inputs[node.timed], length: max(0, held))
       var bytes = spec.shape.reduce(1, *) * spec.dtype.byteSize
       if case .state(let carried, _) = node.kind {
@@ -136,7 +141,7 @@ public struct StreamPlan: Sendable, CustomStringConvertible {
       }
       steps.append(
         Step(
-          operation: node.operation.name, path: node.path, rate: rates[result], delay: lag(result) - behind,
+          operation: node.name, path: node.path, rate: rates[result], delay: lag(result) - behind,
           held: max(0, held), stateBytes: bytes))
     }
     self.steps = steps
@@ -173,6 +178,7 @@ struct StreamRates {
 
   private var rates: [Int: StreamPlan.Fraction] = [:]
   private(set) var blockSize = 1
+  private(set) var patternSize = 1
 
   init(_ network: StreamNetwork) {
     rates[network.input] = StreamPlan.Fraction(1, 1)
@@ -183,11 +189,23 @@ struct StreamRates {
       case .blocks(let from, let to, _, _): own = StreamPlan.Fraction(rate.numerator * to, rate.denominator * from)
       case .window(let window, _, _): own = StreamPlan.Fraction(rate.numerator, rate.denominator * window.stride)
       case .overlapAdd(let window, _): own = StreamPlan.Fraction(rate.numerator * window.stride, rate.denominator)
-      case .state, .enclosed: own = rate
+      case .state, .enclosed, .attention: own = rate
       }
       for output in node.outputs { rates[output] = own }
       blockSize = blockSize / gcd(blockSize, own.denominator) * own.denominator
     }
+    // Attention that changes from query to query has a pattern of its own, and one of where pieces of keys begin.
+    func extended(_ size: Int, _ multiple: (AttentionWindow) -> Int) -> Int {
+      network.nodes.reduce(size) { size, node in
+        guard case .attention(let attention) = node.kind else { return size }
+        let rate = self[node.outputs[0]]
+        let positions = size / rate.denominator * rate.numerator
+        let multiple = multiple(attention.window)
+        return size * (multiple / gcd(multiple, positions))
+      }
+    }
+    blockSize = extended(blockSize) { $0.period }
+    patternSize = extended(blockSize) { _ in AttentionWindow.alignment }
   }
 
   subscript(_ value: Int) -> StreamPlan.Fraction { rates[value] ?? StreamPlan.Fraction(1, 1) }
@@ -215,8 +233,8 @@ struct StreamField {
         for value in node.outputs { wanted.formUnion(read[value] ?? RangeSet()) }
         guard !wanted.isEmpty else { continue }
         let positions = Self.read(node, wanted)
-        for (value, axis) in zip(node.inputs, node.axes) where axis != nil {
-          read[value, default: RangeSet()].formUnion(positions)
+        for (operand, value) in node.inputs.enumerated() where node.axes[operand] != nil {
+          read[value, default: RangeSet()].formUnion(node.isQuery(operand) ? wanted : positions)
         }
       }
       guard let ranges = read[network.input]?.ranges, let low = ranges.first?.lowerBound,
@@ -272,6 +290,11 @@ struct StreamField {
     // All before, of which the first is not known; only the look-ahead is.
     case .state: add(wanted.lowerBound, wanted.upperBound)
     case .enclosed(let before, _): add(wanted.lowerBound - before, wanted.upperBound - before)
+    case .attention(let attention):
+      let window = attention.window
+      for query in wanted {
+        add(query + window.first[query % window.period], query + window.last[query % window.period] + 1)
+      }
     }
   }
 }

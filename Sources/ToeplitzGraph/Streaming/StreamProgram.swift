@@ -76,6 +76,17 @@ final class StreamEngine: Sendable {
   /// The network for so many sessions at a time.
   func stacked(_ network: StreamNetwork) -> StreamEngine { StreamEngine(network, folded) }
 
+  /// The same, in which attention reads no more keys than it has to, so that pushes compute the same wherever they begin.
+  var unaligned: StreamEngine {
+    let nodes = network.nodes.map { node in
+      guard case .attention(let attention) = node.kind else { return node }
+      var node = node
+      node.kind = .attention(attention.unaligned)
+      return node
+    }
+    return StreamEngine(network.replacing(nodes, specs: network.specs, constants: network.constants), folded)
+  }
+
   /// The new positions of the outputs, nil where there are none, and what is kept.
   private func push(
     _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory
@@ -155,7 +166,7 @@ final class StreamEngine: Sendable {
     graph.foldConstants(folded)
     graph.mergeEqualNodes()
     graph.removeDeadNodes()
-    return try lower(graph, folded)
+    return try lower(graph, folded, .exact)
   }
 
   /// One push, operation by operation.
@@ -163,9 +174,11 @@ final class StreamEngine: Sendable {
   /// - Parameters:
   ///   - constant: what takes the place of a constant.
   ///   - read: what a node, by its number, gets of the positions that it reads of an operand.
+  ///   - presence: which of the positions of its first operand a node reads are the stream's; all if nil.
   func compute(
-    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory, constant: (Tensor) -> Tensor = { $0 },
-    read: (Tensor, _ node: Int, _ operand: Int) throws -> Tensor = { tensor, _, _ in tensor }
+    _ input: Tensor?, _ schedule: StreamSchedule, _ memory: Memory, constant: @escaping (Tensor) -> Tensor = { $0 },
+    read: (Tensor, _ node: Int, _ operand: Int) throws -> Tensor = { tensor, _, _ in tensor },
+    presence: (_ node: Int, _ count: Int) throws -> Tensor? = { _, _ in nil }
   ) throws -> (outputs: [Tensor?], memory: Memory) {
     // What is known of each value from the first position that is held on.
     var values = memory.held
@@ -197,13 +210,16 @@ final class StreamEngine: Sendable {
         // All operands with time hold the same positions from their own first on.
         let place = counting.place(value)
         let shift = shifts.popFirst() ?? 0
-        let range = (piece.from + shift)..<(piece.end + shift)
+        let positions = node.positions(piece, operand: operand)
+        let range = (positions.lowerBound + shift)..<(positions.upperBound + shift)
         guard let tensor = values[place] else {
           return try Tensor.zeros(network.spec(value, length: 0).shape, dtype: network.specs[value].dtype)
         }
         return try read(range == 0..<tensor.shape[axis] ? tensor : tensor.slice(axis: axis, range), index, operand)
       }
-      let (results, after) = try node.results(piece, operands, carried: Array(states[next..<(next + count)]))
+      let (results, after) = try node.results(
+        piece, operands, carried: Array(states[next..<(next + count)]),
+        presence: presence(index, piece.end - piece.from), constant: constant)
       states.replaceSubrange(next..<(next + count), with: after)
       for (output, result) in zip(node.outputs, results) { try add(result, counting.place(output)) }
     }

@@ -127,6 +127,10 @@ extension StreamStack {
           throw refuse("samples lie on another axis than 1")
         }
         own = 1
+      } else if case .attention(let attention) = node.kind {
+        let samples = Dictionary(zip(node.inputs, along).compactMap { value, axis in axis.map { (value, $0) } }) { $1 }
+        let stacked = try attention.stacked(count, samples, refuse: refuse)
+        (made.kind, own) = (.attention(stacked.attention), stacked.axis)
       } else {
         let call = TimeCall(inputs: node.specs, axes: along, outputs: node.outputs.map { network.specs[$0] })
         let resized: (@Sendable (Int) -> any TensorOperation)?
@@ -142,13 +146,15 @@ extension StreamStack {
       }
       guard own != node.axis else { throw refuse("samples and time share an axis") }
       made.specs = made.inputs.map { specs[$0] }
-      let outputs = try made.operation.infer(made.specs)
+      var outputs = [times(network.specs[node.outputs[0]], own)]
+      if case .attention = node.kind {} else { outputs = try made.operation.infer(made.specs) }
       for (output, spec) in zip(node.outputs, outputs) {
         guard spec == times(network.specs[output], own) else { throw refuse("samples share what it gives") }
         (axes[output], specs[output]) = (own, spec)
       }
-      if case .enclosed = node.kind {
-      } else {
+      switch node.kind {
+      case .enclosed, .attention: break
+      default:
         try made.follow(made.operation.time(TimeCall(inputs: made.specs, axes: node.axes, outputs: outputs)))
       }
       guard made.axis == node.axis, made.kind.follows(node.kind) else {

@@ -30,10 +30,13 @@ extension StreamPlan {
         digest.add("\(node.operation.name) \(node.operation) \(node.inputs) \(node.outputs) \(node.axes)")
         for value in node.inputs {
           guard let tensor = network.constants[value] else { continue }
-          digest.add("\(value) \(tensor.spec)")
-          let whole = try tensor.copied()
-          withExtendedLifetime(whole) {
-            digest.add(UnsafeRawBufferPointer(start: whole.elements, count: whole.count * whole.dtype.byteSize))
+          try digest.add(tensor, value)
+        }
+        guard case .attention(let attention) = node.kind else { continue }
+        for member in attention.members {
+          digest.add("\(member.node.operation.name) \(member.node.operation) \(member.node.inputs)")
+          for value in member.node.inputs {
+            if let tensor = network.constants[value] { try digest.add(tensor, value) }
           }
         }
       }
@@ -122,6 +125,14 @@ private struct Digest {
   }
 
   mutating func add(_ text: String) { Array(text.utf8).withUnsafeBytes { add($0) } }
+
+  mutating func add(_ tensor: Tensor, _ value: Int) throws {
+    add("\(value) \(tensor.spec)")
+    let whole = try tensor.copied()
+    withExtendedLifetime(whole) {
+      add(UnsafeRawBufferPointer(start: whole.elements, count: whole.count * whole.dtype.byteSize))
+    }
+  }
 
   mutating func add(_ bytes: UnsafeRawBufferPointer) {
     mix(UInt64(bytes.count))

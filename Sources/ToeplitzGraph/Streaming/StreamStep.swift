@@ -70,7 +70,9 @@ private struct StreamStepRecording {
       throw ToeplitzError(
         .argument, "exportONNX", expected: "a chunk of a multiple of \(plan.blockSize) positions", got: "\(chunk)")
     }
-    (self.plan, engine, self.chunk) = (plan, plan.engine, chunk)
+    // One graph has one place where keys begin, so its sums over these are cut in another way than those of the whole.
+    engine = chunk % plan.patternSize == 0 ? plan.engine : plan.engine.unaligned
+    (self.plan, self.chunk) = (plan, chunk)
     let (network, counting) = (engine.network, engine.counting)
     let rates = StreamRates(network)
     self.rates = rates
@@ -131,6 +133,12 @@ private struct StreamStepRecording {
         guard after == 0, before == 0 || known[place] == 0 else {
           throw Self.refusal(node, "constants lie where the stream has begun or before it ends")
         }
+      case .attention(let attention):
+        guard attention.hasSoftmax else { throw Self.refusal(node, "it has no softmax, which would leave keys out") }
+        // Keys that there are not are left out, whatever stands in their place.
+        if attention.window.readsBefore || known[place] < 0 { masksStart.insert(index) }
+        if attention.window.readsAfter { masksEnd.insert(index) }
+        continue
       }
       if readsAfter { masksEnd.insert(index) }
       if readsBefore, known[place] < 0 { masksStart.insert(index) }
@@ -196,7 +204,8 @@ private struct StreamStepRecording {
       let masks = StreamMasks(step: count, length: length)
       let made = try engine.compute(
         x, schedule, memory, constant: { trace.weight($0, name: "weight") },
-        read: { try masked($0, node: $1, operand: $2, masks) })
+        read: { try masked($0, node: $1, operand: $2, masks) },
+        presence: { try presence(node: $0, operand: 0, count: $1, masks) })
       let kept = made.memory.held.compactMap { $0 } + made.memory.carried
       return (outputs: made.outputs.compactMap { $0 }, states: try kept + [count.map { try $0 + 1 }].compactMap { $0 })
     }
@@ -221,19 +230,24 @@ private struct StreamStepRecording {
   /// What a node reads, with its padding where there are no positions.
   private func masked(_ tensor: Tensor, node index: Int, operand: Int, _ masks: StreamMasks) throws -> Tensor {
     let node = engine.network.nodes[index]
-    guard masksStart.contains(index) || masksEnd.contains(index), let value = padding[index],
-      let axis = node.axes[operand], let piece = schedule.pieces[index]
+    guard let value = padding[index], let axis = node.axes[operand],
+      let isThere = try presence(node: index, operand: operand, count: tensor.shape[axis], masks)
     else { return tensor }
+    let shape = TensorShape(tensor.shape.indices.map { $0 == axis ? tensor.shape[axis] : 1 })
+    return try Tensor.where(isThere.reshaped(shape), tensor, Tensor.full([], value, dtype: tensor.dtype))
+  }
+
+  /// Which of the first `count` positions that a node reads of an operand there are; all if nil.
+  private func presence(node index: Int, operand: Int, count: Int, _ masks: StreamMasks) throws -> Tensor? {
+    let node = engine.network.nodes[index]
+    guard masksStart.contains(index) || masksEnd.contains(index), let piece = schedule.pieces[index] else { return nil }
     let place = engine.counting.place(node.inputs[operand])
     let rate = rates[node.inputs[operand]]
     let shift = piece.shifts[node.axes[..<operand].count { $0 != nil }]
     let first = known[place] - schedule.held[place] + piece.from + shift
     let perStep = chunk / rate.denominator * rate.numerator
-    let count = tensor.shape[axis]
     func positions(_ factor: Int, _ offset: Int) throws -> Tensor {
-      let numbers = (0..<count).map { Int64((first + $0 + offset) * factor) }
-      let shape = [Int](repeating: 1, count: tensor.rank).enumerated().map { $0.offset == axis ? count : $0.element }
-      return try Tensor(numbers, shape: TensorShape(shape), device: .cpu)
+      try Tensor((0..<count).map { Int64((first + $0 + offset) * factor) }, shape: [count], device: .cpu)
     }
     var isThere: Tensor?
     if masksStart.contains(index), let step = masks.step {
@@ -245,8 +259,7 @@ private struct StreamStepRecording {
       let before = try scaled.less(length * rate.numerator)
       isThere = try isThere.map { try $0.logicalAnd(before) } ?? before
     }
-    guard let isThere else { return tensor }
-    return try Tensor.where(isThere, tensor, Tensor.full([], value, dtype: tensor.dtype))
+    return isThere
   }
 }
 

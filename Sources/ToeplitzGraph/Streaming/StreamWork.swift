@@ -10,6 +10,7 @@ struct StreamWork {
 
   init(_ network: StreamNetwork, _ rates: StreamRates) {
     costs = network.nodes.map { node in
+      if case .attention(let attention) = node.kind { return attention.workPerPair * Double(attention.window.width) }
       guard let counted = node.operation as? any CountedOperation,
         let all = try? counted.multiplyAdds(node.inputs.map { network.specs[$0] })
       else { return 0 }
@@ -27,6 +28,9 @@ struct StreamWork {
   func total(_ schedule: StreamSchedule, _ network: StreamNetwork) -> Double {
     zip(zip(network.nodes, costs), schedule.pieces).reduce(0) { sum, entry in
       guard let piece = entry.1 else { return sum }
+      if case .attention(let attention) = entry.0.0.kind {
+        return sum + Double(attention.pairCount(piece)) * attention.workPerPair
+      }
       return sum + Double(entry.0.0.computed(piece)) * entry.0.1
     }
   }
@@ -39,7 +43,7 @@ extension StreamNode {
     case .blocks(let from, let to, _, _): (piece.end - piece.from) / from * to
     case .window(let window, _, _):
       max(0, floorDivide(piece.end - piece.from + piece.low + piece.high - window.span, window.stride) + 1)
-    case .overlapAdd, .state, .enclosed: piece.count
+    case .overlapAdd, .state, .enclosed, .attention: piece.count
     }
   }
 }
@@ -55,7 +59,7 @@ extension StreamPlan {
     guard work.perPosition > 0 else { return 1 }
     var counters = engine.counting.beginning
     _ = try engine.counting.advance(&counters, by: steadyLength, ends: false)
-    let rounds = blockSize / gcd(blockSize, chunk)
+    let rounds = patternSize / gcd(patternSize, chunk)
     let total = try (0..<rounds).reduce(0.0) { sum, _ in
       try sum + work.total(engine.counting.advance(&counters, by: chunk, ends: false), engine.network)
     }

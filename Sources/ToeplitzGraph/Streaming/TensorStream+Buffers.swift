@@ -96,7 +96,7 @@ extension StreamPlan {
   /// Compiles the pushes of `chunk` positions that come in turns; where these are too many, the others are compiled while streams run.
   fileprivate func compile(chunk: Int, from counters: StreamCounters) throws {
     var counters = counters
-    for _ in 0..<min(blockSize / gcd(blockSize, chunk), StreamEngine.mostSchedules / 2) {
+    for _ in 0..<min(patternSize / gcd(patternSize, chunk), StreamEngine.mostSchedules / 2) {
       try engine.compile(engine.counting.advance(&counters, by: chunk, ends: false))
     }
   }
@@ -110,7 +110,7 @@ extension StreamPlan {
   public func allocatingOperations(chunk: Int) throws -> [String]? {
     try Self.require(chunk, "chunk")
     guard let steady = try steadyCounters(after: engine.counting.beginning, chunk: chunk) else { return nil }
-    return try SteadyStream(engine, chunk: chunk, block: blockSize, steady)?.allocating
+    return try SteadyStream(engine, chunk: chunk, pattern: patternSize, steady)?.allocating
   }
 }
 

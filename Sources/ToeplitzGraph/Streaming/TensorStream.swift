@@ -111,7 +111,7 @@ public struct TensorStream: Sendable {
     (steady, prepared) = (nil, count)
     guard let counters else { return }
     // What cannot be bound is computed as without.
-    steady = try? SteadyStream(plan.engine, chunk: count, block: plan.blockSize, counters)
+    steady = try? SteadyStream(plan.engine, chunk: count, pattern: plan.patternSize, counters)
     prepared = steady?.chunk
   }
 
@@ -162,8 +162,12 @@ extension Executable {
       throw ToeplitzError(
         .unsupported, "streamPlan", expected: "a model of one input", got: inputs.map(\.name).joined(separator: ", "))
     }
-    let sizes = try shape ?? openSizes()
-    return try StreamPlan(shape: sizes, dtype: inputs[0].dtype ?? .float32) { try self.graph(for: [$0]) }
+    let (sizes, folded) = (try shape ?? openSizes(), FoldedConstants())
+    let backend = try loweringBackend()
+    return try StreamPlan(shape: sizes, dtype: inputs[0].dtype ?? .float32) {
+      let graph = try self.graph(for: [$0])
+      return optimizes ? backend.simplified(graph, folded) : graph
+    }
   }
 
   /// The sizes of the one input: the last open one is time, others before it are 1.

@@ -50,7 +50,7 @@ struct Recording {
   /// The first operation that gives NaN or an infinity, with the layer that it belongs to; nil if none does.
   func firstNonFinite(_ inputs: [Tensor]) throws -> (operation: String, path: String)? {
     var found: (String, String)?
-    let plain = try lower(graph, FoldedConstants(), optimizes: false)
+    let plain = try lower(graph, FoldedConstants(), .nodeByNode)
     struct Found: Error {}
     do {
       _ = try plain.run(inputs.map { try $0.aligned() }) { step, results in
