@@ -69,6 +69,26 @@ import ToeplitzTestSupport
     }
   }
 
+  /// Steps of an ONNX model are written, or the operation is named that forbids it.
+  @Test func stepsOfAnyModelAreWritten() throws {
+    try withFolder { folder in
+      let name = Fixtures.path("onnx/streamed/attention_script_plain")
+      let arrays = try NumPy.readArchive(contentsOf: name + ".npz")
+      let (x, expected) = (try #require(arrays["x"]), try #require(arrays["y"]))
+      try NumPy.write(x, to: folder.appending(path: "x.npy").path)
+      let written = try runTool(["export", "step.onnx", "--model", name + ".onnx", "--chunk", "4"], in: folder)
+      #expect(
+        written.status == 0 && written.output.contains("steps of 4 positions"), "\(written.output) \(written.errors)")
+      let run = try runTool(
+        ["run", "step.onnx", "--input", "x=x.npy", "--chunk", "5", "--output-dir", "out"], in: folder)
+      #expect(run.status == 0, "\(run.errors)")
+      let distance = try NumPy.read(contentsOf: folder.appending(path: "out/y.npy").path).distance(to: expected)
+      #expect(distance.absolute <= 1e-5 * distance.scale, "\(distance)")
+      let refused = try runTool(["export", "step.onnx", "--model", name + ".onnx"], in: folder)
+      #expect(refused.status == 1 && refused.errors.contains("--chunk"), "\(refused.errors)")
+    }
+  }
+
   @Test func samplesWithoutHeader() throws {
     try withFolder { folder in
       let rate = try AudioFile(path: stream).sampleRate
