@@ -15,24 +15,18 @@ struct AttentionWindow: Hashable, Sendable {
   static let alignment = 32
   /// Scores of a trace have the square of its length as elements.
   static let mostLength = 4096
-  /// What is added to a score that does not count is at most this: its exponential is zero beside others.
-  static let mostOfLeftOut = -1e4
-
   /// A mask or bias: a constant that changes along queries or keys.
   struct Mask: Sendable {
-    /// Which of its elements leave a key out.
-    enum LeavesOut: Sendable { case small, ifTrue, ifFalse }
-
     /// Contiguous `[…, queries, keys]`, an axis of size 1 where it does not change.
     let elements: Tensor
-    let leavesOut: LeavesOut?
+    let leavesOut: MaskedPairs?
     /// What brings these axes back to where they lie in the constant.
     private let order: [Int]
 
     /// - Parameters:
     ///   - query: the axis of the constant that counts queries, nil if none does.
     ///   - key: likewise.
-    init(_ constant: Tensor, query: Int?, key: Int?, leavesOut: LeavesOut?) throws {
+    init(_ constant: Tensor, query: Int?, key: Int?, leavesOut: MaskedPairs?) throws {
       // One more axis of size 1 stands for each that is missing.
       var constant = constant
       var (query, key) = (query, key)
@@ -88,7 +82,7 @@ struct AttentionWindow: Hashable, Sendable {
       let numbers = try elements.cast(to: .float32).reshaped([planes, shape[shape.rank - 2], shape[shape.rank - 1]])
       func number(_ value: Double) throws -> Tensor { try Tensor.full([], value, dtype: .float32) }
       return switch leavesOut {
-      case .small: try numbers.max([0]).lessOrEqual(number(AttentionWindow.mostOfLeftOut))
+      case .small: try numbers.max([0]).lessOrEqual(number(PairCall.mostOfLeftOut))
       case .ifTrue: try numbers.min([0]).greater(number(0))
       case .ifFalse: try numbers.max([0]).equal(number(0))
       }

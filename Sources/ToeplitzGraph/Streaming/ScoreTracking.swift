@@ -5,30 +5,15 @@ import ToeplitzTensor
 ///
 /// It begins with a product of queries `[…, L, D]` and keys `[…, D, L]`, both along time, and ends with one of probabilities and values.
 struct ScoreTracking {
-  /// What is known of elements of pairs.
-  private enum Content {
-    case scores
-    /// Those of keys that are left out are so small that their exponentials are zero.
-    case masked
-    /// Those of keys that are left out are zero.
-    case probabilities
-    /// One number for all keys of a query, which does not depend on keys that are left out.
-    case statistic
-    /// Truth values and others, of which nothing is known.
-    case other
-  }
-
   private struct Value {
     /// The axis that counts rows, of the first factor, and the one that counts columns, of the second.
     var axes: [Int?]
-    var content: Content
+    var content: PairContent
     /// The operations that it depends on, from the product on.
     var members: Set<Int>
     /// Which of the two axes counts keys, once that is known.
     var key: Int?
   }
-
-  private typealias Mask = (operand: Int, leavesOut: AttentionWindow.Mask.LeavesOut)
 
   private var values: [Int: Value] = [:]
   private var members: [StreamAttention.Member] = []
@@ -58,16 +43,18 @@ struct ScoreTracking {
     let specs = node.inputs.map { graph.specs[$0] }
     let given = node.inputs.map { values[$0] }
     if given.allSatisfy({ $0 == nil }) {
-      guard node.operation is MatrixMultiply, let row = axes[node.inputs[0]], let column = axes[node.inputs[1]],
+      guard node.operation is any RowsTimesColumns, let row = axes[node.inputs[0]], let column = axes[node.inputs[1]],
         specs[0].shape.rank >= 2, specs[1].shape.rank >= 2, row == specs[0].shape.rank - 2,
         column == specs[1].shape.rank - 1
       else { return nil }
       guard specs[0].shape[row] == specs[1].shape[column] else { throw refuse("queries and keys differ in rate") }
       let rank = graph.specs[node.outputs[0]].shape.rank
-      add(node, [[row, nil], [nil, column]], Value(axes: [rank - 2, rank - 1], content: .scores, members: []))
+      add(
+        StreamAttention.Member(node: node, axes: [[row, nil], [nil, column]], isResized: false),
+        Value(axes: [rank - 2, rank - 1], content: .scores, members: []))
       return .tracked
     }
-    if node.operation is MatrixMultiply { return try end(node, axes, constants) }
+    if node.operation is any RowsTimesColumns { return try end(node, axes, constants) }
     let sides = try sideAxes(node, axes, constants)
     var value = Value(axes: [], content: .scores, members: [])
     for operand in given.compactMap({ $0 }) {
@@ -95,19 +82,26 @@ struct ScoreTracking {
       value.axes.append(axis)
       isResized = isResized || resized != nil
     }
-    var mask: Mask?
-    value.content = try content(node, given, sides, constants, &mask, refuse)
-    add(node, sides, value, isResized: isResized, mask: mask)
+    let call = PairCall(
+      contents: given.map { $0?.content }, constants: node.inputs.map { constants[$0] },
+      changes: node.inputs.indices.map { operand in sides.contains { $0[operand] != nil } },
+      joinsKeys: sides.contains { joined(node, $0) != nil })
+    var member = StreamAttention.Member(node: node, axes: sides, isResized: isResized)
+    switch (node.operation as? any PairOperation)?.pairs(call) ?? call.plain {
+    case .content(let content): value.content = content
+    case .masked(let operand, let pairs): (value.content, member.mask) = (.masked, (operand, pairs))
+    case .shares: (value.content, member.isSoftmax) = (.probabilities, true)
+    case .refused(let reason): throw refuse(reason)
+    }
+    add(member, value)
     return .tracked
   }
 
-  private mutating func add(
-    _ node: Graph.Node, _ sides: [[Int?]], _ value: Value, isResized: Bool = false, mask: Mask? = nil
-  ) {
+  private mutating func add(_ member: StreamAttention.Member, _ value: Value) {
     var value = value
     value.members.insert(members.count)
-    members.append(StreamAttention.Member(node: node, axes: sides, isResized: isResized, mask: mask))
-    for output in node.outputs { values[output] = value }
+    members.append(member)
+    for output in member.node.outputs { values[output] = value }
   }
 
   /// What becomes of an axis whose positions an operation joins.
@@ -117,14 +111,9 @@ struct ScoreTracking {
 
   /// Whether an operation joins the positions of the first operand's axis.
   private func joined(_ node: Graph.Node, _ axes: [Int?]) -> Joined? {
-    guard let axis = axes[0] else { return nil }
-    let shape = graph.specs[node.inputs[0]].shape
-    switch node.operation {
-    case let softmax as AxisSoftmax where (try? shape.normalizedAxis(softmax.axis, operation: "")) == axis:
-      return Joined(axis: axis)
-    case let reduction as Reduction where (try? reduction.reduced(shape)) == [axis]: return Joined(axis: nil)
-    default: return nil
-    }
+    guard let axis = axes[0], let operation = node.operation as? any PairOperation else { return nil }
+    let joined = operation.joinedAxes(graph.specs[node.inputs[0]].shape)
+    return joined.axes == [axis] ? Joined(axis: joined.areKept ? axis : nil) : nil
   }
 
   /// For rows and for columns the axis of each operand that counts them: by place from the end, as in broadcasting.
@@ -158,82 +147,6 @@ struct ScoreTracking {
       }
     }
     return sides
-  }
-
-  // MARK: Contents
-
-  /// What is known of a result; `mask` is the operand that leaves out keys, if one does.
-  private func content(
-    _ node: Graph.Node, _ given: [Value?], _ sides: [[Int?]], _ constants: [Int: Tensor], _ mask: inout Mask?,
-    _ refuse: (String) -> ToeplitzError
-  ) throws -> Content {
-    let contents = given.map { $0?.content }
-    let (hasMasked, hasProbabilities) = (contents.contains(.masked), contents.contains(.probabilities))
-    let isStatistic = contents.allSatisfy { $0 == nil || $0 == .statistic }
-    /// What an operation gives that treats what is left out like anything else.
-    func plain() throws -> Content {
-      guard !hasMasked, !hasProbabilities else { throw refuse("it changes what masks leave out") }
-      return isStatistic ? .statistic : contents.contains(.other) ? .other : .scores
-    }
-    func changes(_ operand: Int) -> Bool { sides.contains { $0[operand] != nil } }
-    func extremes(_ operand: Int) -> ClosedRange<Double>? {
-      guard contents[operand] == nil, let tensor = constants[node.inputs[operand]], tensor.dtype.isFloatingPoint,
-        tensor.count > 0, let low = try? tensor.cast(to: .float64).min().item(Double.self),
-        let high = try? tensor.cast(to: .float64).max().item(Double.self), low <= high
-      else { return nil }
-      return low...high
-    }
-    func isPositive(_ operand: Int) -> Bool { extremes(operand).map { $0.lowerBound > 0 } ?? false }
-    func isFilling(_ operand: Int) -> Bool {
-      extremes(operand).map { $0.upperBound <= AttentionWindow.mostOfLeftOut } ?? false
-    }
-    func isZero(_ operand: Int) -> Bool { extremes(operand) == 0...0 }
-    switch node.operation {
-    case is AxisSoftmax where joined(node, sides[0]) != nil || joined(node, sides[1]) != nil:
-      guard (node.operation as? AxisSoftmax)?.isLogarithmic == false else { return try plain() }
-      guard hasMasked else { throw refuse("it divides by a sum over all positions, of which no mask leaves any out") }
-      return .probabilities
-    case let reduction as Reduction where joined(node, sides[0]) != nil || joined(node, sides[1]) != nil:
-      guard hasMasked && reduction.function == .maximum || hasProbabilities && reduction.function == .sum else {
-        throw refuse("it joins all positions in one number")
-      }
-      return .statistic
-    case is Exponential where hasMasked: return .probabilities
-    case is Cast, is Reshape, is Permute, is Expand, is StopGradient: return contents[0] ?? .other
-    case is Classify, is Logical, is Bitwise: return isStatistic ? .statistic : .other
-    case let binary as Binary:
-      switch binary.function {
-      case .equal, .notEqual, .less, .lessOrEqual, .greater, .greaterOrEqual: return isStatistic ? .statistic : .other
-      case .add:
-        if let operand = (0..<2).first(where: {
-          changes($0) && (extremes($0)?.lowerBound ?? 0) <= AttentionWindow.mostOfLeftOut
-        }), !hasProbabilities {
-          mask = (operand, .small)
-          return .masked
-        }
-        return hasMasked && !hasProbabilities ? .masked : try plain()
-      case .subtract: return contents[0] == .masked && [.statistic, nil].contains(contents[1]) ? .masked : try plain()
-      case .multiply:
-        if hasMasked { return isPositive(0) || isPositive(1) ? .masked : try plain() }
-        return hasProbabilities ? .probabilities : try plain()
-      case .divide:
-        if contents[0] == .masked { return isPositive(1) ? .masked : try plain() }
-        return contents[0] == .probabilities && [.statistic, nil].contains(contents[1]) ? .probabilities : try plain()
-      default: return try plain()
-      }
-    case is Where:
-      for (fill, other) in [(1, 2), (2, 1)] {
-        if isFilling(fill), contents[0] == nil, constants[node.inputs[0]] != nil,
-          contents[other] == .scores || contents[other] == .masked
-        {
-          mask = (0, fill == 1 ? .ifTrue : .ifFalse)
-          return .masked
-        }
-        if isZero(fill), contents[other] == .probabilities { return .probabilities }
-      }
-      return try plain()
-    default: return try plain()
-    }
   }
 
   // MARK: The end

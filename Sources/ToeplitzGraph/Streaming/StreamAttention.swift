@@ -15,7 +15,9 @@ struct StreamAttention: Sendable {
     /// Whether an attribute holds the length.
     var isResized: Bool
     /// The operand that leaves out keys, and how.
-    var mask: (operand: Int, leavesOut: AttentionWindow.Mask.LeavesOut)?
+    var mask: (operand: Int, leavesOut: MaskedPairs)?
+    /// Whether it gives keys their shares of a sum.
+    var isSoftmax = false
   }
 
   /// A value along time that it reads.
@@ -79,7 +81,7 @@ struct StreamAttention: Sendable {
     return copy
   }
 
-  var hasSoftmax: Bool { members.contains { $0.node.operation is AxisSoftmax } }
+  var hasSoftmax: Bool { members.contains { $0.isSoftmax } }
 
   /// Whether another, for another length, is the same.
   func follows(_ other: StreamAttention) -> Bool {
@@ -171,7 +173,7 @@ struct StreamAttention: Sendable {
           return range == 0..<operands[at].shape[inputs[at].axis]
             ? operands[at] : try operands[at].slice(axis: inputs[at].axis, range)
         }
-        if let presence, member.node.operation is AxisSoftmax, let key = member.axes[Side.key.rawValue][0] {
+        if let presence, member.isSoftmax, let key = member.axes[Side.key.rawValue][0] {
           let shape = TensorShape(given[0].shape.indices.map { $0 == key ? keys.count : 1 })
           let isThere = try presence.slice(axis: 0, keys).reshaped(shape)
           given[0] = try Tensor.where(isThere, given[0], Tensor.full([], -1e30, dtype: given[0].dtype))

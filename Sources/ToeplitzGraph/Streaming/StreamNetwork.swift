@@ -166,9 +166,7 @@ extension StreamNetwork {
   private static func givesShape(_ operation: any TensorOperation, _ node: StreamNode, in network: StreamNetwork)
     -> Bool
   {
-    guard operation is Reshape && node.operation is Reshape || operation is Expand && node.operation is Expand else {
-      return false
-    }
+    guard operation is any ShapingOperation, type(of: operation) == type(of: node.operation) else { return false }
     return (try? operation.infer(node.specs)) == node.outputs.map { network.specs[$0] }
   }
 

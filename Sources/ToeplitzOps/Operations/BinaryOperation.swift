@@ -64,6 +64,28 @@ package struct Binary: TensorOperation {
   package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
 }
 
+extension Binary: PairOperation {
+  package func pairs(_ call: PairCall) -> PairRule {
+    let (a, b) = (call.contents[0], call.contents[1])
+    let (hasMasked, hasProbabilities) = (call.has(.masked), call.has(.probabilities))
+    switch function {
+    case .equal, .notEqual, .less, .lessOrEqual, .greater, .greaterOrEqual: return call.question
+    case .add where !hasProbabilities:
+      let mask = (0..<2).first {
+        call.changes[$0] && (call.extremes($0)?.lowerBound ?? 0) <= PairCall.mostOfLeftOut
+      }
+      if let mask { return .masked(by: mask, .small) }
+      return hasMasked ? .content(.masked) : call.plain
+    case .subtract where a == .masked && [.statistic, nil].contains(b): return .content(.masked)
+    case .multiply where hasMasked && (call.isPositive(0) || call.isPositive(1)): return .content(.masked)
+    case .multiply where hasProbabilities && !hasMasked: return .content(.probabilities)
+    case .divide where a == .masked && call.isPositive(1): return .content(.masked)
+    case .divide where a == .probabilities && [.statistic, nil].contains(b): return .content(.probabilities)
+    default: return call.plain
+    }
+  }
+}
+
 extension Tensor {
   /// A function of each pair of elements.
   func combined(_ function: Binary.Function, _ other: Tensor) throws -> Tensor {

@@ -20,6 +20,8 @@ package struct Cast: TensorOperation {
   package func time(_ call: TimeCall) -> TimeRule { .pointwise(call, except: [], because: "") }
 }
 
+extension Cast: PairMove {}
+
 extension Tensor {
   /// The values converted to `dtype`: floats round to nearest even, floats to integers truncate (and stop at the
   /// type's range), integers to integers wrap around, anything but zero is true.

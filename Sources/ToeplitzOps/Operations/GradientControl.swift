@@ -15,6 +15,8 @@ package struct StopGradient: TensorOperation {
   package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
 }
 
+extension StopGradient: PairMove {}
+
 /// Its operand, as a value that compilation does not merge with it.
 ///
 /// What is computed of it once more stays apart from what was computed before, so that the latter can be forgotten.

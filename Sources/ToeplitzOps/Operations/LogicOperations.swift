@@ -17,6 +17,8 @@ package struct Logical: TensorOperation {
   package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
 }
 
+extension Logical: PairQuestion {}
+
 /// A function of the bits of two whole numbers, applied to each pair of elements with NumPy's broadcasting.
 package struct Bitwise: TensorOperation {
   package enum Function: String, Sendable { case and, or, xor, shiftLeft, shiftRight }
@@ -37,6 +39,8 @@ package struct Bitwise: TensorOperation {
   package var gradient: GradientRule { .zero }
   package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
 }
+
+extension Bitwise: PairQuestion {}
 
 /// The remainder of a division, applied to each pair of elements with NumPy's broadcasting.
 package struct Remainder: TensorOperation {
@@ -92,6 +96,8 @@ package struct Classify: TensorOperation {
   package var gradient: GradientRule { .zero }
   package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
 }
+
+extension Classify: PairQuestion {}
 
 extension Tensor {
   /// Whether both elements of each pair of truth values are true.

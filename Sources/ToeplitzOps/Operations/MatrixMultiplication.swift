@@ -64,6 +64,8 @@ package struct MatrixMultiply: TensorOperation {
   }
 }
 
+extension MatrixMultiply: RowsTimesColumns {}
+
 extension Tensor {
   /// The matrix product with `other`: vectors count as a row on the left and a column on the right, leading axes are
   /// a batch and broadcast.

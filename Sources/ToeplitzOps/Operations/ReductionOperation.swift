@@ -89,6 +89,16 @@ package struct Reduction: TensorOperation {
   }
 }
 
+extension Reduction: PairOperation {
+  package func pairs(_ call: PairCall) -> PairRule {
+    guard call.joinsKeys else { return call.plain }
+    return call.has(.masked) && function == .maximum || call.has(.probabilities) && function == .sum
+      ? .content(.statistic) : call.plain
+  }
+
+  package func joinedAxes(_ shape: TensorShape) -> (axes: [Int], areKept: Bool) { ((try? reduced(shape)) ?? [], false) }
+}
+
 extension Tensor {
   private func reduce(
     _ function: Reduction.Function, _ axes: [Int]?, _ keeps: Bool, correction: Double = 1

@@ -32,6 +32,18 @@ package struct AxisSoftmax: TensorOperation {
   }
 }
 
+extension AxisSoftmax: PairOperation {
+  package func pairs(_ call: PairCall) -> PairRule {
+    guard call.joinsKeys, !isLogarithmic else { return call.plain }
+    return call.has(.masked)
+      ? .shares : .refused(because: "it divides by a sum over all positions, of which no mask leaves any out")
+  }
+
+  package func joinedAxes(_ shape: TensorShape) -> (axes: [Int], areKept: Bool) {
+    ([try? shape.normalizedAxis(axis, operation: name)].compactMap { $0 }, true)
+  }
+}
+
 extension Tensor {
   /// Exponentials along `axis` divided by their sum.
   ///

@@ -151,6 +151,21 @@ package struct Where: TensorOperation {
   package func time(_ call: TimeCall) -> TimeRule { .broadcast(call) }
 }
 
+extension Where: PairOperation {
+  package func pairs(_ call: PairCall) -> PairRule {
+    for (fill, other) in [(1, 2), (2, 1)] {
+      let numbers = call.extremes(fill)
+      if let numbers, numbers.upperBound <= PairCall.mostOfLeftOut, call.constants[0] != nil,
+        [.scores, .masked].contains(call.contents[other])
+      {
+        return .masked(by: 0, fill == 1 ? .ifTrue : .ifFalse)
+      }
+      if numbers == 0...0, call.contents[other] == .probabilities { return .content(.probabilities) }
+    }
+    return call.plain
+  }
+}
+
 extension Tensor {
   /// The given tensors joined along `axis`.
   public static func concatenate(_ tensors: [Tensor], axis: Int = 0) throws -> Tensor {

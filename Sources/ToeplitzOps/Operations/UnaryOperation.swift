@@ -79,6 +79,10 @@ package struct Exponential: UnaryOperation {
   package var gradient: GradientRule { .vjp { [try $0.dy * $0.y] } }
 }
 
+extension Exponential: PairOperation {
+  package func pairs(_ call: PairCall) -> PairRule { call.has(.masked) ? .content(.probabilities) : call.plain }
+}
+
 /// The natural logarithm of each element.
 package struct Logarithm: UnaryOperation {
   package var name: String { "log" }

@@ -55,6 +55,8 @@ package struct Reshape: TensorOperation {
   }
 }
 
+extension Reshape: PairMove, ShapingOperation {}
+
 /// The axes in another order.
 package struct Permute: TensorOperation {
   package var order: [Int]
@@ -90,6 +92,8 @@ package struct Permute: TensorOperation {
     return .pointwise(axis: axis)
   }
 }
+
+extension Permute: PairMove {}
 
 /// Every `step`-th element of a range of one axis, which goes to the end if its upper bound is `Int.max`.
 package struct Slice: TensorOperation {
@@ -236,6 +240,8 @@ package struct Expand: TensorOperation {
     return .pointwise(axis: axis) { Expand(shape: to.replacing(axis, by: $0)) }
   }
 }
+
+extension Expand: PairMove, ShapingOperation {}
 
 extension Tensor {
   /// Pieces `[…, count, size, …]` added where they overlap, each `step` after the one before: `[…, length, …]`.
