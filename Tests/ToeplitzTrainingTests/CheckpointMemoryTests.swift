@@ -1,3 +1,4 @@
+import Foundation
 import Testing
 import Toeplitz
 import ToeplitzTestSupport
@@ -69,5 +70,51 @@ import ToeplitzTestSupport
     #expect(Double(b.peak) <= 0.2 * Double(a.peak), "\(b.peak / Self.size) of \(a.peak / Self.size)")
     // One more forward pass.
     #expect(Double(b.work) <= 1.6 * Double(a.work), "\(Double(b.work) / Double(a.work))")
+  }
+
+  /// Layers whose values are kept at the ends of segments only.
+  private final class Chain: Module {
+    let layers: ModuleList<Conv1d>
+    let segment: Int
+
+    init(count: Int, segment: Int) throws {
+      layers = ModuleList(
+        try (0..<count).map { _ in try Conv1d(inChannels: 32, outChannels: 32, kernelSize: 3, padding: 1) })
+      self.segment = segment
+      super.init()
+    }
+
+    func callAsFunction(_ x: Tensor) throws -> Tensor {
+      var y = x
+      for first in stride(from: 0, to: layers.count, by: max(1, segment)) {
+        let part = layers[first..<min(layers.count, first + max(1, segment))]
+        func run() throws -> Tensor { try part.reduce(y) { try $1($0).tanh() } }
+        y = try segment > 0 ? checkpointed { try run() } : run()
+      }
+      return y
+    }
+  }
+
+  /// What a process takes for the gradients of 200 layers, as the system sees it: `TOEPLITZ_CHECKPOINT_SEGMENT=14` prints it for
+  /// segments of 14 layers, 0 without any. Each wants a process of its own, as freed memory is kept for the next step.
+  @Test(.enabled(if: ProcessInfo.processInfo.environment["TOEPLITZ_CHECKPOINT_SEGMENT"] != nil))
+  func residentMemory() throws {
+    let segment = try #require(ProcessInfo.processInfo.environment["TOEPLITZ_CHECKPOINT_SEGMENT"].flatMap { Int($0) })
+    let model = try Chain(count: 200, segment: segment)
+    let x = try randomTensor([4, 32, 8192], dtype: .float32)
+    let before = try #require(residentBytes())
+    let step = CompiledStep(model, try Optimizer(SGD(lr: 1e-3))) { model, optimizer, inputs in
+      let (loss, gradients) = try valueAndGradient(of: model) { try $0(inputs[0]).mean() }
+      try optimizer.update(model, with: gradients)
+      return [loss]
+    }
+    var times: [Double] = []
+    for _ in 0..<4 {
+      let start = ContinuousClock.now
+      _ = try step(x)
+      times.append((ContinuousClock.now - start) / .seconds(1))
+    }
+    let peak = try #require(residentBytes("VmHWM"))
+    print("segments of \(segment): \((peak - before) >> 20) MiB, \(times.min() ?? 0) s a step")
   }
 }
