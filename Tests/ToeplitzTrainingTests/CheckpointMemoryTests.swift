@@ -95,8 +95,10 @@ import ToeplitzTestSupport
     }
   }
 
-  /// What a process takes for the gradients of 200 layers, as the system sees it: `TOEPLITZ_CHECKPOINT_SEGMENT=14` prints it for
-  /// segments of 14 layers, 0 without any. Each wants a process of its own, as freed memory is kept for the next step.
+  /// What a process takes for the gradients of 200 layers, as the system sees it.
+  ///
+  /// `TOEPLITZ_CHECKPOINT_SEGMENT=14` prints it for segments of 14 layers, 0 without any. Each wants a process of its own, as freed
+  /// memory is kept for the next step.
   @Test(.enabled(if: ProcessInfo.processInfo.environment["TOEPLITZ_CHECKPOINT_SEGMENT"] != nil))
   func residentMemory() throws {
     let segment = try #require(ProcessInfo.processInfo.environment["TOEPLITZ_CHECKPOINT_SEGMENT"].flatMap { Int($0) })

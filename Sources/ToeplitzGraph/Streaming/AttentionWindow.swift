@@ -121,6 +121,7 @@ struct AttentionWindow: Hashable, Sendable {
   /// - Returns: nil if such a length does not tell.
   /// - Throws: ``ToeplitzError`` if a query is left no key.
   init?(_ masks: [Mask], length: Int) throws {
+    guard (1...Self.mostLength).contains(length) else { return nil }
     // The last query and the first key, or the other way round: then no key is too far away.
     for (query, key) in [(length - 1, 0), (0, length - 1)] {
       guard try masks.contains(where: { try $0.leavesOut(query: query, key: key) }) else { return nil }
