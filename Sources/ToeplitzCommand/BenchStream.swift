@@ -14,12 +14,8 @@ private struct Counter {
     function = unsafeBitCast(symbol, to: Function.self)
   }
 
-  /// How often it happens in a call.
-  func count(calls: Int, _ body: () throws -> Void) rethrows -> Double {
-    let before = function()
-    for _ in 0..<calls { try body() }
-    return Double(function() - before) / Double(calls)
-  }
+  /// How often it has happened so far.
+  var count: UInt { function() }
 }
 
 /// Pieces of one length through a streamed model, as `toeplitz bench --stream` prints and `--json` writes them.
@@ -106,10 +102,10 @@ struct BenchStream: Encodable {
           _ = try stream.push(samples, into: sound)
           return (clock.now - start) / .milliseconds(1)
         }
-        func counted(_ name: String) throws -> Double? {
-          try Counter(name)?.count(calls: 64) { _ = try stream.push(samples, into: sound) }
-        }
-        return (times, try counted("allocation_count"), try counted("lock_count"))
+        return (
+          times, try Self.counted("allocation_count", plan, samples, sound),
+          try Self.counted("lock_count", plan, samples, sound)
+        )
       }
     }
     let spread = Spread(times)
@@ -128,6 +124,31 @@ struct BenchStream: Encodable {
         return thread.seconds - start
       })
     processorSpread = processor.median > 0 ? processor.late / processor.median : nil
+  }
+
+  /// How often something happens in a push into a buffer after the first, while delays are filled and then in pushes of all lengths up
+  /// to this; nil where nothing counts it.
+  private static func counted(
+    _ name: String, _ plan: StreamPlan, _ samples: UnsafeBufferPointer<Float>,
+    _ sound: UnsafeMutableBufferPointer<Float>
+  ) throws -> Double? {
+    guard let counter = Counter(name) else { return nil }
+    let chunk = samples.count / max(1, plan.input.shape.replacing(plan.timeAxis, by: 1).reduce(1, *))
+    var stream = try plan.makeStream()
+    try stream.prepare(maximumChunk: chunk)
+    _ = try stream.push(samples, into: sound)
+    let (width, before) = (samples.count / chunk, counter.count)
+    var calls = 0
+    while calls < 64 || stream.position < plan.steadyLength {
+      _ = try stream.push(samples, into: sound)
+      calls += 1
+    }
+    for index in 0..<64 {
+      let shorter = UnsafeBufferPointer(rebasing: samples[..<(index * 7 % (chunk + 1) * width)])
+      _ = try stream.push(shorter, into: sound)
+      calls += 1
+    }
+    return Double(counter.count - before) / Double(calls)
   }
 
   /// What `measure` gives, `count` times, or as often as `seconds` allow and at least `least` times.

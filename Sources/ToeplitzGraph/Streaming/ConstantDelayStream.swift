@@ -32,7 +32,7 @@ public struct ConstantDelayStream: Sendable {
     outputBlock = block / ratio.denominator * ratio.numerator
     delay = try Self.delay(plan, block, outputBlock)
     stream = try plan.makeStream()
-    try stream.prepare(maximumChunk: block)
+    try stream.prepare(block, shorter: false)
     pending = try Self.zeros(plan, delay)
   }
 
@@ -87,7 +87,7 @@ public struct ConstantDelayStream: Sendable {
 
   /// Takes a block from a buffer and writes as many output positions as belong to one into another, in row-major order.
   ///
-  /// Once delays are filled it allocates no memory where ``TensorStream/push(_:into:)`` does not.
+  /// It allocates no memory where ``TensorStream/push(_:into:)`` does not.
   ///
   /// - Throws: As ``process(_:)``, or if the buffers are not just as long as that takes.
   public mutating func process<Scalar: TensorScalar>(
@@ -108,7 +108,7 @@ public struct ConstantDelayStream: Sendable {
     }
     guard let source = block.baseAddress, let to = target.baseAddress else { return }
     try process(UnsafeMutableRawPointer(to)) {
-      $0.inputRows.write(from: source)
+      $0.inputRows.write(from: source, at: 0, of: count)
     } otherwise: {
       try Tensor(
         bytes: UnsafeRawBufferPointer(block), shape: plan.input.shape.replacing(plan.timeAxis, by: count),
@@ -138,7 +138,7 @@ public struct ConstantDelayStream: Sendable {
   ///   - give: writes the block to where it is computed in place.
   ///   - otherwise: the block, if it is not.
   private mutating func process(
-    _ target: UnsafeMutableRawPointer, give: (SteadyStream.Phase) throws -> Void, otherwise: () throws -> Tensor
+    _ target: UnsafeMutableRawPointer, give: (PreparedPushes.Push) throws -> Void, otherwise: () throws -> Tensor
   ) throws {
     // Taken out, since who shares its memory would have to copy it.
     guard var queue = pending.take() else {
@@ -146,12 +146,17 @@ public struct ConstantDelayStream: Sendable {
         .argument, "ConstantDelayStream", expected: "a stream that goes on", got: "one that was finished")
     }
     defer { pending = queue }
-    let isDone: Void? = try stream.pushInPlace(block, give: give) { phase in
-      if let output = phase.output { try queue.append(phase.outputCount, of: output) }
-    }
-    if isDone == nil {
+    if try stream.outputCountInPlace(for: block, pieces: false) != nil {
+      try stream.pushInPlace(block) { push, _ in
+        try give(push)
+      } take: { push, _ in
+        if let output = push.output { try queue.append(push.outputCount, of: output) }
+      }
+    } else {
       let made = try stream.push(otherwise())
-      try queue.append(made.shape[plan.outputAxes[0]], of: StridedRows(contiguous: made.contiguous()))
+      let (axis, rows) = (plan.outputAxes[0], try made.contiguous())
+      guard let rows = StridedRows(rows, axis: axis) else { return }
+      try queue.append(made.shape[axis], of: rows)
     }
     try queue.removeFirst(outputBlock, into: target)
   }

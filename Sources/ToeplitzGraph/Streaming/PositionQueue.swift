@@ -44,9 +44,7 @@ struct PositionQueue: Sendable {
   mutating func append(_ positions: Int, of output: StridedRows) throws {
     guard positions > 0 else { return }
     try reserve(positions)
-    for row in 0..<rows {
-      output.read(row * positions * width..<(row + 1) * positions * width, to: address(row: row, count))
-    }
+    output.read(to: tensor.elements, at: count, of: tensor.shape[axis])
     count += positions
   }
 

@@ -198,6 +198,9 @@ struct StreamSchedule: Hashable, Sendable {
   var held: [Int]
   var new: [Int]
   var forgotten: [Int]
+
+  /// How many are held after it.
+  var heldAfter: [Int] { held.indices.map { held[$0] + new[$0] - forgotten[$0] } }
 }
 
 extension StreamNetwork {

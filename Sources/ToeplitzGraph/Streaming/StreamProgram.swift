@@ -23,7 +23,7 @@ final class StreamEngine: Sendable {
   /// The network for several sessions at a time, as far as somebody has asked for it.
   let stacks = Lock<StreamStacks>(StreamStacks())
   /// A steady stream has a few schedules in turns; one of random pieces has many.
-  static let mostSchedules = 256
+  static let mostSchedules = 512
 
   init(_ network: StreamNetwork, _ folded: FoldedConstants = FoldedConstants()) {
     (self.network, self.folded) = (network, folded)
@@ -103,7 +103,7 @@ final class StreamEngine: Sendable {
     var results = try compiled.run(given, observe: nil)[...]
     func take(_ isThere: Bool) -> Tensor? { isThere ? results.popFirst() : nil }
     let outputs = network.outputs.map { take(schedule.new[counting.place($0)] > 0) }
-    let held = counting.timed.indices.map { take(length($0, schedule) > 0) }
+    let held = schedule.heldAfter.map { take($0 > 0) }
     return try tidied((outputs, Memory(held: held, carried: Array(results))))
   }
 
@@ -130,11 +130,6 @@ final class StreamEngine: Sendable {
   /// Whether pushes of a schedule need not be compiled any more.
   func isCompiled(_ schedule: StreamSchedule) -> Bool {
     entries.withLock { if case .compiled = $0[schedule] { true } else { false } }
-  }
-
-  /// Positions that are held after a push.
-  private func length(_ place: Int, _ schedule: StreamSchedule) -> Int {
-    schedule.held[place] + schedule.new[place] - schedule.forgotten[place]
   }
 
   /// Tensors that do not keep larger ones alive.
@@ -223,8 +218,9 @@ final class StreamEngine: Sendable {
       states.replaceSubrange(next..<(next + count), with: after)
       for (output, result) in zip(node.outputs, results) { try add(result, counting.place(output)) }
     }
+    let lengths = schedule.heldAfter
     let held = try values.indices.map { place -> Tensor? in
-      let length = length(place, schedule)
+      let length = lengths[place]
       guard length > 0, let tensor = values[place] else { return nil }
       let axis = network.axes[counting.timed[place]] ?? 0
       let first = schedule.forgotten[place]

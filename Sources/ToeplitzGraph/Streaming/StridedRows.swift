@@ -1,16 +1,19 @@
 import ToeplitzOps
 import ToeplitzTensor
 
-/// A tensor's elements in row-major order as rows that lie at one distance from each other.
+/// A tensor's elements in row-major order, positions along an axis, as rows that lie at one distance from each other.
 struct StridedRows: Sendable {
   private let tensor: Tensor
   private let rows: Int
   /// Bytes of a row, and from one to the next.
   private let width: Int
   private let distance: Int
+  /// Bytes of all positions together, and of one, at each place before the axis.
+  private let span: Int
+  private let position: Int
 
   /// Nil where the elements lie otherwise.
-  init?(_ tensor: Tensor) {
+  init?(_ tensor: Tensor, axis: Int) {
     self.tensor = tensor
     var (inner, rows, step) = (1, 1, 0)
     for axis in (0..<tensor.rank).reversed() where tensor.shape[axis] != 1 {
@@ -24,35 +27,30 @@ struct StridedRows: Sendable {
       }
     }
     (self.rows, width, distance) = (rows, inner * tensor.dtype.byteSize, step * tensor.dtype.byteSize)
+    position = tensor.shape.dimensions[(axis + 1)...].reduce(1, *) * tensor.dtype.byteSize
+    span = position * tensor.shape[axis]
   }
 
-  /// The elements of a contiguous tensor.
-  init(contiguous tensor: Tensor) {
-    (self.tensor, rows, width, distance) = (tensor, 1, tensor.count * tensor.dtype.byteSize, 0)
+  /// Writes all positions, which `source` holds from `first` on among `total`, in row-major order.
+  func write(from source: UnsafeRawPointer, at first: Int, of total: Int) {
+    each(first, total) { own, other, count in own.copyMemory(from: source + other, byteCount: count) }
   }
 
-  /// Elements of all rows.
-  var count: Int { rows * width / tensor.dtype.byteSize }
-
-  /// Writes all elements, which lie one after another at `source`.
-  func write(from source: UnsafeRawPointer) {
-    for row in 0..<rows {
-      (tensor.elements + row * distance).copyMemory(from: source + row * width, byteCount: width)
-    }
+  /// Reads all positions to where `target` holds those from `first` on among `total`, in row-major order.
+  func read(to target: UnsafeMutableRawPointer, at first: Int, of total: Int) {
+    each(first, total) { own, other, count in (target + other).copyMemory(from: own, byteCount: count) }
   }
 
-  /// Reads all elements to `target`, one after another.
-  func read(to target: UnsafeMutableRawPointer) { read(0..<rows * width, to: target) }
-
-  /// Reads some bytes of the elements in row-major order.
-  func read(_ bytes: Range<Int>, to target: UnsafeMutableRawPointer) {
-    var offset = bytes.lowerBound
-    while offset < bytes.upperBound {
+  /// All ranges of bytes that lie together in both: where they are here, how far from the other's beginning, and how many.
+  private func each(_ first: Int, _ total: Int, _ body: (UnsafeMutableRawPointer, Int, Int) -> Void) {
+    let count = rows * width
+    var offset = 0
+    while offset < count {
       let (row, start) = offset.quotientAndRemainder(dividingBy: width)
-      let count = min(width - start, bytes.upperBound - offset)
-      (target + (offset - bytes.lowerBound)).copyMemory(
-        from: tensor.elements + row * distance + start, byteCount: count)
-      offset += count
+      let (place, within) = offset.quotientAndRemainder(dividingBy: span)
+      let bytes = min(width - start, first == 0 && span == total * position ? count : span - within)
+      body(tensor.elements + row * distance + start, (place * total + first) * position + within, bytes)
+      offset += bytes
     }
   }
 }

@@ -44,14 +44,16 @@ extension TensorStream {
       guard wanted > target.count else { return }
       throw ToeplitzError(.shape, "TensorStream.push", expected: "room for \(wanted) elements", got: "\(target.count)")
     }
-    let written = try pushInPlace(count) { phase in
-      try requireRoom(phase.output?.count ?? 0)
-      if let source = chunk.baseAddress { phase.inputRows.write(from: source) }
-    } take: { phase in
-      if let output = phase.output, let to = target.baseAddress { output.read(to: to) }
-      return phase.outputCount
+    if let made = try outputCountInPlace(for: count, pieces: true) {
+      try requireRoom(made * engine.outputWidth)
+      guard let source = chunk.baseAddress else { return 0 }
+      try pushInPlace(count) { push, first in
+        push.inputRows.write(from: source, at: first, of: count)
+      } take: { push, first in
+        if let output = push.output, let to = target.baseAddress { output.read(to: to, at: first, of: made) }
+      }
+      return made
     }
-    if let written { return written }
     let (next, schedule) = try next(by: count)
     let made = schedule.new[firstOutput]
     try requireRoom(engine.network.spec(engine.network.outputs[0], length: made).shape.reduce(1, *))
@@ -65,37 +67,38 @@ extension TensorStream {
     return made
   }
 
-  /// Makes ready for pushes of so many positions: compiles what they compute from here on, and makes the memory in which they compute.
+  /// Makes ready for pushes of up to so many positions: compiles what they compute, and makes the memory in which they compute.
   ///
-  /// Once delays are filled, ``push(_:into:)`` of just so many positions allocates no memory, if all operations of the network can be
-  /// computed so (``StreamPlan/allocatingOperations(chunk:)``); nor does it take a lock or call the system, with one thread. A copy of the
-  /// stream makes its own memory at its first such push. Other pushes go on as without, and are compiled when their pattern comes for
-  /// the second time.
+  /// From then on ``push(_:into:)`` allocates no memory, if all operations of the network can be computed so
+  /// (``StreamPlan/allocatingOperations(chunk:)``); nor does it take a lock or call the system, with one thread. Pushes of
+  /// `maximumChunk` positions are fastest; those of fewer are computed as pieces whose lengths are powers of two, or, while delays are
+  /// filled or where more than 64 states come in turns, as without, which allocates. A copy of the stream makes its own memory at its
+  /// first such push. Longer pushes go on as without, and are compiled when their pattern comes for the second time.
   ///
   /// - Throws: ``ToeplitzError`` of kind `argument` for a number below 1 or a stream that has ended.
   public mutating func prepare(maximumChunk: Int) throws {
     try StreamPlan.require(maximumChunk, "maximumChunk")
     _ = try next(by: maximumChunk)
-    let steady = try plan.steadyCounters(after: counters, chunk: maximumChunk)
-    if let steady { try plan.compile(chunk: maximumChunk, from: steady) }
-    try prepareSteady(maximumChunk, at: steady)
+    try prepare(maximumChunk, shorter: true)
+    if prepared == nil { try plan.compile(chunk: maximumChunk, from: counters) }
   }
 }
 
 extension StreamPlan {
-  /// The counters once pushes of `chunk` positions have filled all delays; nil where that takes very many.
-  fileprivate func steadyCounters(after counters: StreamCounters, chunk: Int) throws -> StreamCounters? {
+  /// What pushes of up to `chunk` positions compute in place; nil where they cannot.
+  func pushes(upTo chunk: Int, shorter: Bool, from counters: StreamCounters) throws -> PreparedPushes? {
+    try PreparedPushes(
+      engine, chunk: chunk, shorter: shorter, pattern: patternSize, steadyLength: steadyLength, from: counters)
+  }
+
+  /// Compiles the pushes of `chunk` positions that come in turns once delays are filled; where these are too many, the others are
+  /// compiled while streams run.
+  fileprivate func compile(chunk: Int, from counters: StreamCounters) throws {
     var counters = counters
-    // Push by push: what is final depends on whether an operation takes the length that has come so far.
     for _ in 0..<4096 where counters.known[0] < steadyLength {
       _ = try engine.counting.advance(&counters, by: chunk, ends: false)
     }
-    return counters.known[0] < steadyLength ? nil : counters
-  }
-
-  /// Compiles the pushes of `chunk` positions that come in turns; where these are too many, the others are compiled while streams run.
-  fileprivate func compile(chunk: Int, from counters: StreamCounters) throws {
-    var counters = counters
+    guard counters.known[0] >= steadyLength else { return }
     for _ in 0..<min(patternSize / gcd(patternSize, chunk), StreamEngine.mostSchedules / 2) {
       try engine.compile(engine.counting.advance(&counters, by: chunk, ends: false))
     }
@@ -109,8 +112,7 @@ extension StreamPlan {
   /// - Throws: ``ToeplitzError`` of kind `argument` for a chunk below 1.
   public func allocatingOperations(chunk: Int) throws -> [String]? {
     try Self.require(chunk, "chunk")
-    guard let steady = try steadyCounters(after: engine.counting.beginning, chunk: chunk) else { return nil }
-    return try SteadyStream(engine, chunk: chunk, pattern: patternSize, steady)?.allocating
+    return try pushes(upTo: chunk, shorter: false, from: engine.counting.beginning)?.allocating
   }
 }
 

@@ -8,14 +8,14 @@ public struct TensorStream: Sendable {
   /// The plan it follows.
   public let plan: StreamPlan
   var counters: StreamCounters
-  /// What it keeps, unless that lies in ``steady``.
+  /// What it keeps, unless that lies in ``pushes``.
   private var tensors: StreamEngine.Memory
-  /// Memory for pushes of one length in place, once they have been prepared.
-  private var steady: SteadyStream?
+  /// Memory for pushes in place, once they have been prepared.
+  private var pushes: PreparedPushes?
   /// Whether the state lies there.
-  private(set) var isSteady = false
-  /// The positions of the pushes that have been prepared.
-  private var prepared: Int?
+  private(set) var isInPlace = false
+  /// The pushes that have been prepared: the most positions, and whether fewer are prepared too.
+  private(set) var prepared: (chunk: Int, shorter: Bool)?
 
   init(_ plan: StreamPlan) throws {
     self.init(plan, plan.engine.counting.beginning, try plan.engine.beginning())
@@ -45,14 +45,15 @@ public struct TensorStream: Sendable {
   /// The same, of all outputs.
   public mutating func pushAll(_ chunk: Tensor) throws -> [Tensor] {
     let count = try plan.length(of: chunk, "TensorStream.push")
-    if !chunk.isTraced {
+    if !chunk.isTraced, try outputCountInPlace(for: count, pieces: false) != nil {
       let engine = plan.engine
-      let made = try pushInPlace(count) {
-        $0.input.fillOnce(from: chunk)
-      } take: { phase in
-        try engine.outputs(phase.outputs.map { try $0?.copied() })
+      var made = try engine.outputs(engine.network.outputs.map { _ in nil })
+      try pushInPlace(count) { push, _ in
+        push.input.fillOnce(from: chunk)
+      } take: { push, _ in
+        made = try engine.outputs(push.outputs.map { try $0?.copied() })
       }
-      if let made { return made }
+      return made
     }
     return try advance(chunk, by: count, ends: false)
   }
@@ -68,7 +69,7 @@ public struct TensorStream: Sendable {
   /// Goes back to the beginning; what has been prepared stays so.
   public mutating func reset() throws {
     (counters, tensors) = (plan.engine.counting.beginning, try plan.engine.beginning())
-    isSteady = false
+    isInPlace = false
   }
 
   /// What the next `count` positions make of the stream.
@@ -89,61 +90,80 @@ public struct TensorStream: Sendable {
   /// Computes what was scheduled.
   mutating func advance(_ chunk: Tensor?, to next: StreamCounters, _ schedule: StreamSchedule) throws -> [Tensor] {
     let result = try plan.engine.advance(chunk, schedule, memory())
-    (counters, tensors, isSteady) = (next, result.memory, false)
+    (counters, tensors, isInPlace) = (next, result.memory, false)
     return result.outputs
   }
 
   /// What it keeps.
   func memory() throws -> StreamEngine.Memory {
-    if isSteady, let steady { try steady.memory() } else { tensors }
+    if isInPlace, let pushes { try pushes.memory() } else { tensors }
   }
 
   /// Goes on from what another stream has kept.
   mutating func resume(_ counters: StreamCounters, _ memory: StreamEngine.Memory) {
-    (self.counters, tensors, isSteady) = (counters, memory, false)
+    (self.counters, tensors, isInPlace) = (counters, memory, false)
   }
 
   // MARK: In place
 
-  /// Makes memory for pushes of `count` positions in place, as they are from `counters` on; nil leaves that to the first push which can.
-  mutating func prepareSteady(_ count: Int, at counters: StreamCounters?) throws {
-    if isSteady { resume(self.counters, try memory()) }
-    (steady, prepared) = (nil, count)
-    guard let counters else { return }
+  /// Makes memory for pushes of up to `chunk` positions in place, from here on.
+  ///
+  /// - Parameter shorter: whether those of fewer positions are prepared too.
+  mutating func prepare(_ chunk: Int, shorter: Bool) throws {
+    if isInPlace { resume(counters, try memory()) }
+    prepared = (chunk, shorter)
     // What cannot be bound is computed as without.
-    steady = try? SteadyStream(plan.engine, chunk: count, pattern: plan.patternSize, counters)
-    prepared = steady?.chunk
+    pushes = try? plan.pushes(upTo: chunk, shorter: shorter, from: counters)
+    if pushes == nil { prepared = nil }
   }
 
-  /// Computes a push of `count` positions in place, if that has been prepared.
+  /// How many positions of the first output the next `count` positions give, if they are computed in place; nil if not.
+  ///
+  /// Brings the state to where that is done.
+  ///
+  /// - Parameter pieces: whether they may be computed in several pieces.
+  mutating func outputCountInPlace(for count: Int, pieces: Bool) throws -> Int? {
+    // No positions change nothing, but that constants may come before the first.
+    guard let prepared, count > 0 || counters.known[0] > 0, count <= prepared.chunk,
+      prepared.shorter || count == prepared.chunk,
+      !counters.isEnded, try isReady(prepared.chunk, shorter: prepared.shorter)
+    else { return nil }
+    return pushes?.outputCount(for: count, pieces: pieces)
+  }
+
+  /// Computes a push of `count` positions in place, which ``outputCountInPlace(for:pieces:)`` has said is possible.
   ///
   /// - Parameters:
-  ///   - give: writes the positions to where they are read.
-  ///   - take: reads what the push has made, before the stream goes on.
-  /// - Returns: what `take` gives; nil if the push is to be computed otherwise.
-  mutating func pushInPlace<Result>(
-    _ count: Int, give: (SteadyStream.Phase) throws -> Void, take: (SteadyStream.Phase) throws -> Result
-  ) throws -> Result? {
-    guard count == prepared, !counters.isEnded, try isReady(count), let steady else { return nil }
-    try give(steady.phase)
-    try steady.compute()
-    let result = try take(steady.phase)
-    steady.advance(&counters)
-    return result
+  ///   - give: writes the positions of a piece, which begins at a number, to where they are read.
+  ///   - take: reads what the piece has made, the positions from a number on, before the stream goes on.
+  mutating func pushInPlace(
+    _ count: Int, give: (PreparedPushes.Push, Int) throws -> Void, take: (PreparedPushes.Push, Int) throws -> Void
+  ) throws {
+    guard let pushes else { return }
+    var (done, made) = (0, 0)
+    while done < count, let push = pushes.push(upTo: count - done) {
+      try give(push, done)
+      try pushes.compute(push)
+      try take(push, made)
+      pushes.advance(&counters, after: push)
+      done += push.schedule.new[0]
+      made += push.outputCount
+    }
   }
 
-  /// Whether the state lies where a push of `count` positions computes in place, or has been brought there.
-  private mutating func isReady(_ count: Int) throws -> Bool {
+  /// Whether the state lies where pushes compute in place, or has been brought there.
+  private mutating func isReady(_ chunk: Int, shorter: Bool) throws -> Bool {
     // Another stream, of which this is a copy or which is one of this, may still refer to it.
-    let isOwn = isKnownUniquelyReferenced(&steady) && steady?.isCurrent == true
-    if isSteady, isOwn { return true }
-    guard counters.known[0] >= plan.steadyLength else { return false }
-    resume(counters, try memory())
-    if !isOwn || steady?.load(tensors, counters) != true {
-      try prepareSteady(count, at: counters)
-      guard steady?.load(tensors, counters) == true else { return false }
+    let isOwn = isKnownUniquelyReferenced(&pushes) && pushes?.isCurrent == true
+    if isInPlace, isOwn { return true }
+    if isInPlace { resume(counters, try memory()) }
+    if !isOwn || pushes?.load(tensors, counters) != true {
+      // While delays are filled, there are states that no pushes are prepared for.
+      guard !isOwn || counters.known[0] >= plan.steadyLength else { return false }
+      try prepare(chunk, shorter: shorter)
+      guard pushes?.load(tensors, counters) == true else { return false }
     }
-    isSteady = true
+    isInPlace = true
     tensors = StreamEngine.Memory(held: [], carried: [])
     return true
   }

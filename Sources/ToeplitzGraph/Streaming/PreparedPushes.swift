@@ -1,19 +1,18 @@
 import ToeplitzOps
 import ToeplitzTensor
 
-/// What a stream keeps in memory of its own, where pushes of one length are computed in place and allocate nothing.
+/// What a stream keeps in memory of its own, where pushes of prepared lengths are computed in place and allocate nothing.
 ///
 /// Each value has a buffer in which the positions that are held lie before room for the new ones. Programs are bound to these
-/// buffers, one for each schedule of those that come in turns. A push writes new positions behind the held ones; only when all has been
-/// computed are those that are held from then on moved to the front, so a push that throws changes nothing.
+/// buffers: for each state that comes while delays are filled one, and then one for each state of those that come in turns and each
+/// length. A push writes new positions behind the held ones; only when all has been computed are those that are held from then on
+/// moved to the front, so a push that throws changes nothing.
 ///
 /// A stream computes with it while it is the only one that refers to it: copies of the stream share it until one of them goes on.
-final class SteadyStream: @unchecked Sendable {
-  /// One of the pushes that come in turns.
-  struct Phase {
+final class PreparedPushes: @unchecked Sendable {
+  /// A push of one length from one state on.
+  struct Push {
     let schedule: StreamSchedule
-    /// How far the stream was that it was made for.
-    fileprivate let counters: StreamCounters
     /// Where the new positions of the input are to be written.
     let input: Tensor
     /// The new positions of the outputs, nil where there are none.
@@ -29,114 +28,123 @@ final class SteadyStream: @unchecked Sendable {
     /// What moves held positions and states to where the next push finds them; the first part out of the way of the second.
     fileprivate let staged: [ElementCopy]
     fileprivate let moves: [ElementCopy]
+    /// The state after it.
+    fileprivate let next: Int
   }
 
-  /// Input positions of each push.
+  /// A state that pushes begin from.
+  private struct State {
+    let counters: StreamCounters
+    /// How many positions of each value are held.
+    let held: [Int]
+    /// For each length; nil where that is not prepared.
+    let pushes: [Push?]
+  }
+
+  /// Input positions of the longest push.
   let chunk: Int
-  private let pattern: Int
-  private let engine: StreamEngine
+  /// All lengths that are computed at once, the longest first.
+  private let lengths: [Int]
+  private let plan: PushPlan
   private let buffers: [Buffer?]
   private let carried: [Tensor]
-  private let phases: [Phase]
-  /// How many positions of each value a turn through all phases makes.
-  private let cycleCounts: [Int]
-  /// The phase that comes next.
-  private var next = 0
+  private let states: [State]
+  /// The state that it is in.
+  private var state = 0
 
-  /// More schedules in turns than this take too much memory.
-  private static let mostPhases = 64
-
-  /// For pushes of `chunk` positions from a state on that has seen so many.
+  /// For pushes of `chunk` positions, and of fewer, from a state on that has seen so many.
   ///
-  /// - Parameter pattern: input positions after which pushes compute the same again.
-  /// - Returns: nil where the schedules do not come again, as delays are still filled, or are too many.
-  init?(_ engine: StreamEngine, chunk: Int, pattern: Int, _ counters: StreamCounters) throws {
-    let cycle = pattern / gcd(pattern, chunk)
-    guard cycle <= Self.mostPhases else { return nil }
-    var counters = counters
-    var starts: [StreamCounters] = []
-    let schedules = try (0..<2 * cycle).map { _ in
-      starts.append(counters)
-      return try engine.counting.advance(&counters, by: chunk, ends: false)
-    }
-    cycleCounts = zip(starts[cycle].known, starts[0].known).map { $0 - $1 }
-    guard schedules.prefix(cycle).elementsEqual(schedules.suffix(cycle)), schedules[0].new[0] == chunk,
-      zip(starts[cycle].kept, starts[0].kept).map({ $0 - $1 }) == cycleCounts
+  /// - Parameters:
+  ///   - shorter: whether those of fewer positions are prepared too, as far as they do not take too much memory.
+  ///   - pattern: input positions after which pushes compute the same again.
+  /// - Returns: nil where the states do not come again, or are too many.
+  init?(
+    _ engine: StreamEngine, chunk: Int, shorter: Bool, pattern: Int, steadyLength: Int, from counters: StreamCounters
+  ) throws {
+    guard
+      let plan = try PushPlan(
+        engine, chunk: chunk, shorter: shorter, pattern: pattern, steadyLength: steadyLength, from: counters)
     else { return nil }
-    (self.engine, self.chunk, self.pattern) = (engine, chunk, pattern)
-    buffers = try Buffer.all(engine, schedules.prefix(cycle))
-    carried = try engine.carried.map { try Tensor.zeros($0.shape, dtype: $0.dtype) }
+    (self.plan, self.chunk, lengths) = (plan, chunk, plan.lengths)
+    let buffers = try Buffer.all(engine, plan.states.flatMap { $0.steps.compactMap { $0?.schedule } })
+    let carried = try engine.carried.map { try Tensor.zeros($0.shape, dtype: $0.dtype) }
+    (self.buffers, self.carried) = (buffers, carried)
     let memory = ProgramMemory()
-    var phases: [Phase] = []
-    for (index, schedule) in schedules.prefix(cycle).enumerated() {
-      phases.append(
-        try Self.phase(
-          engine, schedule, starts[index], before: schedules[index + 1].held, buffers, carried, memory))
+    var states: [State] = []
+    for state in plan.states {
+      let pushes = try state.steps.map { step in
+        try step.map { try Self.push(engine, $0.schedule, next: $0.next, buffers, carried, memory) }
+      }
+      states.append(State(counters: state.counters, held: state.held, pushes: pushes))
     }
-    self.phases = phases
+    self.states = states
   }
 
+  private var pushes: some Sequence<Push> { states.lazy.flatMap { $0.pushes.lazy.compactMap { $0 } } }
+
   /// Operations that allocate memory in each push.
-  var allocating: [String] { phases.flatMap(\.program.allocating) }
+  var allocating: [String] { pushes.flatMap(\.program.allocating) }
 
   /// Whether its programs are those that would be made now.
-  var isCurrent: Bool { phases[0].program.isCurrent }
+  var isCurrent: Bool { states[0].pushes[0]?.program.isCurrent == true }
 
   /// Takes over the state of a stream that is so far.
   ///
   /// - Returns: false if that is none of the states that it knows.
   func load(_ memory: StreamEngine.Memory, _ counters: StreamCounters) -> Bool {
-    guard let index = phases.firstIndex(where: { isWholePatterns(from: $0.counters, to: counters) }) else {
-      return false
-    }
+    guard let index = plan.index(of: counters) else { return false }
     for (buffer, tensor) in zip(buffers, memory.held) {
       if let buffer, let tensor { buffer.held(tensor.shape[buffer.axis]).fillOnce(from: tensor) }
     }
     for (state, tensor) in zip(carried, memory.carried) { state.fillOnce(from: tensor) }
-    next = index
+    state = index
     return true
-  }
-
-  /// Whether all values are equally many patterns further.
-  private func isWholePatterns(from: StreamCounters, to: StreamCounters) -> Bool {
-    let distance = to.known[0] - from.known[0]
-    guard distance % pattern == 0, !to.isEnded else { return false }
-    let patternsOfCycle = phases.count * chunk / pattern
-    return cycleCounts.indices.allSatisfy { place in
-      let (moved, overflow) = cycleCounts[place].multipliedReportingOverflow(by: distance / pattern)
-      return !overflow && moved % patternsOfCycle == 0
-        && to.known[place] - from.known[place] == moved / patternsOfCycle
-        && to.kept[place] - from.kept[place] == moved / patternsOfCycle
-    }
   }
 
   /// The state, in tensors of its own.
   func memory() throws -> StreamEngine.Memory {
-    let schedule = phases[next].schedule
-    let held = try zip(buffers, schedule.held).map { buffer, count in
+    let held = try zip(buffers, states[state].held).map { buffer, count in
       count > 0 ? try buffer?.held(count).copied() : nil
     }
     return StreamEngine.Memory(held: held, carried: try carried.map { try $0.copied() })
   }
 
-  /// The phase that comes next.
-  var phase: Phase { phases[next] }
-
-  /// Computes the next push, of the positions that have been written where its input lies.
-  func compute() throws {
-    try phases[next].program.run()
-    phases[next].gathered?.run()
+  /// How many positions of the first output the next `count` positions give; nil where these are not prepared.
+  ///
+  /// - Parameter pieces: whether they may be computed in several pieces. All are computed or none: where something may fail,
+  ///   there is one piece.
+  func outputCount(for count: Int, pieces: Bool) -> Int? {
+    var (state, rest, made, isFirst) = (state, count, 0, true)
+    while rest > 0 {
+      guard isFirst || pieces, let push = states[state].pushes[place(of: rest)] else { return nil }
+      let length = push.schedule.new[0]
+      guard length == rest || pieces && push.program.allocating.isEmpty else { return nil }
+      (state, rest, made, isFirst) = (push.next, rest - length, made + push.outputCount, false)
+    }
+    return made
   }
 
-  /// Goes on to the push after the one that has been computed.
-  func advance(_ counters: inout StreamCounters) {
-    for copy in phases[next].staged { copy.run() }
-    for copy in phases[next].moves { copy.run() }
+  /// The place of the longest length up to so many positions.
+  private func place(of count: Int) -> Int { lengths.firstIndex { $0 <= count } ?? lengths.count - 1 }
+
+  /// The push of the longest prepared length up to `count` positions; there is one where ``outputCount(for:pieces:)`` says so.
+  func push(upTo count: Int) -> Push? { states[state].pushes[place(of: count)] }
+
+  /// Computes a push from this state on, of the positions that have been written where its input lies.
+  func compute(_ push: Push) throws {
+    try push.program.run()
+    push.gathered?.run()
+  }
+
+  /// Goes on to the state after a push that has been computed.
+  func advance(_ counters: inout StreamCounters, after push: Push) {
+    for copy in push.staged { copy.run() }
+    for copy in push.moves { copy.run() }
     for place in counters.known.indices {
-      counters.known[place] += phases[next].schedule.new[place]
-      counters.kept[place] += phases[next].schedule.forgotten[place]
+      counters.known[place] += push.schedule.new[place]
+      counters.kept[place] += push.schedule.forgotten[place]
     }
-    next = next + 1 == phases.count ? 0 : next + 1
+    state = push.next
   }
 
   // MARK: Making
@@ -163,7 +171,7 @@ final class SteadyStream: @unchecked Sendable {
     /// Buffers for the values that are held between some of these pushes, and the input.
     ///
     /// Those of equal shapes have equal strides, so that one can be added to another where both lie.
-    static func all(_ engine: StreamEngine, _ schedules: ArraySlice<StreamSchedule>) throws -> [Buffer?] {
+    static func all(_ engine: StreamEngine, _ schedules: [StreamSchedule]) throws -> [Buffer?] {
       struct Kind: Hashable {
         var spec: TensorSpec
         var axis: Int
@@ -191,12 +199,10 @@ final class SteadyStream: @unchecked Sendable {
     }
   }
 
-  /// - Parameter before: how many positions are held before the push after this one.
-  private static func phase(
-    _ engine: StreamEngine, _ schedule: StreamSchedule, _ counters: StreamCounters, before: [Int], _ buffers: [Buffer?],
-    _ carried: [Tensor],
+  private static func push(
+    _ engine: StreamEngine, _ schedule: StreamSchedule, next: Int, _ buffers: [Buffer?], _ carried: [Tensor],
     _ memory: ProgramMemory
-  ) throws -> Phase {
+  ) throws -> Push {
     let (network, counting) = (engine.network, engine.counting)
     guard let entry = buffers[0] else { throw refusal("a buffer for the input") }
     let input = entry.new(schedule.new[0])
@@ -216,7 +222,7 @@ final class SteadyStream: @unchecked Sendable {
     var results = program.outputs[...]
     let outputs = network.outputs.map { schedule.new[counting.place($0)] > 0 ? results.popFirst() : nil }
     var pairs: [(from: Tensor, to: Tensor)] = []
-    for (place, count) in before.enumerated() where count > 0 {
+    for (place, count) in schedule.heldAfter.enumerated() where count > 0 {
       guard let buffer = buffers[place], let result = results.popFirst() else { throw refusal("held positions") }
       pairs.append((result, buffer.held(count)))
     }
@@ -237,16 +243,17 @@ final class SteadyStream: @unchecked Sendable {
       staged.append(ElementCopy(from: from, to: aside))
       moves.append(ElementCopy(from: aside, to: to))
     }
-    var (gathered, rows) = (ElementCopy?.none, outputs[0].flatMap(StridedRows.init))
+    let axis = network.axes[network.outputs[0]] ?? 0
+    var (gathered, rows) = (ElementCopy?.none, outputs[0].flatMap { StridedRows($0, axis: axis) })
     if let output = outputs[0], rows == nil {
       let dense = try Tensor(uninitialized: output.shape, dtype: output.dtype, operation: "stream")
-      (gathered, rows) = (ElementCopy(from: output, to: dense), StridedRows(contiguous: dense))
+      (gathered, rows) = (ElementCopy(from: output, to: dense), StridedRows(dense, axis: axis))
     }
-    guard let inputRows = StridedRows(input) else { throw refusal("rows of the input") }
-    return Phase(
-      schedule: schedule, counters: counters, input: input, outputs: outputs, output: rows,
+    guard let inputRows = StridedRows(input, axis: entry.axis) else { throw refusal("rows of the input") }
+    return Push(
+      schedule: schedule, input: input, outputs: outputs, output: rows,
       outputCount: schedule.new[counting.place(network.outputs[0])], inputRows: inputRows, program: program,
-      gathered: gathered, staged: staged, moves: moves)
+      gathered: gathered, staged: staged, moves: moves, next: next)
   }
 
   private static func refusal(_ what: String) -> ToeplitzError {
