@@ -1,9 +1,13 @@
 import ToeplitzOps
 import ToeplitzTensor
 
-/// Memory of bound programs: blocks for results, used again once nobody needs these, and scratch memory of operations.
+/// Memory of bound programs, of which one runs at a time: blocks for results, used again once nobody needs these, and scratch memory
+/// of operations.
 package final class ProgramMemory {
   private var free: [Storage] = []
+  /// Blocks of the programs before, which are free for the next.
+  private var inherited: [Storage] = []
+  private var taken: [Storage] = []
   /// Scratch memory, of as many bytes as any operation has asked for.
   private var scratch: Storage?
   /// Bytes of all its blocks.
@@ -12,17 +16,29 @@ package final class ProgramMemory {
   /// Memory that nothing uses yet.
   package init() {}
 
-  /// A block of at least so many bytes: the smallest free one that is not twice as large, or a new one.
+  /// A block of at least so many bytes: the smallest free one, that is not twice as large if it is of this program, or a new one.
   package func take(_ byteCount: Int, operation: String) throws -> Storage {
-    var best: Int?
-    for (index, block) in free.enumerated() where block.byteCount >= byteCount && block.byteCount <= 2 * byteCount {
-      // Of equally large ones the one given last: it may still be in a cache.
-      if best.map({ block.byteCount <= free[$0].byteCount }) ?? true { best = index }
+    // Of equally large ones the one given last: it may still be in a cache.
+    func smallest(_ blocks: [Storage], most: Int) -> Int? {
+      blocks.indices.reversed().filter { (byteCount...max(byteCount, most)).contains(blocks[$0].byteCount) }
+        .min { blocks[$0].byteCount < blocks[$1].byteCount }
     }
-    if let best { return free.remove(at: best) }
-    let block = try Storage(byteCount: byteCount, operation: operation)
-    self.byteCount += byteCount
+    if let index = smallest(free, most: 2 * byteCount) { return free.remove(at: index) }
+    let block: Storage
+    if let index = smallest(inherited, most: .max) {
+      block = inherited.remove(at: index)
+    } else {
+      block = try Storage(byteCount: byteCount, operation: operation)
+      self.byteCount += byteCount
+    }
+    taken.append(block)
     return block
+  }
+
+  /// Makes all blocks free for the next program; what the ones before have computed is lost when it runs.
+  package func beginProgram() {
+    inherited += taken
+    (taken, free) = ([], [])
   }
 
   /// Takes back a block whose contents nobody needs any more.

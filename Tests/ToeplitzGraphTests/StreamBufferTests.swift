@@ -162,7 +162,7 @@ import ToeplitzTestSupport
       guard let end = try? one.finish() else { return }
       #expect(try two.finish().sameBits(as: end), "\(label)")
     }
-    #expect(Double(inPlace) > 0.7 * Double(all), "\(inPlace) of \(all)")
+    #expect(Double(inPlace) > 0.6 * Double(all), "\(inPlace) of \(all)")
     #expect(shorter > 100, "\(shorter)")
   }
 

@@ -73,7 +73,10 @@ final class PreparedPushes: @unchecked Sendable {
     var states: [State] = []
     for state in plan.states {
       let pushes = try state.steps.map { step in
-        try step.map { try Self.push(engine, $0.schedule, next: $0.next, buffers, carried, memory) }
+        try step.map {
+          memory.beginProgram()
+          return try Self.push(engine, $0.schedule, next: $0.next, buffers, carried, memory)
+        }
       }
       states.append(State(counters: state.counters, held: state.held, pushes: pushes))
     }
