@@ -124,7 +124,11 @@ import ToeplitzTestSupport
         return "none"
       } catch { return "\(error)" }
     }
-    #expect(refusal { try $0.padded([(axis: 2, low: 2, high: 2)], mode: .reflect) }.contains("reflect"))
+    #expect(refusal { try $0.padded([(axis: 2, low: 2, high: 2)], mode: .reflect) }.contains("at the end"))
+    func reflected(_ x: Tensor) throws -> Tensor {
+      try x.padded([(axis: 2, low: 4, high: 0)], mode: .reflect).relu().convolved(geometry, weight: causal, bias: nil)
+    }
+    #expect(refusal(reflected).contains("a chunk of 5 or more"))
     #expect(refusal { try $0.resampled(axis: 2, size: $0.shape[2] * 2, .linear) }.contains("beside the ends"))
   }
 

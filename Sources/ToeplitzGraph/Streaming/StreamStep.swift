@@ -41,6 +41,15 @@ extension StreamPlan {
   }
 }
 
+/// Positions before one that repeat those from it on: the padding of a layer, or of one before it.
+private struct Repetition: Equatable {
+  var mode: PaddingMode
+  var first = 0
+
+  /// The position that another, before the first, repeats.
+  func source(of position: Int) -> Int { mode == .reflect ? 2 * first - position : first }
+}
+
 /// Records a step as it is in the steady state.
 ///
 /// Where a stream begins, positions that there are not lie before the first of each value: a layer's own padding is put in their
@@ -58,6 +67,10 @@ private struct StreamStepRecording {
   private let rest: [Int]
   /// What stands for positions that there are not, by node, where it reads any.
   private var padding: [Int: Double] = [:]
+  /// The nodes that read positions which repeat others.
+  private var repeating: [Int: Repetition] = [:]
+  /// The values which are known before the first step but repeat later positions there, by place.
+  private var repeated: [Int: Repetition] = [:]
   /// The nodes for which positions before the first, or after the last, are replaced in each step.
   private var masksStart: Set<Int> = []
   private var masksEnd: Set<Int> = []
@@ -110,6 +123,7 @@ private struct StreamStepRecording {
     for (index, node) in network.nodes.enumerated() {
       let place = counting.place(node.inputs[node.timed])
       var (readsBefore, readsAfter) = (false, false)
+      if try isRepetition(index) { continue }
       switch node.kind {
       case .blocks(_, _, let reach, _):
         guard reach == 0 else { throw Self.refusal(node, "what lies beside the ends is not constant") }
@@ -147,6 +161,71 @@ private struct StreamStepRecording {
       if let other = fillings[place], other != value { masksStart.insert(index) } else { fillings[place] = value }
     }
   }
+
+  /// Whether a node reads positions that repeat others, in padding of its own or of a layer before it.
+  private mutating func isRepetition(_ index: Int) throws -> Bool {
+    let node = engine.network.nodes[index]
+    let results = node.outputs.map(counting.place)
+    let before = node.inputs.indices.filter { node.axes[$0] != nil }.map { repeated[counting.place(node.inputs[$0])] }
+    if let repetition = before.compactMap({ $0 }).first {
+      guard before.allSatisfy({ $0 == repetition }) else {
+        throw Self.refusal(node, "\(repetition.mode) padding is before one of its operands alone")
+      }
+      switch node.kind {
+      case .blocks(from: 1, to: 1, reach: 0, _): for place in results { repeated[place] = repetition }
+      case .window(let window, _, _) where window.low <= 0 && window.high <= 0:
+        repeating[index] = repetition
+        masksStart.insert(index)
+        try requireSources(index, window, repetition)
+      default: throw Self.refusal(node, "\(repetition.mode) padding is before it, in a layer of its own")
+      }
+      return true
+    }
+    guard case .window(let window, let mode, _) = node.kind, mode == .reflect || mode == .replicate,
+      max(window.low, window.high) > 0
+    else { return false }
+    // The last results may be computed alone, from no more positions than they read.
+    let most = mode == .reflect ? (window.span - 1) / 2 : window.span - 1
+    guard window.high <= most else {
+      throw Self.refusal(node, "\(mode) padding of \(window.high) positions at the end, more than \(most)")
+    }
+    repeating[index] = Repetition(mode: mode)
+    if window.low > 0 { masksStart.insert(index) }
+    if window.high > 0 { masksEnd.insert(index) }
+    try requireSources(index, window, Repetition(mode: mode))
+    // Results that the first state holds.
+    if results.contains(where: { known[$0] > 0 }) {
+      guard window.span == 1, window.stride == 1 else {
+        throw Self.refusal(node, "\(mode) padding of more than it reads")
+      }
+      for place in results { repeated[place] = Repetition(mode: mode, first: window.low) }
+    }
+    return true
+  }
+
+  /// Refuses a node that reads positions which repeat others that come after the step.
+  private func requireSources(_ index: Int, _ window: AxisWindow, _ repetition: Repetition) throws {
+    let node = engine.network.nodes[index]
+    guard let piece = schedule.pieces[index] else { return }
+    let result = counting.place(node.outputs[0])
+    var (first, perStep) = beginning(node: node, piece, operand: node.timed)
+    var next = known[result]
+    while first < repetition.first {
+      let position = max(0, next) * window.stride - window.low
+      let missing = repetition.source(of: position) - (first + piece.end - piece.from - 1)
+      guard next + schedule.new[result] <= 0 || position >= repetition.first || missing <= 0 else {
+        let rate = rates[node.inputs[node.timed]]
+        let more = ceilDivide(ceilDivide(missing * rate.denominator, rate.numerator), plan.blockSize) * plan.blockSize
+        throw Self.refusal(
+          node,
+          "\(repetition.mode) padding reads positions that come after the step; take a chunk of \(chunk + more) or more"
+        )
+      }
+      (first, next) = (first + perStep, next + schedule.new[result])
+    }
+  }
+
+  private var counting: StreamCounting { engine.counting }
 
   // MARK: First states
 
@@ -230,22 +309,55 @@ private struct StreamStepRecording {
   /// What a node reads, with its padding where there are no positions.
   private func masked(_ tensor: Tensor, node index: Int, operand: Int, _ masks: StreamMasks) throws -> Tensor {
     let node = engine.network.nodes[index]
-    guard let value = padding[index], let axis = node.axes[operand],
+    guard let axis = node.axes[operand] else { return tensor }
+    if let repetition = repeating[index] {
+      guard let places = try sources(node: index, repetition, count: tensor.shape[axis], masks) else { return tensor }
+      return try tensor.gathered(places, axis: axis)
+    }
+    guard let value = padding[index],
       let isThere = try presence(node: index, operand: operand, count: tensor.shape[axis], masks)
     else { return tensor }
     let shape = TensorShape(tensor.shape.indices.map { $0 == axis ? tensor.shape[axis] : 1 })
     return try Tensor.where(isThere.reshaped(shape), tensor, Tensor.full([], value, dtype: tensor.dtype))
   }
 
+  /// The first position, at the first step, of those that a node reads of an operand, and how many more there are in a step.
+  private func beginning(node: StreamNode, _ piece: StreamNode.Piece, operand: Int) -> (first: Int, perStep: Int) {
+    let place = counting.place(node.inputs[operand])
+    let rate = rates[node.inputs[operand]]
+    let shift = piece.shifts[node.axes[..<operand].count { $0 != nil }]
+    return (known[place] - schedule.held[place] + piece.from + shift, chunk / rate.denominator * rate.numerator)
+  }
+
+  /// For each of the `count` positions that a node reads, the place among them of what it repeats, or of itself; nil if none does.
+  private func sources(
+    node index: Int, _ repetition: Repetition, count: Int, _ masks: StreamMasks
+  ) throws -> Tensor? {
+    let node = engine.network.nodes[index]
+    guard let piece = schedule.pieces[index], let step = masks.step else { return nil }
+    let (first, perStep) = beginning(node: node, piece, operand: node.timed)
+    let start = try step * perStep + first
+    var positions = try start + Tensor((0..<count).map(Int64.init), shape: [count], device: .cpu)
+    let (reflects, begin) = (repetition.mode == .reflect, repetition.first)
+    if masksStart.contains(index) {
+      positions = try reflects ? (positions - begin).abs() + begin : positions.maximum(begin)
+    }
+    if masksEnd.contains(index), let length = masks.length {
+      let (rate, rest) = (rates[node.inputs[node.timed]], rest[counting.place(node.inputs[node.timed])])
+      // Rounded up, as a last part of a block has a position of its own.
+      let last = try (length * rate.numerator + (rate.denominator - 1)) / rate.denominator + (rest - 1)
+      positions = try positions.minimum(reflects ? last * 2 - positions : last)
+    }
+    // What lies outside is read for results that are left out.
+    return try (positions - start).maximum(0).minimum(count - 1)
+  }
+
   /// Which of the first `count` positions that a node reads of an operand there are; all if nil.
   private func presence(node index: Int, operand: Int, count: Int, _ masks: StreamMasks) throws -> Tensor? {
     let node = engine.network.nodes[index]
     guard masksStart.contains(index) || masksEnd.contains(index), let piece = schedule.pieces[index] else { return nil }
-    let place = engine.counting.place(node.inputs[operand])
-    let rate = rates[node.inputs[operand]]
-    let shift = piece.shifts[node.axes[..<operand].count { $0 != nil }]
-    let first = known[place] - schedule.held[place] + piece.from + shift
-    let perStep = chunk / rate.denominator * rate.numerator
+    let (place, rate) = (counting.place(node.inputs[operand]), rates[node.inputs[operand]])
+    let (first, perStep) = beginning(node: node, piece, operand: operand)
     func positions(_ factor: Int, _ offset: Int) throws -> Tensor {
       try Tensor((0..<count).map { Int64((first + $0 + offset) * factor) }, shape: [count], device: .cpu)
     }

@@ -21,7 +21,7 @@ extension StreamPlan {
   ///
   /// - Parameter chunk: input positions of a step, a multiple of ``blockSize``; the block if nil.
   /// - Throws: ``ToeplitzError`` of kind `unsupported` that names an operation which one graph cannot compute where a stream begins and
-  ///   ends too (reflected and replicated padding, a recurrent layer behind look-ahead), or which ONNX cannot say, of kind `file` if
+  ///   ends too (a recurrent layer behind look-ahead, reflected padding of more positions than a chunk has), or which ONNX cannot say, of kind `file` if
   ///   the file cannot be written.
   public func exportONNX(to path: String, chunk: Int? = nil) throws {
     let bytes = try onnxModel(chunk: chunk)
