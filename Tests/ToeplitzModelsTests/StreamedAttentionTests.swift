@@ -138,8 +138,8 @@ import ToeplitzTestSupport
     }
   }
 
-  /// Networks as PyTorch's exporters write them, with PyTorch's values.
-  @Test(arguments: ["script_plain", "script_fused", "dynamo_plain", "dynamo_fused"])
+  /// Networks as PyTorch's exporters write them, with PyTorch's values, and of ONNX's operator, with ONNX Runtime's.
+  @Test(arguments: ["script_plain", "script_fused", "dynamo_plain", "dynamo_fused", "operator"])
   func exportedNetworksStream(_ name: String) throws {
     let file = Fixtures.path("onnx/streamed/attention_\(name)")
     let executable = try Executable(contentsOf: file + ".onnx")

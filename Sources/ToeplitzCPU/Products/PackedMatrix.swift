@@ -50,9 +50,8 @@ final class PackedMatrix: Sendable {
       to[k * width + j] = (from + k * step + j * column).loadUnaligned(as: Float.self)
     }
     if column == 4 {
-      for k in 0..<steps {
-        UnsafeMutableRawPointer(to + k * width).copyMemory(from: from + k * step, byteCount: columns * 4)
-      }
+      for k in 0..<steps { copyRow(from + k * step, UnsafeMutableRawPointer(to + k * width), columns) }
+      return
     } else {
       // Some steps of each column at a time, so that lines are read whole.
       for first in stride(from: 0, to: steps, by: 16) {
@@ -69,6 +68,31 @@ final class PackedMatrix: Sendable {
 }
 
 extension PackedMatrix {
+  /// Copies elements that lie together into a row of a panel, with zeros behind them.
+  ///
+  /// Vectors that the compiler knows the length of, since calls to copy so few bytes take longer than the copies.
+  private static func copyRow(_ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer, _ columns: Int) {
+    typealias Part = SIMD8<Float>
+    let size = MemoryLayout<Part>.size
+    func copy(_ part: Int) {
+      to.storeBytes(
+        of: from.loadUnaligned(fromByteOffset: part * size, as: Part.self), toByteOffset: part * size, as: Part.self)
+    }
+    if columns == width {
+      for part in 0..<width / Part.scalarCount { copy(part) }
+      return
+    }
+    let whole = columns / Part.scalarCount
+    for part in 0..<whole { copy(part) }
+    for part in whole..<width / Part.scalarCount {
+      to.storeBytes(of: Part(), toByteOffset: part * size, as: Part.self)
+    }
+    for place in whole * Part.scalarCount..<columns {
+      to.storeBytes(
+        of: from.loadUnaligned(fromByteOffset: place * 4, as: Float.self), toByteOffset: place * 4, as: Float.self)
+    }
+  }
+
   /// A bias with zeros up to whole panels.
   static func padded(_ bias: Tensor) throws -> Tensor {
     let rest = bias.count % width
