@@ -102,10 +102,8 @@ struct BenchStream: Encodable {
           _ = try stream.push(samples, into: sound)
           return (clock.now - start) / .milliseconds(1)
         }
-        return (
-          times, try Self.counted("allocation_count", plan, samples, sound),
-          try Self.counted("lock_count", plan, samples, sound)
-        )
+        let counts = try Self.counts(plan, chunk: chunk, samples, sound)
+        return (times, counts.allocations, counts.locks)
       }
     }
     let spread = Spread(times)
@@ -126,29 +124,31 @@ struct BenchStream: Encodable {
     processorSpread = processor.median > 0 ? processor.late / processor.median : nil
   }
 
-  /// How often something happens in a push into a buffer after the first, while delays are filled and then in pushes of all lengths up
-  /// to this; nil where nothing counts it.
-  private static func counted(
-    _ name: String, _ plan: StreamPlan, _ samples: UnsafeBufferPointer<Float>,
-    _ sound: UnsafeMutableBufferPointer<Float>
-  ) throws -> Double? {
-    guard let counter = Counter(name) else { return nil }
-    let chunk = samples.count / max(1, plan.input.shape.replacing(plan.timeAxis, by: 1).reduce(1, *))
+  /// How often a push into a buffer after the first allocates and locks, while delays are filled and then in pushes of all lengths up
+  /// to `chunk`; nil where nothing counts that.
+  private static func counts(
+    _ plan: StreamPlan, chunk: Int, _ samples: UnsafeBufferPointer<Float>, _ sound: UnsafeMutableBufferPointer<Float>
+  ) throws -> (allocations: Double?, locks: Double?) {
+    let counters = (allocations: Counter("allocation_count"), locks: Counter("lock_count"))
+    guard counters.allocations != nil || counters.locks != nil else { return (nil, nil) }
     var stream = try plan.makeStream()
     try stream.prepare(maximumChunk: chunk)
     _ = try stream.push(samples, into: sound)
-    let (width, before) = (samples.count / chunk, counter.count)
-    var calls = 0
+    let before = (allocations: counters.allocations?.count ?? 0, locks: counters.locks?.count ?? 0)
+    var calls = 0.0
     while calls < 64 || stream.position < plan.steadyLength {
       _ = try stream.push(samples, into: sound)
       calls += 1
     }
     for index in 0..<64 {
-      let shorter = UnsafeBufferPointer(rebasing: samples[..<(index * 7 % (chunk + 1) * width)])
+      let shorter = UnsafeBufferPointer(rebasing: samples[..<(index * 7 % (chunk + 1) * (samples.count / chunk))])
       _ = try stream.push(shorter, into: sound)
       calls += 1
     }
-    return Double(counter.count - before) / Double(calls)
+    return (
+      counters.allocations.map { Double($0.count - before.allocations) / calls },
+      counters.locks.map { Double($0.count - before.locks) / calls }
+    )
   }
 
   /// What `measure` gives, `count` times, or as often as `seconds` allow and at least `least` times.

@@ -117,7 +117,7 @@ import ToeplitzTestSupport
   /// pushes that failed.
   @Test func preparedStreamsGiveTheBitsOfOthers() throws {
     var (inPlace, all, shorter) = (0, 0, 0)
-    try each(40, seeds: 40_000) { draw, plan, _, x, label in
+    try each(60, seeds: 40_000) { draw, plan, _, x, label in
       let chunk = draw.pick(1...12)
       var (plain, stream) = (try plan.makeStream(), try plan.makeStream())
       try stream.prepare(maximumChunk: chunk)

@@ -52,12 +52,11 @@ final class PackedMatrix: Sendable {
     if column == 4 {
       for k in 0..<steps { copyRow(from + k * step, UnsafeMutableRawPointer(to + k * width), columns) }
       return
-    } else {
-      // Some steps of each column at a time, so that lines are read whole.
-      for first in stride(from: 0, to: steps, by: 16) {
-        for j in 0..<columns {
-          for k in first..<min(steps, first + 16) { put(k, j) }
-        }
+    }
+    // Some steps of each column at a time, so that lines are read whole.
+    for first in stride(from: 0, to: steps, by: 16) {
+      for j in 0..<columns {
+        for k in first..<min(steps, first + 16) { put(k, j) }
       }
     }
     guard columns < width else { return }

@@ -154,9 +154,8 @@ public struct ConstantDelayStream: Sendable {
       }
     } else {
       let made = try stream.push(otherwise())
-      let (axis, rows) = (plan.outputAxes[0], try made.contiguous())
-      guard let rows = StridedRows(rows, axis: axis) else { return }
-      try queue.append(made.shape[axis], of: rows)
+      let axis = plan.outputAxes[0]
+      try queue.append(made.shape[axis], of: StridedRows(contiguous: made.contiguous(), axis: axis))
     }
     try queue.removeFirst(outputBlock, into: target)
   }

@@ -32,23 +32,11 @@ final class PreparedPushes: @unchecked Sendable {
     fileprivate let next: Int
   }
 
-  /// A state that pushes begin from.
-  private struct State {
-    let counters: StreamCounters
-    /// How many positions of each value are held.
-    let held: [Int]
-    /// For each length; nil where that is not prepared.
-    let pushes: [Push?]
-  }
-
-  /// Input positions of the longest push.
-  let chunk: Int
-  /// All lengths that are computed at once, the longest first.
-  private let lengths: [Int]
   private let plan: PushPlan
   private let buffers: [Buffer?]
   private let carried: [Tensor]
-  private let states: [State]
+  /// For each state of the plan the pushes of its lengths; nil where one is not prepared.
+  private let pushes: [[Push?]]
   /// The state that it is in.
   private var state = 0
 
@@ -65,31 +53,26 @@ final class PreparedPushes: @unchecked Sendable {
       let plan = try PushPlan(
         engine, chunk: chunk, shorter: shorter, pattern: pattern, steadyLength: steadyLength, from: counters)
     else { return nil }
-    (self.plan, self.chunk, lengths) = (plan, chunk, plan.lengths)
+    self.plan = plan
     let buffers = try Buffer.all(engine, plan.states.flatMap { $0.steps.compactMap { $0?.schedule } })
     let carried = try engine.carried.map { try Tensor.zeros($0.shape, dtype: $0.dtype) }
     (self.buffers, self.carried) = (buffers, carried)
     let memory = ProgramMemory()
-    var states: [State] = []
-    for state in plan.states {
-      let pushes = try state.steps.map { step in
+    pushes = try plan.states.map { state in
+      try state.steps.map { step in
         try step.map {
           memory.beginProgram()
           return try Self.push(engine, $0.schedule, next: $0.next, buffers, carried, memory)
         }
       }
-      states.append(State(counters: state.counters, held: state.held, pushes: pushes))
     }
-    self.states = states
   }
 
-  private var pushes: some Sequence<Push> { states.lazy.flatMap { $0.pushes.lazy.compactMap { $0 } } }
-
   /// Operations that allocate memory in each push.
-  var allocating: [String] { pushes.flatMap(\.program.allocating) }
+  var allocating: [String] { pushes.joined().flatMap { $0?.program.allocating ?? [] } }
 
   /// Whether its programs are those that would be made now.
-  var isCurrent: Bool { states[0].pushes[0]?.program.isCurrent == true }
+  var isCurrent: Bool { pushes[0][0]?.program.isCurrent == true }
 
   /// Takes over the state of a stream that is so far.
   ///
@@ -106,7 +89,7 @@ final class PreparedPushes: @unchecked Sendable {
 
   /// The state, in tensors of its own.
   func memory() throws -> StreamEngine.Memory {
-    let held = try zip(buffers, states[state].held).map { buffer, count in
+    let held = try zip(buffers, plan.states[state].held).map { buffer, count in
       count > 0 ? try buffer?.held(count).copied() : nil
     }
     return StreamEngine.Memory(held: held, carried: try carried.map { try $0.copied() })
@@ -117,21 +100,22 @@ final class PreparedPushes: @unchecked Sendable {
   /// - Parameter pieces: whether they may be computed in several pieces. All are computed or none: where something may fail,
   ///   there is one piece.
   func outputCount(for count: Int, pieces: Bool) -> Int? {
-    var (state, rest, made, isFirst) = (state, count, 0, true)
+    var (state, rest, made) = (state, count, 0)
     while rest > 0 {
-      guard isFirst || pieces, let push = states[state].pushes[place(of: rest)] else { return nil }
+      guard let push = push(upTo: rest, from: state) else { return nil }
       let length = push.schedule.new[0]
       guard length == rest || pieces && push.program.allocating.isEmpty else { return nil }
-      (state, rest, made, isFirst) = (push.next, rest - length, made + push.outputCount, false)
+      (state, rest, made) = (push.next, rest - length, made + push.outputCount)
     }
     return made
   }
 
-  /// The place of the longest length up to so many positions.
-  private func place(of count: Int) -> Int { lengths.firstIndex { $0 <= count } ?? lengths.count - 1 }
-
   /// The push of the longest prepared length up to `count` positions; there is one where ``outputCount(for:pieces:)`` says so.
-  func push(upTo count: Int) -> Push? { states[state].pushes[place(of: count)] }
+  func push(upTo count: Int) -> Push? { push(upTo: count, from: state) }
+
+  private func push(upTo count: Int, from state: Int) -> Push? {
+    plan.lengths.firstIndex { $0 <= count }.flatMap { pushes[state][$0] }
+  }
 
   /// Computes a push from this state on, of the positions that have been written where its input lies.
   func compute(_ push: Push) throws {
@@ -250,7 +234,7 @@ final class PreparedPushes: @unchecked Sendable {
     var (gathered, rows) = (ElementCopy?.none, outputs[0].flatMap { StridedRows($0, axis: axis) })
     if let output = outputs[0], rows == nil {
       let dense = try Tensor(uninitialized: output.shape, dtype: output.dtype, operation: "stream")
-      (gathered, rows) = (ElementCopy(from: output, to: dense), StridedRows(dense, axis: axis))
+      (gathered, rows) = (ElementCopy(from: output, to: dense), StridedRows(contiguous: dense, axis: axis))
     }
     guard let inputRows = StridedRows(input, axis: entry.axis) else { throw refusal("rows of the input") }
     return Push(

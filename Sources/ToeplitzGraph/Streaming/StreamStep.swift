@@ -123,7 +123,7 @@ private struct StreamStepRecording {
     for (index, node) in network.nodes.enumerated() {
       let place = counting.place(node.inputs[node.timed])
       var (readsBefore, readsAfter) = (false, false)
-      if try isRepetition(index) { continue }
+      if try findRepetition(index) { continue }
       switch node.kind {
       case .blocks(_, _, let reach, _):
         guard reach == 0 else { throw Self.refusal(node, "what lies beside the ends is not constant") }
@@ -162,8 +162,8 @@ private struct StreamStepRecording {
     }
   }
 
-  /// Whether a node reads positions that repeat others, in padding of its own or of a layer before it.
-  private mutating func isRepetition(_ index: Int) throws -> Bool {
+  /// Finds out whether a node reads positions that repeat others, in padding of its own or of a layer before it.
+  private mutating func findRepetition(_ index: Int) throws -> Bool {
     let node = engine.network.nodes[index]
     let results = node.outputs.map(counting.place)
     let before = node.inputs.indices.filter { node.axes[$0] != nil }.map { repeated[counting.place(node.inputs[$0])] }

@@ -14,7 +14,6 @@ struct StridedRows: Sendable {
 
   /// Nil where the elements lie otherwise.
   init?(_ tensor: Tensor, axis: Int) {
-    self.tensor = tensor
     var (inner, rows, step) = (1, 1, 0)
     for axis in (0..<tensor.rank).reversed() where tensor.shape[axis] != 1 {
       if rows == 1, step == 0, tensor.strides[axis] == inner {
@@ -26,7 +25,16 @@ struct StridedRows: Sendable {
         rows *= tensor.shape[axis]
       }
     }
-    (self.rows, width, distance) = (rows, inner * tensor.dtype.byteSize, step * tensor.dtype.byteSize)
+    self.init(tensor, axis, rows: rows, inner, step)
+  }
+
+  /// The positions of a contiguous tensor, of which there may be none.
+  init(contiguous tensor: Tensor, axis: Int) { self.init(tensor, axis, rows: 1, tensor.count, 0) }
+
+  /// Rows of `inner` elements, from one to the next `step`.
+  private init(_ tensor: Tensor, _ axis: Int, rows: Int, _ inner: Int, _ step: Int) {
+    (self.tensor, self.rows) = (tensor, rows)
+    (width, distance) = (inner * tensor.dtype.byteSize, step * tensor.dtype.byteSize)
     position = tensor.shape.dimensions[(axis + 1)...].reduce(1, *) * tensor.dtype.byteSize
     span = position * tensor.shape[axis]
   }

@@ -111,10 +111,9 @@ public struct TensorStream: Sendable {
   /// - Parameter shorter: whether those of fewer positions are prepared too.
   mutating func prepare(_ chunk: Int, shorter: Bool) throws {
     if isInPlace { resume(counters, try memory()) }
-    prepared = (chunk, shorter)
     // What cannot be bound is computed as without.
     pushes = try? plan.pushes(upTo: chunk, shorter: shorter, from: counters)
-    if pushes == nil { prepared = nil }
+    prepared = pushes == nil ? nil : (chunk, shorter)
   }
 
   /// How many positions of the first output the next `count` positions give, if they are computed in place; nil if not.
